@@ -1,0 +1,688 @@
+//! JSON is read through byte spans and never re-serialised: [`check`] validates a text once, without building a tree;
+//! a [`Value`] is then a span of that text, and its members and items are found by scanning.
+//!
+//! So a text of any shape costs no memory, an edit (`vault::edit`) leaves every byte that it does not name, and the component
+//! stays small: derived deserialisation of its documents was more than half of its code.
+
+use std::fmt;
+use std::ops::Range;
+
+/// Deeper nesting is refused: no credential file needs it, and the scanners below recurse.
+const MAX_DEPTH: usize = 128;
+
+/// Where and why a text is not JSON (RFC 8259).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JsonError {
+    /// What is wrong, for a person.
+    pub what: &'static str,
+    /// Counted from 1.
+    pub line: usize,
+    /// In characters, counted from 1.
+    pub column: usize,
+    /// Counted from 0.
+    pub byte: usize,
+}
+
+impl fmt::Display for JsonError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at line {}, column {} (byte {})", self.what, self.line, self.column, self.byte)
+    }
+}
+
+/// What kind of value a span holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `{...}`
+    Object,
+    /// `[...]`
+    Array,
+    /// `"..."`
+    String,
+    /// Any spelling of a number.
+    Number,
+    /// `true` or `false`
+    Bool,
+    /// `null`
+    Null,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Object => "an object",
+            Self::Array => "a list",
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Bool => "true or false",
+            Self::Null => "null",
+        })
+    }
+}
+
+/// One value of a checked text.
+#[derive(Clone, Copy)]
+pub struct Value<'a> {
+    pub(crate) text: &'a str,
+    start: usize,
+    end: usize,
+}
+
+/// One member of an object.
+#[derive(Clone, Copy)]
+pub struct Member<'a> {
+    /// The key, quotes and all.
+    pub key: Value<'a>,
+    /// The value.
+    pub value: Value<'a>,
+}
+
+/// Validates a text and returns its one value.
+pub fn check(text: &str) -> Result<Value<'_>, JsonError> {
+    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+    scanner
+        .document()
+        .map(|range| Value { text, start: range.start, end: range.end })
+        .map_err(|what| position(text, scanner.at, what))
+}
+
+impl<'a> Value<'a> {
+    /// The one value of a text that [`check`] has found good before.
+    pub fn trusted(text: &'a str) -> Self {
+        let end = text.trim_end().len();
+        Self { text, start: text.len() - text.trim_start().len(), end }
+    }
+
+    /// The bytes it occupies in the text.
+    pub fn span(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// As spelled in the text.
+    pub fn raw(&self) -> &'a str {
+        &self.text[self.start..self.end]
+    }
+
+    /// Read off the first byte.
+    pub fn kind(&self) -> Kind {
+        match self.text.as_bytes()[self.start] {
+            b'{' => Kind::Object,
+            b'[' => Kind::Array,
+            b'"' => Kind::String,
+            b't' | b'f' => Kind::Bool,
+            b'n' => Kind::Null,
+            _ => Kind::Number,
+        }
+    }
+
+    /// The members of an object, in order; none for any other kind.
+    pub fn members(&self) -> Members<'a> {
+        Members { text: self.text, at: self.start + 1, open: self.kind() == Kind::Object }
+    }
+
+    /// The items of a list, in order; none for any other kind.
+    pub fn items(&self) -> Items<'a> {
+        Items { text: self.text, at: self.start + 1, open: self.kind() == Kind::Array }
+    }
+
+    /// The value of a key; of the last one where it is repeated, as most parsers have it.
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.members().filter(|member| member.key.is_str(key)).last().map(|member| member.value)
+    }
+
+    /// The value at a JSON pointer (RFC 6901).
+    pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
+        tokens(pointer).try_fold(*self, |value, token| match value.kind() {
+            Kind::Object => value.get(&token),
+            Kind::Array => token.parse().ok().and_then(|index| value.items().nth(index)),
+            _ => None,
+        })
+    }
+
+    /// A string's text, unescaped. A lone surrogate becomes U+FFFD.
+    pub fn as_str(&self) -> Option<String> {
+        (self.kind() == Kind::String).then(|| unquote(&self.raw()[1..self.raw().len() - 1]))
+    }
+
+    /// A whole number that is not negative. A fraction is cut off, and so is what 64 bits cannot hold.
+    pub fn as_u64(&self) -> Option<u64> {
+        self.decimal(0).filter(|_| self.raw().as_bytes()[0] != b'-')
+    }
+
+    /// A number of seconds, perhaps with a fraction, in milliseconds. None if it is negative.
+    pub fn as_millis(&self) -> Option<u64> {
+        self.decimal(3).filter(|_| self.raw().as_bytes()[0] != b'-')
+    }
+
+    /// A whole number of either sign; what is out of range ends at the range's end.
+    pub fn as_i64(&self) -> Option<i64> {
+        let size = i64::try_from(self.decimal(0)?).unwrap_or(i64::MAX);
+        Some(if self.raw().as_bytes()[0] == b'-' { -size } else { size })
+    }
+
+    /// `true` or `false`.
+    pub fn as_bool(&self) -> Option<bool> {
+        (self.kind() == Kind::Bool).then(|| self.raw() == "true")
+    }
+
+    /// A number's size times ten to `shift`, without its fraction. Read by hand: floating point would bring its tables.
+    fn decimal(&self, shift: i32) -> Option<u64> {
+        if self.kind() != Kind::Number {
+            return None;
+        }
+        let raw = self.raw().trim_start_matches('-');
+        let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
+        let exponent: i32 =
+            exponent.trim_start_matches('+').parse().unwrap_or(if exponent.starts_with('-') { -999 } else { 999 });
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let digits = whole.bytes().chain(fraction.bytes());
+        let kept = i64::from(exponent) + i64::from(shift) + whole.len() as i64;
+        let mut value = 0u64;
+        let mut taken = 0i64;
+        for digit in digits.take(usize::try_from(kept).unwrap_or(0)) {
+            value = value.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
+            taken += 1;
+        }
+        while taken < kept.min(40) && value > 0 {
+            value = value.saturating_mul(10);
+            taken += 1;
+        }
+        Some(value)
+    }
+
+    /// Whether it is a string with this text. Unescapes only when it must.
+    pub fn is_str(&self, wanted: &str) -> bool {
+        let raw = self.raw();
+        if self.kind() != Kind::String {
+            return false;
+        }
+        let inner = &raw[1..raw.len() - 1];
+        if inner.contains('\\') { self.as_str().as_deref() == Some(wanted) } else { inner == wanted }
+    }
+}
+
+impl fmt::Debug for Value<'_> {
+    // A vault's values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at {}..{}", self.kind(), self.start, self.end)
+    }
+}
+
+/// The unescaped reference tokens of a JSON pointer.
+pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
+    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+}
+
+/// Spells a string as JSON.
+pub fn quote(text: &str) -> String {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for char in text.chars() {
+        match char {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            control @ ('\0'..='\x1f' | '\x7f') => {
+                quoted.push_str("\\u00");
+                quoted.push(char::from(HEX[control as usize >> 4]));
+                quoted.push(char::from(HEX[control as usize & 15]));
+            }
+            _ => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The text of a checked string's inside.
+fn unquote(inner: &str) -> String {
+    let mut text = String::with_capacity(inner.len());
+    let mut rest = inner;
+    while let Some(at) = rest.find('\\') {
+        text.push_str(&rest[..at]);
+        let (char, length) = escaped(&rest[at..]);
+        text.push(char);
+        rest = &rest[at + length..];
+    }
+    text.push_str(rest);
+    text
+}
+
+/// The character that an escape stands for, and the escape's length.
+fn escaped(escape: &str) -> (char, usize) {
+    let unit = |at: usize| escape.get(at..at + 4).and_then(|hex| u32::from_str_radix(hex, 16).ok());
+    match escape.as_bytes().get(1) {
+        Some(b'n') => ('\n', 2),
+        Some(b'r') => ('\r', 2),
+        Some(b't') => ('\t', 2),
+        Some(b'b') => ('\u{8}', 2),
+        Some(b'f') => ('\u{c}', 2),
+        Some(b'u') => match (unit(2), escape.get(6..8), unit(8)) {
+            (Some(high @ 0xd800..0xdc00), Some("\\u"), Some(low @ 0xdc00..0xe000)) => {
+                let scalar = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
+                (char::from_u32(scalar).unwrap_or(char::REPLACEMENT_CHARACTER), 12)
+            }
+            (Some(unit), ..) => (char::from_u32(unit).unwrap_or(char::REPLACEMENT_CHARACTER), 6),
+            (None, ..) => (char::REPLACEMENT_CHARACTER, 2),
+        },
+        Some(other) => (char::from(*other), 2),
+        None => (char::REPLACEMENT_CHARACTER, 1),
+    }
+}
+
+/// Spells an object, member by member, for a person to read.
+#[derive(Default)]
+pub struct Object {
+    members: Vec<(String, String)>,
+}
+
+impl Object {
+    /// A string member.
+    pub fn text(self, key: &str, value: &str) -> Self {
+        self.raw(key, quote(value))
+    }
+
+    /// A string member, if there is one.
+    pub fn maybe_text(self, key: &str, value: Option<&str>) -> Self {
+        match value {
+            Some(value) => self.text(key, value),
+            None => self,
+        }
+    }
+
+    /// A number member.
+    pub fn number(self, key: &str, value: u64) -> Self {
+        self.raw(key, value.to_string())
+    }
+
+    /// A number member, if there is one.
+    pub fn maybe_number(self, key: &str, value: Option<u64>) -> Self {
+        match value {
+            Some(value) => self.number(key, value),
+            None => self,
+        }
+    }
+
+    /// A member spelled already.
+    pub fn raw(mut self, key: &str, value: String) -> Self {
+        self.members.push((quote(key), value));
+        self
+    }
+
+    /// A member spelled already, if there is one.
+    pub fn maybe_raw(self, key: &str, value: Option<String>) -> Self {
+        match value {
+            Some(value) => self.raw(key, value),
+            None => self,
+        }
+    }
+
+    /// The object on one line.
+    pub fn line(&self) -> String {
+        let members: Vec<String> = self.members.iter().map(|(key, value)| format!("{key}:{value}")).collect();
+        format!("{{{}}}", members.join(","))
+    }
+
+    /// The object with a line for each member.
+    pub fn lines(&self) -> String {
+        if self.members.is_empty() {
+            return "{}".to_owned();
+        }
+        let members: Vec<String> =
+            self.members.iter().map(|(key, value)| format!("  {key}: {}", value.replace('\n', "\n  "))).collect();
+        format!("{{\n{}\n}}", members.join(",\n"))
+    }
+}
+
+/// See [`Value::members`].
+pub struct Members<'a> {
+    text: &'a str,
+    at: usize,
+    open: bool,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = Member<'a>;
+
+    fn next(&mut self) -> Option<Member<'a>> {
+        if !self.open {
+            return None;
+        }
+        let mut scanner = Scanner { bytes: self.text.as_bytes(), at: self.at };
+        let key = scanner.next_item(b'}').and_then(|()| scanner.value(0).ok());
+        let member = key.and_then(|key| {
+            scanner.space();
+            scanner.at += 1; // the colon
+            scanner.space();
+            let value = scanner.value(0).ok()?;
+            Some(Member {
+                key: Value { text: self.text, start: key.start, end: key.end },
+                value: Value { text: self.text, start: value.start, end: value.end },
+            })
+        });
+        self.at = scanner.at;
+        self.open = member.is_some();
+        member
+    }
+}
+
+/// See [`Value::items`].
+pub struct Items<'a> {
+    text: &'a str,
+    at: usize,
+    open: bool,
+}
+
+impl<'a> Iterator for Items<'a> {
+    type Item = Value<'a>;
+
+    fn next(&mut self) -> Option<Value<'a>> {
+        if !self.open {
+            return None;
+        }
+        let mut scanner = Scanner { bytes: self.text.as_bytes(), at: self.at };
+        let item = scanner.next_item(b']').and_then(|()| scanner.value(0).ok()).map(|range| Value {
+            text: self.text,
+            start: range.start,
+            end: range.end,
+        });
+        self.at = scanner.at;
+        self.open = item.is_some();
+        item
+    }
+}
+
+struct Scanner<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+type Scan<T> = Result<T, &'static str>;
+
+impl Scanner<'_> {
+    fn document(&mut self) -> Scan<Range<usize>> {
+        if self.bytes.starts_with(b"\xef\xbb\xbf") {
+            return Err("a byte-order mark where JSON should begin");
+        }
+        self.space();
+        if self.at == self.bytes.len() {
+            return Err("there is nothing in it");
+        }
+        let range = self.value(0)?;
+        self.space();
+        if self.at < self.bytes.len() { Err("something follows the end of the JSON value") } else { Ok(range) }
+    }
+
+    fn value(&mut self, depth: usize) -> Scan<Range<usize>> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'{') => self.container(depth, b'}', true)?,
+            Some(b'[') => self.container(depth, b']', false)?,
+            Some(b'"') => self.string()?,
+            Some(b't') => self.word(b"true")?,
+            Some(b'f') => self.word(b"false")?,
+            Some(b'n') => self.word(b"null")?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(_) => return Err("a character that begins no JSON value"),
+            None => return Err("the text ends where a value should be"),
+        }
+        Ok(start..self.at)
+    }
+
+    fn container(&mut self, depth: usize, close: u8, keyed: bool) -> Scan<()> {
+        if depth == MAX_DEPTH {
+            return Err("nesting deeper than 128 levels");
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.space();
+            if keyed {
+                match self.peek() {
+                    Some(b'"') => self.string()?,
+                    Some(_) => return Err("a key that is not a string"),
+                    None => return Err("the text ends inside an object"),
+                }
+                self.space();
+                if self.peek() != Some(b':') {
+                    return Err("no colon after a key");
+                }
+                self.at += 1;
+                self.space();
+            }
+            self.value(depth + 1)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(_) => return Err("neither a comma nor the end of the object or list"),
+                None => return Err("the text ends inside an object or list"),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Scan<()> {
+        self.at += 1;
+        loop {
+            match self.peek() {
+                None => return Err("the text ends inside a string"),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(0..=0x1f) => return Err("a control character inside a string"),
+                Some(_) => self.at += 1,
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Scan<()> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                let hex = self.bytes.get(self.at + 1..self.at + 5);
+                if !hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
+                    return Err("a \\u escape without four hex digits");
+                }
+                self.at += 5;
+            }
+            _ => return Err("an escape that JSON does not have"),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Scan<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1
+        } else {
+            self.digits()?
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return Err("a number without a digit where one must be");
+        }
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Scan<()> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err("a word that JSON does not have");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Steps over space and one comma to the next item of a container; none at its end.
+    fn next_item(&mut self, close: u8) -> Option<()> {
+        self.space();
+        if self.peek() == Some(b',') {
+            self.at += 1;
+            self.space();
+        }
+        (self.peek()? != close).then_some(())
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+}
+
+fn position(text: &str, byte: usize, what: &'static str) -> JsonError {
+    let byte = (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let before = &text[..byte];
+    JsonError {
+        what,
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1,
+        byte,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_serde_json_takes_is_taken_and_what_it_refuses_is_refused() {
+        for text in
+            ["{}", "[]", " [1, 2.50, -0, 1e+9, 1E-2] ", r#"{"a":{"b":[true,false,null]},"a":1}"#, r#""\u00e9\n\"""#]
+        {
+            assert!(check(text).is_ok(), "{text}");
+        }
+        for text in [
+            "",
+            "  ",
+            "{",
+            "[1,]",
+            "{\"a\":1,}",
+            "{a:1}",
+            "01",
+            "1.",
+            "-",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "tru",
+            "[1 2]",
+            "{\"a\" 1}",
+            "{} {}",
+            "\"\n\"",
+            "+1",
+            ".5",
+            "'a'",
+            "\u{feff}{}",
+            "nul",
+            "1e",
+        ] {
+            assert!(check(text).is_err(), "{text}");
+            assert!(serde_json::from_str::<serde_json::Value>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_error_names_line_column_and_byte() {
+        let error = check("{\n  \"é\": tru\n}").unwrap_err();
+        assert_eq!((error.line, error.column, error.byte), (2, 8, 10));
+        assert_eq!(error.to_string(), "a word that JSON does not have at line 2, column 8 (byte 10)");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_without_exhausting_the_stack() {
+        let error = check(&"[".repeat(1_000_000)).unwrap_err();
+        assert_eq!(error.what, "nesting deeper than 128 levels");
+    }
+
+    #[test]
+    fn a_pointer_finds_escaped_keys_and_list_items() {
+        let value = check(r#"{"a/b":{"c\u0041~":[10,{"d":"x"}]}}"#).unwrap();
+        assert_eq!(value.pointer("/a~1b/cA~0/1/d").unwrap().as_str().unwrap(), "x");
+        assert!(value.pointer("/a~1b/cA~0/2").is_none());
+    }
+
+    #[test]
+    fn of_a_repeated_key_the_last_value_counts() {
+        assert_eq!(check(r#"{"a":1,"a":2}"#).unwrap().get("a").unwrap().raw(), "2");
+    }
+
+    #[test]
+    fn strings_are_spelled_and_read_as_serde_json_has_them() {
+        for text in ["", "a\"\\/\n\r\t\u{1}\u{8}\u{c}\u{7f}é\u{1f600}\u{2028}", "\0"] {
+            assert_eq!(serde_json::from_str::<String>(&quote(text)).unwrap(), text);
+            let quoted = serde_json::to_string(text).unwrap();
+            assert_eq!(check(&quoted).unwrap().as_str().unwrap(), text);
+        }
+        for (quoted, text) in [
+            (r#""\ud83d\ude00\u00e9\/""#, "\u{1f600}é/"),
+            (r#""\ud83d!""#, "\u{fffd}!"),
+            (r#""\udc00\b\f""#, "\u{fffd}\u{8}\u{c}"),
+        ] {
+            assert_eq!(check(quoted).unwrap().as_str().unwrap(), text);
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_whatever_their_spelling() {
+        let number = |text: &'static str| check(text).unwrap();
+        for (text, whole, millis) in [
+            ("0", 0, 0),
+            ("21600", 21_600, 21_600_000),
+            ("2.16e4", 21_600, 21_600_000),
+            ("1784541600.5", 1_784_541_600, 1_784_541_600_500),
+            ("0.0015e3", 1, 1_500),
+            ("5e-1", 0, 500),
+            ("1E+30", u64::MAX, u64::MAX),
+            ("1e999999999999", u64::MAX, u64::MAX),
+            ("1e-999999999999", 0, 0),
+            ("0e999", 0, 0),
+        ] {
+            assert_eq!(number(text).as_u64(), Some(whole), "{text}");
+            assert_eq!(number(text).as_millis(), Some(millis), "{text}");
+        }
+        assert_eq!((number("-3.7").as_u64(), number("-3.7").as_i64()), (None, Some(-3)));
+        assert_eq!(number("\"3\"").as_u64(), None);
+    }
+
+    #[test]
+    fn an_object_is_spelled_as_json() {
+        let inner = Object::default().number("n", 1).lines();
+        let object = Object::default().text("a\"", "b").maybe_number("c", None).raw("d", inner);
+        assert_eq!(object.line(), "{\"a\\\"\":\"b\",\"d\":{\n  \"n\": 1\n}}");
+        assert_eq!(object.lines(), "{\n  \"a\\\"\": \"b\",\n  \"d\": {\n    \"n\": 1\n  }\n}");
+    }
+}

@@ -1,0 +1,68 @@
+//! A JWT is read for its times only. Nothing here verifies it: the resource server does.
+
+use crate::json;
+
+/// The registered time claims (RFC 7519 section 4.1), in milliseconds since 1970.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Times {
+    /// `exp`
+    pub(crate) expires_at_ms: Option<u64>,
+    /// `iat`
+    pub(crate) issued_at_ms: Option<u64>,
+}
+
+/// The times of a token that looks like a JWT; nothing for any other.
+pub(crate) fn times(token: &str) -> Times {
+    let mut parts = token.split('.');
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return Times::default();
+    };
+    let read = || {
+        let text = String::from_utf8(base64url(payload)?).ok()?;
+        let claims = json::check(&text).ok()?;
+        let moment = |name| claims.get(name).and_then(|value| value.as_millis()).filter(|at_ms| *at_ms > 0);
+        Some(Times { expires_at_ms: moment("exp"), issued_at_ms: moment("iat") })
+    };
+    read().unwrap_or_default()
+}
+
+/// RFC 4648 section 5, padding optional.
+fn base64url(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
+    let (mut bits, mut held) = (0u32, 0);
+    for byte in text.trim_end_matches('=').bytes() {
+        let value = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'-' | b'+' => 62,
+            b'_' | b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        held += 6;
+        if held >= 8 {
+            held -= 8;
+            bytes.push((bits >> held) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_anything_else_has_none() {
+        // {"iat":1784541600,"exp":1784545200.5}
+        let token = "e30.eyJpYXQiOjE3ODQ1NDE2MDAsImV4cCI6MTc4NDU0NTIwMC41fQ.c2ln";
+        assert_eq!(
+            times(token),
+            Times { expires_at_ms: Some(1_784_545_200_500), issued_at_ms: Some(1_784_541_600_000) }
+        );
+        for token in ["", "opaque", "a.b", "a.b.c", "a.e30.c", "a.bnVsbA.c", "sk-ant-oat01-x.y.z.w"] {
+            assert_eq!(times(token), Times::default(), "{token}");
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! Times are milliseconds since 1970, unsigned; a text that is no time is none, never a guess.
+
+/// Milliseconds in a day.
+pub const DAY_MS: u64 = 86_400_000;
+
+/// How a zone is spelled: the documents we share with others mix both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zone {
+    /// `Z`
+    Letter,
+    /// `+00:00`
+    Offset,
+}
+
+/// Spells a moment as RFC 3339 in UTC, with microseconds as the documents we share have them.
+pub fn to_rfc3339(unix_ms: u64, zone: Zone) -> String {
+    let (days, in_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
+    let (year, month, day) = civil(days as i64);
+    let zone = match zone {
+        Zone::Letter => "Z",
+        Zone::Offset => "+00:00",
+    };
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:06}{zone}",
+        in_day / 3_600_000,
+        in_day / 60_000 % 60,
+        in_day / 1_000 % 60,
+        in_day % 1_000 * 1_000
+    )
+}
+
+/// Reads RFC 3339 with any offset; without one it is taken as UTC.
+pub fn from_rfc3339(text: &str) -> Option<u64> {
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digits = text.get(range)?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
+    };
+    let bytes = text.as_bytes();
+    let separators = [(4, b"-"), (7, b"-"), (13, b":"), (16, b":")];
+    if separators.iter().any(|(at, wanted)| bytes.get(*at) != wanted.first())
+        || !matches!(bytes.get(10), Some(b'T' | b't' | b' '))
+    {
+        return None;
+    }
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 24 || minute > 59 || second > 60 {
+        return None;
+    }
+    let mut rest = &text[19..];
+    let mut millis = 0;
+    if let Some(fraction) = rest.strip_prefix('.') {
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+        let first: String = fraction[..digits].chars().chain("000".chars()).take(3).collect();
+        millis = first.parse::<i64>().ok()?;
+        rest = &fraction[digits..];
+    }
+    let offset_minutes = match rest {
+        "" | "Z" | "z" => 0,
+        _ => {
+            let sign = match rest.as_bytes().first()? {
+                b'+' => 1,
+                b'-' => -1,
+                _ => return None,
+            };
+            let digits: String = rest[1..].chars().filter(|&digit| digit != ':').collect();
+            let value: i64 = (digits.len() == 4).then(|| digits.parse().ok()).flatten()?;
+            sign * (value / 100 * 60 + value % 100)
+        }
+    };
+    let minutes = (days_before(year, month, day) * 24 + hour) * 60 + minute - offset_minutes;
+    u64::try_from((minutes * 60 + second) * 1_000 + millis).ok()
+}
+
+// The two conversions are Howard Hinnant's `days_from_civil` and `civil_from_days` (public domain).
+fn days_before(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let era = year.div_euclid(400);
+    let of_era = year.rem_euclid(400);
+    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
+}
+
+fn civil(days: i64) -> (i64, i64, i64) {
+    let days = days + 719_468;
+    let era = days.div_euclid(146_097);
+    let of_era = days.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_index = (5 * of_year + 2) / 153;
+    let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
+    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    (year, month, of_year - (153 * month_index + 2) / 5 + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_survives_being_spelled_and_read() {
+        for unix_ms in [0, 951_782_399_999, 951_782_400_000, 1_784_541_600_123, 4_102_444_800_000] {
+            for zone in [Zone::Letter, Zone::Offset] {
+                assert_eq!(from_rfc3339(&to_rfc3339(unix_ms, zone)), Some(unix_ms));
+            }
+        }
+        assert_eq!(to_rfc3339(1_784_541_600_123, Zone::Letter), "2026-07-20T10:00:00.123000Z");
+    }
+
+    #[test]
+    fn offsets_fractions_and_missing_zones_are_read() {
+        let noon = from_rfc3339("2026-07-20T12:00:00Z");
+        assert_eq!(from_rfc3339("2026-07-20T14:00:00+02:00"), noon);
+        assert_eq!(from_rfc3339("2026-07-20 12:00:00.000"), noon);
+        assert_eq!(from_rfc3339("2026-07-20T12:00:00.1234567+0000"), noon.map(|ms| ms + 123));
+    }
+
+    #[test]
+    fn what_is_no_time_is_none() {
+        for text in [
+            "",
+            "yesterday",
+            "2026-13-01T00:00:00Z",
+            "2026-07-20",
+            "2026-07-20T12:00:00+2",
+            "1969-01-01T00:00:00Z",
+            "2026-07-20T12:00:00é",
+        ] {
+            assert_eq!(from_rfc3339(text), None, "{text}");
+        }
+    }
+}
