@@ -1,0 +1,150 @@
+//! What the caller and the person are told of a ruling; it changes nothing about the verdict.
+
+use super::body::Shape;
+use super::generic::{self, Meaning};
+use super::{Judgement, Reading, Ruling, Step, Verdict, evidence, front, words};
+
+impl Reading<'_> {
+    fn shown(&self, at: usize, named: bool) -> Option<String> {
+        let code = &self.found.codes[at];
+        let listed = !code.is_number && generic::is_listed(&code.name);
+        evidence::shown(code, named || listed)
+    }
+
+    pub(super) fn describe(&self) -> String {
+        let shape = match self.body.shape {
+            Shape::Empty => "empty body",
+            Shape::Html => "HTML",
+            Shape::Json => "JSON",
+            Shape::Form => "form",
+            Shape::Text => "plain text",
+        };
+        let mut text = format!("{}, {shape}", self.status_text());
+        for (at, what) in [
+            (!self.body.whole, ", cut"),
+            (self.answer.body_lossy, ", not UTF-8"),
+            (self.body.labelled_html, ", labelled HTML"),
+        ] {
+            text.push_str(if at { what } else { "" });
+        }
+        for (at, code) in self.found.codes.iter().enumerate() {
+            let shown = self.shown(at, false);
+            text.push_str(&format!(", {} {}", code.place, shown.as_deref().unwrap_or("(not shown)")));
+        }
+        text
+    }
+
+    fn status_text(&self) -> String {
+        match (self.answer.status, self.answer.transport_error) {
+            (Some(status), None) => format!("HTTP {status}"),
+            (Some(status), Some(_)) => format!("HTTP {status}, then the connection failed"),
+            (None, kind) => {
+                match kind.map(str::to_ascii_lowercase).filter(|kind| TRANSPORT.iter().any(|known| known.0 == kind)) {
+                    Some(kind) => format!("no answer ({kind})"),
+                    None => "no answer".into(),
+                }
+            }
+        }
+    }
+
+    pub(super) fn judgement(mut self, ruling: Ruling<'_>, retry_after_s: Option<u64>, steps: Vec<Step>) -> Judgement {
+        let named = ruling.code.is_some() && ruling.rule.starts_with("profile:");
+        let telling = || self.found.codes.iter().position(|code| self.meaning(code) != Meaning::Status);
+        let code = ruling.code.or_else(telling).or(if self.found.codes.is_empty() { None } else { Some(0) });
+        let code = code.and_then(|at| self.shown(at, named));
+        let sub_code = ruling
+            .sub_code
+            .clone()
+            .or_else(|| self.sub_codes.iter().find(|sub| self.sub_code_may_be_shown(sub)).cloned());
+        let in_doubt = self.in_doubt(&ruling);
+        let codes: Vec<&str> = [code.as_deref(), sub_code.as_deref()].into_iter().flatten().collect();
+        let host = front::redirect_host(self.answer).filter(|_| matches!(self.answer.status, Some(300..=399)));
+        let why = ruling.why.unwrap_or_else(|| explanation(ruling.verdict, &ruling.rule));
+        let summary = match host {
+            Some(host) => {
+                evidence::summary(&self.status_text(), &codes, &format!("{why}; it points to {host}"), self.found)
+            }
+            None => evidence::summary(&self.status_text(), &codes, why, self.found),
+        };
+        let mut tokens = self.tokens.take();
+        if ruling.verdict != Verdict::Refreshed {
+            tokens = tokens.filter(|tokens| tokens.refresh_token.is_some());
+            if let Some(tokens) = &mut tokens {
+                tokens.access_token = None;
+            }
+        }
+        Judgement {
+            verdict: ruling.verdict,
+            status: self.answer.status,
+            code,
+            sub_code,
+            rule: ruling.rule.into_owned(),
+            retry_after_s,
+            summary,
+            in_doubt,
+            tokens,
+            steps,
+        }
+    }
+
+    fn sub_code_may_be_shown(&self, sub_code: &str) -> bool {
+        let number =
+            sub_code.strip_prefix(self.rules.sub_codes.prefix.as_deref().unwrap_or_default()).unwrap_or(sub_code);
+        let name = words::snake(sub_code);
+        (number.len() < 10 && number != sub_code && number.bytes().all(|b| b.is_ascii_digit()))
+            || generic::is_listed(&name)
+            || evidence::is_error_word(&name)
+    }
+
+    fn in_doubt(&self, ruling: &Ruling<'_>) -> bool {
+        let sent = |kind: &str| !TRANSPORT.iter().any(|(known, before_sending)| *known == kind && *before_sending);
+        match (self.answer.status, self.answer.transport_error) {
+            (None, kind) => kind.is_none_or(|kind| sent(&kind.to_ascii_lowercase())),
+            (Some(_), Some(_)) => true,
+            (Some(200..=299), None) => ruling.verdict != Verdict::Refreshed && !ruling.spoken,
+            (Some(408 | 409), None) => !ruling.spoken,
+            (Some(500..=599), None) => {
+                matches!(ruling.verdict, Verdict::Transient | Verdict::Unknown) && ruling.rule != "captive-portal"
+            }
+            (Some(_), None) => false,
+        }
+    }
+}
+
+/// Kinds of transport failure that may be shown, and whether nothing can have been sent.
+const TRANSPORT: [(&str, bool); 10] = [
+    ("dns", true),
+    ("connect", true),
+    ("refused", true),
+    ("tls", true),
+    ("forbidden", true),
+    ("proxy", true),
+    ("timeout", false),
+    ("reset", false),
+    ("closed", false),
+    ("too-large", false),
+];
+
+fn explanation(verdict: Verdict, rule: &str) -> &'static str {
+    match (verdict, rule) {
+        (_, "html-page" | "bot-challenge" | "blocked-at-the-edge") => {
+            "blocked or answered before the authorization server"
+        }
+        (_, "captive-portal" | "proxy-authentication") => "answered by the network's own proxy or portal",
+        (_, "endpoint-moved" | "redirected-elsewhere" | "odd-redirect") => {
+            "the token endpoint redirects, which is not followed"
+        }
+        (_, "request-not-allowed") => "the host's allow-list refuses this address",
+        (_, "transport-failure") => "the token endpoint could not be reached or the answer was lost",
+        (_, "cut-success" | "not-an-oauth-answer") => "a success that cannot be read; the server may have rotated",
+        (_, "empty-body" | "no-code" | "plain-text" | "profile:status") if verdict == Verdict::Unknown => {
+            "no error code, so no proof against the token"
+        }
+        (Verdict::Refreshed, _) => "refreshed",
+        (Verdict::Terminal, _) => "the refresh token is dead, log in again",
+        (Verdict::Interaction, _) => "the user has to confirm something at the provider",
+        (Verdict::Config, _) => "the client, the request or the account is refused, not the token",
+        (Verdict::Transient, _) => "a passing fault, try again later",
+        (Verdict::Unknown, _) => "the answer does not say what is wrong",
+    }
+}
