@@ -1,0 +1,597 @@
+//! How to talk to an authorization server, and where a vault keeps its tokens: data, never code.
+//!
+//! The built-in profiles are `providers.json` beside this file; a user's `providers.json` has the same form and is laid over
+//! them. A profile lies over the one it `extends` (`generic`, unless it says otherwise) and over the built-in one of the
+//! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
+
+use std::fmt;
+
+use crate::classify::Rules;
+use crate::json::{self, Kind, Value};
+use crate::layers::{Layers, Misread};
+use crate::table::{self, Table};
+
+const SPACIOUS: &[u8] = include_bytes!("providers.json");
+
+/// The built-in profiles without their white space, which is a third of them, taken out when this is compiled.
+static BUILT_IN: &str = {
+    static COMPACT: [u8; compact::<0>().1] = compact::<{ compact::<0>().1 }>().0;
+    match str::from_utf8(&COMPACT) {
+        Ok(text) => text,
+        Err(_) => panic!("providers.json is not UTF-8"),
+    }
+};
+
+/// The first `N` bytes of the profiles without white space outside strings, and how many bytes there are in all.
+#[allow(long_running_const_eval, reason = "it is 30 KB")]
+const fn compact<const N: usize>() -> ([u8; N], usize) {
+    let mut kept = [0; N];
+    let (mut from, mut to, mut inside) = (0, 0, false);
+    while from < SPACIOUS.len() {
+        let byte = SPACIOUS[from];
+        if byte == b'"' && (from == 0 || SPACIOUS[from - 1] != b'\\') {
+            inside = !inside;
+        }
+        if inside || !byte.is_ascii_whitespace() {
+            if to < N {
+                kept[to] = byte;
+            }
+            to += 1;
+        }
+        from += 1;
+    }
+    (kept, to)
+}
+
+const NO_PROFILES: &str = "{\"profiles\": {}}";
+
+/// The profile every other one extends.
+pub const GENERIC: &str = "generic";
+
+/// Everything about one authorization server.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// The id, as vaults use it. Filled in by the catalog.
+    pub id: String,
+    /// For a person.
+    pub name: String,
+    /// Other ids for the same profile.
+    pub aliases: Vec<String>,
+    /// Where a refresh is sent (RFC 6749 section 3.2). Empty in `generic`.
+    pub token_endpoint: String,
+    /// Further origins (`scheme://host:port`) that a token endpoint named in a vault may have.
+    pub origins: Vec<String>,
+    /// A pointer into the login where it names its token endpoint. Used only if the origin is allowed above.
+    pub token_endpoint_in_login: Option<String>,
+    /// The client's id. Empty: no `client_id` is sent.
+    pub client_id: String,
+    /// A pointer into the login where it names the client it was issued to.
+    pub client_id_in_login: Option<String>,
+    /// A pointer into the login where its client secret is kept.
+    pub client_secret_in_login: Option<String>,
+    /// How the client authenticates (RFC 6749 section 2.3).
+    pub client_auth: ClientAuth,
+    /// The shape of the request.
+    pub request: RequestShape,
+    /// Whether each refresh token is good for one refresh.
+    pub rotates: bool,
+    /// Whether a login without a refresh token is broken.
+    pub issues_refresh_token: bool,
+    /// How long after a rotation the server still answers the old token with the new one, in seconds. 0: not known to.
+    pub replay_window_s: u64,
+    /// How long before its expiry an access token is refreshed, in seconds.
+    pub skew_s: u64,
+    /// The whole HTTP exchange, in milliseconds.
+    pub deadline_ms: u64,
+    /// How the login lies in the vault, below `providers.<id>`.
+    pub login: Layout,
+    /// How an entry lies in the vault, in `credential_pool.<id>[]`.
+    pub entry: Layout,
+    /// The sources of entries that are copies of the login.
+    pub seeded_sources: Vec<String>,
+    /// What a person does to log in again.
+    pub login_hint: String,
+    /// How answers are judged, on top of the generic rules.
+    pub rules: Rules,
+}
+
+/// How a client proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// It does not: a public client.
+    None,
+    /// `client_secret` beside `client_id` in the body.
+    Body,
+    /// HTTP Basic.
+    Basic,
+}
+
+/// The shape of a refresh request.
+#[derive(Clone, Debug)]
+pub struct RequestShape {
+    /// How the parameters are sent.
+    pub body: BodyKind,
+    /// The header the refresh token goes into, instead of the body.
+    pub refresh_token_header: Option<String>,
+    /// More parameters.
+    pub parameters: Table<String, String>,
+    /// More headers.
+    pub headers: Table<String, String>,
+}
+
+/// How parameters are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// `application/x-www-form-urlencoded`
+    Form,
+    /// `application/json`
+    Json,
+}
+
+/// Where a place keeps what. Pointers are JSON pointers (RFC 6901) below the place.
+#[derive(Clone, Debug)]
+pub struct Layout {
+    /// Where the access token is.
+    pub access_token: String,
+    /// Where the refresh token is.
+    pub refresh_token: String,
+    /// Where the token type is.
+    pub token_type: Option<String>,
+    /// Where the expiry can be read, the most trusted first.
+    pub expiry: Vec<ExpiryAt>,
+    /// When the tokens were issued (RFC 3339).
+    pub issued_at: String,
+    /// What a refresh writes, and where.
+    pub write: Table<String, Source>,
+    /// What a quarantine erases.
+    pub erase: Vec<String>,
+}
+
+/// Where an expiry can be read.
+#[derive(Clone, Debug)]
+pub enum ExpiryAt {
+    /// `at` holds the moment.
+    Moment {
+        /// A pointer.
+        at: String,
+        /// How it is spelled.
+        unit: Unit,
+    },
+    /// `seconds` holds a lifetime that began at `since` (RFC 3339).
+    Lifetime {
+        /// A pointer to a number of seconds.
+        seconds: String,
+        /// A pointer to a moment.
+        since: String,
+    },
+}
+
+/// How a moment is spelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// RFC 3339.
+    Rfc3339,
+    /// Seconds since 1970.
+    S,
+    /// Milliseconds since 1970.
+    Ms,
+}
+
+/// What is written.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// A value of the answer, or the time.
+    Field(Field),
+    /// Always this, spelled as JSON.
+    Constant(String),
+}
+
+/// A value that a refresh brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the answer's own")]
+pub enum Field {
+    AccessToken,
+    RefreshToken,
+    IdToken,
+    TokenType,
+    Scope,
+    ExpiresInS,
+    ExpiresAtRfc3339,
+    ExpiresAtMs,
+    NowRfc3339,
+    NowRfc3339Z,
+}
+
+/// What is wrong with a profile, or with the user's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileError(pub String);
+
+impl fmt::Display for ProfileError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// All profiles, unread until they are asked for.
+pub struct Catalog {
+    user: String,
+}
+
+impl Catalog {
+    /// The built-in profiles under the user's, whose file has this text.
+    pub fn new(user: Option<&str>) -> Result<Self, ProfileError> {
+        let user = user.unwrap_or(NO_PROFILES);
+        let form = "it should be {\"profiles\": {\"<provider>\": {\"token_endpoint\": \"https://...\"}}}";
+        let bad = |what: String| ProfileError(format!("providers.json: {what}; {form}"));
+        let file = json::check(user).map_err(|error| bad(error.to_string()))?;
+        for member in file.members() {
+            match member.key.as_str().as_deref() {
+                Some("profiles") if member.value.kind() == Kind::Object => {}
+                Some("profiles") => return Err(bad(format!("`profiles` is {}", member.value.kind()))),
+                Some("$comment") => {}
+                _ => return Err(bad(format!("it has a member {}", member.key.raw()))),
+            }
+        }
+        if file.get("profiles").is_none() {
+            return Err(bad("it has no `profiles`".to_owned()));
+        }
+        Ok(Self { user: user.to_owned() })
+    }
+
+    /// Every profile's id, but for `generic`.
+    pub fn ids(&self) -> Vec<String> {
+        let mut ids = Vec::new();
+        for member in self.files().iter().flat_map(|file| file.members()).filter(|member| !member.key.is_str(GENERIC)) {
+            table::insert_sorted(&mut ids, member.key.as_str().unwrap_or_default());
+        }
+        ids
+    }
+
+    /// The id that a name stands for: itself, or the profile it is an alias of.
+    pub fn resolve(&self, name: &str) -> String {
+        let files = self.files();
+        if files.iter().any(|file| file.get(name).is_some()) {
+            return name.to_owned();
+        }
+        let has_alias = |profile: &Value<'_>| {
+            profile.get("aliases").is_some_and(|aliases| aliases.items().any(|alias| alias.is_str(name)))
+        };
+        let found = files.iter().flat_map(|file| file.members()).find(|member| has_alias(&member.value));
+        found.and_then(|member| member.key.as_str()).unwrap_or_else(|| name.to_owned())
+    }
+
+    /// The profile with this id; none if there is none.
+    pub fn profile(&self, id: &str) -> Result<Option<Profile>, ProfileError> {
+        let mut layers = Vec::new();
+        self.layers(id, &mut layers)?;
+        if layers.is_empty() {
+            return Ok(None);
+        }
+        let profile = Profile::read(id, &Layers::new(layers))
+            .map_err(|error| ProfileError(format!("the profile `{id}` in providers.json: {error}")))?;
+        profile.check()?;
+        Ok(Some(profile))
+    }
+
+    /// The generic profile under another id: how a vault's unknown provider is read.
+    pub fn generic(&self, id: &str) -> Result<Profile, ProfileError> {
+        let mut profile = self.profile(GENERIC)?.ok_or_else(|| ProfileError("there is no generic profile".into()))?;
+        profile.id = id.to_owned();
+        Ok(profile)
+    }
+
+    /// The origins that a refresh may be sent to: `scheme://host:port`, sorted. A profile that is wrong names none, and
+    /// says so to whoever uses it.
+    pub fn origins(&self) -> Vec<String> {
+        let mut origins = Vec::new();
+        for profile in self.ids().iter().filter_map(|id| self.profile(id).ok().flatten()) {
+            for origin in profile.allowed_origins() {
+                table::insert_sorted(&mut origins, origin);
+            }
+        }
+        origins
+    }
+
+    /// The profiles of both files, the user's first.
+    fn files(&self) -> Vec<Value<'_>> {
+        [self.user.as_str(), BUILT_IN].into_iter().filter_map(|text| Value::trusted(text).get("profiles")).collect()
+    }
+
+    /// What a profile is made of, the top first.
+    fn layers<'a>(&'a self, id: &str, layers: &mut Vec<Value<'a>>) -> Result<(), ProfileError> {
+        let bad = |what: String| ProfileError(format!("the profile `{id}` in providers.json {what}"));
+        let own: Vec<Value<'a>> = self.files().into_iter().filter_map(|file| file.get(id)).collect();
+        let Some(top) = own.first() else { return Ok(()) };
+        if layers.len() > 8 {
+            return Err(bad("extends itself".to_owned()));
+        }
+        let base = top.get("extends").and_then(|base| base.as_str());
+        // A profile that extends another one is not also the built-in one of its name.
+        layers.extend(if base.is_some() { &own[..1] } else { &own[..] });
+        let base = base.as_deref().unwrap_or(GENERIC);
+        if base == id && id == GENERIC {
+            return Ok(());
+        }
+        let before = layers.len();
+        self.layers(base, layers)?;
+        if layers.len() == before { Err(bad(format!("extends `{base}`, which there is none of"))) } else { Ok(()) }
+    }
+}
+
+impl Profile {
+    fn read(id: &str, layers: &Layers<'_>) -> Result<Self, Misread> {
+        layers.only(&[
+            "name",
+            "aliases",
+            "extends",
+            "token_endpoint",
+            "origins",
+            "token_endpoint_in_login",
+            "client_id",
+            "client_id_in_login",
+            "client_secret_in_login",
+            "client_auth",
+            "request",
+            "rotates",
+            "issues_refresh_token",
+            "replay_window_s",
+            "skew_s",
+            "deadline_ms",
+            "login",
+            "entry",
+            "seeded_sources",
+            "login_hint",
+            "rules",
+        ])?;
+        // Who names an endpoint means that one, whatever a vault or a profile underneath says.
+        let of_endpoint = layers.down_to("token_endpoint");
+        Ok(Self {
+            id: id.to_owned(),
+            name: layers.text("name")?,
+            aliases: layers.texts("aliases")?,
+            token_endpoint: layers.text("token_endpoint")?,
+            origins: of_endpoint.texts("origins")?,
+            token_endpoint_in_login: of_endpoint.maybe_text("token_endpoint_in_login")?,
+            client_id: layers.text("client_id")?,
+            client_id_in_login: layers.maybe_text("client_id_in_login")?,
+            client_secret_in_login: layers.maybe_text("client_secret_in_login")?,
+            client_auth: layers.one_of(
+                "client_auth",
+                &[("none", ClientAuth::None), ("body", ClientAuth::Body), ("basic", ClientAuth::Basic)],
+            )?,
+            request: RequestShape::read(&layers.object("request")?)?,
+            rotates: layers.flag("rotates")?,
+            issues_refresh_token: layers.flag("issues_refresh_token")?,
+            replay_window_s: layers.number("replay_window_s")?,
+            skew_s: layers.number("skew_s")?,
+            deadline_ms: layers.number("deadline_ms")?,
+            login: Layout::read(&layers.object("login")?)?,
+            entry: Layout::read(&layers.object("entry")?)?,
+            seeded_sources: layers.texts("seeded_sources")?,
+            login_hint: layers.text("login_hint")?,
+            rules: Rules::read(&layers.object("rules")?)?,
+        })
+    }
+
+    /// The origins a token of this provider may be sent to.
+    pub fn allowed_origins(&self) -> Vec<String> {
+        let endpoint = origin(&self.token_endpoint);
+        endpoint.into_iter().chain(self.origins.iter().filter_map(|allowed| origin(allowed))).collect()
+    }
+
+    /// Whether the profile can refresh at all.
+    pub fn has_endpoint(&self) -> bool {
+        !self.token_endpoint.is_empty()
+    }
+
+    fn check(&self) -> Result<(), ProfileError> {
+        let bad = |what: String| Err(ProfileError(format!("the profile `{}` in providers.json: {what}", self.id)));
+        for url in self.origins.iter().chain(self.has_endpoint().then_some(&self.token_endpoint)) {
+            match origin(url) {
+                Some(origin) if origin.starts_with("https://") || is_loopback(&origin) => {}
+                Some(_) => {
+                    return bad(format!(
+                        "`{url}` is not https; a refresh token may go over plain http only to 127.0.0.1, [::1] or localhost"
+                    ));
+                }
+                None => return bad(format!("`{url}` is not an absolute https address")),
+            }
+        }
+        if self.deadline_ms == 0 || self.deadline_ms > 120_000 {
+            return bad("`deadline_ms` must be between 1 and 120000".into());
+        }
+        Ok(())
+    }
+}
+
+/// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
+pub fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let default_port = match scheme.as_str() {
+        "https" => 443,
+        "http" => 80,
+        _ => return None,
+    };
+    let authority = rest.split(['/', '?', '#']).next()?.to_ascii_lowercase();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:[]".contains(&byte);
+    if authority.is_empty() || !authority.bytes().all(plain) {
+        return None;
+    }
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host.to_owned(), port.parse::<u16>().ok()?),
+        _ => (authority, default_port),
+    };
+    (!host.is_empty()).then(|| format!("{scheme}://{host}:{port}"))
+}
+
+/// Whether an origin is on this machine.
+pub fn is_loopback(origin: &str) -> bool {
+    let host = origin.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
+    let octets: Vec<Option<u8>> = host.split('.').map(|octet| octet.parse().ok()).collect();
+    host == "localhost" || host == "[::1]" || matches!(octets[..], [Some(127), Some(_), Some(_), Some(_)])
+}
+
+impl RequestShape {
+    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
+        layers.only(&["body", "refresh_token_header", "parameters", "headers"])?;
+        Ok(Self {
+            body: layers.one_of("body", &[("form", BodyKind::Form), ("json", BodyKind::Json)])?,
+            refresh_token_header: layers.maybe_text("refresh_token_header")?,
+            parameters: layers.object("parameters")?.all_texts()?,
+            headers: layers.object("headers")?.all_texts()?,
+        })
+    }
+}
+
+impl Layout {
+    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
+        layers.only(&["access_token", "refresh_token", "token_type", "expiry", "issued_at", "write", "erase"])?;
+        let expiry = layers.items("expiry")?.iter().map(ExpiryAt::read).collect::<Result<_, _>>()?;
+        // What a refresh writes should be readable in one place, so it is not merged.
+        let mut write = Table::default();
+        for member in layers.one("write").into_iter().flat_map(|write| write.members()) {
+            write.insert(member.key.as_str().unwrap_or_default(), Source::read(layers, member.value)?);
+        }
+        Ok(Self {
+            access_token: layers.text("access_token")?,
+            refresh_token: layers.text("refresh_token")?,
+            token_type: layers.maybe_text("token_type")?,
+            expiry,
+            issued_at: layers.text("issued_at")?,
+            write,
+            erase: layers.texts("erase")?,
+        })
+    }
+}
+
+impl ExpiryAt {
+    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
+        layers.only(&["at", "unit", "seconds", "since"])?;
+        if let Some(at) = layers.maybe_text("at")? {
+            let unit = layers.one_of("unit", &[("rfc3339", Unit::Rfc3339), ("s", Unit::S), ("ms", Unit::Ms)])?;
+            return Ok(Self::Moment { at, unit });
+        }
+        Ok(Self::Lifetime { seconds: layers.text("seconds")?, since: layers.text("since")? })
+    }
+}
+
+impl Source {
+    fn read(layers: &Layers<'_>, value: Value<'_>) -> Result<Self, Misread> {
+        const FIELDS: [(&str, Field); 10] = [
+            ("access_token", Field::AccessToken),
+            ("refresh_token", Field::RefreshToken),
+            ("id_token", Field::IdToken),
+            ("token_type", Field::TokenType),
+            ("scope", Field::Scope),
+            ("expires_in_s", Field::ExpiresInS),
+            ("expires_at_rfc3339", Field::ExpiresAtRfc3339),
+            ("expires_at_ms", Field::ExpiresAtMs),
+            ("now_rfc3339", Field::NowRfc3339),
+            ("now_rfc3339_z", Field::NowRfc3339Z),
+        ];
+        if let Some(constant) = value.get("value") {
+            return Ok(Self::Constant(constant.raw().to_owned()));
+        }
+        let found = FIELDS.iter().find(|(name, _)| value.is_str(name));
+        found.map(|(_, field)| Self::Field(*field)).ok_or_else(|| {
+            let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
+            layers.misread("write", &format!("should name one of {}, or be {{\"value\": ...}}", known.join(", ")))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_built_in_profile_can_be_read() {
+        let catalog = Catalog::new(None).unwrap();
+        for id in catalog.ids() {
+            let profile = catalog.profile(&id).unwrap().unwrap();
+            assert_eq!(profile.id, id);
+        }
+    }
+
+    #[test]
+    fn the_built_in_profiles_lose_nothing_but_white_space() {
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(BUILT_IN), read(str::from_utf8(SPACIOUS).unwrap()));
+        assert!(BUILT_IN.len() < SPACIOUS.len());
+    }
+
+    #[test]
+    fn no_name_stands_for_two_profiles() {
+        let catalog = Catalog::new(None).unwrap();
+        let mut names = catalog.ids();
+        for id in catalog.ids() {
+            names.extend(catalog.profile(&id).unwrap().unwrap().aliases);
+        }
+        let all = names.len();
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn a_new_profile_needs_no_more_than_its_endpoint() {
+        let catalog = Catalog::new(Some(
+            r#"{"profiles":{"acme":{"token_endpoint":"https://acme.example/token","aliases":["a"]}}}"#,
+        ))
+        .unwrap();
+        let profile = catalog.profile(&catalog.resolve("a")).unwrap().unwrap();
+        assert_eq!(profile.id, "acme");
+        assert_eq!(profile.allowed_origins(), ["https://acme.example:443"]);
+        assert_eq!(profile.request.body, BodyKind::Form);
+    }
+
+    #[test]
+    fn a_users_profile_of_a_built_in_name_changes_only_what_it_names() {
+        let catalog = Catalog::new(Some(r#"{"profiles":{"nous":{"token_endpoint":"http://127.0.0.1:9/t"}}}"#)).unwrap();
+        let profile = catalog.profile("nous").unwrap().unwrap();
+        assert_eq!(profile.request.refresh_token_header.as_deref(), Some("x-nous-refresh-token"));
+        assert_eq!(profile.allowed_origins(), ["http://127.0.0.1:9"]);
+        assert!(!profile.login.write.get("/tokens/access_token").is_some());
+    }
+
+    #[test]
+    fn whoever_names_an_endpoint_is_not_overruled_by_a_vault() {
+        let catalog =
+            Catalog::new(Some(r#"{"profiles":{"xai-oauth":{"token_endpoint":"http://localhost:1/t"}}}"#)).unwrap();
+        assert_eq!(catalog.profile("xai-oauth").unwrap().unwrap().token_endpoint_in_login, None);
+    }
+
+    #[test]
+    fn plain_http_beyond_this_machine_and_nonsense_are_refused_by_name() {
+        for (text, wanted) in [
+            (r#"{"profiles":{"a":{"token_endpoint":"http://a.example/t"}}}"#, "not https"),
+            (r#"{"profiles":{"a":{"token_endpoint":"ftp://a.example/t"}}}"#, "not an absolute https address"),
+            (r#"{"profiles":{"a":{"token_endpoint":"https://u:p@a.example/t"}}}"#, "not an absolute https address"),
+            (r#"{"profiles":{"a":{"token_endpont":"https://a.example/t"}}}"#, "token_endpont"),
+            (r#"{"profiles":{"a":{"extends":"b"}}}"#, "extends `b`"),
+            (r#"{"profiles":{"a":{"extends":"b"},"b":{"extends":"a"}}}"#, "extends itself"),
+        ] {
+            let error = Catalog::new(Some(text)).unwrap().profile("a").unwrap_err();
+            assert!(error.0.contains(wanted), "{error}");
+        }
+        assert!(Catalog::new(Some("{")).is_err());
+        assert!(Catalog::new(Some("[]")).is_err());
+    }
+
+    #[test]
+    fn an_origin_always_names_its_port() {
+        for (url, wanted) in [
+            ("https://A.Example/x", Some("https://a.example:443")),
+            ("http://[::1]:80/x", Some("http://[::1]:80")),
+            ("https://[::1]", Some("https://[::1]:443")),
+            ("https://a.example:8443?x", Some("https://a.example:8443")),
+            ("https://", None),
+            ("https://a b/", None),
+            ("https://a.example:99999/", None),
+        ] {
+            assert_eq!(origin(url).as_deref(), wanted, "{url}");
+        }
+        assert!(is_loopback("http://127.9.9.9:1") && !is_loopback("http://127.0.0.1.example:80"));
+    }
+}

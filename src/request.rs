@@ -1,0 +1,197 @@
+//! One refresh request, as its profile shapes it (RFC 6749 section 6).
+
+use crate::fingerprint::Fingerprint;
+use crate::json::{self, Value};
+use crate::ledger::Counterpart;
+use crate::ports::Request;
+use crate::provider::{self, BodyKind, ClientAuth, Profile, ProfileError};
+use crate::secret::Secret;
+
+const USER_AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"));
+
+/// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an endpoint of its own only
+/// at an origin of the profile's: otherwise anyone who can write a vault could have its tokens sent to himself.
+pub(crate) fn counterpart(
+    profile: &Profile,
+    login: Option<Value<'_>>,
+) -> Result<(Counterpart, Option<Secret>), ProfileError> {
+    if !profile.has_endpoint() {
+        return Err(ProfileError(format!(
+            "there is no profile for `{}`, so it is not known where to refresh. Add one to providers.json: {{\"profiles\": {{\"{0}\": {{\"token_endpoint\": \"https://...\", \"client_id\": \"...\"}}}}}}",
+            profile.id
+        )));
+    }
+    let in_login = |pointer: &Option<String>| {
+        let text = login?.pointer(pointer.as_deref()?)?.as_str()?;
+        (!text.is_empty()).then_some(text)
+    };
+    let endpoint = in_login(&profile.token_endpoint_in_login)
+        .filter(|url| provider::origin(url).is_some_and(|origin| profile.allowed_origins().contains(&origin)))
+        .unwrap_or_else(|| profile.token_endpoint.clone());
+    let client = in_login(&profile.client_id_in_login).unwrap_or_else(|| profile.client_id.clone());
+    let secret = in_login(&profile.client_secret_in_login).map(Secret::new);
+    // What a refusal may depend on: when it changes, a hold ends.
+    let mut depends_on = format!("{} {} ", profile.client_auth as u8, profile.request.body as u8);
+    for (name, value) in profile.request.parameters.iter().chain(profile.request.headers.iter()) {
+        depends_on.push_str(&format!("{name}={value} "));
+    }
+    depends_on.push_str(profile.request.refresh_token_header.as_deref().unwrap_or_default());
+    depends_on.push_str(
+        secret.as_ref().map(|secret| Fingerprint::of(secret.expose())).as_ref().map_or("", Fingerprint::as_str),
+    );
+    let counterpart = Counterpart {
+        provider: profile.id.clone(),
+        endpoint,
+        client,
+        profile: Fingerprint::of(&depends_on).as_str().to_owned(),
+    };
+    Ok((counterpart, secret))
+}
+
+/// The request that refreshes `token`.
+pub(crate) fn refresh(
+    profile: &Profile,
+    to: &Counterpart,
+    token: &Secret,
+    client_secret: Option<&Secret>,
+    deadline_ms: u64,
+) -> Request {
+    let shape = &profile.request;
+    let mut parameters: Vec<(&str, &str)> = vec![("grant_type", "refresh_token")];
+    if profile.client_auth != ClientAuth::Basic && !to.client.is_empty() {
+        parameters.push(("client_id", &to.client));
+    }
+    if let (ClientAuth::Body, Some(secret)) = (profile.client_auth, client_secret) {
+        parameters.push(("client_secret", secret.expose()));
+    }
+    if shape.refresh_token_header.is_none() {
+        parameters.push(("refresh_token", token.expose()));
+    }
+    parameters.extend(shape.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let (content_type, body) = match shape.body {
+        BodyKind::Form => ("application/x-www-form-urlencoded", form(&parameters)),
+        BodyKind::Json => ("application/json", object(&parameters)),
+    };
+    let mut headers = vec![
+        ("content-type".to_owned(), Secret::from(content_type)),
+        ("user-agent".to_owned(), Secret::from(USER_AGENT)),
+    ];
+    for (name, value) in shape.headers.iter() {
+        let name = name.to_ascii_lowercase();
+        headers.retain(|(known, _)| *known != name);
+        headers.push((name, Secret::from(value.as_str())));
+    }
+    if let Some(name) = &shape.refresh_token_header {
+        headers.push((name.to_ascii_lowercase(), token.clone()));
+    }
+    if let (ClientAuth::Basic, Some(secret)) = (profile.client_auth, client_secret) {
+        headers.push(("authorization".to_owned(), basic(&to.client, secret)));
+    }
+    Request { method: "POST", url: to.endpoint.clone(), headers, body: Secret::new(body), deadline_ms }
+}
+
+fn form(parameters: &[(&str, &str)]) -> String {
+    let pairs: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
+    pairs.join("&")
+}
+
+fn object(parameters: &[(&str, &str)]) -> String {
+    let members: Vec<String> =
+        parameters.iter().map(|(name, value)| format!("{}:{}", json::quote(name), json::quote(value))).collect();
+    format!("{{{}}}", members.join(","))
+}
+
+/// `application/x-www-form-urlencoded`, as RFC 6749 appendix B has it.
+fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => escaped.push(char::from(byte)),
+            b' ' => escaped.push('+'),
+            _ => escaped.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    escaped
+}
+
+/// RFC 6749 section 2.3.1: both parts form-encoded, then as RFC 7617.
+fn basic(client: &str, secret: &Secret) -> Secret {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let plain = Secret::new(format!("{}:{}", escape(client), escape(secret.expose())));
+    let mut encoded = String::from("Basic ");
+    for chunk in plain.expose().as_bytes().chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for at in 0..4 {
+            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
+            encoded.push(if at <= chunk.len() { char::from(digit) } else { '=' });
+        }
+    }
+    Secret::new(encoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::Catalog;
+
+    fn request(profiles: &str, id: &str, login: &str) -> Request {
+        let profile = Catalog::new(Some(profiles)).unwrap().profile(id).unwrap().unwrap();
+        let (to, secret) = counterpart(&profile, Some(json::check(login).unwrap())).unwrap();
+        refresh(&profile, &to, &Secret::from("r t/+é"), secret.as_ref(), 1)
+    }
+
+    fn header<'a>(request: &'a Request, name: &str) -> Option<&'a str> {
+        request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.expose())
+    }
+
+    #[test]
+    fn a_public_client_sends_a_form_with_its_id() {
+        let request = request(r#"{"profiles":{}}"#, "xai-oauth", "{}");
+        assert_eq!(
+            request.body.expose(),
+            "grant_type=refresh_token&client_id=b1a00492-073a-47ea-816f-4c329264a828&refresh_token=r+t%2F%2B%C3%A9"
+        );
+        assert_eq!(header(&request, "content-type"), Some("application/x-www-form-urlencoded"));
+    }
+
+    #[test]
+    fn nous_sends_the_token_in_a_header_and_the_client_its_login_names() {
+        let request = request(r#"{"profiles":{}}"#, "nous", r#"{"client_id":"other"}"#);
+        assert_eq!(request.body.expose(), "grant_type=refresh_token&client_id=other");
+        assert_eq!(header(&request, "x-nous-refresh-token"), Some("r t/+é"));
+    }
+
+    #[test]
+    fn anthropic_sends_json_under_its_own_agent() {
+        let request = request(r#"{"profiles":{}}"#, "anthropic", "{}");
+        assert_eq!(
+            request.body.expose(),
+            r#"{"grant_type":"refresh_token","client_id":"9d1c250a-e61b-44d9-88ed-5944d1962f5e","refresh_token":"r t/+é"}"#
+        );
+        assert_eq!(header(&request, "user-agent"), Some("axios/1.7.9"));
+    }
+
+    #[test]
+    fn a_vault_names_its_endpoint_only_at_the_profiles_origin() {
+        let login = |url: &str| format!(r#"{{"discovery":{{"token_endpoint":"{url}"}}}}"#);
+        let url = |endpoint: &str| request(r#"{"profiles":{}}"#, "xai-oauth", &login(endpoint)).url;
+        assert_eq!(url("https://auth.x.ai/other"), "https://auth.x.ai/other");
+        assert_eq!(url("https://evil.example/other"), "https://auth.x.ai/oauth2/token");
+        assert_eq!(url("https://auth.x.ai@evil.example/"), "https://auth.x.ai/oauth2/token");
+    }
+
+    #[test]
+    fn a_client_secret_goes_where_the_profile_says() {
+        let profile = |auth: &str| {
+            format!(
+                r#"{{"profiles":{{"a":{{"token_endpoint":"https://a.example/t","client_id":"id","client_auth":"{auth}","client_secret_in_login":"/client_secret"}}}}}}"#
+            )
+        };
+        let login = r#"{"client_secret":"s:1"}"#;
+        assert!(request(&profile("body"), "a", login).body.expose().contains("&client_secret=s%3A1&"));
+        let basic = request(&profile("basic"), "a", login);
+        assert_eq!(header(&basic, "authorization"), Some("Basic aWQ6cyUzQTE="));
+        assert!(!basic.body.expose().contains("client"));
+    }
+}
