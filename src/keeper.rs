@@ -1,0 +1,852 @@
+//! The use cases. Each call is complete in itself; what an instance remembers is only what it may forget at any time.
+
+use std::cell::RefCell;
+use std::fmt;
+use std::rc::Rc;
+
+use crate::error::{Action, KeeperError};
+use crate::fingerprint::Fingerprint;
+use crate::json::{self, Object, Value};
+use crate::layers::{Layers, Misread};
+use crate::ledger::{self, Counterpart, Ledger, Standing, Until};
+use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
+use crate::provider::{Catalog, Profile, ProfileError};
+use crate::quarantine::is_refused;
+use crate::refresh::Landed;
+use crate::request;
+use crate::sealed::{self, Sealed, Successor};
+use crate::secret::Secret;
+use crate::table::Table;
+use crate::vault::edit::EditError;
+use crate::vault::hermes::{
+    self, Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Reading, VaultError,
+};
+
+const PROFILES: &str = "providers.json";
+const SETTINGS: &str = "settings.json";
+/// How often a vault is edited against others who write too.
+const EDIT_ATTEMPTS: u32 = 64;
+
+/// Keeps the credentials of any number of vaults.
+pub struct Keeper<P> {
+    pub(crate) ports: P,
+    profiles: RefCell<Option<Profiles>>,
+    vaults: RefCell<Table<String, Rc<Snapshot>>>,
+}
+
+/// Which access token is wanted.
+#[derive(Clone, Debug)]
+pub struct TokenRequest {
+    /// The vault's document name.
+    pub vault: String,
+    /// A profile's id or alias.
+    pub provider: String,
+    /// An id, a label or `login`; none: the first that can serve.
+    pub credential: Option<String>,
+    /// For how many more seconds it must be good.
+    pub min_valid_s: u64,
+    /// One that an API refused.
+    pub refused_access_token: Option<Secret>,
+}
+
+/// An access token to use.
+#[derive(Clone, Debug)]
+pub struct AccessToken {
+    /// The token.
+    pub token: Secret,
+    /// `Bearer`, mostly.
+    pub token_type: String,
+    /// The profile's id.
+    pub provider: String,
+    /// An entry's id, or `login`.
+    pub credential: String,
+    /// Milliseconds since 1970; none if it is not known.
+    pub expires_at_ms: Option<u64>,
+    /// How it was come by.
+    pub origin: Origin,
+    /// What a person should know although the token is good.
+    pub warning: Option<String>,
+    /// New tokens that could be stored nowhere: for [`Keeper::save_unsaved`].
+    pub unsaved: Option<Secret>,
+}
+
+/// How an access token was come by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It lay in the vault.
+    Stored,
+    /// This call refreshed it.
+    Refreshed,
+    /// Another process did, meanwhile.
+    Adopted,
+    /// Its refresh token is out of use, it is not.
+    Sealed,
+    /// It is a key.
+    ApiKey,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Stored => "stored",
+            Self::Refreshed => "refreshed",
+            Self::Adopted => "adopted",
+            Self::Sealed => "sealed",
+            Self::ApiKey => "api-key",
+        })
+    }
+}
+
+/// One credential, as a person wants to see it: `credential-status` in the contract.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "wit/keeper.wit documents them")]
+pub struct CredentialStatus {
+    pub provider: String,
+    pub credential: String,
+    pub label: String,
+    pub source: String,
+    pub kind: CredentialKind,
+    pub state: &'static str,
+    pub expires_at_ms: Option<u64>,
+    pub retry_at_ms: Option<u64>,
+    pub sealed_until_ms: Option<u64>,
+    pub last_error: Option<LastError>,
+    pub todo: Option<String>,
+}
+
+/// Every credential, and what could not be read.
+#[derive(Clone, Debug, Default)]
+pub struct StatusReport {
+    /// In the order in which they would be picked.
+    pub credentials: Vec<CredentialStatus>,
+    /// For a person.
+    pub warnings: Vec<String>,
+}
+
+/// One call's wish, about one credential.
+pub(crate) struct Ask<'a> {
+    pub(crate) vault: &'a str,
+    pub(crate) profile: Rc<Profile>,
+    pub(crate) credential: String,
+    pub(crate) min_valid_ms: u64,
+    pub(crate) refused: Option<Secret>,
+}
+
+/// What step 1 of the protocol found.
+pub(crate) enum Look {
+    Serve(AccessToken),
+    Due(Due),
+}
+
+/// A credential whose access token should be refreshed.
+pub(crate) struct Due {
+    pub(crate) credential: Credential,
+    /// Its access token, if it is still good enough should the refresh fail.
+    pub(crate) usable: Option<AccessToken>,
+}
+
+impl Due {
+    pub(crate) fn usable_or(self, error: KeeperError) -> Result<AccessToken, KeeperError> {
+        self.usable.map(|token| AccessToken { warning: Some(error.message.clone()), ..token }).ok_or(error)
+    }
+}
+
+/// The policy for one vault.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) shared_with_reference: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { shared_with_reference: true }
+    }
+}
+
+impl Settings {
+    fn read(settings: &Layers<'_>) -> Result<Self, Misread> {
+        settings.only(&["shared_with_reference"])?;
+        let stated = settings.one("shared_with_reference").is_some();
+        Ok(if stated {
+            Self { shared_with_reference: settings.flag("shared_with_reference")? }
+        } else {
+            Self::default()
+        })
+    }
+}
+
+/// A vault as it was read, and what was made of it.
+pub(crate) struct Snapshot {
+    pub(crate) version: Version,
+    text: Secret,
+    readings: RefCell<Table<String, Rc<Reading>>>,
+}
+
+impl Snapshot {
+    pub(crate) fn text(&self) -> &str {
+        self.text.expose()
+    }
+
+    pub(crate) fn root(&self) -> Result<Value<'_>, KeeperError> {
+        hermes::open(self.text()).map_err(|error| corrupt(&error))
+    }
+}
+
+struct Profiles {
+    version: Option<Version>,
+    catalog: Catalog,
+    read: Table<String, Rc<Profile>>,
+}
+
+impl<P: Ports> Keeper<P> {
+    /// A keeper that reaches the world through these ports.
+    pub fn new(ports: P) -> Self {
+        Self { ports, profiles: RefCell::new(None), vaults: RefCell::new(Table::default()) }
+    }
+
+    /// An access token that is valid as asked, refreshed if need be.
+    pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        let profile = self.profile(&request.provider).await?;
+        let reading = self.reading(&request.vault, &profile).await?;
+        let mut first_error = None;
+        for credential in candidates(&reading, &profile, request.credential.as_deref())? {
+            let ask = Ask {
+                vault: &request.vault,
+                profile: profile.clone(),
+                credential: credential.id().to_owned(),
+                min_valid_ms: request.min_valid_s.saturating_mul(1_000),
+                refused: request.refused_access_token.clone(),
+            };
+            match self.ensure(&ask).await {
+                Ok(token) => return Ok(token),
+                // Another credential may serve; if none can, the first one's trouble is what the caller should hear of.
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.unwrap_or_else(|| no_credential(&profile)))
+    }
+
+    /// Another access token than the one named as refused, or than the one found now.
+    pub async fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        let profile = self.profile(&request.provider).await?;
+        let reading = self.reading(&request.vault, &profile).await?;
+        let named = request.credential.as_deref();
+        let candidates = candidates(&reading, &profile, named)?;
+        let is_refreshable = |credential: &&&Credential| credential.leading().kind == CredentialKind::OAuth;
+        // What is dead has nothing to refresh; if all are, the first says so.
+        let alive = |credential: &&&Credential| credential.leading().refresh_token.is_some();
+        let credential = candidates
+            .iter()
+            .filter(is_refreshable)
+            .find(alive)
+            .or_else(|| candidates.iter().find(is_refreshable))
+            .ok_or_else(|| {
+                KeeperError::new(
+                    "nothing-to-do",
+                    Action::Usage,
+                    format!("{}: only keys, and keys are not refreshed", profile.id),
+                )
+                .of(&profile.id, named.unwrap_or_default())
+            })?;
+        let ask = Ask {
+            vault: &request.vault,
+            profile: profile.clone(),
+            credential: credential.id().to_owned(),
+            min_valid_ms: request.min_valid_s.saturating_mul(1_000),
+            refused: request.refused_access_token.clone().or_else(|| credential.leading().access_token.clone()),
+        };
+        self.ensure(&ask).await
+    }
+
+    /// Every credential of a vault, or of one provider. Reads only.
+    pub async fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
+        self.load_profiles().await?;
+        let snapshot = self.vault(vault).await?;
+        let root = snapshot.root()?;
+        let mut report = StatusReport::default();
+        let ledger = ledger::load(&self.ports, vault).await.map(|read| read.ledger).unwrap_or_else(|error| {
+            report.warnings.push(error.to_string());
+            Ledger::default()
+        });
+        let sealed = sealed::load(&self.ports, vault).await.unwrap_or_else(|error| {
+            report.warnings.push(error.to_string());
+            Sealed::default()
+        });
+        let wanted = match provider {
+            Some(name) => Some(self.profile(name).await?.id.clone()),
+            None => None,
+        };
+        for id in hermes::providers(root) {
+            if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
+                continue;
+            }
+            let profile = self.profile_or_generic(&id)?;
+            let reading = hermes::read(root, &profile);
+            report.warnings.extend(reading.warnings);
+            let login = hermes::node(root, &id, hermes::Spot::Login);
+            let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
+            for credential in &reading.credentials {
+                report.credentials.push(self.credential_status(&profile, credential, to.as_ref(), &ledger, &sealed));
+            }
+        }
+        Ok(report)
+    }
+
+    /// Puts a quarantined credential back as it was.
+    pub async fn unquarantine(
+        &self,
+        vault: &str,
+        provider: &str,
+        credential: Option<&str>,
+    ) -> Result<CredentialStatus, KeeperError> {
+        let profile = self.profile(provider).await?;
+        let restored = self.restore(vault, &profile, credential).await?;
+        self.status_of(vault, &profile, &restored).await
+    }
+
+    /// Ends a cooldown, a hold or a park. Tombstones stay.
+    pub async fn reset(
+        &self,
+        vault: &str,
+        provider: &str,
+        credential: Option<&str>,
+    ) -> Result<CredentialStatus, KeeperError> {
+        let profile = self.profile(provider).await?;
+        let reading = self.reading(vault, &profile).await?;
+        let tokens: Vec<(Fingerprint, String)> = candidates(&reading, &profile, credential)?
+            .iter()
+            .flat_map(|found| {
+                found.places.iter().filter_map(|place| Some((place.fingerprint()?, found.id().to_owned())))
+            })
+            .collect();
+        let ledger = ledger::load(&self.ports, vault).await?.ledger;
+        let is_paused = |token: &Fingerprint| ledger.tokens.get(token).is_some_and(|record| record.pause.is_some());
+        let (_, id) = tokens.iter().find(|(token, _)| is_paused(token)).ok_or_else(|| {
+            KeeperError::new(
+                "nothing-to-do",
+                Action::Usage,
+                format!("{}: nothing of it is cooling down, held or parked", profile.id),
+            )
+        })?;
+        ledger::update(&self.ports, vault, true, &|ledger| {
+            for (token, _) in &tokens {
+                if let Some(record) = ledger.tokens.get_mut(token) {
+                    record.pause = None;
+                }
+            }
+        })
+        .await?;
+        self.status_of(vault, &profile, id).await
+    }
+
+    /// Stores what [`AccessToken::unsaved`] held.
+    pub async fn save_unsaved(&self, unsaved: &Secret) -> Result<(), KeeperError> {
+        let unsaved = Unsaved::read(unsaved.expose())
+            .ok_or_else(|| KeeperError::new("bad-request", Action::Usage, "this is not what `unsaved` held"))?;
+        let profile = self.profile(&unsaved.successor.provider).await?;
+        let snapshot = self.vault(&unsaved.vault).await?;
+        let login = hermes::node(snapshot.root()?, &profile.id, hermes::Spot::Login);
+        let (to, _) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
+        let fresh = unsaved.successor.fresh();
+        let ask = Ask {
+            vault: &unsaved.vault,
+            profile,
+            credential: unsaved.successor.credential.clone(),
+            min_valid_ms: 0,
+            refused: None,
+        };
+        let ledger = ledger::load(&self.ports, &unsaved.vault).await?.ledger;
+        match self.land(&ask, &unsaved.spent, &fresh, &ledger, None, None).await? {
+            Landed::Failed => {
+                Err(KeeperError::new("unsaved", Action::Inspect, "the vault still cannot be written: keep `unsaved`"))
+            }
+            _ => {
+                self.resolve(&unsaved.vault, &unsaved.spent, &to, &fresh).await;
+                Ok(())
+            }
+        }
+    }
+
+    /// The origins that the profiles name.
+    pub async fn origins(&self) -> Result<Vec<String>, KeeperError> {
+        self.load_profiles().await?;
+        let profiles = self.profiles.borrow();
+        let catalog = profiles.as_ref().map(|profiles| &profiles.catalog);
+        Ok(catalog.map(Catalog::origins).unwrap_or_default())
+    }
+
+    /// Step 1 of the protocol.
+    pub(crate) async fn look(&self, ask: &Ask<'_>, round: u32) -> Result<Look, KeeperError> {
+        let credential = self.credential(ask).await?;
+        let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
+        match place.state {
+            EntryState::Dead => return Err(dead_entry(ask, place)),
+            EntryState::Resting(until_ms) if now_ms < until_ms => {
+                let wait_s = (until_ms - now_ms).div_ceil(1_000);
+                let what = format!("{} ({}): rests for another {wait_s} s", ask.profile.id, ask.credential);
+                return Err(KeeperError::new("cooling-down", Action::Retry, what)
+                    .of(&ask.profile.id, &ask.credential)
+                    .after(wait_s));
+            }
+            _ => {}
+        }
+        let access = place.access_token.as_ref().filter(|token| Some(*token) != ask.refused.as_ref());
+        let serve = |token: &Secret, origin| AccessToken {
+            token: token.clone(),
+            token_type: place.token_type.clone(),
+            provider: ask.profile.id.clone(),
+            credential: ask.credential.clone(),
+            expires_at_ms: place.expires_at_ms,
+            origin,
+            warning: None,
+            unsaved: None,
+        };
+        let (kind, origin) = match (place.kind, round) {
+            (CredentialKind::ApiKey, _) => (CredentialKind::ApiKey, Origin::ApiKey),
+            (CredentialKind::OAuth, 0) => (CredentialKind::OAuth, Origin::Stored),
+            (CredentialKind::OAuth, _) => (CredentialKind::OAuth, Origin::Adopted),
+        };
+        let Some(access) = access else {
+            let can_refresh = place.refresh_token.is_some() && kind == CredentialKind::OAuth;
+            return if can_refresh {
+                Ok(Look::Due(Due { credential, usable: None }))
+            } else {
+                self.without_tokens(ask, place).await
+            };
+        };
+        let left_ms = place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+        let skew_ms =
+            ask.profile.skew_s.saturating_mul(1_000).min(place.lifetime_ms.map_or(u64::MAX, |lifetime| lifetime / 2));
+        let good = |needed_ms: u64| left_ms.is_none_or(|left| left > needed_ms);
+        if kind == CredentialKind::ApiKey || good(ask.min_valid_ms.max(skew_ms)) {
+            if origin == Origin::Adopted {
+                self.tell(ask, "adopted", Severity::Info, "another process had refreshed it meanwhile");
+            }
+            return Ok(Look::Serve(serve(access, origin)));
+        }
+        let usable = good(ask.min_valid_ms).then(|| serve(access, origin));
+        match (&place.refresh_token, usable) {
+            (None, Some(token)) => Ok(Look::Serve(token)),
+            // An entry without a refresh token simply ends; a login that should have one is broken.
+            (None, None)
+                if !(credential.is_login() && ask.profile.issues_refresh_token)
+                    || place.expires_at_ms > Some(now_ms) =>
+            {
+                self.without_tokens(ask, place).await
+            }
+            (_, usable) => Ok(Look::Due(Due { credential, usable })),
+        }
+    }
+
+    /// A credential with nothing to send: its access token may still be good in the sealed document.
+    async fn without_tokens(&self, ask: &Ask<'_>, place: &Place) -> Result<Look, KeeperError> {
+        let now_ms = self.ports.wall_ms();
+        let sealed = sealed::load(&self.ports, ask.vault).await.unwrap_or_default();
+        let kept = sealed
+            .quarantined
+            .values()
+            .filter(|entry| entry.provider == ask.profile.id && entry.credential == ask.credential);
+        for entry in kept {
+            let good = entry.access_expires_at_ms.is_some_and(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms));
+            let refused = entry.access_refused || is_refused(entry.access_token.as_ref(), ask.refused.as_ref());
+            if let (Some(token), true, false) = (&entry.access_token, good, refused) {
+                return Ok(Look::Serve(AccessToken {
+                    token: token.clone(),
+                    token_type: place.token_type.clone(),
+                    provider: ask.profile.id.clone(),
+                    credential: ask.credential.clone(),
+                    expires_at_ms: entry.access_expires_at_ms,
+                    origin: Origin::Sealed,
+                    warning: Some(login_required(ask, place).to_string()),
+                    unsaved: None,
+                }));
+            }
+        }
+        Err(login_required(ask, place))
+    }
+
+    /// The credential that an ask is about, as the vault has it now.
+    pub(crate) async fn credential(&self, ask: &Ask<'_>) -> Result<Credential, KeeperError> {
+        let reading = self.reading(ask.vault, &ask.profile).await?;
+        reading.credentials.iter().find(|credential| credential.id() == ask.credential).cloned().ok_or_else(|| {
+            KeeperError::new(
+                "no-credential",
+                Action::Login,
+                format!("{} ({}): it is not in the vault any more", ask.profile.id, ask.credential),
+            )
+            .of(&ask.profile.id, &ask.credential)
+        })
+    }
+
+    async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
+        let snapshot = self.vault(vault).await?;
+        if let Some(reading) = snapshot.readings.borrow().get(&profile.id) {
+            return Ok(reading.clone());
+        }
+        let reading = Rc::new(hermes::read(snapshot.root()?, profile));
+        snapshot.readings.borrow_mut().insert(profile.id.clone(), reading.clone());
+        Ok(reading)
+    }
+
+    /// The vault as it is now; not read again if it has not changed.
+    pub(crate) async fn vault(&self, vault: &str) -> Result<Rc<Snapshot>, KeeperError> {
+        if !is_document_name(vault) {
+            let what = format!(
+                "{} is no name of a document: it should be segments of a-z, 0-9, `.`, `_`, `-`, joined by `/`",
+                json::quote(vault)
+            );
+            return Err(KeeperError::new("bad-request", Action::Usage, what));
+        }
+        let known = self.vaults.borrow().get(vault).cloned();
+        let loaded = self.ports.load(vault, known.as_ref().map(|snapshot| &snapshot.version)).await;
+        match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
+            (Loaded::Unchanged, Some(snapshot)) => Ok(snapshot),
+            (Loaded::Found(document), _) => {
+                hermes::open(document.text.expose()).map_err(|error| corrupt(&error))?;
+                let snapshot =
+                    Rc::new(Snapshot { version: document.version, text: document.text, readings: RefCell::default() });
+                self.vaults.borrow_mut().insert(vault.to_owned(), snapshot.clone());
+                Ok(snapshot)
+            }
+            (Loaded::Absent | Loaded::Unchanged, _) => {
+                Err(KeeperError::new("no-credential", Action::Login, "there is no vault here yet: log in first"))
+            }
+        }
+    }
+
+    /// Edits a vault, whoever else does too. The edit returns none if there is nothing to do.
+    pub(crate) async fn edit_vault(
+        &self,
+        vault: &str,
+        lease: Option<&Lease>,
+        mut edit: impl AsyncFnMut(&str) -> Result<Option<String>, KeeperError>,
+    ) -> Result<(), KeeperError> {
+        for _ in 0..EDIT_ATTEMPTS {
+            let loaded = self.ports.load(vault, None).await.map_err(|error| KeeperError::storage(vault, &error))?;
+            let Loaded::Found(document) = loaded else { return Ok(()) };
+            let Some(edited) = edit(document.text.expose()).await?.map(Secret::new) else { return Ok(()) };
+            match self.ports.store(vault, edited.expose(), Some(&document.version), true, lease).await {
+                Ok(Stored::Done(_)) => return Ok(()),
+                Ok(Stored::Stale(_) | Stored::Unknown) => {}
+                Err(error) => return Err(KeeperError::storage(vault, &error)),
+            }
+        }
+        Err(KeeperError::new("busy", Action::Retry, "the vault is being written by others all the time").after(1))
+    }
+
+    pub(crate) async fn settings(&self, vault: &str) -> Result<Settings, KeeperError> {
+        let loaded = self.ports.load(SETTINGS, None).await.map_err(|error| KeeperError::storage(vault, &error))?;
+        let Loaded::Found(document) = loaded else { return Ok(Settings::default()) };
+        let bad = |what: String| {
+            KeeperError::new(
+                "bad-profile",
+                Action::Configure,
+                format!("the settings of this vault cannot be read: {what}"),
+            )
+        };
+        let root = json::check(document.text.expose()).map_err(|error| bad(error.to_string()))?;
+        Settings::read(&Layers::new(vec![root])).map_err(|error| bad(error.to_string()))
+    }
+
+    /// The profile a name stands for. A name that only a vault knows is read as the generic one.
+    async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
+        self.load_profiles().await?;
+        let id =
+            self.profiles.borrow().as_ref().map_or_else(|| name.to_owned(), |profiles| profiles.catalog.resolve(name));
+        self.profile_or_generic(&id)
+    }
+
+    pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
+        let mut profiles = self.profiles.borrow_mut();
+        let Some(profiles) = profiles.as_mut() else {
+            return Err(KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read"));
+        };
+        if let Some(profile) = profiles.read.get(id) {
+            return Ok(profile.clone());
+        }
+        let profile = match profiles.catalog.profile(id) {
+            Ok(Some(profile)) => Ok(profile),
+            Ok(None) => profiles.catalog.generic(id),
+            Err(error) => Err(error),
+        };
+        let profile = Rc::new(profile.map_err(|error| self.bad_profile(&error))?);
+        profiles.read.insert(id.to_owned(), profile.clone());
+        Ok(profile)
+    }
+
+    async fn load_profiles(&self) -> Result<(), KeeperError> {
+        let known = self.profiles.borrow().as_ref().map(|profiles| profiles.version.clone());
+        let loaded = self.ports.load(PROFILES, known.as_ref().and_then(Option::as_ref)).await;
+        let (version, text) = match loaded.map_err(|error| KeeperError::storage(PROFILES, &error))? {
+            Loaded::Unchanged => return Ok(()),
+            Loaded::Absent if known == Some(None) => return Ok(()),
+            Loaded::Absent => (None, None),
+            Loaded::Found(document) => (Some(document.version), Some(document.text)),
+        };
+        let catalog = Catalog::new(text.as_ref().map(Secret::expose)).map_err(|error| self.bad_profile(&error))?;
+        *self.profiles.borrow_mut() = Some(Profiles { version, catalog, read: Table::default() });
+        // What was read by the old profiles may read otherwise by these.
+        self.vaults.borrow_mut().clear();
+        Ok(())
+    }
+
+    async fn status_of(
+        &self,
+        vault: &str,
+        profile: &Profile,
+        credential: &str,
+    ) -> Result<CredentialStatus, KeeperError> {
+        let report = self.status(vault, Some(&profile.id)).await?;
+        report
+            .credentials
+            .into_iter()
+            .find(|status| status.credential == credential)
+            .ok_or_else(|| no_credential(profile))
+    }
+
+    fn credential_status(
+        &self,
+        profile: &Profile,
+        credential: &Credential,
+        to: Option<&Counterpart>,
+        ledger: &Ledger,
+        sealed: &Sealed,
+    ) -> CredentialStatus {
+        let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
+        let token = place.fingerprint();
+        let standing = token.as_ref().zip(to).map(|(token, to)| ledger.standing(token, to, now_ms));
+        let sealed_until_ms = sealed
+            .quarantined
+            .values()
+            .filter(|entry| {
+                entry.provider == profile.id && entry.credential == credential.id() && now_ms < entry.until_ms
+            })
+            .map(|entry| entry.until_ms)
+            .max();
+        let mut last_error = credential.places.iter().find_map(|place| place.last_error.clone());
+        let mut retry_at_ms = None;
+        let relogin = || Some(format!("log in again: {}", profile.login_hint));
+        let reset = || Some(format!("lazaret reset {}", profile.id));
+        let (state, todo) = match standing {
+            _ if place.state == EntryState::Dead => ("dead", relogin()),
+            _ if place.is_empty() && sealed_until_ms.is_some() => ("quarantined", relogin()),
+            _ if place.is_empty() && last_error.is_some() && credential.is_login() => ("quarantined", relogin()),
+            _ if place.is_empty() && place.kind == CredentialKind::ApiKey => ("unusable", None),
+            _ if place.is_empty() => ("no-token", relogin()),
+            Some(Standing::Dead(tombstone)) => {
+                last_error = Some(LastError {
+                    code: tombstone.code.clone(),
+                    message: tombstone.summary.clone(),
+                    reason: "re-seeded".into(),
+                    at_ms: Some(tombstone.at_ms),
+                });
+                ("dead", relogin())
+            }
+            Some(Standing::Paused(pause)) => {
+                last_error = Some(LastError {
+                    code: pause.code.clone(),
+                    message: pause.summary.clone(),
+                    reason: "refresh-failed".into(),
+                    at_ms: Some(pause.at_ms),
+                });
+                match pause.until {
+                    Until::Time(until_ms) => {
+                        retry_at_ms = Some(until_ms);
+                        ("cooling-down", None)
+                    }
+                    Until::Change { .. } => ("held", reset()),
+                    Until::Operator => ("parked", reset()),
+                }
+            }
+            Some(Standing::Sendable(Some(_))) => ("in-doubt", None),
+            _ => match (&place.state, place.kind, place.expires_at_ms) {
+                (EntryState::Resting(until_ms), ..) if now_ms < *until_ms => {
+                    retry_at_ms = Some(*until_ms);
+                    ("cooling-down", None)
+                }
+                (_, CredentialKind::ApiKey, _) => ("key", None),
+                (_, _, None) => ("unknown-expiry", None),
+                (_, _, Some(at_ms)) if at_ms <= now_ms && place.refresh_token.is_none() => ("no-token", relogin()),
+                (_, _, Some(at_ms)) if at_ms <= now_ms => ("expired", None),
+                (_, _, Some(at_ms)) if at_ms - now_ms <= profile.skew_s.saturating_mul(1_000) => ("expiring", None),
+                _ => ("valid", None),
+            },
+        };
+        CredentialStatus {
+            provider: profile.id.clone(),
+            credential: credential.id().to_owned(),
+            label: place.label.clone(),
+            source: if credential.is_login() { LOGIN.to_owned() } else { place.source.clone() },
+            kind: place.kind,
+            state,
+            expires_at_ms: place.expires_at_ms,
+            retry_at_ms,
+            sealed_until_ms,
+            last_error: last_error.filter(|_| !matches!(state, "valid" | "expiring")),
+            todo,
+        }
+    }
+
+    /// One event about the credential that is asked for.
+    pub(crate) fn tell(&self, ask: &Ask<'_>, name: &'static str, severity: Severity, what: &str) {
+        self.tell_with(ask, name, severity, format!("{} ({}): {what}", ask.profile.id, ask.credential), Vec::new());
+    }
+
+    /// One event with the evidence of a judgement.
+    pub(crate) fn tell_judged(
+        &self,
+        ask: &Ask<'_>,
+        name: &'static str,
+        judgement: &crate::classify::Judgement,
+        message: &str,
+    ) {
+        let mut attributes = vec![("verdict", judgement.verdict.to_string()), ("rule", judgement.rule.clone())];
+        attributes.extend(judgement.status.map(|status| ("status", status.to_string())));
+        attributes.extend(judgement.code.clone().map(|code| ("code", code)));
+        attributes.extend(judgement.retry_after_s.map(|seconds| ("retry-after-s", seconds.to_string())));
+        self.tell_with(ask, name, Severity::Warning, message.to_owned(), attributes);
+    }
+
+    fn tell_with(
+        &self,
+        ask: &Ask<'_>,
+        name: &'static str,
+        severity: Severity,
+        message: String,
+        attributes: Vec<(&'static str, String)>,
+    ) {
+        self.ports.emit(Event {
+            name,
+            severity,
+            at_ms: self.ports.wall_ms(),
+            provider: ask.profile.id.clone(),
+            credential: Some(ask.credential.clone()),
+            message,
+            attributes,
+        });
+    }
+
+    pub(crate) fn bad_profile(&self, error: &ProfileError) -> KeeperError {
+        let code = if error.0.starts_with("there is no profile") { "unknown-provider" } else { "bad-profile" };
+        KeeperError::new(code, Action::Configure, error.0.clone())
+    }
+
+    pub(crate) fn corrupt(&self, error: &VaultError) -> KeeperError {
+        corrupt(error)
+    }
+
+    pub(crate) fn uneditable(&self, error: &EditError) -> KeeperError {
+        KeeperError::new(
+            "corrupt-vault",
+            Action::Inspect,
+            format!("the vault cannot be edited safely, so nothing was sent or changed: {error}. Mend it by hand"),
+        )
+    }
+}
+
+/// The names that `wit/storage.wit` allows.
+fn is_document_name(name: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
+    name.split('/').all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed))
+}
+
+struct Unsaved {
+    vault: String,
+    spent: Fingerprint,
+    successor: Successor,
+}
+
+impl Unsaved {
+    fn read(text: &str) -> Option<Self> {
+        let unsaved = Layers::new(vec![json::check(text).ok()?]);
+        Some(Self {
+            vault: unsaved.text("vault").ok()?,
+            spent: Fingerprint::parse(&unsaved.text("spent").ok()?)?,
+            successor: Successor::read(&unsaved.object("successor").ok()?).ok()?,
+        })
+    }
+}
+
+/// What a caller must keep until the storage works again.
+pub(crate) fn unsaved(vault: &str, spent: &Fingerprint, successor: &Successor) -> Secret {
+    Secret::new(
+        Object::default()
+            .text("vault", vault)
+            .text("spent", spent.as_str())
+            .raw("successor", successor.spelled())
+            .line(),
+    )
+}
+
+/// The credentials to try, in order. A name that nobody answers to is the caller's mistake.
+fn candidates<'a>(
+    reading: &'a Reading,
+    profile: &Profile,
+    named: Option<&str>,
+) -> Result<Vec<&'a Credential>, KeeperError> {
+    let found: Vec<&Credential> =
+        reading.credentials.iter().filter(|credential| named.is_none_or(|name| credential.answers_to(name))).collect();
+    match (found.is_empty(), named) {
+        (false, _) => Ok(found),
+        (true, None) => Err(no_credential(profile)),
+        (true, Some(name)) => {
+            let known: Vec<&str> = reading.credentials.iter().map(Credential::id).collect();
+            let known =
+                if known.is_empty() { "there is none".to_owned() } else { format!("there is {}", known.join(", ")) };
+            let what = format!("{}: no credential is called {}; {known}", profile.id, json::quote(name));
+            Err(KeeperError::new("unknown-credential", Action::Usage, what).of(&profile.id, name))
+        }
+    }
+}
+
+fn no_credential(profile: &Profile) -> KeeperError {
+    let (code, action, what) = if profile.has_endpoint() {
+        (
+            "no-credential",
+            Action::Login,
+            format!("{}: the vault holds no credential of it. Log in: {}", profile.id, profile.login_hint),
+        )
+    } else {
+        (
+            "unknown-provider",
+            Action::Configure,
+            format!(
+                "{}: neither the vault nor any profile knows this provider. README.md says how to add a profile to providers.json",
+                profile.id
+            ),
+        )
+    };
+    let mut error = KeeperError::new(code, action, what);
+    error.provider = Some(profile.id.clone());
+    error
+}
+
+fn corrupt(error: &VaultError) -> KeeperError {
+    KeeperError::new(
+        "corrupt-vault",
+        Action::Inspect,
+        format!("the vault cannot be used, and was not touched: {error}"),
+    )
+}
+
+fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
+    let (id, credential) = (&ask.profile.id, &ask.credential);
+    let why = match &place.last_error {
+        Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
+        Some(error) => format!("its login ended ({})", error.code),
+        None => "it holds no token that could be used or refreshed".to_owned(),
+    };
+    let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
+    KeeperError::new(
+        code,
+        Action::Login,
+        format!("{id} ({credential}): {why}. Log in again: {}", ask.profile.login_hint),
+    )
+    .of(id, credential)
+}
+
+fn dead_entry(ask: &Ask<'_>, place: &Place) -> KeeperError {
+    let mut error = login_required(ask, place);
+    error.code = "quarantined";
+    error
+}

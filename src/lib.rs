@@ -1,0 +1,56 @@
+//! Refreshes, classifies and quarantines OAuth credentials: it keeps live refresh tokens alive and never sends a dead
+//! one again. All logic, no I/O, no clock, no thread: what it can reach is [`ports`].
+//!
+//! Built for `wasm32-unknown-unknown` this crate is the component `lazaret.wasm`; built natively it is the same logic as a
+//! library, for tests and simulation.
+//!
+//! | question | file |
+//! |---|---|
+//! | what can a caller ask for | [`keeper`] |
+//! | when is a refresh token sent, and what becomes of the answer | `refresh` |
+//! | what does a server's answer mean | [`classify`] |
+//! | what happens to a dead token | `quarantine`, [`sealed`] |
+//! | what is known of a token | [`ledger`], [`fingerprint`] |
+//! | how is a provider spoken to | [`provider`], `request` |
+//! | where in a vault does what lie | [`vault`] |
+//! | what must a host supply | [`ports`], and `wit/` |
+
+// The generated bindings of the component hold the only unsafe code, behind their own allowance.
+#![deny(unsafe_code)]
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod classify;
+pub mod json;
+mod layers;
+pub mod provider;
+pub mod secret;
+pub mod table;
+
+#[cfg(feature = "keeper")]
+pub mod error;
+#[cfg(feature = "keeper")]
+pub mod fingerprint;
+#[cfg(feature = "keeper")]
+mod jwt;
+#[cfg(feature = "keeper")]
+pub mod keeper;
+#[cfg(feature = "keeper")]
+pub mod ledger;
+#[cfg(feature = "keeper")]
+pub mod ports;
+#[cfg(feature = "keeper")]
+mod quarantine;
+#[cfg(feature = "keeper")]
+mod refresh;
+#[cfg(feature = "keeper")]
+mod request;
+#[cfg(feature = "keeper")]
+pub mod sealed;
+#[cfg(feature = "keeper")]
+pub mod time;
+#[cfg(feature = "keeper")]
+pub mod vault;
+
+#[cfg(target_arch = "wasm32")]
+mod component;

@@ -1,0 +1,387 @@
+//! Tokens taken out of use, kept unused for a bounded time: what a quarantine removed, and a successor that could
+//! not be written to its vault.
+
+use crate::error::{Action, KeeperError};
+use crate::fingerprint::Fingerprint;
+use crate::json::{self, Kind, Object, Value};
+use crate::layers::{Layers, Misread};
+use crate::ports::{Loaded, Ports, Stored, Version};
+use crate::secret::Secret;
+use crate::table::Table;
+use crate::time::DAY_MS;
+use crate::vault::hermes::Fresh;
+
+const SCHEMA: u64 = 1;
+const ABOUT: &str =
+    "lazaret's sealed document: tokens taken out of use. It holds SECRETS. `lazaret unquarantine` puts one back.";
+const ATTEMPTS: usize = 64;
+
+/// How long a quarantine can be undone.
+pub const KEPT_MS: u64 = 7 * DAY_MS;
+
+/// The sealed document's name beside a vault.
+pub fn name(vault: &str) -> String {
+    format!("{vault}.lazaret-sealed")
+}
+
+/// Everything that is sealed.
+#[derive(Clone, Debug, Default)]
+pub struct Sealed {
+    /// What quarantines removed, by the dead token's fingerprint.
+    pub quarantined: Table<Fingerprint, Quarantined>,
+    /// Successors that are in no vault yet, by the fingerprint of the token that was spent for them.
+    pub successors: Table<Fingerprint, Successor>,
+}
+
+/// What one quarantine removed.
+#[derive(Clone, Debug)]
+pub struct Quarantined {
+    /// The profile's id.
+    pub provider: String,
+    /// The entry's id, or `login`.
+    pub credential: String,
+    /// Milliseconds since 1970.
+    pub sealed_at_ms: u64,
+    /// When it is wiped, in milliseconds since 1970.
+    pub until_ms: u64,
+    /// The access token that lay beside the dead refresh token.
+    pub access_token: Option<Secret>,
+    /// Milliseconds since 1970.
+    pub access_expires_at_ms: Option<u64>,
+    /// An API refused that access token, so it is not served either.
+    pub access_refused: bool,
+    /// What was where.
+    pub removed: Vec<Removed>,
+}
+
+/// One spot that a quarantine changed.
+#[derive(Clone)]
+pub enum Removed {
+    /// Values of a login, each as it was spelled in the vault; none for one that was added.
+    Login {
+        /// The provider whose login it is.
+        provider: String,
+        /// By JSON pointer.
+        values: Table<String, Option<String>>,
+    },
+    /// Values of an entry.
+    EntryValues {
+        /// The provider whose pool it is in.
+        provider: String,
+        /// The entry's id.
+        id: String,
+        /// By JSON pointer.
+        values: Table<String, Option<String>>,
+    },
+    /// An entry, whole.
+    Entry {
+        /// The provider whose pool it was in.
+        provider: String,
+        /// The entry's id.
+        id: String,
+        /// As it was spelled in the vault.
+        text: String,
+    },
+}
+
+impl std::fmt::Debug for Removed {
+    // Its values are secrets.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Login { .. } => "Login([redacted])",
+            Self::EntryValues { .. } => "EntryValues([redacted])",
+            Self::Entry { .. } => "Entry([redacted])",
+        })
+    }
+}
+
+/// Fresh tokens on their way to a vault.
+#[derive(Clone, Debug)]
+pub struct Successor {
+    /// The profile's id.
+    pub provider: String,
+    /// The entry's id, or `login`.
+    pub credential: String,
+    /// The access token; empty if it was unusable.
+    pub access_token: Option<Secret>,
+    /// The new refresh token.
+    pub refresh_token: Option<Secret>,
+    /// As the server said.
+    pub expires_in_s: Option<u64>,
+    /// As the server said.
+    pub scope: Option<String>,
+    /// As the server said.
+    pub token_type: Option<String>,
+    /// As the server sent it.
+    pub id_token: Option<Secret>,
+    /// Milliseconds since 1970.
+    pub received_at_ms: u64,
+}
+
+impl Successor {
+    /// Of what a refresh brought.
+    pub fn new(provider: &str, credential: &str, fresh: &Fresh) -> Self {
+        Self {
+            provider: provider.to_owned(),
+            credential: credential.to_owned(),
+            access_token: Some(fresh.access_token.clone()),
+            refresh_token: fresh.refresh_token.clone(),
+            expires_in_s: fresh.expires_in_s,
+            scope: fresh.scope.clone(),
+            token_type: fresh.token_type.clone(),
+            id_token: fresh.id_token.clone(),
+            received_at_ms: fresh.received_at_ms,
+        }
+    }
+
+    /// The same as a refresh brought it.
+    pub fn fresh(&self) -> Fresh {
+        Fresh {
+            access_token: self.access_token.clone().unwrap_or_else(|| Secret::new("")),
+            refresh_token: self.refresh_token.clone(),
+            expires_in_s: self.expires_in_s,
+            scope: self.scope.clone(),
+            token_type: self.token_type.clone(),
+            id_token: self.id_token.clone(),
+            received_at_ms: self.received_at_ms,
+        }
+    }
+}
+
+/// Reads the sealed document of a vault.
+pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Sealed, KeeperError> {
+    read(ports, vault).await.map(|(sealed, _)| sealed)
+}
+
+/// Changes the sealed document, whoever else does too. What is past its time goes with it.
+pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Sealed)) -> Result<(), KeeperError> {
+    for _ in 0..ATTEMPTS {
+        let (mut sealed, version) = read(ports, vault).await?;
+        change(&mut sealed);
+        let now_ms = ports.wall_ms();
+        sealed.quarantined.retain(|_, entry| now_ms < entry.until_ms);
+        if version.is_none() && sealed.quarantined.is_empty() && sealed.successors.is_empty() {
+            return Ok(());
+        }
+        let text = Secret::new(render(&sealed));
+        match ports.store(&name(vault), text.expose(), version.as_ref(), true, None).await {
+            Ok(Stored::Done(_)) => return Ok(()),
+            // Making the change once more comes to the same.
+            Ok(Stored::Stale(_) | Stored::Unknown) => {}
+            Err(error) => return Err(KeeperError::storage(&name(vault), &error)),
+        }
+    }
+    Err(KeeperError::new("busy", Action::Retry, format!("`{}` is being written by others all the time", name(vault))))
+}
+
+async fn read<P: Ports>(ports: &P, vault: &str) -> Result<(Sealed, Option<Version>), KeeperError> {
+    match ports.load(&name(vault), None).await.map_err(|error| KeeperError::storage(&name(vault), &error))? {
+        Loaded::Found(document) => {
+            let sealed = parse(document.text.expose())?;
+            Ok((sealed, Some(document.version)))
+        }
+        Loaded::Absent | Loaded::Unchanged => Ok((Sealed::default(), None)),
+    }
+}
+
+fn parse(text: &str) -> Result<Sealed, KeeperError> {
+    let corrupt = |what: String| {
+        KeeperError::new(
+            "corrupt-ledger",
+            Action::Inspect,
+            format!(
+                "the sealed document cannot be read ({what}). Restore it, or set it aside: what it holds is lost then"
+            ),
+        )
+    };
+    let top = Layers::new(vec![json::check(text).map_err(|error| corrupt(error.to_string()))?]);
+    let schema = top.number("schema").map_err(|error| corrupt(error.to_string()))?;
+    if schema > SCHEMA {
+        return Err(KeeperError::new(
+            "newer-ledger",
+            Action::Inspect,
+            format!(
+                "the sealed document has schema {schema}, and this lazaret knows {SCHEMA}: nothing is sent. Use the newer lazaret that wrote it"
+            ),
+        ));
+    }
+    let read = || {
+        Ok(Sealed {
+            quarantined: by_fingerprint(&top, "quarantined", Quarantined::read)?,
+            successors: by_fingerprint(&top, "successors", Successor::read)?,
+        })
+    };
+    read().map_err(|error: Misread| corrupt(error.to_string()))
+}
+
+fn render(sealed: &Sealed) -> String {
+    let quarantined = sealed
+        .quarantined
+        .iter()
+        .fold(Object::default(), |all, (token, entry)| all.raw(token.as_str(), entry.spelled()));
+    let successors = sealed
+        .successors
+        .iter()
+        .fold(Object::default(), |all, (token, entry)| all.raw(token.as_str(), entry.spelled()));
+    Object::default()
+        .number("schema", SCHEMA)
+        .text("about", ABOUT)
+        .raw("quarantined", quarantined.lines())
+        .raw("successors", successors.lines())
+        .lines()
+        + "\n"
+}
+
+fn by_fingerprint<T>(
+    top: &Layers<'_>,
+    name: &str,
+    read: fn(&Layers<'_>) -> Result<T, Misread>,
+) -> Result<Table<Fingerprint, T>, Misread> {
+    let members = top.one(name).into_iter().flat_map(|section| section.members());
+    let entry = |key: Value<'_>, value| {
+        let token = Fingerprint::parse(&key.as_str().unwrap_or_default())
+            .ok_or_else(|| top.misread(name, "has a key that is no fingerprint"))?;
+        Ok((token, read(&Layers::new(vec![value]))?))
+    };
+    let mut entries = Table::default();
+    for member in members {
+        let (token, value) = entry(member.key, member.value)?;
+        entries.insert(token, value);
+    }
+    Ok(entries)
+}
+
+impl Quarantined {
+    fn read(entry: &Layers<'_>) -> Result<Self, Misread> {
+        Ok(Self {
+            provider: entry.text("provider")?,
+            credential: entry.text("credential")?,
+            sealed_at_ms: entry.number("sealed_at_ms")?,
+            until_ms: entry.number("until_ms")?,
+            access_token: entry.maybe_text("access_token")?.map(Secret::new),
+            access_expires_at_ms: entry.one("access_expires_at_ms").and_then(|at| at.as_u64()),
+            access_refused: entry.flag("access_refused")?,
+            removed: entry.items("removed")?.iter().map(Removed::read).collect::<Result<_, _>>()?,
+        })
+    }
+
+    fn spelled(&self) -> String {
+        let removed: Vec<String> = self.removed.iter().map(Removed::spelled).collect();
+        Object::default()
+            .text("provider", &self.provider)
+            .text("credential", &self.credential)
+            .number("sealed_at_ms", self.sealed_at_ms)
+            .number("until_ms", self.until_ms)
+            .maybe_text("access_token", self.access_token.as_ref().map(Secret::expose))
+            .maybe_number("access_expires_at_ms", self.access_expires_at_ms)
+            .raw("access_refused", self.access_refused.to_string())
+            .raw("removed", format!("[{}]", removed.join(", ")))
+            .lines()
+    }
+}
+
+impl Removed {
+    fn read(removed: &Layers<'_>) -> Result<Self, Misread> {
+        let (provider, id) = (removed.text("provider")?, removed.maybe_text("id")?.unwrap_or_default());
+        let values = || {
+            let members = removed.one("values").into_iter().flat_map(|values| values.members());
+            let mut values = Table::default();
+            for member in members {
+                let text = member.value.as_str();
+                if text.is_none() && member.value.kind() != Kind::Null {
+                    return Err(removed.misread("values", "should hold strings or null"));
+                }
+                values.insert(member.key.as_str().unwrap_or_default(), text);
+            }
+            Ok(values)
+        };
+        match removed.text("kind")?.as_str() {
+            "login" => Ok(Self::Login { provider, values: values()? }),
+            "entry-values" => Ok(Self::EntryValues { provider, id, values: values()? }),
+            "entry" => Ok(Self::Entry { provider, id, text: removed.text("text")? }),
+            _ => Err(removed.misread("kind", "should be one of login, entry-values, entry")),
+        }
+    }
+
+    fn spelled(&self) -> String {
+        let spelled = |values: &Table<String, Option<String>>| {
+            let value = |text: &Option<String>| text.as_deref().map_or_else(|| "null".to_owned(), json::quote);
+            values.iter().fold(Object::default(), |all, (pointer, text)| all.raw(pointer, value(text))).lines()
+        };
+        match self {
+            Self::Login { provider, values } => {
+                Object::default().text("kind", "login").text("provider", provider).raw("values", spelled(values))
+            }
+            Self::EntryValues { provider, id, values } => Object::default()
+                .text("kind", "entry-values")
+                .text("provider", provider)
+                .text("id", id)
+                .raw("values", spelled(values)),
+            Self::Entry { provider, id, text } => {
+                Object::default().text("kind", "entry").text("provider", provider).text("id", id).text("text", text)
+            }
+        }
+        .lines()
+    }
+}
+
+impl Successor {
+    /// As [`Successor::spelled`] has it.
+    pub(crate) fn read(entry: &Layers<'_>) -> Result<Self, Misread> {
+        Ok(Self {
+            provider: entry.text("provider")?,
+            credential: entry.text("credential")?,
+            access_token: entry.maybe_text("access_token")?.map(Secret::new),
+            refresh_token: entry.maybe_text("refresh_token")?.map(Secret::new),
+            expires_in_s: entry.one("expires_in_s").and_then(|seconds| seconds.as_u64()),
+            scope: entry.maybe_text("scope")?,
+            token_type: entry.maybe_text("token_type")?,
+            id_token: entry.maybe_text("id_token")?.map(Secret::new),
+            received_at_ms: entry.number("received_at_ms")?,
+        })
+    }
+
+    /// With its secrets: only for the sealed document, and for `unsaved`.
+    pub(crate) fn spelled(&self) -> String {
+        Object::default()
+            .text("provider", &self.provider)
+            .text("credential", &self.credential)
+            .maybe_text("access_token", self.access_token.as_ref().map(Secret::expose))
+            .maybe_text("refresh_token", self.refresh_token.as_ref().map(Secret::expose))
+            .maybe_number("expires_in_s", self.expires_in_s)
+            .maybe_text("scope", self.scope.as_deref())
+            .maybe_text("token_type", self.token_type.as_deref())
+            .maybe_text("id_token", self.id_token.as_ref().map(Secret::expose))
+            .number("received_at_ms", self.received_at_ms)
+            .lines()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_sealed_shows_in_debug_output() {
+        let mut values = Table::default();
+        values.insert("/tokens/refresh_token".to_owned(), Some("\"rt-secret\"".to_owned()));
+        let removed = Removed::Login { provider: "p".into(), values };
+        let entry = Quarantined {
+            provider: "p".into(),
+            credential: "login".into(),
+            sealed_at_ms: 0,
+            until_ms: 1,
+            access_token: Some(Secret::from("at-secret")),
+            access_expires_at_ms: None,
+            access_refused: false,
+            removed: vec![removed],
+        };
+        let text = format!("{entry:?}");
+        assert!(!text.contains("secret") && text.contains("[redacted]"), "{text}");
+        let mut sealed = Sealed::default();
+        sealed.quarantined.insert(Fingerprint::of("t"), entry);
+        let spelled = render(&sealed);
+        assert!(spelled.contains("rt-secret") && spelled.contains("at-secret"));
+        assert_eq!(render(&parse(&spelled).unwrap()), spelled);
+    }
+}
