@@ -1,0 +1,298 @@
+//! Documents as files. `docs/file-store.md` is the written protocol, for hosts in any language; this is it in Rust.
+//!
+//! | file | what it holds true |
+//! |---|---|
+//! | `kinds.rs` | which documents there are, and what can be locked |
+//! | `places.rs` | a document and its locks lie beside the file that all links lead to |
+//! | `way.rs` | links are followed only where they are safe |
+//! | `text.rs` | files are read bounded, and not again while a stat proves them unchanged |
+//! | `locks.rs` | a lock lasts as long as its holder |
+//! | `holder.rs` | who holds a lock is told to people and decides nothing |
+//! | `replace.rs` | a document is the old text or the new one, whole |
+//! | `files.rs` | the operations that change the disk, behind a trait |
+//! | `network.rs` | which file systems lie on another machine |
+
+mod errors;
+mod files;
+mod holder;
+mod kinds;
+mod locks;
+mod network;
+mod places;
+mod replace;
+mod text;
+mod way;
+
+use std::collections::HashMap;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use self::files::{Disk, Files};
+use self::kinds::{Claim, Kind};
+use self::locks::{Held, Locks, Patience, Taken};
+use self::places::{Place, Places, absolute, foreign_locks};
+use self::replace::{Change, replace};
+use self::text::{MAX_BYTES, Seen, Text, too_large};
+use self::way::Way;
+use super::{
+    AcquireOutcome, Capabilities, Holder, LeaseGrant, LoadOutcome, STORE_WAIT_MS, Scope, Storage, StorageError,
+    StoreOutcome, invalid_lease, random_id,
+};
+
+/// One vault file and what lies beside it.
+///
+/// Any number of values, in any number of processes, may share one vault.
+pub struct FileStorage {
+    places: Places,
+    /// None: decided by the name of the vault file.
+    foreign_lock: Option<bool>,
+    allow_network: bool,
+    leases: Mutex<HashMap<String, Arc<Lease>>>,
+    /// Per [`Kind`]: what was last read, if its stat proves it.
+    seen: Mutex<[Option<Seen>; Kind::ALL.len()]>,
+    files: Box<dyn Files>,
+    now: fn() -> SystemTime,
+    network_name: fn(&Path) -> Option<&'static str>,
+    store_wait: Duration,
+}
+
+/// Locks that are held, and for what.
+struct Lease {
+    claim: Claim,
+    place: Place,
+    _held: Held,
+}
+
+impl FileStorage {
+    /// The storage for the vault at `vault`, which need not exist. Nothing is touched before the first call.
+    pub fn open(vault: impl Into<PathBuf>) -> Self {
+        Self {
+            places: Places { vault: absolute(vault.into()), profiles: None },
+            foreign_lock: None,
+            allow_network: false,
+            leases: Mutex::default(),
+            seen: Mutex::default(),
+            files: Box::new(Disk),
+            now: SystemTime::now,
+            network_name: network::name_at,
+            store_wait: Duration::from_millis(STORE_WAIT_MS),
+        }
+    }
+
+    /// Where `providers.json` lies. Without this it is absent and cannot be written.
+    pub fn with_profiles(mut self, path: PathBuf) -> Self {
+        self.places.profiles = Some(absolute(path));
+        self
+    }
+
+    /// Whether `<stem>.lock` beside `<stem>.json`, the reference program's own lock, is taken for writing the vault.
+    /// The default is yes for a vault file called `auth.json`, and no for any other.
+    pub fn foreign_lock(mut self, on: bool) -> Self {
+        self.foreign_lock = Some(on);
+        self
+    }
+
+    /// Lets grants be leased on a network file system, where locks may not exclude other machines.
+    pub fn allow_network_filesystem(mut self, on: bool) -> Self {
+        self.allow_network = on;
+        self
+    }
+
+    /// What one stat can say: that the document certainly is at version `known`, or that there is none. None: nothing.
+    ///
+    /// The kernel followed whatever links there are. But it came to nothing, or to the very file that was read by a
+    /// safe way.
+    fn glance(&self, kind: Kind, known: Option<&str>) -> Option<LoadOutcome> {
+        match (self.places.glance(kind)?, known) {
+            (Ok(stat), Some(known)) => {
+                let seen = &self.seen()[kind as usize];
+                let is_proof = seen.as_ref().is_some_and(|seen| seen.proves(&stat, known));
+                is_proof.then_some(LoadOutcome::Unchanged)
+            }
+            (Err(error), _) if error.kind() == ErrorKind::NotFound => Some(LoadOutcome::Absent),
+            _ => None,
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<Option<Text>, StorageError> {
+        text::read(path, self.now, self.network_name)
+    }
+
+    fn seen(&self) -> MutexGuard<'_, [Option<Seen>; Kind::ALL.len()]> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn leases(&self) -> MutexGuard<'_, HashMap<String, Arc<Lease>>> {
+        self.leases.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's
+    /// before our own.
+    fn claim(&self, claim: Claim, patience: Patience) -> Result<Result<Lease, Holder>, StorageError> {
+        // While one waits for a lock the link may be pointed elsewhere; then it was the wrong lock.
+        for _ in 0..3 {
+            let place = self.places.find(claim.kind())?.ok_or_else(no_profiles)?;
+            self.refuse_network(claim, &place)?;
+            match self.locks(claim, &place).take(&*self.files, patience)? {
+                Taken::Busy(holder) => return Ok(Err(holder)),
+                Taken::Held(held) => {
+                    let lease = Lease { claim, place, _held: held };
+                    if self.is_in_place(&lease)? {
+                        return Ok(Ok(lease));
+                    }
+                }
+            }
+        }
+        let moving = format!("{} is being moved about; try again", self.places.vault.display());
+        Err(StorageError::new("unavailable", moving))
+    }
+
+    /// Whether the document still lies where the lease reaches.
+    fn is_in_place(&self, lease: &Lease) -> Result<bool, StorageError> {
+        let now = self.places.find(lease.claim.kind())?;
+        Ok(now.is_some_and(|now| now.is(&lease.place)))
+    }
+
+    fn locks(&self, claim: Claim, place: &Place) -> Locks {
+        let foreign = match claim {
+            Claim::Document(Kind::Vault) => foreign_locks(&place.anchor, self.foreign_lock),
+            _ => Vec::new(),
+        };
+        Locks { foreign, own: place.lock(claim), owner: place.owner_of_new() }
+    }
+
+    fn refuse_network(&self, claim: Claim, place: &Place) -> Result<(), StorageError> {
+        match (claim, self.network(&place.anchor)) {
+            (Claim::Grant(_), Some(network)) if !self.allow_network => Err(StorageError::new(
+                "unsupported",
+                format!(
+                    "{} lies on {network}, where a lock may not keep another machine from refreshing the same \
+                     login; move it to a local disk, or allow network file systems if only this machine uses it",
+                    place.path.display()
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// The kind of network file system that a vault lies on, or will lie on.
+    fn network(&self, vault: &Way) -> Option<&'static str> {
+        let existing = vault.target.ancestors().skip(1).find(|directory| directory.exists())?;
+        (self.network_name)(existing)
+    }
+
+    /// The lease that a store was given, if it permits this store.
+    fn lease_for(&self, kind: Kind, lease: &str) -> Result<Arc<Lease>, StorageError> {
+        let held = self.leases().get(lease).cloned();
+        let held = held.filter(|held| held.claim == Claim::Document(kind)).ok_or_else(|| invalid_lease(kind.name()))?;
+        if self.is_in_place(&held)? {
+            return Ok(held);
+        }
+        let moved = format!("{} now lies elsewhere, where the lease does not reach; try again", kind.name());
+        Err(StorageError::new("unavailable", moved))
+    }
+
+    fn lock_for_store(&self, kind: Kind) -> Result<Arc<Lease>, StorageError> {
+        match self.claim(Claim::Document(kind), Patience::new(self.store_wait))? {
+            Ok(lease) => Ok(Arc::new(lease)),
+            Err(holder) => {
+                let name = if holder.name.is_empty() { "somebody" } else { &holder.name };
+                let waited = self.store_wait.as_secs();
+                let message = format!("{} has been locked by {name} for {waited} s; try again", kind.name());
+                Err(StorageError::new("unavailable", message))
+            }
+        }
+    }
+}
+
+impl Storage for FileStorage {
+    fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
+        let kind = Kind::of(name)?;
+        if let Some(outcome) = self.glance(kind, known) {
+            return Ok(outcome);
+        }
+        let Some(place) = self.places.find(kind)? else {
+            return Ok(LoadOutcome::Absent);
+        };
+        let Some(Text { document, seen, .. }) = self.read(&place.path)? else {
+            return Ok(LoadOutcome::Absent);
+        };
+        self.seen()[kind as usize] = seen;
+        Ok(if known == Some(&document.version) { LoadOutcome::Unchanged } else { LoadOutcome::Loaded(document) })
+    }
+
+    fn store(
+        &self,
+        name: &str,
+        text: &str,
+        expected: Option<&str>,
+        durable: bool,
+        lease: Option<&str>,
+    ) -> Result<StoreOutcome, StorageError> {
+        let kind = Kind::of(name)?;
+        // Held to the end of the store, even if somebody releases it meanwhile.
+        let lease = match lease {
+            Some(lease) => self.lease_for(kind, lease)?,
+            None => self.lock_for_store(kind)?,
+        };
+        let place = &lease.place;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(too_large(&place.path, &errors::size(text.len() as u64)));
+        }
+        let change = Change { target: &place.path, text, expected, durable, new_owner: place.owner_of_new() };
+        replace(&*self.files, &change, || self.read(&place.path))
+    }
+
+    fn acquire(&self, scope: &Scope, _ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
+        let claim = Claim::of(scope)?;
+        let id = random_id()?;
+        match self.claim(claim, Patience::new(Duration::from_millis(wait_ms)))? {
+            Err(holder) => Ok(AcquireOutcome::Busy(holder)),
+            Ok(lease) => {
+                self.leases().insert(id.clone(), Arc::new(lease));
+                Ok(AcquireOutcome::Acquired(LeaseGrant { lease: id, granted_ttl_ms: None }))
+            }
+        }
+    }
+
+    fn release(&self, lease: &str) {
+        let held = self.leases().remove(lease);
+        drop(held); // outside the lock of the table
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        let mut names = Vec::new();
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.name().starts_with(prefix)) {
+            let Some(place) = self.places.find(kind)? else {
+                continue;
+            };
+            if place.path.try_exists().map_err(|error| errors::io_error("look at", &place.path, &error))? {
+                names.push(kind.name().to_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    fn describe(&self) -> Capabilities {
+        let way = Way::walk(&self.places.vault).ok();
+        let is_network = way.as_ref().is_some_and(|way| self.network(way).is_some());
+        Capabilities {
+            cas: "emulated",
+            reads: if is_network { "may-be-stale" } else { "linearizable" },
+            durability: "machine-crash",
+            // The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
+            excludes_foreign: way
+                .is_some_and(|way| self.foreign_lock.is_none() || !foreign_locks(&way, self.foreign_lock).is_empty()),
+        }
+    }
+}
+
+fn no_profiles() -> StorageError {
+    let message = "no file for providers.json was named (--providers), so it cannot be written";
+    StorageError::new("unsupported", message)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,502 @@
+//! Documents as files, seen from outside: names, contents, owners, links.
+
+mod crashes;
+mod leases;
+
+use std::fs::{self, File, FileTimes, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::thread;
+
+use tempfile::TempDir;
+
+use super::super::{Document, VAULT, version_of};
+use super::*;
+
+const TEXT: &str = "{\"version\": 1}";
+
+/// A directory of our own with a storage for a vault in it that does not exist yet.
+fn empty(name: &str) -> (TempDir, PathBuf, FileStorage) {
+    let dir = tempfile::tempdir().expect("a directory");
+    let vault = dir.path().canonicalize().expect("a path").join(name);
+    let storage = FileStorage::open(&vault);
+    (dir, vault, storage)
+}
+
+/// The same, with a vault.
+fn with_vault(name: &str, text: &str) -> (TempDir, PathBuf, FileStorage) {
+    let (dir, vault, storage) = empty(name);
+    fs::write(&vault, text).expect("written");
+    chmod(&vault, 0o600);
+    (dir, vault, storage)
+}
+
+fn chmod(path: &Path, mode: u32) {
+    fs::set_permissions(path, Permissions::from_mode(mode)).expect("chmod");
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("there").mode() & 0o7777
+}
+
+fn document(text: &str) -> Document {
+    Document { version: version_of(text.as_bytes()), text: text.into() }
+}
+
+fn loaded(text: &str) -> Result<LoadOutcome, StorageError> {
+    Ok(LoadOutcome::Loaded(document(text)))
+}
+
+fn stored(outcome: Result<StoreOutcome, StorageError>) -> String {
+    match outcome {
+        Ok(StoreOutcome::Stored(version)) => version,
+        other => panic!("not stored: {other:?}"),
+    }
+}
+
+fn acquired(outcome: Result<AcquireOutcome, StorageError>) -> String {
+    match outcome {
+        Ok(AcquireOutcome::Acquired(grant)) => grant.lease,
+        other => panic!("not acquired: {other:?}"),
+    }
+}
+
+fn code<T>(outcome: Result<T, StorageError>) -> &'static str {
+    outcome.err().map_or("no error", |error| error.code)
+}
+
+/// The names in a directory, without those of locks.
+fn names_in(dir: &Path) -> Vec<String> {
+    let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
+    names.retain(|name| !name.ends_with(".lazaret-locks") && !name.ends_with(".lock"));
+    names.sort();
+    names
+}
+
+/// Whether this process may do anything to any file.
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+#[test]
+fn each_document_has_its_place_beside_the_vault() {
+    let (dir, vault, storage) = empty("my.json");
+    let profiles = dir.path().join("elsewhere.json");
+    let storage = storage.with_profiles(profiles.clone());
+    let places = [
+        ("vault", vault.clone()),
+        ("vault.lazaret", dir.path().join("my.json.lazaret")),
+        ("vault.lazaret-sealed", dir.path().join("my.json.lazaret-sealed")),
+        ("settings.json", dir.path().join("my.json.lazaret-settings.json")),
+        ("providers.json", profiles),
+    ];
+    for (name, path) in &places {
+        assert_eq!(storage.load(name, None), Ok(LoadOutcome::Absent), "{name}");
+        assert_eq!(stored(storage.store(name, name, None, true, None)), version_of(name.as_bytes()));
+        assert_eq!(fs::read_to_string(path).expect("there"), *name);
+        assert_eq!(mode(path), 0o600, "{name}");
+        assert_eq!(storage.load(name, None), loaded(name));
+        assert_eq!(storage.load(name, Some(&document(name).version)), Ok(LoadOutcome::Unchanged));
+    }
+    assert_eq!(storage.list("").map(|names| names.len()), Ok(5));
+    assert_eq!(storage.list("vault."), Ok(vec!["vault.lazaret".into(), "vault.lazaret-sealed".into()]));
+    assert_eq!(storage.list("nothing"), Ok(vec![]));
+}
+
+#[test]
+fn a_bad_name_is_invalid_and_an_unknown_one_unsupported_in_every_call() {
+    let (dir, _, storage) = empty("auth.json");
+    let fingerprint = "0".repeat(32);
+    for (name, expected) in [("../auth.json", "invalid-name"), ("VAULT", "invalid-name"), ("other", "unsupported")] {
+        assert_eq!(code(storage.load(name, None)), expected);
+        assert_eq!(code(storage.store(name, "", None, true, None)), expected);
+        assert_eq!(code(storage.acquire(&Scope::Document(name.into()), 1, 0)), expected);
+        let grant = Scope::Grant { document: name.into(), fingerprint: fingerprint.clone() };
+        assert_eq!(code(storage.acquire(&grant, 1, 0)), expected);
+    }
+    let grant = Scope::Grant { document: "vault.lazaret".into(), fingerprint };
+    assert_eq!(code(storage.acquire(&grant, 1, 0)), "unsupported");
+    let grant = Scope::Grant { document: VAULT.into(), fingerprint: "abc".into() };
+    assert_eq!(code(storage.acquire(&grant, 1, 0)), "other");
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was created");
+}
+
+#[test]
+fn without_a_named_file_the_profiles_are_absent_and_cannot_be_written() {
+    let (_dir, _, storage) = empty("auth.json");
+    assert_eq!(storage.load("providers.json", Some("v")), Ok(LoadOutcome::Absent));
+    assert_eq!(code(storage.store("providers.json", "{}", None, true, None)), "unsupported");
+    assert_eq!(code(storage.acquire(&Scope::Document("providers.json".into()), 1, 0)), "unsupported");
+    assert_eq!(storage.list(""), Ok(vec![]));
+}
+
+#[test]
+fn a_missing_directory_means_absent_and_is_created_for_its_owner_alone() {
+    let (dir, vault, storage) = empty("lazaret/deep/auth.json");
+    assert_eq!(storage.load(VAULT, None), Ok(LoadOutcome::Absent));
+    assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0, "a load creates nothing");
+    stored(storage.store(VAULT, TEXT, None, true, None));
+    assert_eq!(fs::read_to_string(&vault).expect("there"), TEXT);
+    assert_eq!(mode(&dir.path().join("lazaret")), 0o700);
+    assert_eq!(mode(&dir.path().join("lazaret/deep")), 0o700);
+}
+
+#[test]
+fn only_a_certain_answer_is_absent() {
+    let (_dir, vault, _) = with_vault("file", "");
+    let below = FileStorage::open(vault.join("auth.json"));
+    assert_eq!(code(below.load(VAULT, None)), "other");
+    assert_eq!(code(below.store(VAULT, TEXT, None, true, None)), "other");
+}
+
+#[test]
+fn a_store_under_a_wrong_expectation_is_stale_and_carries_what_is_there() {
+    let (_dir, vault, storage) = with_vault("auth.json", "one");
+    let current = Ok(StoreOutcome::Stale(Some(document("one"))));
+    assert_eq!(storage.store(VAULT, "two", None, true, None), current);
+    assert_eq!(storage.store(VAULT, "two", Some("v"), true, None), current);
+    assert_eq!(storage.store("vault.lazaret", "two", Some("v"), true, None), Ok(StoreOutcome::Stale(None)));
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
+
+    let version = stored(storage.store(VAULT, "two", Some(&document("one").version), false, None));
+    assert_eq!(version, document("two").version);
+    assert_eq!(storage.load(VAULT, None), loaded("two"));
+}
+
+#[test]
+fn a_vault_that_is_not_a_file_of_text_is_refused_everywhere_and_left_alone() {
+    let (dir, _, _) = empty("auth.json");
+    let path = |name: &str| dir.path().join(name);
+    fs::create_dir(path("directory")).expect("made");
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().expect("mkfifo runs").success());
+    fs::write(path("binary"), b"\xfe{}").expect("written");
+    File::create(path("huge")).and_then(|file| file.set_len(17 << 20)).expect("sized");
+    symlink("/dev/null", path("device")).expect("linked");
+    for (name, expected) in [
+        ("directory", "unsupported"),
+        ("pipe", "unsupported"),
+        ("device", "unsupported"),
+        ("binary", "corrupt"),
+        ("huge", "too-large"),
+    ] {
+        let storage = FileStorage::open(path(name));
+        assert_eq!(code(storage.load(VAULT, None)), expected, "{name}");
+        assert_eq!(code(storage.load(VAULT, Some("v"))), expected, "{name}");
+        for known in [None, Some("v")] {
+            let refused = storage.store(VAULT, TEXT, known, true, None).expect_err(name);
+            assert_eq!(refused.code, expected, "{name}");
+            let there = if name == "device" { "/dev/null".into() } else { path(name) };
+            assert!(refused.message.contains(&there.display().to_string()), "{refused}");
+        }
+    }
+    assert_eq!(fs::read(path("binary")).expect("there"), b"\xfe{}");
+    assert_eq!(names_in(dir.path()), ["binary", "device", "directory", "huge", "pipe"]);
+}
+
+#[test]
+fn a_text_over_the_limit_is_refused_before_anything_is_written() {
+    let (_dir, vault, storage) = with_vault("auth.json", "one");
+    let large = "x".repeat(MAX_BYTES as usize + 1);
+    assert_eq!(code(storage.store(VAULT, &large, Some(&document("one").version), true, None)), "too-large");
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
+    let largest = &large[1..];
+    stored(storage.store(VAULT, largest, Some(&document("one").version), true, None));
+    assert_eq!(storage.load(VAULT, None), loaded(largest));
+}
+
+#[test]
+fn an_empty_file_is_a_document_and_not_absent() {
+    let (_dir, _, storage) = with_vault("auth.json", "");
+    assert_eq!(storage.load(VAULT, None), loaded(""));
+    assert_eq!(storage.store(VAULT, TEXT, None, true, None), Ok(StoreOutcome::Stale(Some(document("")))));
+}
+
+#[test]
+fn a_replacement_keeps_the_owners_rights_and_takes_away_everybody_elses() {
+    let (_dir, vault, storage) = with_vault("auth.json", "0");
+    for (n, (before, after)) in
+        [(0o600, 0o600), (0o644, 0o600), (0o666, 0o600), (0o750, 0o700), (0o400, 0o600), (0o4755, 0o700)]
+            .into_iter()
+            .enumerate()
+    {
+        chmod(&vault, before);
+        assert_eq!(storage.load(VAULT, None), loaded(&n.to_string()), "readable by others is not refused");
+        stored(storage.store(VAULT, &(n + 1).to_string(), Some(&document(&n.to_string()).version), true, None));
+        assert_eq!(mode(&vault), after, "from {before:o}");
+    }
+}
+
+#[test]
+fn what_root_writes_still_belongs_to_the_vaults_owner_and_so_does_what_lies_beside_it() {
+    let (dir, vault, storage) = with_vault("auth.json", "one");
+    if !is_root() {
+        return; // the other half of this is in `what_belongs_to_somebody_else_...`
+    }
+    chown(&vault, Some(1234), Some(2345)).expect("given away");
+    stored(storage.store(VAULT, "two", Some(&document("one").version), true, None));
+    stored(storage.store("vault.lazaret", "ledger", None, true, None));
+    let locks = dir.path().join("auth.json.lazaret-locks");
+    let paths = [
+        vault,
+        dir.path().join("auth.json.lazaret"),
+        dir.path().join("auth.lock"),
+        locks.join("document-vault"),
+        locks.join("document-ledger"),
+        locks,
+    ];
+    for path in paths {
+        let found = fs::metadata(&path).expect("there");
+        assert_eq!((found.uid(), found.gid()), (1234, 2345), "{}", path.display());
+        assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
+    }
+}
+
+/// Runs the rest of the calling test as a user without rights, in a directory that is that user's: in a process
+/// of its own where this one is root. None: it has been run.
+fn unprivileged(test: &str) -> Option<(Option<TempDir>, PathBuf)> {
+    const VARIABLE: &str = "LAZARET_TEST_UNPRIVILEGED_DIR";
+    if let Some(dir) = std::env::var_os(VARIABLE) {
+        assert!(!is_root());
+        return Some((None, dir.into()));
+    }
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().canonicalize().expect("a path");
+    if !is_root() {
+        return Some((Some(dir), path));
+    }
+    fs::write(path.join("of-root.json"), "root's").expect("written");
+    chmod(&path.join("of-root.json"), 0o644);
+    chown(&path, Some(65534), Some(65534)).expect("given away");
+    let output = leases::this_test_binary(test)
+        .env(VARIABLE, &path)
+        .uid(65534)
+        .gid(65534)
+        .output()
+        .expect("this binary runs again");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "no such test: {test}");
+    None
+}
+
+#[test]
+fn what_may_not_be_read_or_written_is_denied_with_its_path() {
+    let test = "what_may_not_be_read_or_written_is_denied_with_its_path";
+    let Some((_dir, dir)) = unprivileged(test) else {
+        return;
+    };
+    let vault = dir.join("auth.json");
+    fs::write(&vault, "one").expect("written");
+    let storage = FileStorage::open(&vault);
+    let version = document("one").version;
+    stored(storage.store(VAULT, "one", Some(&version), true, None));
+
+    chmod(&vault, 0o000);
+    let error = storage.load(VAULT, Some(&version)).expect_err("unreadable");
+    assert!(error.code == "denied" && error.message.contains(&vault.display().to_string()), "{error}");
+    assert_eq!(code(storage.store(VAULT, "two", Some(&version), true, None)), "denied");
+
+    chmod(&vault, 0o600);
+    chmod(&dir, 0o500);
+    assert_eq!(storage.load(VAULT, None), loaded("one"));
+    assert_eq!(code(storage.store(VAULT, "two", Some(&version), true, None)), "denied");
+    chmod(&dir, 0o700);
+    fs::remove_dir_all(dir.join("auth.json.lazaret-locks")).expect("removed");
+    chmod(&dir, 0o500);
+    let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
+    assert_eq!(code(storage.acquire(&grant, 1, 0)), "denied");
+
+    chmod(&dir, 0o000);
+    assert_eq!(code(storage.load(VAULT, None)), "denied");
+    assert_eq!(code(FileStorage::open(dir.join("new/auth.json")).load(VAULT, None)), "denied");
+    chmod(&dir, 0o700);
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
+}
+
+#[test]
+fn what_belongs_to_somebody_else_can_be_read_and_is_never_replaced() {
+    let test = "what_belongs_to_somebody_else_can_be_read_and_is_never_replaced";
+    let Some((_dir, dir)) = unprivileged(test) else {
+        return;
+    };
+    let vault = dir.join("of-root.json");
+    if !vault.exists() {
+        return; // only root can make a file that is somebody else's
+    }
+    let storage = FileStorage::open(&vault);
+    assert_eq!(storage.load(VAULT, None), loaded("root's"));
+    let error = storage.store(VAULT, "mine", Some(&document("root's").version), true, None).expect_err("denied");
+    assert!(error.code == "denied" && error.message.contains("belongs to user 0"), "{error}");
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "root's");
+    assert_eq!(names_in(&dir), ["of-root.json"]);
+}
+
+#[test]
+fn a_link_is_written_through_and_everything_of_ours_lies_beside_its_target() {
+    let (dir, target, _) = empty("real/auth.json");
+    fs::create_dir(dir.path().join("real")).expect("made");
+    fs::write(&target, "one").expect("written");
+    symlink(&target, dir.path().join("link.json")).expect("linked");
+    let storage = FileStorage::open(dir.path().join("link.json"));
+    assert_eq!(storage.load(VAULT, None), loaded("one"));
+    let version = stored(storage.store(VAULT, "two", Some(&document("one").version), true, None));
+    stored(storage.store("vault.lazaret", "ledger", None, true, None));
+    assert!(fs::symlink_metadata(dir.path().join("link.json")).expect("there").is_symlink());
+    assert_eq!(fs::read_to_string(&target).expect("there"), "two");
+    assert_eq!(names_in(dir.path()), ["link.json", "real"]);
+    assert_eq!(names_in(&dir.path().join("real")), ["auth.json", "auth.json.lazaret"]);
+    assert_eq!(storage.load("vault.lazaret", None), loaded("ledger"));
+    assert_eq!(FileStorage::open(&target).load("vault.lazaret", None), loaded("ledger"));
+    assert_eq!(storage.load(VAULT, Some(&version)), Ok(LoadOutcome::Unchanged));
+}
+
+#[test]
+fn a_dangling_link_is_an_absent_document_that_can_be_created_through_it() {
+    let (dir, target, _) = empty("auth.json");
+    symlink("auth.json", dir.path().join("link")).expect("linked");
+    let storage = FileStorage::open(dir.path().join("link"));
+    assert_eq!(storage.load(VAULT, None), Ok(LoadOutcome::Absent));
+    stored(storage.store(VAULT, TEXT, None, true, None));
+    assert_eq!(fs::read_to_string(&target).expect("there"), TEXT);
+    assert_eq!(mode(&target), 0o600);
+}
+
+#[test]
+fn an_unsafe_link_is_neither_read_nor_written_through() {
+    let (dir, target, _) = with_vault("auth.json", "one");
+    fs::create_dir(dir.path().join("open")).expect("made");
+    symlink(&target, dir.path().join("open/link")).expect("linked");
+    chmod(&dir.path().join("open"), 0o777);
+    let storage = FileStorage::open(dir.path().join("open/link"));
+    assert_eq!(code(storage.load(VAULT, None)), "unsafe");
+    assert_eq!(code(storage.store(VAULT, "two", Some(&document("one").version), true, None)), "unsafe");
+    assert_eq!(code(storage.acquire(&Scope::Document(VAULT.into()), 1, 0)), "unsafe");
+    assert!(!storage.describe().excludes_foreign);
+    assert_eq!(fs::read_to_string(&target).expect("there"), "one");
+}
+
+#[test]
+fn a_link_that_is_pointed_elsewhere_is_seen_at_once_and_ends_the_use_of_a_lease() {
+    let (dir, one, _) = with_vault("one.json", "one");
+    let two = dir.path().join("two.json");
+    fs::write(&two, "two").expect("written");
+    let link = dir.path().join("link");
+    symlink(&one, &link).expect("linked");
+    let mut storage = FileStorage::open(&link);
+    storage.now = later;
+    assert_eq!(storage.load(VAULT, None), loaded("one"));
+    let lease = acquired(storage.acquire(&Scope::Document(VAULT.into()), 1, 0));
+
+    fs::remove_file(&link).expect("removed");
+    symlink(&two, &link).expect("linked");
+    assert_eq!(storage.load(VAULT, Some(&document("one").version)), loaded("two"));
+    let outcome = storage.store(VAULT, "three", Some(&document("two").version), true, Some(&lease));
+    assert_eq!(code(outcome), "unavailable");
+    assert_eq!(fs::read_to_string(&two).expect("there"), "two");
+}
+
+/// A clock by which every stamp of now is old.
+fn later() -> SystemTime {
+    SystemTime::now() + Duration::from_secs(60)
+}
+
+#[test]
+fn an_old_document_is_unchanged_by_one_stat_without_reading_it() {
+    let (_dir, vault, mut storage) = with_vault("auth.json", "one");
+    storage.now = later;
+    assert_eq!(storage.load(VAULT, None), loaded("one"));
+    // Were it read, it would be at another version than this.
+    storage.seen()[Kind::Vault as usize].as_mut().expect("proof").pretend("as remembered");
+    assert_eq!(storage.load(VAULT, Some("as remembered")), Ok(LoadOutcome::Unchanged));
+
+    chmod(&vault, 0o640);
+    assert_eq!(storage.load(VAULT, Some("as remembered")), loaded("one"), "any new change time ends the proof");
+}
+
+#[test]
+fn a_change_of_the_same_size_within_one_step_of_the_clock_is_never_missed() {
+    let (_dir, vault, storage) = with_vault("auth.json", "00000");
+    let mut file = File::options().write(true).open(&vault).expect("open");
+    let stamp = FileTimes::new().set_modified(SystemTime::now());
+    let mut known = document("00000").version;
+    for n in 1..=2000 {
+        let text = format!("{n:05}");
+        std::io::Seek::rewind(&mut file).expect("rewound");
+        file.write_all(text.as_bytes()).expect("written");
+        file.set_times(stamp).expect("stamped"); // as coarse as a clock can be
+        assert_eq!(storage.load(VAULT, Some(&known)), loaded(&text));
+        known = document(&text).version;
+    }
+    assert!(storage.seen()[Kind::Vault as usize].is_none(), "so fresh a stat proves nothing");
+}
+
+#[test]
+fn a_change_by_another_program_is_seen_whatever_it_does_to_the_modification_time() {
+    let (_dir, vault, mut storage) = with_vault("auth.json", "one");
+    storage.now = later;
+    let before = fs::metadata(&vault).and_then(|stat| stat.modified()).expect("a time");
+    assert_eq!(storage.load(VAULT, None), loaded("one"));
+    // Until the change time of a file written now would differ.
+    let probe = vault.with_file_name("probe");
+    let changed = |path: &Path| fs::metadata(path).map(|stat| (stat.ctime(), stat.ctime_nsec())).expect("there");
+    while {
+        fs::write(&probe, "").expect("written");
+        changed(&probe) == changed(&vault)
+    } {
+        thread::yield_now();
+    }
+    fs::write(&vault, "two").expect("written");
+    let file = File::options().write(true).open(&vault).expect("open");
+    file.set_times(FileTimes::new().set_modified(before)).expect("set back");
+    assert_eq!(storage.load(VAULT, Some(&document("one").version)), loaded("two"));
+}
+
+#[test]
+fn no_update_is_lost_between_threads_and_storages() {
+    let (_dir, vault, storage) = with_vault("auth.json", "0");
+    drop(storage);
+    thread::scope(|scope| {
+        for _ in 0..4 {
+            // Two threads share a storage, four storages share the file.
+            let storage = Arc::new(crashes::without_syncing(&vault));
+            for _ in 0..2 {
+                let storage = Arc::clone(&storage);
+                scope.spawn(move || {
+                    for _ in 0..200 {
+                        let Ok(LoadOutcome::Loaded(mut at)) = storage.load(VAULT, None) else { panic!("no vault") };
+                        loop {
+                            let next = (at.text.parse::<u32>().expect("a number") + 1).to_string();
+                            match storage.store(VAULT, &next, Some(&at.version), true, None) {
+                                Ok(StoreOutcome::Stored(_)) => break,
+                                Ok(StoreOutcome::Stale(Some(now))) => at = now,
+                                other => panic!("{other:?}"),
+                            }
+                        }
+                    }
+                });
+            }
+        }
+    });
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "1600");
+}
+
+#[test]
+fn a_relative_path_is_fixed_when_the_storage_is_opened() {
+    let storage = FileStorage::open("some/auth.json").with_profiles("p.json".into());
+    assert!(storage.places.vault.is_absolute());
+    assert!(storage.places.profiles.expect("given").is_absolute());
+}
+
+#[test]
+fn the_storage_promises_what_it_keeps() {
+    let (_dir, _, mut storage) = with_vault("auth.json", TEXT);
+    let local =
+        Capabilities { cas: "emulated", reads: "linearizable", durability: "machine-crash", excludes_foreign: true };
+    assert_eq!(storage.describe(), local);
+    storage.network_name = |_| Some("NFS");
+    assert_eq!(storage.describe(), Capabilities { reads: "may-be-stale", ..local });
+    fn needs_to_be_shared<T: Send + Sync>(_: &T) {}
+    needs_to_be_shared(&storage);
+}

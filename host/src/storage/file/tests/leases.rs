@@ -1,0 +1,269 @@
+//! A lease excludes every other holder, in this process, in another one, and in a program that knows only its own lock;
+//! and it ends with its holder.
+
+use std::fs::TryLockError;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+
+use super::*;
+
+/// This test binary once more, running `test` of the module above.
+pub(super) fn this_test_binary(test: &str) -> Command {
+    let module = module_path!().split_once("::").map_or("", |(_, path)| path);
+    let above = module.rsplit_once("::").map_or("", |(above, _)| above);
+    let itself = Path::new("/proc/self/exe"); // also where another user cannot reach its directory
+    let binary = if itself.exists() { itself.to_owned() } else { std::env::current_exe().expect("a path") };
+    let mut command = Command::new(binary);
+    command.args(["--exact", "--nocapture", &format!("{above}::{test}")]);
+    command
+}
+
+fn grant(byte: u8) -> Scope {
+    Scope::Grant { document: VAULT.into(), fingerprint: format!("{byte:02x}{}", "0".repeat(30)) }
+}
+
+fn of(name: &str) -> Scope {
+    Scope::Document(name.into())
+}
+
+fn busy(outcome: Result<AcquireOutcome, StorageError>) -> Holder {
+    match outcome {
+        Ok(AcquireOutcome::Busy(holder)) => holder,
+        other => panic!("not busy: {other:?}"),
+    }
+}
+
+#[test]
+fn a_lease_excludes_a_second_one_in_the_same_storage_and_in_another() {
+    let (_dir, vault, one) = with_vault("auth.json", TEXT);
+    let two = FileStorage::open(&vault);
+    for scope in [grant(7), of(VAULT), of("vault.lazaret")] {
+        let lease = acquired(one.acquire(&scope, 1000, 0));
+        for storage in [&one, &two] {
+            let holder = busy(storage.acquire(&scope, 1000, 5));
+            assert!(holder.name.starts_with(&format!("pid {}", std::process::id())), "{holder:?}");
+            assert!(holder.since_ms.is_some());
+        }
+        two.release(&lease); // not its holder
+        busy(two.acquire(&scope, 1000, 0));
+        one.release(&lease);
+        two.release(&acquired(two.acquire(&scope, 1000, 0)));
+    }
+}
+
+#[test]
+fn grants_share_64_locks_by_the_first_byte_of_the_fingerprint() {
+    let (dir, _, storage) = with_vault("auth.json", TEXT);
+    let lease = acquired(storage.acquire(&grant(0x07), 1000, 0));
+    busy(storage.acquire(&grant(0x47), 1000, 0));
+    acquired(storage.acquire(&grant(0x08), 1000, 0));
+    storage.release(&lease);
+    acquired(storage.acquire(&grant(0xc7), 1000, 0));
+    let locks = dir.path().join("auth.json.lazaret-locks");
+    assert_eq!(names_in(&locks), ["07", "08"]);
+    assert_eq!((mode(&locks), mode(&locks.join("07"))), (0o700, 0o600));
+    for byte in 0..=255 {
+        let _ = storage.acquire(&grant(byte), 1000, 0);
+    }
+    assert_eq!(names_in(&locks).len(), 64);
+    assert_eq!(names_in(&locks)[63], "3f");
+}
+
+#[test]
+fn only_one_thread_at_a_time_holds_a_lease() {
+    let (_dir, vault, storage) = with_vault("auth.json", TEXT);
+    let other = FileStorage::open(&vault);
+    let inside = Mutex::new(());
+    thread::scope(|scope| {
+        for storage in [&storage, &other].into_iter().cycle().take(8) {
+            scope.spawn(|| {
+                for _ in 0..25 {
+                    let lease = acquired(storage.acquire(&grant(1), 1000, 60_000));
+                    drop(inside.try_lock().expect("nobody else is inside"));
+                    let guard = inside.try_lock().expect("nobody else is inside");
+                    thread::yield_now();
+                    drop(guard);
+                    storage.release(&lease);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_store_needs_the_right_lease_or_none() {
+    let (_dir, vault, storage) = with_vault("auth.json", "one");
+    let version = document("one").version;
+    let ledger = acquired(storage.acquire(&of("vault.lazaret"), 1000, 0));
+    let refresh = acquired(storage.acquire(&grant(0), 1000, 0));
+    for lease in ["", "0123456789abcdef0123456789abcdef", &ledger, &refresh] {
+        assert_eq!(code(storage.store(VAULT, "two", Some(&version), true, Some(lease))), "invalid-lease");
+    }
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
+
+    let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+    let elsewhere = FileStorage::open(&vault);
+    assert_eq!(code(elsewhere.store(VAULT, "two", Some(&version), true, Some(&lease))), "invalid-lease");
+    let version = stored(storage.store(VAULT, "two", Some(&version), true, Some(&lease)));
+    storage.release(&lease);
+    assert_eq!(code(storage.store(VAULT, "three", Some(&version), true, Some(&lease))), "invalid-lease");
+    stored(storage.store(VAULT, "three", Some(&version), true, None));
+}
+
+#[test]
+fn a_store_without_a_lease_waits_for_the_lock_and_then_names_its_holder() {
+    let (_dir, vault, storage) = with_vault("auth.json", "one");
+    let mut impatient = FileStorage::open(&vault);
+    impatient.store_wait = Duration::from_millis(5);
+    let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+    let version = document("one").version;
+    let error = impatient.store(VAULT, "two", Some(&version), true, None).expect_err("locked");
+    assert!(error.code == "unavailable", "{error}");
+    assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
+    stored(impatient.store("vault.lazaret", "{}", None, true, None)); // another document, another lock
+
+    thread::scope(|scope| {
+        let waiting = FileStorage::open(&vault);
+        let store = scope.spawn(move || stored(waiting.store(VAULT, "two", Some(&version), true, None)));
+        storage.release(&lease);
+        store.join().expect("stored");
+    });
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "two");
+}
+
+#[test]
+fn all_names_of_one_vault_share_its_locks() {
+    let (dir, vault, storage) = with_vault("auth.json", TEXT);
+    fs::create_dir(dir.path().join("sub")).expect("made");
+    symlink("../auth.json", dir.path().join("sub/one.json")).expect("linked");
+    symlink("sub/one.json", dir.path().join("two.json")).expect("linked");
+    symlink(dir.path(), dir.path().join("sub/dir")).expect("linked");
+    let lease = acquired(storage.acquire(&grant(0), 1000, 0));
+    let others = ["sub/one.json", "two.json", "sub/dir/auth.json", "sub/../auth.json"];
+    for name in others {
+        busy(FileStorage::open(dir.path().join(name)).acquire(&grant(0), 1000, 0));
+    }
+    storage.release(&lease);
+    let lease = acquired(FileStorage::open(dir.path().join("two.json")).acquire(&of("vault.lazaret"), 1000, 0));
+    assert!(!lease.is_empty());
+    acquired(FileStorage::open(&vault).acquire(&of("vault.lazaret"), 1000, 0)); // dropped with its storage
+}
+
+#[test]
+fn a_vault_of_the_reference_is_locked_by_its_own_lock_beside_the_link_and_the_target() {
+    let (dir, target, _) = with_vault("real.json", "one");
+    fs::create_dir(dir.path().join("home")).expect("made");
+    symlink("../real.json", dir.path().join("home/auth.json")).expect("linked");
+    let storage = FileStorage::open(dir.path().join("home/auth.json"));
+    assert!(storage.describe().excludes_foreign);
+    let paths = [dir.path().join("home/auth.lock"), dir.path().join("real.lock")];
+
+    let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+    for path in &paths {
+        let reference = File::open(path).expect("there");
+        assert!(matches!(reference.try_lock(), Err(TryLockError::WouldBlock)), "{}", path.display());
+        assert_eq!((mode(path), reference.metadata().expect("stat").len()), (0o600, 0), "never written");
+    }
+    stored(storage.store(VAULT, "two", Some(&document("one").version), true, Some(&lease)));
+    storage.release(&lease);
+
+    for path in &paths {
+        let reference = File::open(path).expect("never deleted");
+        reference.try_lock().expect("free");
+        let holder = busy(storage.acquire(&of(VAULT), 1000, 0));
+        assert_eq!(holder.name, format!("a program that holds {}", path.display()));
+        acquired(storage.acquire(&of("vault.lazaret"), 1000, 0)); // theirs is the vault only
+        acquired(storage.acquire(&grant(0), 1000, 0));
+        let fresh = FileStorage::open(&target).foreign_lock(false);
+        assert!(!fresh.describe().excludes_foreign);
+        stored(fresh.store(VAULT, "two", Some(&document("two").version), true, None));
+        *storage.leases() = HashMap::new();
+    }
+}
+
+#[test]
+fn the_foreign_lock_is_on_for_a_vault_called_auth_json_and_else_by_choice() {
+    let (dir, vault, storage) = with_vault("auth.json", TEXT);
+    assert!(storage.describe().excludes_foreign);
+    assert!(!FileStorage::open(&vault).foreign_lock(false).describe().excludes_foreign);
+    let other = dir.path().join("my.json");
+    assert!(FileStorage::open(&other).describe().excludes_foreign, "the reference never writes it");
+    assert!(FileStorage::open(&other).foreign_lock(true).describe().excludes_foreign);
+    symlink("auth.json", &other).expect("linked");
+    assert!(FileStorage::open(&other).describe().excludes_foreign, "its target is called so");
+    // Without `.json` there is nothing that the reference would lock, and nothing is promised.
+    assert!(!FileStorage::open(dir.path().join("vault.lock")).foreign_lock(true).describe().excludes_foreign);
+}
+
+#[test]
+fn on_a_network_file_system_no_grant_is_leased_unless_that_is_allowed() {
+    let (_dir, vault, mut storage) = with_vault("auth.json", TEXT);
+    storage.network_name = |_| Some("NFS");
+    let error = storage.acquire(&grant(0), 1000, 0).expect_err("refused");
+    assert!(error.code == "unsupported" && error.message.contains("NFS"), "{error}");
+    assert_eq!(storage.load(VAULT, None), loaded(TEXT));
+    stored(storage.store(VAULT, TEXT, Some(&document(TEXT).version), true, None));
+    let mut allowed = FileStorage::open(&vault).allow_network_filesystem(true);
+    allowed.network_name = |_| Some("NFS");
+    acquired(allowed.acquire(&grant(0), 1000, 0));
+}
+
+#[test]
+fn a_panic_elsewhere_does_not_spoil_the_storage() {
+    let (_dir, _, storage) = with_vault("auth.json", TEXT);
+    let panicked = thread::scope(|scope| {
+        let panicking = scope.spawn(|| {
+            let _leases = storage.leases.lock();
+            let _seen = storage.seen.lock();
+            panic!("on purpose");
+        });
+        panicking.join().is_err()
+    });
+    assert!(panicked && storage.leases.is_poisoned());
+    assert_eq!(storage.load(VAULT, None), loaded(TEXT));
+    storage.release(&acquired(storage.acquire(&grant(0), 1000, 0)));
+}
+
+/// The variable that turns the test below into another process's part.
+const VAULT_OF_CHILD: &str = "LAZARET_TEST_VAULT_OF_CHILD";
+
+#[test]
+fn another_process_holds_what_it_leased_until_it_is_killed() {
+    if let Some(vault) = std::env::var_os(VAULT_OF_CHILD) {
+        let storage = FileStorage::open(PathBuf::from(vault));
+        acquired(storage.acquire(&grant(0), 1000, 0));
+        acquired(storage.acquire(&of(VAULT), 1000, 0));
+        println!("\nboth are held");
+        let _ = std::io::stdin().read_line(&mut String::new()); // until it is killed
+        return;
+    }
+    let (_dir, vault, storage) = with_vault("auth.json", "one");
+    let mut child = this_test_binary("leases::another_process_holds_what_it_leased_until_it_is_killed")
+        .env(VAULT_OF_CHILD, &vault)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .expect("this binary runs again");
+    let output = child.0.stdout.take().expect("piped");
+    assert!(BufReader::new(output).lines().map_while(Result::ok).any(|line| line == "both are held"));
+
+    for scope in [grant(0), of(VAULT)] {
+        let holder = busy(storage.acquire(&scope, 1000, 5));
+        assert!(holder.name.starts_with(&format!("pid {}", child.0.id())), "{holder:?}");
+    }
+    child.0.kill().expect("killed");
+    child.0.wait().expect("dead");
+    acquired(storage.acquire(&grant(0), 1000, 0));
+    stored(storage.store(VAULT, "two", Some(&document("one").version), true, None));
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
