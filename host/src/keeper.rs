@@ -1,0 +1,441 @@
+//! The component as a Rust object. Each call runs in an instance of its own unless warm ones are asked for, so that no
+//! secret outlives the call it was read for.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Instant;
+
+use wasmtime::component::{Component, Linker};
+use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
+
+use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, keeper as keeper_wit};
+use crate::bindings::{KeeperWorld, KeeperWorldPre};
+use crate::component::COMPONENT_CWASM;
+use crate::engine;
+use crate::events::{EventSink, NoEvents};
+use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Sent};
+use crate::limits::{Limits, Stopwatch, Ticker};
+use crate::storage::{LoadOutcome, Storage};
+use crate::types::{
+    AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
+    TokenRequest,
+};
+use crate::world::{self, Shared, World};
+
+/// Keeps the credentials of the vaults in one storage. Cheap to clone; calls may run on many threads at once.
+#[derive(Clone)]
+pub struct Keeper(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    ticker: Ticker,
+    component: KeeperWorldPre<World>,
+    limits: Limits,
+    shared: Arc<Shared>,
+    warm: Mutex<Vec<Instance>>,
+    warm_at_most: usize,
+}
+
+struct Instance {
+    store: Store<World>,
+    world: KeeperWorld,
+}
+
+/// Why a keeper could not be made.
+#[derive(Debug)]
+pub enum OpenError {
+    /// No storage was given.
+    NoStorage,
+    /// The profiles name an origin that cannot be allowed, or cannot be read.
+    Profiles(String),
+    /// wasmtime refused the component.
+    Component(wasmtime::Error),
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoStorage => f.write_str("a keeper needs a storage: Keeper::builder().storage(...)"),
+            Self::Profiles(message) => f.write_str(message),
+            Self::Component(error) => write!(f, "the component cannot be loaded: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for OpenError {}
+
+/// What a [`Keeper`] is made of.
+#[derive(Default)]
+pub struct Builder {
+    storage: Option<Box<dyn Storage>>,
+    http: Option<Box<dyn Http>>,
+    events: Option<Box<dyn EventSink>>,
+    limits: Limits,
+    allow_loopback_http: bool,
+    warm_instances: usize,
+}
+
+impl Builder {
+    /// Where the documents live. There is no default.
+    pub fn storage(mut self, storage: impl Storage + 'static) -> Self {
+        self.storage = Some(Box::new(storage));
+        self
+    }
+
+    /// How authorization servers are reached. Default: the network, to the origins that the profiles name.
+    pub fn http(mut self, http: impl Http + 'static) -> Self {
+        self.http = Some(Box::new(http));
+        self
+    }
+
+    /// Where events go. Default: nowhere.
+    pub fn events(mut self, events: impl EventSink + 'static) -> Self {
+        self.events = Some(Box::new(events));
+        self
+    }
+
+    /// What a call may use up.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Allows plain http to loopback, for profiles that name it. For tests.
+    pub fn allow_loopback_http(mut self, allow: bool) -> Self {
+        self.allow_loopback_http = allow;
+        self
+    }
+
+    /// Keeps at most so many instances between calls. They are faster on a hot path, and what they have read of a vault
+    /// stays in memory. Default: none.
+    pub fn warm_instances(mut self, at_most: usize) -> Self {
+        self.warm_instances = at_most;
+        self
+    }
+
+    /// Loads the component, which was compiled when this crate was, and asks it which origins its profiles name.
+    pub fn build(self) -> Result<Keeper, OpenError> {
+        let storage = self.storage.ok_or(OpenError::NoStorage)?;
+        let engine = Engine::new(&engine::config()).map_err(OpenError::Component)?;
+        let mut linker = Linker::new(&engine);
+        world::add_to_linker(&mut linker).map_err(OpenError::Component)?;
+        let component = deserialize(&engine).map_err(OpenError::Component)?;
+        let component =
+            linker.instantiate_pre(&component).and_then(KeeperWorldPre::new).map_err(OpenError::Component)?;
+        let network = Arc::new(Network {
+            allow_loopback_http: self.allow_loopback_http,
+            keeper: OnceLock::new(),
+            http: OnceLock::new(),
+        });
+        let shared = Shared {
+            storage,
+            http: self.http.unwrap_or_else(|| Box::new(network.clone())),
+            events: self.events.unwrap_or_else(|| Box::new(NoEvents)),
+            started: Instant::now(),
+        };
+        let inner = Arc::new(Inner {
+            engine,
+            ticker: Ticker::new(),
+            component,
+            limits: self.limits,
+            shared: Arc::new(shared),
+            warm: Mutex::default(),
+            warm_at_most: self.warm_instances,
+        });
+        // The network asks the component which origins to allow, at the first request: a call that sends nothing need not
+        // read the profiles.
+        let _ = network.keeper.set(Arc::downgrade(&inner));
+        Ok(Keeper(inner))
+    }
+}
+
+impl Keeper {
+    /// A keeper is made of a storage, and of defaults.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// An access token that is valid as asked, refreshed if need be.
+    ///
+    /// # Errors
+    /// [`KeeperError::action`] says what helps.
+    pub fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_keeper().call_token(&mut instance.store, &request.into()))?
+            .map(Into::into)
+            .map_err(Into::into)
+    }
+
+    /// Another access token than the one named as refused, or than the one the vault holds now.
+    ///
+    /// # Errors
+    /// [`KeeperError::action`] says what helps.
+    pub fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_keeper().call_refresh(&mut instance.store, &request.into()))?
+            .map(Into::into)
+            .map_err(Into::into)
+    }
+
+    /// Every credential of a vault, or of one provider. Reads only.
+    ///
+    /// # Errors
+    /// If the vault cannot be read.
+    pub fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
+        let report = self.0.call(|instance| {
+            instance.world.lazaret_keeper_keeper().call_status(&mut instance.store, vault, provider)
+        })??;
+        Ok(StatusReport {
+            credentials: report.credentials.into_iter().map(Into::into).collect(),
+            warnings: report.warnings,
+        })
+    }
+
+    /// Puts a quarantined credential back as it was, and lifts its tombstone.
+    ///
+    /// # Errors
+    /// If nothing of it is sealed any more, or something newer is in its place.
+    pub fn unquarantine(&self, selector: &Selector) -> Result<CredentialStatus, KeeperError> {
+        let selector = selector.into();
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_keeper().call_unquarantine(&mut instance.store, &selector))?
+            .map(Into::into)
+            .map_err(Into::into)
+    }
+
+    /// Ends a cooldown, a hold or a park. Tombstones stay.
+    ///
+    /// # Errors
+    /// If there is none to end.
+    pub fn reset(&self, selector: &Selector) -> Result<CredentialStatus, KeeperError> {
+        let selector = selector.into();
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_keeper().call_reset(&mut instance.store, &selector))?
+            .map(Into::into)
+            .map_err(Into::into)
+    }
+
+    /// Stores what [`AccessToken::unsaved`] held.
+    ///
+    /// # Errors
+    /// If the storage still does not work.
+    pub fn save_unsaved(&self, unsaved: &str) -> Result<(), KeeperError> {
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_keeper().call_save_unsaved(&mut instance.store, unsaved))?
+            .map_err(Into::into)
+    }
+
+    /// The origins that the profiles name.
+    ///
+    /// # Errors
+    /// If the user's profiles cannot be read.
+    pub fn origins(&self) -> Result<Vec<String>, KeeperError> {
+        self.0.origins()
+    }
+
+    /// What an answer to a refresh means. `now_s` is the time in seconds since 1970, against which a date in Retry-After is read.
+    ///
+    /// # Errors
+    /// If the user's profiles cannot be read.
+    pub fn classify(&self, answer: &Answer, now_s: u64) -> Result<Judgement, KeeperError> {
+        let profiles = match self.0.shared.storage.load("providers.json", None) {
+            Ok(LoadOutcome::Loaded(document)) => Some(document.text),
+            Ok(_) => None,
+            Err(error) => return Err(KeeperError::internal(error.message)),
+        };
+        let answer = classifier_wit::Answer {
+            provider: answer.provider.clone(),
+            status: answer.status,
+            headers: answer.headers.clone(),
+            body: answer.body.clone(),
+            body_complete: !answer.body_cut,
+            body_lossy: false,
+            transport_error: answer.transport_error.clone(),
+        };
+        let judged = self.0.call(|instance| {
+            instance.world.lazaret_keeper_classifier().call_classify(
+                &mut instance.store,
+                &answer,
+                profiles.as_deref(),
+                now_s,
+            )
+        })?;
+        judged.map(Into::into).map_err(|error| KeeperError {
+            code: error.code,
+            action: "configure".into(),
+            ..KeeperError::internal(error.message)
+        })
+    }
+}
+
+impl Inner {
+    fn origins(&self) -> Result<Vec<String>, KeeperError> {
+        self.call(|instance| instance.world.lazaret_keeper_keeper().call_origins(&mut instance.store))?
+            .map_err(Into::into)
+    }
+
+    /// One call, in a warm instance or in a new one. A trap ends the instance, and nothing else.
+    fn call<T>(&self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, KeeperError> {
+        let _under_way = self.ticker.during_a_call(&self.engine);
+        let mut instance = match self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop() {
+            Some(instance) => instance,
+            None => self.instance().map_err(|error| trapped(&error))?,
+        };
+        instance.store.data_mut().stopwatch = Stopwatch::start();
+        let result = call(&mut instance);
+        instance.store.data_mut().end_call();
+        if result.is_ok() && self.warm_at_most > 0 {
+            let mut warm = self.warm.lock().unwrap_or_else(PoisonError::into_inner);
+            if warm.len() < self.warm_at_most {
+                warm.push(instance);
+            }
+        }
+        result.map_err(|error| trapped(&error))
+    }
+
+    fn instance(&self) -> wasmtime::Result<Instance> {
+        let mut store = Store::new(&self.engine, World::new(self.shared.clone(), self.limits.store_limits()));
+        store.limiter(|world| &mut world.limits);
+        store.set_hostcall_fuel(self.limits.hostcall_bytes);
+        let guest_time = self.limits.guest_time;
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(move |context: StoreContextMut<'_, World>| {
+            if context.data().stopwatch.guest_time() > guest_time {
+                return Err(wasmtime::Error::msg(format!("the component computed for more than {guest_time:?}")));
+            }
+            Ok(UpdateDeadline::Continue(1))
+        });
+        let world = self.component.instantiate(&mut store)?;
+        Ok(Instance { store, world })
+    }
+}
+
+/// The network, to the origins that the component's profiles name when the first request is made.
+struct Network {
+    allow_loopback_http: bool,
+    keeper: OnceLock<Weak<Inner>>,
+    http: OnceLock<Result<NetworkHttp, String>>,
+}
+
+impl Http for Arc<Network> {
+    fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        let http = self.http.get_or_init(|| {
+            let keeper = self.keeper.get().and_then(Weak::upgrade).ok_or("the keeper is gone")?;
+            let origins = keeper.origins().map_err(|error| error.message)?;
+            AllowList::new(origins, self.allow_loopback_http).map(NetworkHttp::new).map_err(|error| error.to_string())
+        });
+        match http {
+            Ok(http) => http.send(request),
+            Err(message) => Err(HttpFailure { kind: "not-allowed", sent: Sent::No, message: message.clone() }),
+        }
+    }
+}
+
+fn trapped(error: &wasmtime::Error) -> KeeperError {
+    // The root cause names the limit or the fault; the frames around it are the component's own business.
+    KeeperError::internal(format!("the component was stopped: {}", error.root_cause()))
+}
+
+#[allow(unsafe_code, reason = "wasmtime trusts compiled code; this was compiled by our own build script")]
+fn deserialize(engine: &Engine) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes were made by `Engine::precompile_component` in build.rs, and embedded in this binary.
+    unsafe { Component::deserialize(engine, COMPONENT_CWASM) }
+}
+
+impl From<&TokenRequest> for keeper_wit::TokenRequest {
+    fn from(request: &TokenRequest) -> Self {
+        Self {
+            vault: request.vault.clone(),
+            provider: request.provider.clone(),
+            credential: request.credential.clone(),
+            min_valid_s: request.min_valid_s,
+            refused_access_token: request.refused_access_token.clone(),
+        }
+    }
+}
+
+impl From<&Selector> for keeper_wit::Selector {
+    fn from(selector: &Selector) -> Self {
+        Self {
+            vault: selector.vault.clone(),
+            provider: selector.provider.clone(),
+            credential: selector.credential.clone(),
+        }
+    }
+}
+
+impl From<keeper_wit::AccessToken> for AccessToken {
+    fn from(token: keeper_wit::AccessToken) -> Self {
+        Self {
+            token: token.token,
+            token_type: token.token_type,
+            provider: token.provider,
+            credential: token.credential,
+            expires_at_ms: token.expires_at_ms,
+            origin: token.origin,
+            warning: token.warning,
+            unsaved: token.unsaved,
+        }
+    }
+}
+
+impl From<keeper_wit::Error> for KeeperError {
+    fn from(error: keeper_wit::Error) -> Self {
+        Self {
+            code: error.code,
+            action: error.action,
+            message: error.message,
+            provider: error.provider,
+            credential: error.credential,
+            retry_after_s: error.retry_after_s,
+        }
+    }
+}
+
+impl From<keeper_wit::LastError> for LastError {
+    fn from(error: keeper_wit::LastError) -> Self {
+        Self { code: error.code, message: error.message, reason: error.reason, at_ms: error.at_ms }
+    }
+}
+
+impl From<keeper_wit::CredentialStatus> for CredentialStatus {
+    fn from(status: keeper_wit::CredentialStatus) -> Self {
+        Self {
+            provider: status.provider,
+            credential: status.credential,
+            label: status.label,
+            source: status.source,
+            kind: status.kind,
+            state: status.state,
+            expires_at_ms: status.expires_at_ms,
+            retry_at_ms: status.retry_at_ms,
+            sealed_until_ms: status.sealed_until_ms,
+            last_error: status.last_error.map(Into::into),
+            todo: status.todo,
+        }
+    }
+}
+
+impl From<classifier_wit::Judgement> for Judgement {
+    fn from(judgement: classifier_wit::Judgement) -> Self {
+        let verdict = match judgement.verdict {
+            classifier_wit::Verdict::Refreshed => "refreshed",
+            classifier_wit::Verdict::Terminal => "terminal",
+            classifier_wit::Verdict::Interaction => "interaction",
+            classifier_wit::Verdict::Config => "config",
+            classifier_wit::Verdict::Transient => "transient",
+            classifier_wit::Verdict::Unknown => "unknown",
+        };
+        Self {
+            verdict: verdict.to_owned(),
+            status: judgement.status,
+            code: judgement.code,
+            sub_code: judgement.sub_code,
+            rule: judgement.rule,
+            retry_after_s: judgement.retry_after_s,
+            summary: judgement.summary,
+            in_doubt: judgement.in_doubt,
+            steps: judgement.steps.into_iter().map(|step| Step { name: step.name, finding: step.finding }).collect(),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Runs the lazaret component in wasmtime: a real file system, a real network, and the `lazaret` command.
+//!
+//! ```no_run
+//! use lazaret_host::{Keeper, TokenRequest};
+//! use lazaret_host::storage::{FileStorage, VAULT};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let keeper = Keeper::builder().storage(FileStorage::open("/home/me/.hermes/auth.json")).build()?;
+//! let token = keeper.token(&TokenRequest::new(VAULT, "xai-oauth"))?;
+//! println!("{} ({})", token.provider, token.origin);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | question | module |
+//! |---|---|
+//! | how do I get a token | [`Keeper`] |
+//! | where do documents live | [`storage`] |
+//! | who may be spoken to | [`http`] |
+//! | what may the component use up | [`Limits`] |
+//! | what is on the command line | [`cli`] |
+
+#![cfg(not(target_arch = "wasm32"))]
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod cli;
+pub mod http;
+pub mod storage;
+
+mod bindings;
+mod component;
+pub mod demo_server;
+mod engine;
+mod events;
+mod keeper;
+mod limits;
+mod types;
+mod world;
+
+pub use component::{CLASSIFIER_WASM, COMPONENT_WASM};
+pub use events::{Event, EventSink, NoEvents};
+pub use keeper::{Builder, Keeper, OpenError};
+pub use limits::Limits;
+pub use types::{
+    AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
+    TokenRequest,
+};

@@ -1,0 +1,115 @@
+//! What one call may use up. A guest that wants more is stopped: that costs the call, never the host.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wasmtime::{Engine, StoreLimits, StoreLimitsBuilder};
+
+/// How often the guest's time is looked at.
+const TICK: Duration = Duration::from_millis(10);
+/// How long the ticker goes on after the last call, so that a busy host does not start it again and again.
+const IDLE_TICKS: u32 = 100;
+
+/// What one call of the component may use up.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Linear memory, in bytes. A vault of 16 MiB needs about six times its size.
+    pub memory_bytes: usize,
+    /// Guest code alone, without the time it waits for the host.
+    pub guest_time: Duration,
+    /// What the guest may hand to the host in one call, in bytes.
+    pub hostcall_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { memory_bytes: 256 << 20, guest_time: Duration::from_secs(10), hostcall_bytes: 64 << 20 }
+    }
+}
+
+impl Limits {
+    pub(crate) fn store_limits(&self) -> StoreLimits {
+        StoreLimitsBuilder::new()
+            .memory_size(self.memory_bytes)
+            .instances(8)
+            .memories(2)
+            .tables(8)
+            .trap_on_grow_failure(true)
+            .build()
+    }
+}
+
+/// Guest time, as opposed to the time the guest waits for the host.
+#[derive(Debug)]
+pub(crate) struct Stopwatch {
+    started: Instant,
+    in_host: Duration,
+}
+
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self { started: Instant::now(), in_host: Duration::ZERO }
+    }
+
+    /// Runs a host call off the guest's clock.
+    pub(crate) fn pause<T>(&mut self, call: impl FnOnce() -> T) -> T {
+        let begun = Instant::now();
+        let result = call();
+        self.in_host += begun.elapsed();
+        result
+    }
+
+    pub(crate) fn guest_time(&self) -> Duration {
+        self.started.elapsed().saturating_sub(self.in_host)
+    }
+}
+
+/// Ticks an engine's epoch while calls are under way, from a thread that ends by itself.
+#[derive(Clone, Debug)]
+pub(crate) struct Ticker(Arc<Ticking>);
+
+#[derive(Debug)]
+struct Ticking {
+    calls: AtomicU32,
+    running: AtomicBool,
+}
+
+impl Ticker {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Ticking { calls: AtomicU32::new(0), running: AtomicBool::new(false) }))
+    }
+
+    /// Ticks for as long as the answer lives, at least.
+    pub(crate) fn during_a_call(&self, engine: &Engine) -> CallUnderWay {
+        self.0.calls.fetch_add(1, Ordering::SeqCst);
+        if !self.0.running.swap(true, Ordering::SeqCst) {
+            let (engine, ticking) = (engine.weak(), self.0.clone());
+            let spawned = thread::Builder::new().name("lazaret-ticker".into()).spawn(move || {
+                let mut idle_ticks = 0;
+                while idle_ticks < IDLE_TICKS {
+                    thread::sleep(TICK);
+                    let Some(engine) = engine.upgrade() else { break };
+                    engine.increment_epoch();
+                    idle_ticks = if ticking.calls.load(Ordering::SeqCst) == 0 { idle_ticks + 1 } else { 0 };
+                }
+                ticking.running.store(false, Ordering::SeqCst);
+            });
+            if spawned.is_err() {
+                // Without a thread to spare the limit is not kept; the call itself is more use than none.
+                self.0.running.store(false, Ordering::SeqCst);
+            }
+        }
+        CallUnderWay(self.0.clone())
+    }
+}
+
+/// See [`Ticker::during_a_call`].
+pub(crate) struct CallUnderWay(Arc<Ticking>);
+
+impl Drop for CallUnderWay {
+    fn drop(&mut self) {
+        self.0.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}

@@ -1,0 +1,266 @@
+//! What goes in and comes out, in Rust's own shapes. Whatever holds a secret prints it as `[redacted]`.
+
+use std::fmt;
+
+/// A secret, as text: it prints as `[redacted]`.
+#[derive(Clone, PartialEq, Eq)]
+struct Redacted<'a>(Option<&'a str>);
+
+impl fmt::Debug for Redacted<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_some() { "[redacted]" } else { "None" })
+    }
+}
+
+/// Which access token is wanted.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TokenRequest {
+    /// The vault's document name: [`VAULT`](crate::storage::VAULT) for file storage.
+    pub vault: String,
+    /// A profile's id, or one of its aliases.
+    pub provider: String,
+    /// A pool entry's id or label, or `login`. None: the first that can serve.
+    pub credential: Option<String>,
+    /// The token must be good for at least so many seconds more.
+    pub min_valid_s: u64,
+    /// An access token that an API refused. Secret.
+    pub refused_access_token: Option<String>,
+}
+
+impl TokenRequest {
+    /// Any valid token of a provider.
+    pub fn new(vault: impl Into<String>, provider: impl Into<String>) -> Self {
+        Self { vault: vault.into(), provider: provider.into(), ..Self::default() }
+    }
+}
+
+impl fmt::Debug for TokenRequest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRequest")
+            .field("vault", &self.vault)
+            .field("provider", &self.provider)
+            .field("credential", &self.credential)
+            .field("min_valid_s", &self.min_valid_s)
+            .field("refused_access_token", &Redacted(self.refused_access_token.as_deref()))
+            .finish()
+    }
+}
+
+/// An access token to use.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken {
+    /// The token. Secret.
+    pub token: String,
+    /// `Bearer`, mostly.
+    pub token_type: String,
+    /// The profile's id.
+    pub provider: String,
+    /// The entry it belongs to: its id, or `login`.
+    pub credential: String,
+    /// Milliseconds since 1970. None: unknown.
+    pub expires_at_ms: Option<u64>,
+    /// `stored`, `refreshed`, `adopted`, `sealed` or `api-key`.
+    pub origin: String,
+    /// What a person should know although the token is good.
+    pub warning: Option<String>,
+    /// New tokens that could be stored nowhere: hand them to [`Keeper::save_unsaved`](crate::Keeper::save_unsaved). Secret.
+    pub unsaved: Option<String>,
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("token", &Redacted(Some(&self.token)))
+            .field("token_type", &self.token_type)
+            .field("provider", &self.provider)
+            .field("credential", &self.credential)
+            .field("expires_at_ms", &self.expires_at_ms)
+            .field("origin", &self.origin)
+            .field("warning", &self.warning)
+            .field("unsaved", &Redacted(self.unsaved.as_deref()))
+            .finish()
+    }
+}
+
+/// One credential of one vault.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Selector {
+    /// The vault's document name.
+    pub vault: String,
+    /// A profile's id, or one of its aliases.
+    pub provider: String,
+    /// An id, a label, or `login`. None: the first that the call applies to.
+    pub credential: Option<String>,
+}
+
+/// The last thing that went wrong with a credential.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LastError {
+    /// As the server sent it, or the rule that matched.
+    pub code: String,
+    /// Bounded and redacted.
+    pub message: String,
+    /// Why it counts.
+    pub reason: String,
+    /// Milliseconds since 1970.
+    pub at_ms: Option<u64>,
+}
+
+/// One credential, as a person wants to see it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct CredentialStatus {
+    /// The profile's id.
+    pub provider: String,
+    /// The entry's id, or `login`.
+    pub credential: String,
+    /// Another program's text: escape it before it goes to a terminal.
+    pub label: String,
+    /// `login`, or the entry's own source.
+    pub source: String,
+    /// `oauth` or `api-key`.
+    pub kind: String,
+    /// `valid`, `expired`, `quarantined`, ...: see `wit/keeper.wit`.
+    pub state: String,
+    /// Milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+    /// When a cooldown ends, in milliseconds since 1970.
+    pub retry_at_ms: Option<u64>,
+    /// Until when a quarantine can be undone, in milliseconds since 1970.
+    pub sealed_until_ms: Option<u64>,
+    /// The last thing that went wrong.
+    pub last_error: Option<LastError>,
+    /// What to do, if anything.
+    pub todo: Option<String>,
+}
+
+/// Every credential of a vault.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StatusReport {
+    /// In the order in which they would be picked.
+    pub credentials: Vec<CredentialStatus>,
+    /// What could not be read as it should be.
+    pub warnings: Vec<String>,
+}
+
+/// Why a call did not do what was asked, and what to do next. Never a secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeeperError {
+    /// The open set of `wit/keeper.wit`.
+    pub code: String,
+    /// `login`, `retry`, `configure`, `inspect` or `usage`.
+    pub action: String,
+    /// What happened to which credential, why, and what to do.
+    pub message: String,
+    /// The profile's id.
+    pub provider: Option<String>,
+    /// An entry's id, or `login`.
+    pub credential: Option<String>,
+    /// In how many seconds a retry can succeed.
+    pub retry_after_s: Option<u64>,
+}
+
+impl KeeperError {
+    /// The component itself failed: a trap, or a limit.
+    pub(crate) fn internal(message: String) -> Self {
+        Self {
+            code: "internal".into(),
+            action: "inspect".into(),
+            message,
+            provider: None,
+            credential: None,
+            retry_after_s: None,
+        }
+    }
+}
+
+impl fmt::Display for KeeperError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for KeeperError {}
+
+/// One HTTP exchange with a token endpoint, to be judged.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// A profile's id or alias.
+    pub provider: String,
+    /// None: no answer came.
+    pub status: Option<u16>,
+    /// Names in any case.
+    pub headers: Vec<(String, String)>,
+    /// May hold secrets.
+    pub body: String,
+    /// The body was cut.
+    pub body_cut: bool,
+    /// What failed, if no answer came: `dns`, `timeout`, ...
+    pub transport_error: Option<String>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("provider", &self.provider)
+            .field("status", &self.status)
+            .field("transport_error", &self.transport_error)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One step of the classifier's reading.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Step {
+    /// What was looked at.
+    pub name: String,
+    /// What was found.
+    pub finding: String,
+}
+
+/// What an answer means, and why. No field holds a secret.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Judgement {
+    /// `refreshed`, `terminal`, `interaction`, `config`, `transient` or `unknown`.
+    pub verdict: String,
+    /// The HTTP status.
+    pub status: Option<u16>,
+    /// The error code as sent.
+    pub code: Option<String>,
+    /// The provider's own code behind it.
+    pub sub_code: Option<String>,
+    /// The rule that decided.
+    pub rule: String,
+    /// How long the server asks to wait, in seconds.
+    pub retry_after_s: Option<u64>,
+    /// One redacted line.
+    pub summary: String,
+    /// The server may have rotated the token although the answer does not say so.
+    pub in_doubt: bool,
+    /// How it was read.
+    pub steps: Vec<Step>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_that_holds_a_secret_prints_it() {
+        let token = AccessToken {
+            token: "at-secret".into(),
+            token_type: "Bearer".into(),
+            provider: "p".into(),
+            credential: "login".into(),
+            expires_at_ms: None,
+            origin: "stored".into(),
+            warning: None,
+            unsaved: Some("rt-secret".into()),
+        };
+        let request =
+            TokenRequest { refused_access_token: Some("at-secret".into()), ..TokenRequest::new("vault", "p") };
+        let answer =
+            Answer { body: "secret".into(), headers: vec![("x".into(), "secret".into())], ..Answer::default() };
+        let text = format!("{token:?} {request:?} {answer:?}");
+        assert!(!text.contains("secret"), "{text}");
+    }
+}

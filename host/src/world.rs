@@ -1,0 +1,208 @@
+//! The component's imports: what it asks of the world, and the host's answers.
+
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use wasmtime::StoreLimits;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings::lazaret::keeper::{events, http, storage};
+use crate::bindings::wasi::clocks::wall_clock::Datetime;
+use crate::events::{Event, EventSink};
+use crate::http::{Http, HttpRequest, Sent};
+use crate::limits::Stopwatch;
+use crate::storage::{AcquireOutcome, Document, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
+
+/// The parts of a host that all calls share.
+pub(crate) struct Shared {
+    pub(crate) storage: Box<dyn Storage>,
+    pub(crate) http: Box<dyn Http>,
+    pub(crate) events: Box<dyn EventSink>,
+    pub(crate) started: Instant,
+}
+
+/// The state of one instance.
+pub(crate) struct World {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) limits: StoreLimits,
+    pub(crate) stopwatch: Stopwatch,
+    /// Leases that the instance holds, so that none outlives its call.
+    leases: Vec<String>,
+}
+
+impl World {
+    pub(crate) fn new(shared: Arc<Shared>, limits: StoreLimits) -> Self {
+        Self { shared, limits, stopwatch: Stopwatch::start(), leases: Vec::new() }
+    }
+
+    /// A call is over, or trapped: what it still holds is given back.
+    pub(crate) fn end_call(&mut self) {
+        for lease in self.leases.drain(..) {
+            self.shared.storage.release(&lease);
+        }
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.end_call();
+    }
+}
+
+/// Gives a linker everything that the world `keeper-world` imports, and nothing else.
+pub(crate) fn add_to_linker(linker: &mut Linker<World>) -> wasmtime::Result<()> {
+    storage::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
+    http::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
+    events::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
+    // Of the WASI interfaces the component uses these functions only.
+    linker.instance("wasi:clocks/wall-clock@0.2.0")?.func_wrap("now", |_, (): ()| {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Ok((Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_nanos() },))
+    })?;
+    linker.instance("wasi:clocks/monotonic-clock@0.2.0")?.func_wrap("now", |store, (): ()| {
+        let elapsed = store.data().shared.started.elapsed();
+        Ok((u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),))
+    })?;
+    linker.instance("wasi:random/random@0.2.0")?.func_wrap("get-random-u64", |_, (): ()| {
+        let mut bytes = [0; 8];
+        getrandom::fill(&mut bytes).map_err(|error| wasmtime::Error::msg(format!("no random bytes: {error}")))?;
+        Ok((u64::from_le_bytes(bytes),))
+    })?;
+    Ok(())
+}
+
+impl storage::Host for World {
+    fn load(&mut self, name: String, known: Option<String>) -> Result<storage::LoadOutcome, storage::StorageError> {
+        let Self { shared, stopwatch, .. } = self;
+        let outcome = stopwatch.pause(|| shared.storage.load(&name, known.as_deref()))?;
+        Ok(match outcome {
+            LoadOutcome::Unchanged => storage::LoadOutcome::Unchanged,
+            LoadOutcome::Absent => storage::LoadOutcome::Absent,
+            LoadOutcome::Loaded(document) => storage::LoadOutcome::Loaded(document.into()),
+        })
+    }
+
+    fn store(
+        &mut self,
+        name: String,
+        text: String,
+        expected: Option<String>,
+        durable: bool,
+        lease: Option<String>,
+    ) -> Result<storage::StoreOutcome, storage::StorageError> {
+        let Self { shared, stopwatch, .. } = self;
+        let outcome =
+            stopwatch.pause(|| shared.storage.store(&name, &text, expected.as_deref(), durable, lease.as_deref()))?;
+        Ok(match outcome {
+            StoreOutcome::Stored(version) => storage::StoreOutcome::Stored(version),
+            StoreOutcome::Stale(current) => storage::StoreOutcome::Stale(current.map(Into::into)),
+            StoreOutcome::Unknown => storage::StoreOutcome::Unknown,
+        })
+    }
+
+    fn acquire(
+        &mut self,
+        scope: storage::Scope,
+        ttl_ms: u64,
+        wait_ms: u64,
+    ) -> Result<storage::AcquireOutcome, storage::StorageError> {
+        let scope = match scope {
+            storage::Scope::Document(name) => Scope::Document(name),
+            storage::Scope::Grant(grant) => Scope::Grant { document: grant.document, fingerprint: grant.fingerprint },
+        };
+        let Self { shared, stopwatch, leases, .. } = self;
+        Ok(match stopwatch.pause(|| shared.storage.acquire(&scope, ttl_ms, wait_ms))? {
+            AcquireOutcome::Acquired(grant) => {
+                leases.push(grant.lease.clone());
+                storage::AcquireOutcome::Acquired(storage::LeaseGrant {
+                    lease: grant.lease,
+                    granted_ttl_ms: grant.granted_ttl_ms,
+                })
+            }
+            AcquireOutcome::Busy(holder) => {
+                storage::AcquireOutcome::Busy(storage::Holder { name: holder.name, since_ms: holder.since_ms })
+            }
+        })
+    }
+
+    fn release(&mut self, lease: String) {
+        // Only what this instance holds: an instance must not free another's.
+        if let Some(at) = self.leases.iter().position(|held| *held == lease) {
+            self.leases.swap_remove(at);
+            self.shared.storage.release(&lease);
+        }
+    }
+
+    fn list(&mut self, prefix: String) -> Result<Vec<String>, storage::StorageError> {
+        let Self { shared, stopwatch, .. } = self;
+        Ok(stopwatch.pause(|| shared.storage.list(&prefix))?)
+    }
+
+    fn describe(&mut self) -> storage::Capabilities {
+        let capabilities = self.shared.storage.describe();
+        storage::Capabilities {
+            cas: capabilities.cas.to_owned(),
+            reads: capabilities.reads.to_owned(),
+            durability: capabilities.durability.to_owned(),
+            excludes_foreign: capabilities.excludes_foreign,
+        }
+    }
+}
+
+impl http::Host for World {
+    fn send(&mut self, request: http::Request) -> Result<http::Response, http::Failure> {
+        let request = HttpRequest {
+            method: request.method,
+            url: request.url,
+            headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+            body: request.body,
+            deadline_ms: request.deadline_ms,
+        };
+        let Self { shared, stopwatch, .. } = self;
+        match stopwatch.pause(|| shared.http.send(&request)) {
+            Ok(response) => Ok(http::Response {
+                status: response.status,
+                headers: response.headers.into_iter().map(|(name, value)| http::Header { name, value }).collect(),
+                body: response.body,
+                body_complete: response.body_complete,
+                body_lossy: response.body_lossy,
+            }),
+            Err(failure) => Err(http::Failure {
+                kind: failure.kind.to_owned(),
+                sent: match failure.sent {
+                    Sent::No => http::Sent::No,
+                    Sent::Maybe => http::Sent::Maybe,
+                },
+                message: failure.message,
+            }),
+        }
+    }
+}
+
+impl events::Host for World {
+    fn emit(&mut self, event: events::Event) {
+        let event = Event {
+            name: event.name,
+            severity: event.severity,
+            at_ms: event.at_ms,
+            provider: event.provider,
+            credential: event.credential,
+            message: event.message,
+            attributes: event.attributes.into_iter().map(|attribute| (attribute.key, attribute.value)).collect(),
+        };
+        let Self { shared, stopwatch, .. } = self;
+        stopwatch.pause(|| shared.events.emit(&event));
+    }
+}
+
+impl From<Document> for storage::Document {
+    fn from(document: Document) -> Self {
+        Self { version: document.version, text: document.text }
+    }
+}
+
+impl From<StorageError> for storage::StorageError {
+    fn from(error: StorageError) -> Self {
+        Self { code: error.code.to_owned(), message: error.message }
+    }
+}
