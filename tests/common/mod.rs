@@ -1,0 +1,179 @@
+//! A home as a person has it: a vault file, profiles that lead to a server on loopback, and a keeper on the compiled component.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use lazaret_host::demo_server::{Behaviour, Login, Rotation, TokenServer};
+use lazaret_host::storage::{FileStorage, VAULT};
+use lazaret_host::{AccessToken, Event, Keeper, KeeperError, Selector, TokenRequest};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// The client ids of the built-in profiles that the tests play.
+pub fn client_id(provider: &str) -> &'static str {
+    match provider {
+        "xai-oauth" => "b1a00492-073a-47ea-816f-4c329264a828",
+        "openai-codex" => "app_EMoamEEZ73f0CkXaXp7hrann",
+        "nous" => "hermes-cli",
+        "anthropic" => "9d1c250a-e61b-44d9-88ed-5944d1962f5e",
+        _ => "acme-client",
+    }
+}
+
+pub struct Home {
+    pub folder: TempDir,
+    pub server: TokenServer,
+    pub events: Arc<Mutex<Vec<Event>>>,
+}
+
+impl Home {
+    /// With a server that rotates and ends the family on reuse.
+    pub fn new() -> Self {
+        Self::with(Behaviour { rotate: Rotation::RevokeFamilyOnReuse, ..Behaviour::default() })
+    }
+
+    pub fn with(behaviour: Behaviour) -> Self {
+        let server = TokenServer::start(behaviour).expect("a loopback port");
+        let home = Self { folder: TempDir::new().expect("a folder"), server, events: Arc::default() };
+        let endpoint = home.server.token_endpoint();
+        home.write_profiles(&json!({
+            "xai-oauth": { "token_endpoint": endpoint },
+            "openai-codex": { "token_endpoint": endpoint },
+            "nous": { "token_endpoint": endpoint },
+            "anthropic": { "token_endpoint": endpoint },
+            "acme": { "token_endpoint": endpoint, "client_id": "acme-client" },
+        }));
+        home
+    }
+
+    pub fn vault_path(&self) -> PathBuf {
+        self.folder.path().join("auth.json")
+    }
+
+    pub fn write_profiles(&self, profiles: &Value) {
+        fs::write(self.folder.path().join("providers.json"), json!({ "profiles": profiles }).to_string())
+            .expect("written");
+    }
+
+    pub fn write(&self, text: &str) {
+        fs::write(self.vault_path(), text).expect("written");
+    }
+
+    /// Writes a vault as the reference would: two spaces, newline at the end.
+    pub fn write_json(&self, vault: &Value) {
+        self.write(&(serde_json::to_string_pretty(vault).expect("json") + "\n"));
+    }
+
+    pub fn text(&self) -> String {
+        fs::read_to_string(self.vault_path()).expect("a vault")
+    }
+
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text()).expect("json")
+    }
+
+    pub fn ledger(&self) -> String {
+        fs::read_to_string(self.folder.path().join("auth.json.lazaret")).unwrap_or_default()
+    }
+
+    /// A keeper as a new session has it: nothing in memory, everything on disk.
+    pub fn session(&self) -> Keeper {
+        self.keeper_on(FileStorage::open(self.vault_path()).with_profiles(self.folder.path().join("providers.json")))
+    }
+
+    pub fn keeper_on(&self, storage: impl lazaret_host::storage::Storage + 'static) -> Keeper {
+        let events = self.events.clone();
+        Keeper::builder()
+            .storage(storage)
+            .allow_loopback_http(true)
+            .events(move |event: &Event| events.lock().expect("no panic").push(event.clone()))
+            .build()
+            .expect("a keeper")
+    }
+
+    pub fn token(&self, provider: &str) -> Result<AccessToken, KeeperError> {
+        self.session().token(&TokenRequest::new(VAULT, provider))
+    }
+
+    pub fn refresh(&self, provider: &str) -> Result<AccessToken, KeeperError> {
+        self.session().refresh(&TokenRequest::new(VAULT, provider))
+    }
+
+    /// Refreshes one credential by name.
+    pub fn refresh_entry(&self, provider: &str, credential: &str) -> Result<AccessToken, KeeperError> {
+        let request = TokenRequest { credential: Some(credential.to_owned()), ..TokenRequest::new(VAULT, provider) };
+        self.session().refresh(&request)
+    }
+
+    pub fn state(&self, provider: &str, credential: &str) -> String {
+        let report = self.session().status(VAULT, Some(provider)).expect("a status");
+        let found = report.credentials.into_iter().find(|status| status.credential == credential);
+        found.map_or_else(|| "absent".to_owned(), |status| status.state)
+    }
+
+    pub fn selector(&self, provider: &str) -> Selector {
+        Selector { vault: VAULT.into(), provider: provider.into(), credential: None }
+    }
+
+    pub fn event_names(&self) -> Vec<String> {
+        self.events.lock().expect("no panic").iter().map(|event| event.name.clone()).collect()
+    }
+
+    pub fn log_in(&self, provider: &str) -> Login {
+        self.server.login(client_id(provider))
+    }
+}
+
+/// A provider's login as the reference writes it.
+pub fn login(provider: &str, login: &Login) -> Value {
+    match provider {
+        "nous" => json!({
+            "access_token": login.access_token, "refresh_token": login.refresh_token, "token_type": "Bearer",
+            "scope": "inference:invoke", "client_id": "hermes-cli",
+            "portal_base_url": "https://portal.nousresearch.com",
+            "inference_base_url": "https://inference-api.nousresearch.com/v1",
+            "obtained_at": moment(0), "expires_in": 3599, "expires_at": moment(3_599_000),
+            "agent_key": login.access_token, "agent_key_id": null, "agent_key_reused": false,
+            "agent_key_obtained_at": moment(0), "agent_key_expires_in": 3599, "agent_key_expires_at": moment(3_599_000),
+            "tls": { "insecure": false, "ca_bundle": null }
+        }),
+        _ => json!({
+            "tokens": { "access_token": login.access_token, "refresh_token": login.refresh_token, "id_token": "",
+                        "expires_in": login.expires_in_s, "token_type": "Bearer" },
+            "last_refresh": moment(0).replace("+00:00", "Z"), "auth_mode": "oauth_device_code",
+            "unknown_to_lazaret": [1, 2.50, { "deep": true }]
+        }),
+    }
+}
+
+/// A pool entry copied from a login.
+pub fn seeded(id: &str, source: &str, login: &Login) -> Value {
+    entry(id, source, login, 0)
+}
+
+pub fn entry(id: &str, source: &str, login: &Login, priority: u64) -> Value {
+    json!({
+        "id": id, "label": format!("{id}@example.com"), "auth_type": "oauth", "priority": priority, "source": source,
+        "access_token": login.access_token, "refresh_token": login.refresh_token,
+        "last_status": "ok", "last_status_at": null, "last_error_code": null, "last_error_reason": null,
+        "last_error_message": null, "last_error_reset_at": null, "base_url": "https://api.x.ai/v1",
+        "last_refresh": moment(0).replace("+00:00", "Z"), "request_count": 0
+    })
+}
+
+pub fn api_key(id: &str, priority: u64) -> Value {
+    json!({
+        "id": id, "label": "my key", "auth_type": "api_key", "priority": priority, "source": "manual",
+        "access_token": format!("sk-{id}"), "request_count": 3, "note": "keep me"
+    })
+}
+
+/// Now, or so many milliseconds later or earlier, as the reference spells it.
+pub fn moment(later_ms: i64) -> String {
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    lazaret::time::to_rfc3339(now_ms.saturating_add_signed(later_ms), lazaret::time::Zone::Offset)
+}

@@ -1,0 +1,48 @@
+//! The component is what `wit/` says: it imports that and nothing else, and it is small.
+
+use std::collections::BTreeSet;
+
+use wit_component::DecodedWasm;
+
+fn world(component: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
+    let DecodedWasm::Component(resolve, world) = wit_component::decode(component).expect("a component") else {
+        panic!("this is a WIT package, not a component");
+    };
+    let world = &resolve.worlds[world];
+    let imports = world.imports.keys().map(|key| resolve.name_world_key(key)).collect();
+    let exports = world.exports.keys().map(|key| resolve.name_world_key(key)).collect();
+    (imports, exports)
+}
+
+fn names(list: &[&str]) -> BTreeSet<String> {
+    list.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn the_keeper_imports_what_its_world_says_and_nothing_else() {
+    let (imports, exports) = world(lazaret_host::COMPONENT_WASM);
+    assert_eq!(
+        imports,
+        names(&[
+            "lazaret:keeper/events@0.1.0",
+            "lazaret:keeper/http@0.1.0",
+            "lazaret:keeper/storage@0.1.0",
+            "wasi:clocks/monotonic-clock@0.2.0",
+            "wasi:clocks/wall-clock@0.2.0",
+            "wasi:random/random@0.2.0",
+        ])
+    );
+    assert_eq!(exports, names(&["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0"]));
+}
+
+#[test]
+fn the_classifier_imports_nothing_at_all() {
+    let (imports, exports) = world(lazaret_host::CLASSIFIER_WASM);
+    assert_eq!((imports, exports), (BTreeSet::new(), names(&["lazaret:keeper/classifier@0.1.0"])));
+}
+
+#[test]
+fn the_component_keeps_its_budget() {
+    let size = lazaret_host::COMPONENT_WASM.len();
+    assert!(size <= 250 * 1024, "lazaret.wasm is {size} bytes");
+}
