@@ -631,7 +631,9 @@ impl<P: Ports> Keeper<P> {
             _ if place.state == EntryState::Dead => ("dead", relogin()),
             _ if place.is_empty() && sealed_until_ms.is_some() => ("quarantined", relogin()),
             _ if place.is_empty() && last_error.is_some() && credential.is_login() => ("quarantined", relogin()),
-            _ if place.is_empty() && place.kind == CredentialKind::ApiKey => ("unusable", None),
+            _ if place.is_empty() && place.kind == CredentialKind::ApiKey => {
+                ("unusable", Some(format!("its key is not in the vault: {}", place.source)))
+            }
             _ if place.is_empty() => ("no-token", relogin()),
             Some(Standing::Dead(tombstone)) => {
                 last_error = Some(LastError {
@@ -679,7 +681,7 @@ impl<P: Ports> Keeper<P> {
             source: if credential.is_login() { LOGIN.to_owned() } else { place.source.clone() },
             kind: place.kind,
             state,
-            expires_at_ms: place.expires_at_ms,
+            expires_at_ms: place.expires_at_ms.filter(|_| place.access_token.is_some()),
             retry_at_ms,
             sealed_until_ms,
             last_error: last_error.filter(|_| !matches!(state, "valid" | "expiring")),

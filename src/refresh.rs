@@ -639,7 +639,8 @@ impl<P: Ports> Keeper<P> {
         for _ in 0..STORE_ATTEMPTS {
             let document = match self.ports.load(ask.vault, None).await {
                 Ok(Loaded::Found(document)) => document,
-                Ok(Loaded::Absent | Loaded::Unchanged) => return Ok(Landed::Gone),
+                // A file that is away for a moment is no removed credential.
+                Ok(Loaded::Absent | Loaded::Unchanged) => return Ok(Landed::Failed),
                 Err(error) => return Ok(self.cannot_store(ask, &error)),
             };
             let text = document.text.expose();
