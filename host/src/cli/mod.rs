@@ -1,5 +1,66 @@
-//! x
-/// The command.
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The `lazaret` command. Whatever happens, a token goes to standard output only, and only where one was asked for.
+//!
+//! | question | file |
+//! |---|---|
+//! | what can be typed, and what the help says | `args.rs` |
+//! | which files are meant | `setup.rs` |
+//! | what a failure prints, and its exit code | `failure.rs` |
+//! | what happens to events | `events.rs` |
+//! | how text of others reaches a terminal safely | `text.rs` |
+//! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
+//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
+//! | new tokens that could be stored nowhere | `unsaved.rs` |
+
+mod args;
+mod classify;
+mod demo;
+mod events;
+mod failure;
+mod mend;
+mod refresh;
+mod setup;
+mod status;
+mod table;
+mod terminal;
+mod text;
+mod time;
+mod token;
+mod unsaved;
+
+use std::process::ExitCode;
+
+use args::Command;
+use failure::Failure;
+use setup::Setup;
+
+/// The whole command: reads the arguments, does what they say, and gives the exit code.
+pub fn main() -> ExitCode {
+    let args = match args::parse() {
+        Ok(args) => args,
+        Err(code) => return code,
+    };
+    let setup = Setup::new(args.global);
+    match run(&setup, &args.command) {
+        Ok(()) => {
+            setup.events.finish(None);
+            ExitCode::SUCCESS
+        }
+        Err(failure) => {
+            setup.events.finish(Some(&failure.message));
+            failure.print(setup.json);
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Token(args) => token::run(setup, args),
+        Command::Refresh(args) => refresh::run(setup, args),
+        Command::Status(args) => status::run(setup, args),
+        Command::Unquarantine(which) => mend::unquarantine(setup, which),
+        Command::Reset(which) => mend::reset(setup, which),
+        Command::Classify(args) => classify::run(setup, args),
+        Command::Demo(args) => demo::run(setup, args),
+    }
 }

@@ -1,0 +1,239 @@
+//! What can be typed. A secret is never an argument: arguments are seen by every process of the machine.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use super::failure::{Exit, Failure};
+use super::terminal;
+
+/// Keeps OAuth credentials alive, and stops dead ones from being used again.
+#[derive(Debug, Parser)]
+#[command(name = "lazaret", version, max_term_width = 100, arg_required_else_help = true, after_help = AFTER_HELP)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  lazaret demo                       see it work, on a server and a vault of its own
+  lazaret status                     what is in the vault, and what to do about it
+  curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
+
+Exit codes:
+  0  done                            3  a person must log in again
+  1  input, output or internal       4  try again later
+  2  wrong usage                     5  the configuration must change";
+
+/// What every command takes, before or after its name.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(super) struct Global {
+    /// The vault [default: $LAZARET_VAULT, or lazaret/auth.json in the user's config directory]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub(super) vault: Option<PathBuf>,
+    /// Profiles of further providers [default: lazaret/providers.json in the config directory, if there]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(super) providers: Option<PathBuf>,
+    /// Let a profile name a plain http address on this machine; for tests
+    #[arg(long, global = true)]
+    pub(super) allow_loopback_http: bool,
+    /// Results, errors and events as JSON, one object a line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    /// Tell on standard error of everything that is decided, not only of what went wrong
+    #[arg(short, long, global = true)]
+    pub(super) verbose: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Print a valid access token, refreshed if need be, and nothing else
+    #[command(after_help = "\
+Example:
+  curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
+
+With --json: one object with token, token_type, provider, credential, expires_at, expires_at_ms, origin, warning.
+Warnings and events go to standard error. A token that is still good is printed without any request.")]
+    Token(TokenArgs),
+    /// Refresh once, although the token may still be good
+    #[command(after_help = "\
+Examples:
+  lazaret refresh openai-codex
+  printf %s \"$REFUSED\" | lazaret refresh xai --refused-from-stdin --print
+
+If another process has replaced the token meanwhile, its token is the result and nothing is sent.
+A refused access token never makes a login count as dead: only the token endpoint can end it.")]
+    Refresh(RefreshArgs),
+    /// Show every credential: its state, its last error and what to do
+    #[command(after_help = "\
+Examples:
+  lazaret status
+  lazaret status nous --json
+
+Reads only: no request, no write, no lock. The exit code is 0 whenever the vault could be read.")]
+    Status(StatusArgs),
+    /// Put a quarantined credential back as it was
+    #[command(after_help = "\
+Example:
+  lazaret unquarantine xai-oauth
+
+Servers sometimes refuse a live token by mistake. A quarantined one is kept sealed for seven days; this puts it back, and
+the next refresh sends it once more. If it really was revoked, nothing is gained. If it had been used before, a server
+that watches for reuse may end every login that came from it. When in doubt, log in again instead.")]
+    Unquarantine(Which),
+    /// End a cooldown, a hold or a park, so that the next call may try once
+    #[command(after_help = "\
+Example:
+  lazaret reset openai-codex
+
+A dead token stays dead: see `lazaret unquarantine`.")]
+    Reset(Which),
+    /// Judge token endpoint answers: JSON lines in, JSON lines out
+    #[command(after_help = "\
+In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
+Out: {\"id\", \"verdict\", \"code\", \"rule\", \"retry_after_s\", \"summary\"}
+The verdict is one of: refreshed terminal interaction config transient unknown. What is not known is null.
+
+Example:
+  echo '{\"provider\":\"xai\",\"status\":400,\"body\":\"{\\\"error\\\":\\\"invalid_grant\\\"}\"}' |
+    lazaret classify --explain
+
+A line that cannot be read ends it with exit code 2; the lines before it are answered. No vault is needed.")]
+    Classify(ClassifyArgs),
+    /// See the whole story on a server, a vault and processes of its own, in a few seconds
+    #[command(after_help = "\
+Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory.
+The exit code is 0 if all that was checked is so, and 1 otherwise.")]
+    Demo(DemoArgs),
+}
+
+/// One credential.
+#[derive(Debug, Args)]
+pub(super) struct Which {
+    /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
+    pub(super) provider: String,
+    /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
+    #[arg(long, value_name = "ID")]
+    pub(super) credential: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TokenArgs {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Refresh it unless it is good for so many seconds more
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(super) min_valid: u64,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RefreshArgs {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Read from standard input an access token that an API refused: the result is another one
+    #[arg(long)]
+    pub(super) refused_from_stdin: bool,
+    /// Print the new access token on standard output
+    #[arg(long)]
+    pub(super) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StatusArgs {
+    /// Only this provider
+    pub(super) provider: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ClassifyArgs {
+    /// Show for a person what was looked at, step by step, and the rule that decided
+    #[arg(long)]
+    pub(super) explain: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DemoArgs {
+    /// Keep the temporary directory, and print its path
+    #[arg(long)]
+    pub(super) keep: bool,
+}
+
+/// The arguments of this process; or, if they are wrong or ask only for help, the exit code after saying so.
+pub(super) fn parse() -> Result<Arguments, ExitCode> {
+    Arguments::try_parse().map_err(|error| {
+        if !error.use_stderr() {
+            // Help and version are no errors; if they cannot be written, nobody is left to tell.
+            let _ = error.print();
+            return ExitCode::SUCCESS;
+        }
+        let arguments: Vec<String> = env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+        let rendered = error.render();
+        if arguments.iter().any(|argument| argument == "--json") {
+            let text = without_long(&rendered.to_string(), &arguments);
+            let what = text.split("\n\n").next().unwrap_or(&text);
+            Failure::usage(what.strip_prefix("error: ").unwrap_or(what)).print(true);
+        } else {
+            let text =
+                if terminal::stderr_style().is_coloured() { rendered.ansi().to_string() } else { rendered.to_string() };
+            terminal::complain(without_long(&text, &arguments).trim_end());
+        }
+        Exit::Usage.into()
+    })
+}
+
+/// A text without the arguments in it that may be a token: whoever typed one by mistake need not find it in a log.
+fn without_long(text: &str, arguments: &[String]) -> String {
+    let long = arguments.iter().filter(|argument| argument.len() > 20 && !argument.starts_with("--"));
+    long.fold(text.to_owned(), |text, argument| text.replace(argument, "[a long word, not shown]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_make_sense() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_may_stand_before_or_after_the_command() {
+        for line in ["lazaret --json --vault v token xai", "lazaret token xai --vault v --json"] {
+            let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
+            assert!(arguments.global.json && arguments.global.vault == Some("v".into()), "{line}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_2() {
+        for line in ["lazaret", "lazaret tokn", "lazaret token", "lazaret token x --min-valid -1", "lazaret status a b"]
+        {
+            assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_token_typed_by_mistake_is_not_repeated() {
+        let arguments = ["token", "xai", "eyJhbGciOiJFUzI1NiJ9.secret"].map(str::to_owned);
+        let error = Arguments::try_parse_from(["lazaret".to_owned()].iter().chain(&arguments)).unwrap_err();
+        let shown = without_long(&error.render().to_string(), &arguments);
+        assert!(shown.contains("not shown") && !shown.contains("secret"), "{shown}");
+    }
+
+    #[test]
+    fn help_fits_a_page_and_says_the_exit_codes() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.lines().count() <= 42, "{} lines", help.lines().count());
+        for code in 0..=5 {
+            assert!(help.contains(&format!("{code}  ")), "{code}");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! A failure says what happened and what to do next, on standard error, and ends the process with the code for it.
+
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::process::ExitCode;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::{terminal, text};
+use crate::KeeperError;
+
+/// How the process ends. `0` is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Exit {
+    /// Input, output, or something that should not be.
+    Broken = 1,
+    /// The command was wrong, or what it was fed.
+    Usage = 2,
+    /// A person must log in again.
+    Login = 3,
+    /// It may work later.
+    Retry = 4,
+    /// A profile, a setting or the client must change.
+    Configure = 5,
+}
+
+impl Exit {
+    /// By [`KeeperError::action`]. A word that a newer component may know is no reason to hide that it failed.
+    fn of(action: &str) -> Self {
+        match action {
+            "login" => Self::Login,
+            "retry" => Self::Retry,
+            "configure" => Self::Configure,
+            "usage" => Self::Usage,
+            _ => Self::Broken,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        (exit as u8).into()
+    }
+}
+
+/// Why the command did not do what was asked.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) exit: Exit,
+    pub(super) message: String,
+    about: Box<About>,
+}
+
+/// What a program wants to know of a failure.
+#[derive(Debug, Default, Serialize)]
+struct About {
+    code: String,
+    action: String,
+    provider: Option<String>,
+    credential: Option<String>,
+    retry_after_s: Option<u64>,
+    /// Whoever should have read the output has gone: there is nothing to say and nobody to say it to.
+    #[serde(skip)]
+    silent: bool,
+}
+
+impl Failure {
+    fn new(exit: Exit, code: &str, action: &str, message: impl fmt::Display) -> Self {
+        let about = About { code: code.to_owned(), action: action.to_owned(), ..About::default() };
+        Self { exit, message: message.to_string(), about: Box::new(about) }
+    }
+
+    /// The command was wrong.
+    pub(super) fn usage(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, "bad-request", "usage", message)
+    }
+
+    /// Something that should work does not.
+    pub(super) fn broken(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Broken, "internal", "inspect", message)
+    }
+
+    /// A profile, or the file they are in.
+    pub(super) fn configure(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Configure, "bad-profile", "configure", message)
+    }
+
+    /// The same under another code.
+    pub(super) fn coded(mut self, code: &str) -> Self {
+        code.clone_into(&mut self.about.code);
+        self
+    }
+
+    /// The same, led by the path it is about.
+    pub(super) fn at(mut self, path: &str) -> Self {
+        self.message = format!("{path}: {}", self.message);
+        self
+    }
+
+    /// The same about one credential.
+    pub(super) fn of(mut self, provider: &str, credential: &str) -> Self {
+        self.about.provider = Some(provider.to_owned());
+        self.about.credential = Some(credential.to_owned());
+        self
+    }
+
+    /// Standard output does not take what it should.
+    pub(super) fn output(error: &io::Error) -> Self {
+        let mut failure = Self::broken(format_args!("cannot write to standard output: {error}")).coded("output");
+        failure.about.silent = error.kind() == ErrorKind::BrokenPipe;
+        failure
+    }
+
+    /// What the component says, in other words where the caller knows better ones.
+    pub(super) fn keeper(error: KeeperError, message: String) -> Self {
+        let exit = Exit::of(&error.action);
+        let KeeperError { code, action, provider, credential, retry_after_s, .. } = error;
+        Self {
+            exit,
+            message,
+            about: Box::new(About { code, action, provider, credential, retry_after_s, silent: false }),
+        }
+    }
+
+    /// For a program.
+    #[cfg(test)]
+    pub(super) fn code(&self) -> &str {
+        &self.about.code
+    }
+
+    /// On standard error: a line for a person, or one JSON object.
+    pub(super) fn print(&self, as_json: bool) {
+        if self.about.silent {
+            return;
+        }
+        if as_json {
+            terminal::complain(&self.to_json().to_string());
+        } else {
+            let mark = terminal::stderr_style().bad("error:");
+            terminal::complain(&format!("{mark} {}", text::escape_lines(&self.message)));
+        }
+    }
+
+    fn to_json(&self) -> Value {
+        let mut error = json!(self.about);
+        error["message"] = self.message.as_str().into();
+        json!({ "error": error })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_action_has_its_exit_code_and_an_unknown_one_is_never_done() {
+        for (action, code) in [("inspect", 1), ("usage", 2), ("login", 3), ("retry", 4), ("configure", 5), ("new", 1)] {
+            assert_eq!(Exit::of(action) as u8, code, "{action}");
+        }
+    }
+
+    #[test]
+    fn the_json_form_has_all_members_on_one_line() {
+        let failure = Failure::usage("no\nsuch").of("xai-oauth", "login").to_json().to_string();
+        assert_eq!(
+            failure,
+            r#"{"error":{"code":"bad-request","action":"usage","provider":"xai-oauth","credential":"login","#
+                .to_owned()
+                + r#""retry_after_s":null,"message":"no\nsuch"}}"#
+        );
+    }
+
+    #[test]
+    fn a_reader_who_has_gone_is_not_complained_to() {
+        assert!(Failure::output(&ErrorKind::BrokenPipe.into()).about.silent);
+        assert!(!Failure::output(&ErrorKind::StorageFull.into()).about.silent);
+    }
+}

@@ -1,0 +1,38 @@
+//! `lazaret unquarantine` and `lazaret reset`: what only a person may decide.
+
+use serde_json::json;
+
+use super::args::Which;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::{terminal, text};
+use crate::CredentialStatus;
+
+/// Puts a quarantined credential back, and says what that may lead to.
+pub(super) fn unquarantine(setup: &Setup, which: &Which) -> Result<(), Failure> {
+    let open = setup.open()?;
+    let status = open.keeper.unquarantine(&which.selector()).map_err(|error| open.failure(error))?;
+    setup.events.drop_last("unquarantined");
+    if !setup.json {
+        terminal::warn(
+            "the next refresh sends this refresh token once more, although the server refused it for good. If it had been used \
+             before, a server that watches for reuse may end every login that came from it. When in doubt, log in again instead",
+        );
+    }
+    report(setup, &status, "put back as it was")
+}
+
+/// Ends a pause.
+pub(super) fn reset(setup: &Setup, which: &Which) -> Result<(), Failure> {
+    let open = setup.open()?;
+    let status = open.keeper.reset(&which.selector()).map_err(|error| open.failure(error))?;
+    report(setup, &status, "the pause is over; the next call may try once")
+}
+
+fn report(setup: &Setup, status: &CredentialStatus, what: &str) -> Result<(), Failure> {
+    if setup.json {
+        return terminal::print(&format!("{}\n", json!(status)));
+    }
+    let line = format!("{} ({}): {what}. State: {}", status.provider, status.credential, status.state);
+    terminal::print(&format!("{}\n", text::escape(&line)))
+}

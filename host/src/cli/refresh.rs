@@ -1,0 +1,113 @@
+//! `lazaret refresh`: another access token than the one found, or than the one that an API refused.
+
+use std::io::{self, IsTerminal, Read};
+
+use super::args::RefreshArgs;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::{terminal, text, time, token, unsaved};
+use crate::{AccessToken, TokenRequest};
+
+/// No access token is longer.
+const LONGEST: u64 = 64 * 1024;
+
+pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
+    let refused = if args.refused_from_stdin { Some(read_refused()?) } else { None };
+    let open = setup.open()?;
+    let request = TokenRequest { refused_access_token: refused, ..args.which.request() };
+    let token = open.keeper.refresh(&request).map_err(|error| open.failure(error))?;
+    let printed = match (setup.json, args.print) {
+        (true, with_token) => terminal::print(&format!("{}\n", token::to_json(&token, with_token))),
+        (false, true) => token::print(&token),
+        (false, false) => terminal::print(&format!("{}\n", what_happened(&token, time::now_ms()))),
+    };
+    token::warn(setup, &token);
+    if args.print && !setup.json {
+        terminal::complain(&what_happened(&token, time::now_ms()));
+    }
+    unsaved::save(&open, &token).and(printed)
+}
+
+fn what_happened(token: &AccessToken, now_ms: u64) -> String {
+    let what = match token.origin.as_str() {
+        "refreshed" => "refreshed",
+        "adopted" => "another process had just refreshed it, so nothing was sent",
+        "stored" => "the vault already holds another token than the refused one, so nothing was sent",
+        "sealed" => "not refreshed; the access token from before is still good",
+        "api-key" => "a key, which is not refreshed",
+        other => other,
+    };
+    let good = match token.expires_at_ms {
+        Some(at_ms) if at_ms > now_ms => format!("; the access token is good for {}", time::span(at_ms - now_ms)),
+        Some(_) => "; the access token has expired already".to_owned(),
+        None if token.origin == "api-key" => String::new(),
+        None => "; how long the access token is good is not known".to_owned(),
+    };
+    text::escape(&format!("{} ({}): {what}{good}", token.provider, token.credential))
+}
+
+fn read_refused() -> Result<String, Failure> {
+    let stdin = io::stdin();
+    if stdin.is_terminal() {
+        terminal::complain("Paste the refused access token, then Enter and Ctrl-D:");
+    }
+    let mut bytes = Vec::new();
+    stdin
+        .lock()
+        .take(LONGEST + 1)
+        .read_to_end(&mut bytes)
+        .map_err(|error| Failure::broken(format_args!("cannot read standard input: {error}")).coded("input"))?;
+    refused(&bytes)
+}
+
+/// One token, and nothing else but white space around it. What is wrong is not shown: it may be half a token.
+fn refused(bytes: &[u8]) -> Result<String, Failure> {
+    if bytes.len() as u64 > LONGEST {
+        return Err(Failure::usage(
+            "--refused-from-stdin: what came on standard input is too long for an access token",
+        ));
+    }
+    match std::str::from_utf8(bytes).map(str::trim) {
+        Ok("") => Err(Failure::usage(
+            "--refused-from-stdin: nothing came on standard input; pipe the refused access token in",
+        )),
+        Ok(token) if !token.contains(char::is_whitespace) => Ok(token.to_owned()),
+        _ => Err(Failure::usage(
+            "--refused-from-stdin: what came on standard input is no access token: it should be one word",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::example;
+    use super::*;
+
+    #[test]
+    fn a_refused_token_is_one_word_and_never_shown() {
+        assert_eq!(refused(b" abc.def \r\n").unwrap(), "abc.def");
+        for bad in [&b""[..], b" \n", b"secret secret", b"\xffsecret", &[b's'; 70_000]] {
+            let failure = refused(bad).unwrap_err();
+            assert!(failure.exit as u8 == 2 && !failure.message.contains("secret"), "{}", failure.message);
+        }
+    }
+
+    #[test]
+    fn one_line_says_what_happened_without_the_token() {
+        let at = |origin: &str, expires_at_ms| {
+            what_happened(&AccessToken { origin: origin.into(), expires_at_ms, ..example() }, 1_000)
+        };
+        assert_eq!(
+            at("refreshed", Some(3_601_000)),
+            "xai-oauth (login): refreshed; the access token is good for 60 min"
+        );
+        assert_eq!(
+            at("adopted", None),
+            "xai-oauth (login): another process had just refreshed it, so nothing was sent; \
+             how long the access token is good is not known"
+        );
+        for origin in ["refreshed", "adopted", "stored", "sealed", "api-key", "new"] {
+            assert!(!at(origin, Some(0)).contains("secret"));
+        }
+    }
+}

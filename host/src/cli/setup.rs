@@ -1,0 +1,186 @@
+//! Which files are meant, and the keeper over them. What the component calls `vault` is named by its path to a person.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::args::{Global, Which};
+use super::events::Events;
+use super::failure::Failure;
+use crate::storage::{FileStorage, VAULT};
+use crate::{Keeper, KeeperError, Selector, TokenRequest};
+
+/// What holds for every command.
+#[derive(Debug)]
+pub(super) struct Setup {
+    pub(super) json: bool,
+    pub(super) events: Arc<Events>,
+    vault: Option<PathBuf>,
+    providers: Option<PathBuf>,
+    allow_loopback_http: bool,
+}
+
+/// A keeper, and where its documents lie.
+pub(super) struct Open {
+    pub(super) keeper: Keeper,
+    pub(super) places: Places,
+}
+
+/// Where the documents lie.
+#[derive(Debug)]
+pub(super) struct Places {
+    pub(super) vault: PathBuf,
+    providers: Option<PathBuf>,
+}
+
+impl Setup {
+    pub(super) fn new(global: Global) -> Self {
+        let Global { vault, providers, allow_loopback_http, json, verbose } = global;
+        Self { json, events: Arc::new(Events::new(json, verbose)), vault, providers, allow_loopback_http }
+    }
+
+    /// A keeper over the vault's file. It is not read yet.
+    pub(super) fn open(&self) -> Result<Open, Failure> {
+        let places = Places { vault: self.vault()?, providers: self.providers()? };
+        let storage = FileStorage::open(&places.vault);
+        let storage = match &places.providers {
+            Some(path) => storage.with_profiles(path.clone()),
+            None => storage,
+        };
+        let events = self.events.clone();
+        let keeper = Keeper::builder()
+            .storage(storage)
+            .events(move |event: &_| events.take(event))
+            .allow_loopback_http(self.allow_loopback_http)
+            .build()
+            .map_err(Failure::broken)?;
+        Ok(Open { keeper, places })
+    }
+
+    /// The file with the user's profiles, if there is one.
+    pub(super) fn providers(&self) -> Result<Option<PathBuf>, Failure> {
+        match &self.providers {
+            Some(path) if path.exists() => Ok(Some(path.clone())),
+            Some(path) => Err(Failure::usage(format_args!("--providers: there is no file {}", path.display()))),
+            None => {
+                Ok(config_directory().map(|directory| directory.join("providers.json")).filter(|path| path.exists()))
+            }
+        }
+    }
+
+    fn vault(&self) -> Result<PathBuf, Failure> {
+        let named = self.vault.clone().or_else(|| set("LAZARET_VAULT").map(PathBuf::from));
+        named.or_else(|| config_directory().map(|directory| directory.join("auth.json"))).ok_or_else(|| {
+            Failure::usage(
+                "which vault? There is no home directory to look in: name one with --vault or $LAZARET_VAULT",
+            )
+        })
+    }
+}
+
+impl Open {
+    /// What the component says, with paths for its names of documents.
+    pub(super) fn failure(&self, error: KeeperError) -> Failure {
+        let message = self.places.locate(&error);
+        Failure::keeper(error, message)
+    }
+}
+
+impl Places {
+    fn beside(&self, suffix: &str) -> String {
+        format!("{}{suffix}", self.vault.display())
+    }
+
+    /// The message of an error, with the path of the document it is about.
+    fn locate(&self, error: &KeeperError) -> String {
+        let (message, mut path) = (error.message.as_str(), None);
+        let mut rest = message;
+        for (name, suffix) in [
+            ("vault", ""),
+            ("vault.lazaret", ".lazaret"),
+            ("vault.lazaret-sealed", ".lazaret-sealed"),
+            ("settings.json", ""),
+        ] {
+            if let Some(what) = message.strip_prefix(&format!("the document `{name}`: ")) {
+                (rest, path) = (what, Some(self.beside(suffix)));
+            }
+        }
+        if let Some(what) = message.strip_prefix("the document `providers.json`: ") {
+            (rest, path) = (what, self.providers.as_deref().map(|path| path.display().to_string()));
+        }
+        let path = path.or_else(|| match error.code.as_str() {
+            "corrupt-vault" | "no-credential" | "unknown-credential" => Some(self.beside("")),
+            "corrupt-ledger" | "newer-ledger" if message.starts_with("the sealed") => {
+                Some(self.beside(".lazaret-sealed"))
+            }
+            "corrupt-ledger" | "newer-ledger" => Some(self.beside(".lazaret")),
+            "bad-profile" if message.starts_with("the settings") => Some(self.beside(".lazaret-settings.json")),
+            "bad-profile" if message.contains("providers.json") => {
+                self.providers.as_deref().map(|path| path.display().to_string())
+            }
+            _ => None,
+        });
+        match path {
+            Some(path) if !rest.contains(&path) => format!("{path}: {rest}"),
+            _ => rest.to_owned(),
+        }
+    }
+}
+
+impl Which {
+    pub(super) fn request(&self) -> TokenRequest {
+        TokenRequest { credential: self.credential.clone(), ..TokenRequest::new(VAULT, self.provider.clone()) }
+    }
+
+    pub(super) fn selector(&self) -> Selector {
+        Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
+    }
+}
+
+/// `lazaret/` in `$XDG_CONFIG_HOME`, or in `~/.config`.
+fn config_directory() -> Option<PathBuf> {
+    // A relative path there is to be ignored (XDG Base Directory Specification).
+    let config = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = config.or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));
+    config.map(|config| config.join("lazaret"))
+}
+
+/// A variable that is set to something.
+fn set(name: &str) -> Option<std::ffi::OsString> {
+    env::var_os(name).filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn located(code: &str, message: &str) -> String {
+        let places = Places { vault: "/v/auth.json".into(), providers: Some("/p/providers.json".into()) };
+        places.locate(&KeeperError { code: code.into(), ..KeeperError::internal(message.into()) })
+    }
+
+    #[test]
+    fn a_message_about_a_document_names_its_path_once() {
+        for (code, message, wanted) in [
+            ("corrupt-vault", "it is not JSON", "/v/auth.json: it is not JSON"),
+            ("storage", "the document `vault`: cannot read /v/auth.json: denied", "cannot read /v/auth.json: denied"),
+            ("storage", "the document `vault.lazaret`: is full", "/v/auth.json.lazaret: is full"),
+            ("storage", "the document `vault.lazaret-sealed`: is full", "/v/auth.json.lazaret-sealed: is full"),
+            ("corrupt-ledger", "the ledger cannot be read", "/v/auth.json.lazaret: the ledger cannot be read"),
+            ("newer-ledger", "the sealed document has", "/v/auth.json.lazaret-sealed: the sealed document has"),
+            (
+                "bad-profile",
+                "the profile `a` in providers.json: no",
+                "/p/providers.json: the profile `a` in providers.json: no",
+            ),
+            (
+                "bad-profile",
+                "the settings of this vault",
+                "/v/auth.json.lazaret-settings.json: the settings of this vault",
+            ),
+            ("quarantined", "xai-oauth (login): it is dead", "xai-oauth (login): it is dead"),
+        ] {
+            assert_eq!(located(code, message), wanted);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! Standard output and standard error: written whole, coloured only for a terminal that wants it.
+
+use std::env;
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+
+use super::failure::Failure;
+
+/// Puts colours on text, or does not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    coloured: bool,
+}
+
+impl Style {
+    /// No colours.
+    #[cfg(test)]
+    pub(super) const PLAIN: Self = Self { coloured: false };
+
+    pub(super) fn is_coloured(self) -> bool {
+        self.coloured
+    }
+
+    pub(super) fn good(self, text: &str) -> String {
+        self.paint("32", text)
+    }
+
+    pub(super) fn warn(self, text: &str) -> String {
+        self.paint("33", text)
+    }
+
+    pub(super) fn bad(self, text: &str) -> String {
+        self.paint("1;31", text)
+    }
+
+    pub(super) fn strong(self, text: &str) -> String {
+        self.paint("1", text)
+    }
+
+    pub(super) fn faint(self, text: &str) -> String {
+        self.paint("2", text)
+    }
+
+    fn paint(self, how: &str, text: &str) -> String {
+        if self.coloured && !text.is_empty() { format!("\u{1b}[{how}m{text}\u{1b}[0m") } else { text.to_owned() }
+    }
+}
+
+/// For standard output.
+pub(super) fn stdout_style() -> Style {
+    Style { coloured: wants_colours(io::stdout().is_terminal()) }
+}
+
+/// For standard error.
+pub(super) fn stderr_style() -> Style {
+    Style { coloured: wants_colours(io::stderr().is_terminal()) }
+}
+
+/// <https://no-color.org>
+fn wants_colours(is_terminal: bool) -> bool {
+    let is_set = |name: &str| env::var_os(name).is_some_and(|value| !value.is_empty());
+    is_terminal && !is_set("NO_COLOR") && env::var_os("TERM").is_none_or(|kind| kind != "dumb")
+}
+
+/// How many columns standard output has. None: it is no terminal, so nothing is broken or cut.
+pub(super) fn stdout_columns() -> Option<usize> {
+    let stdout = io::stdout();
+    if !stdout.is_terminal() {
+        return None;
+    }
+    let size = rustix::termios::tcgetwinsize(stdout.as_fd()).ok();
+    Some(size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20).unwrap_or(80))
+}
+
+/// Standard output, whole or not at all.
+pub(super) fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
+}
+
+/// One line on standard error. If that fails, there is nobody to tell.
+pub(super) fn complain(line: &str) {
+    let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
+}
+
+/// A warning on standard error.
+pub(super) fn warn(message: &str) {
+    complain(&format!("{} {}", stderr_style().warn("warning:"), super::text::escape_lines(message)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_terminal_gets_no_colours() {
+        assert!(!wants_colours(false));
+        assert_eq!(Style::PLAIN.bad("x"), "x");
+        assert_eq!(Style { coloured: true }.bad("x"), "\u{1b}[1;31mx\u{1b}[0m");
+        assert_eq!(Style { coloured: true }.bad(""), "");
+    }
+}

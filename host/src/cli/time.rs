@@ -1,0 +1,100 @@
+//! Moments as a person says them. Times are milliseconds since 1970.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Now.
+pub(super) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// `4 min`, `2 h`, `3 d`, to the nearest.
+pub(super) fn span(ms: u64) -> String {
+    const MIN: u64 = 60;
+    const HOUR: u64 = 60 * MIN;
+    const DAY: u64 = 24 * HOUR;
+    const YEAR: u64 = 365 * DAY;
+    let nearest = |amount: u64, unit: u64| amount.saturating_add(unit / 2) / unit;
+    match nearest(ms, 1_000) {
+        seconds if seconds < 2 * MIN => format!("{seconds} s"),
+        seconds if seconds < 2 * HOUR => format!("{} min", nearest(seconds, MIN)),
+        seconds if seconds < 2 * DAY => format!("{} h", nearest(seconds, HOUR)),
+        seconds if seconds < 2 * YEAR => format!("{} d", nearest(seconds, DAY)),
+        seconds => format!("{} years", nearest(seconds, YEAR)),
+    }
+}
+
+/// `in 4 min`, `2 h ago`, `now`
+pub(super) fn relative(at_ms: u64, now_ms: u64) -> String {
+    match at_ms.abs_diff(now_ms) {
+        // What rounds to nothing.
+        0..500 => "now".to_owned(),
+        ms if at_ms > now_ms => format!("in {}", span(ms)),
+        ms => format!("{} ago", span(ms)),
+    }
+}
+
+/// `2026-07-20T10:00:00Z` (RFC 3339, UTC)
+pub(super) fn rfc3339(at_ms: u64) -> String {
+    let (days, seconds) = (at_ms / 86_400_000, at_ms / 1_000 % 86_400);
+    let (year, month, day) = civil(days);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// `10:00:00` (UTC)
+pub(super) fn clock(at_ms: u64) -> String {
+    let seconds = at_ms / 1_000 % 86_400;
+    format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+/// Days since 1970 as year, month and day of the Gregorian calendar: counted in years that begin in March, so that a leap
+/// day comes last.
+fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, in_era) = (days / 146_097, days % 146_097);
+    let year = (in_era - in_era / 1_460 + in_era / 36_524 - in_era / 146_096) / 365;
+    let in_year = in_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * in_year + 2) / 153;
+    let day = in_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_said_in_the_largest_unit_of_which_there_are_two() {
+        for (seconds, said) in [
+            (0, "0 s"),
+            (119, "119 s"),
+            (120, "2 min"),
+            (7_139, "119 min"),
+            (7_200, "2 h"),
+            (172_800, "2 d"),
+            (94_608_000, "3 years"),
+        ] {
+            assert_eq!(span(seconds * 1_000), said);
+        }
+        assert_eq!(relative(5_000, 1_000), "in 4 s");
+        assert_eq!(relative(1_000, 5_000), "4 s ago");
+        assert_eq!(relative(1_000, 1_499), "now");
+        assert!(relative(u64::MAX, 0).ends_with(" years"));
+    }
+
+    #[test]
+    fn moments_are_spelled_as_rfc_3339_has_them() {
+        for (at_ms, spelled) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400_000, "2000-02-29T00:00:00Z"),
+            (1_784_541_600_999, "2026-07-20T10:00:00Z"),
+            (4_107_542_399_000, "2100-02-28T23:59:59Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(rfc3339(at_ms), spelled);
+        }
+        assert_eq!(clock(1_784_541_661_000), "10:01:01");
+        assert!(!rfc3339(u64::MAX).is_empty());
+    }
+}

@@ -1,0 +1,78 @@
+//! `lazaret token`: the access token and a newline on standard output; everything else goes to standard error.
+
+use serde_json::{Value, json};
+
+use super::args::TokenArgs;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::{terminal, time, unsaved};
+use crate::{AccessToken, TokenRequest};
+
+pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
+    let open = setup.open()?;
+    let request = TokenRequest { min_valid_s: args.min_valid, ..args.which.request() };
+    let token = open.keeper.token(&request).map_err(|error| open.failure(error))?;
+    let printed = if setup.json { terminal::print(&format!("{}\n", to_json(&token, true))) } else { print(&token) };
+    warn(setup, &token);
+    // Whoever asked may be gone; the new tokens must be saved all the same.
+    unsaved::save(&open, &token).and(printed)
+}
+
+/// The token itself, and a newline.
+pub(super) fn print(token: &AccessToken) -> Result<(), Failure> {
+    terminal::print(&format!("{}\n", token.token))
+}
+
+/// The token's warning, unless an event has just said the same.
+pub(super) fn warn(setup: &Setup, token: &AccessToken) {
+    setup.events.finish(token.warning.as_deref());
+    // What could not be saved is spoken of by `unsaved`, which knows how it ended.
+    if let (Some(warning), None, false) = (&token.warning, &token.unsaved, setup.json) {
+        terminal::warn(warning);
+    }
+}
+
+/// All that is known of a token, and the token itself only if it was asked for.
+pub(super) fn to_json(token: &AccessToken, with_token: bool) -> Value {
+    let mut json = json!({
+        "token_type": token.token_type,
+        "provider": token.provider,
+        "credential": token.credential,
+        "expires_at": token.expires_at_ms.map(time::rfc3339),
+        "expires_at_ms": token.expires_at_ms,
+        "origin": token.origin,
+        "warning": token.warning,
+    });
+    if with_token {
+        json["token"] = token.token.as_str().into();
+    }
+    json
+}
+
+#[cfg(test)]
+pub(super) fn example() -> AccessToken {
+    AccessToken {
+        token: "at-secret".into(),
+        token_type: "Bearer".into(),
+        provider: "xai-oauth".into(),
+        credential: "login".into(),
+        expires_at_ms: Some(1_784_541_600_000),
+        origin: "stored".into(),
+        warning: None,
+        unsaved: Some("rt-secret".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_token_is_in_the_json_only_if_asked_for_and_what_could_not_be_saved_never() {
+        let (with, without) = (to_json(&example(), true), to_json(&example(), false));
+        assert_eq!(with["token"], "at-secret");
+        assert_eq!(with["expires_at"], "2026-07-20T10:00:00Z");
+        assert!(!without.to_string().contains("secret"), "{without}");
+        assert!(!with.to_string().contains("rt-secret"));
+    }
+}
