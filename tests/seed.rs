@@ -175,7 +175,7 @@ fn tokens_that_another_process_rotated_meanwhile_are_adopted_and_nothing_is_clea
             .replace(&own.access_token, &newer.access_token)
             .replace(&own.refresh_token, &newer.refresh_token);
         home.server.revoke(&own.refresh_token);
-        let hooked = common_hook(&home, move || std::fs::write(&vault, &text).expect("written"));
+        let hooked = home.session_with(move || std::fs::write(&vault, &text).expect("written"));
         let request = lazaret_host::TokenRequest {
             credential: Some("login".into()),
             ..lazaret_host::TokenRequest::new(VAULT, provider)
@@ -188,27 +188,6 @@ fn tokens_that_another_process_rotated_meanwhile_are_adopted_and_nothing_is_clea
         assert_eq!(after["credential_pool"][provider].as_array().expect("a pool").len(), 4);
         assert!(home.server.is_live(&newer.refresh_token), "the newer token was not sent");
     }
-}
-
-/// A session during whose one request something else happens in the world.
-fn common_hook(home: &Home, meanwhile: impl Fn() + Send + Sync + 'static) -> lazaret_host::Keeper {
-    use lazaret_host::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp};
-    struct Hooked<F>(NetworkHttp, F);
-    impl<F: Fn() + Send + Sync> Http for Hooked<F> {
-        fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure> {
-            let result = self.0.send(request);
-            (self.1)();
-            result
-        }
-    }
-    let allow = AllowList::new([home.server.origin()], true).expect("an origin");
-    let storage = lazaret_host::storage::FileStorage::open(home.vault_path())
-        .with_profiles(home.folder.path().join("providers.json"));
-    lazaret_host::Keeper::builder()
-        .storage(storage)
-        .http(Hooked(NetworkHttp::new(allow), meanwhile))
-        .build()
-        .expect("a keeper")
 }
 
 #[test]

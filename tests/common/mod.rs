@@ -8,7 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lazaret_host::demo_server::{Behaviour, Login, Rotation, TokenServer};
-use lazaret_host::storage::{FileStorage, VAULT};
+use lazaret_host::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp};
+use lazaret_host::storage::{
+    AcquireOutcome, Capabilities, FileStorage, LoadOutcome, Scope, Storage, StorageError, StoreOutcome, VAULT,
+};
 use lazaret_host::{AccessToken, Event, Keeper, KeeperError, Selector, TokenRequest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -82,10 +85,10 @@ impl Home {
 
     /// A keeper as a new session has it: nothing in memory, everything on disk.
     pub fn session(&self) -> Keeper {
-        self.keeper_on(FileStorage::open(self.vault_path()).with_profiles(self.folder.path().join("providers.json")))
+        self.keeper_on(self.storage())
     }
 
-    pub fn keeper_on(&self, storage: impl lazaret_host::storage::Storage + 'static) -> Keeper {
+    pub fn keeper_on(&self, storage: impl Storage + 'static) -> Keeper {
         let events = self.events.clone();
         Keeper::builder()
             .storage(storage)
@@ -93,6 +96,17 @@ impl Home {
             .events(move |event: &Event| events.lock().expect("no panic").push(event.clone()))
             .build()
             .expect("a keeper")
+    }
+
+    pub fn storage(&self) -> FileStorage {
+        FileStorage::open(self.vault_path()).with_profiles(self.folder.path().join("providers.json"))
+    }
+
+    /// A session after each of whose requests something else happens in the world.
+    pub fn session_with(&self, meanwhile: impl Fn() + Send + Sync + 'static) -> Keeper {
+        let allow = AllowList::new([self.server.origin()], true).expect("an origin");
+        let http = Meanwhile(NetworkHttp::new(allow), meanwhile);
+        Keeper::builder().storage(self.storage()).http(http).build().expect("a keeper")
     }
 
     pub fn token(&self, provider: &str) -> Result<AccessToken, KeeperError> {
@@ -125,6 +139,59 @@ impl Home {
 
     pub fn log_in(&self, provider: &str) -> Login {
         self.server.login(client_id(provider))
+    }
+}
+
+/// Passes requests on, and does something in the world after each answer.
+pub struct Meanwhile<F>(pub NetworkHttp, pub F);
+
+impl<F: Fn() + Send + Sync> Http for Meanwhile<F> {
+    fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure> {
+        let result = self.0.send(request);
+        (self.1)();
+        result
+    }
+}
+
+/// File storage that refuses to write some documents while it is told to.
+pub struct Refusing {
+    pub storage: FileStorage,
+    pub refuse: Arc<Mutex<Vec<&'static str>>>,
+}
+
+impl Storage for Refusing {
+    fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
+        self.storage.load(name, known)
+    }
+
+    fn store(
+        &self,
+        name: &str,
+        text: &str,
+        expected: Option<&str>,
+        durable: bool,
+        lease: Option<&str>,
+    ) -> Result<StoreOutcome, StorageError> {
+        if self.refuse.lock().expect("no panic").contains(&name) {
+            return Err(StorageError { code: "full", message: "no space left, says the test".into() });
+        }
+        self.storage.store(name, text, expected, durable, lease)
+    }
+
+    fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
+        self.storage.acquire(scope, ttl_ms, wait_ms)
+    }
+
+    fn release(&self, lease: &str) {
+        self.storage.release(lease);
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+        self.storage.list(prefix)
+    }
+
+    fn describe(&self) -> Capabilities {
+        self.storage.describe()
     }
 }
 
