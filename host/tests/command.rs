@@ -30,7 +30,7 @@ impl Home {
     fn with_expired_login() -> Self {
         let home = Self::new();
         let login = home.server.login("acme-client");
-        home.write(&home.vault_with(&login.refresh_token));
+        home.write(home.vault_with(&login.refresh_token));
         home
     }
 
