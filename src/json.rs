@@ -67,6 +67,36 @@ pub struct Value<'a> {
     end: usize,
 }
 
+/// An object whose members are looked up often: scanned once.
+pub struct Fields<'a> {
+    members: Vec<Member<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    /// Of an object; there are none in any other kind.
+    pub fn of(value: Value<'a>) -> Self {
+        Self { members: value.members().collect() }
+    }
+
+    /// The value of a key; of the last one where it is repeated.
+    pub fn get(&self, key: &str) -> Option<Value<'a>> {
+        self.members.iter().rev().find(|member| member.key.is_str(key)).map(|member| member.value)
+    }
+
+    /// The value at a JSON pointer (RFC 6901).
+    pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
+        let below = pointer.strip_prefix('/')?;
+        match below.split_once('/') {
+            Some((first, _)) if !first.contains('~') => self.get(first)?.pointer(&below[first.len()..]),
+            None if !below.contains('~') => self.get(below),
+            _ => {
+                let first = tokens(pointer).next()?;
+                self.get(&first)?.pointer(below.find('/').map_or("", |at| &below[at..]))
+            }
+        }
+    }
+}
+
 /// One member of an object.
 #[derive(Clone, Copy)]
 pub struct Member<'a> {
@@ -90,6 +120,11 @@ impl<'a> Value<'a> {
     pub fn trusted(text: &'a str) -> Self {
         let end = text.trim_end().len();
         Self { text, start: text.len() - text.trim_start().len(), end }
+    }
+
+    /// The value at a span of a text, as [`Value::span`] gave it.
+    pub fn at(text: &'a str, span: Range<usize>) -> Self {
+        Self { text, start: span.start, end: span.end }
     }
 
     /// The bytes it occupies in the text.
@@ -473,6 +508,9 @@ impl Scanner<'_> {
     fn string(&mut self) -> Scan<()> {
         self.at += 1;
         loop {
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+            self.at += plain.unwrap_or(rest.len());
             match self.peek() {
                 None => return Err("the text ends inside a string"),
                 Some(b'"') => {
@@ -480,8 +518,7 @@ impl Scanner<'_> {
                     return Ok(());
                 }
                 Some(b'\\') => self.escape()?,
-                Some(0..=0x1f) => return Err("a control character inside a string"),
-                Some(_) => self.at += 1,
+                Some(_) => return Err("a control character inside a string"),
             }
         }
     }
@@ -633,6 +670,16 @@ mod tests {
         let value = check(r#"{"a/b":{"c\u0041~":[10,{"d":"x"}]}}"#).unwrap();
         assert_eq!(value.pointer("/a~1b/cA~0/1/d").unwrap().as_str().unwrap(), "x");
         assert!(value.pointer("/a~1b/cA~0/2").is_none());
+    }
+
+    #[test]
+    fn an_object_that_was_scanned_once_finds_what_a_scan_finds() {
+        let value = check(r#"{"a":1,"a/b":{"c~":[1,{"d":2}]},"a":{"x":{"y":3}},"":4}"#).unwrap();
+        let fields = Fields::of(value);
+        for pointer in ["/a", "/a/x/y", "/a~1b/c~0/1/d", "/a~1b", "/none", "/a/none", "/"] {
+            let raw = |found: Option<Value<'_>>| found.map(|value| value.raw().to_owned());
+            assert_eq!(raw(fields.pointer(pointer)), raw(value.pointer(pointer)), "{pointer}");
+        }
     }
 
     #[test]

@@ -196,6 +196,8 @@ struct Profiles {
     version: Option<Version>,
     catalog: Catalog,
     read: Table<String, Rc<Profile>>,
+    /// What names were found to stand for.
+    ids: Table<String, String>,
 }
 
 impl<P: Ports> Keeper<P> {
@@ -232,15 +234,11 @@ impl<P: Ports> Keeper<P> {
         let reading = self.reading(&request.vault, &profile).await?;
         let named = request.credential.as_deref();
         let candidates = candidates(&reading, &profile, named)?;
-        let is_refreshable = |credential: &&&Credential| credential.leading().kind == CredentialKind::OAuth;
+        let mut refreshable = candidates.filter(|credential| credential.leading().kind == CredentialKind::OAuth);
         // What is dead has nothing to refresh; if all are, the first says so.
-        let alive = |credential: &&&Credential| credential.leading().refresh_token.is_some();
-        let credential = candidates
-            .iter()
-            .filter(is_refreshable)
-            .find(alive)
-            .or_else(|| candidates.iter().find(is_refreshable))
-            .ok_or_else(|| {
+        let first = refreshable.clone().next();
+        let credential =
+            refreshable.find(|credential| credential.leading().refresh_token.is_some()).or(first).ok_or_else(|| {
                 KeeperError::new(
                     "nothing-to-do",
                     Action::Usage,
@@ -314,7 +312,6 @@ impl<P: Ports> Keeper<P> {
         let profile = self.profile(provider).await?;
         let reading = self.reading(vault, &profile).await?;
         let tokens: Vec<(Fingerprint, String)> = candidates(&reading, &profile, credential)?
-            .iter()
             .flat_map(|found| {
                 found.places.iter().filter_map(|place| Some((place.fingerprint()?, found.id().to_owned())))
             })
@@ -551,8 +548,10 @@ impl<P: Ports> Keeper<P> {
     /// The profile a name stands for. A name that only a vault knows is read as the generic one.
     async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
         self.load_profiles().await?;
-        let id =
-            self.profiles.borrow().as_ref().map_or_else(|| name.to_owned(), |profiles| profiles.catalog.resolve(name));
+        let id = match self.profiles.borrow_mut().as_mut() {
+            Some(Profiles { catalog, ids, .. }) => ids.entry(name.to_owned(), || catalog.resolve(name)).clone(),
+            None => name.to_owned(),
+        };
         self.profile_or_generic(&id)
     }
 
@@ -584,7 +583,8 @@ impl<P: Ports> Keeper<P> {
             Loaded::Found(document) => (Some(document.version), Some(document.text)),
         };
         let catalog = Catalog::new(text.as_ref().map(Secret::expose)).map_err(|error| self.bad_profile(&error))?;
-        *self.profiles.borrow_mut() = Some(Profiles { version, catalog, read: Table::default() });
+        *self.profiles.borrow_mut() =
+            Some(Profiles { version, catalog, read: Table::default(), ids: Table::default() });
         // What was read by the old profiles may read otherwise by these.
         self.vaults.borrow_mut().clear();
         Ok(())
@@ -784,14 +784,14 @@ pub(crate) fn unsaved(vault: &str, spent: &Fingerprint, successor: &Successor) -
 fn candidates<'a>(
     reading: &'a Reading,
     profile: &Profile,
-    named: Option<&str>,
-) -> Result<Vec<&'a Credential>, KeeperError> {
-    let found: Vec<&Credential> =
-        reading.credentials.iter().filter(|credential| named.is_none_or(|name| credential.answers_to(name))).collect();
-    match (found.is_empty(), named) {
-        (false, _) => Ok(found),
-        (true, None) => Err(no_credential(profile)),
-        (true, Some(name)) => {
+    named: Option<&'a str>,
+) -> Result<impl Iterator<Item = &'a Credential> + Clone + use<'a>, KeeperError> {
+    let found =
+        reading.credentials.iter().filter(move |credential| named.is_none_or(|name| credential.answers_to(name)));
+    match (found.clone().next(), named) {
+        (Some(_), _) => Ok(found),
+        (None, None) => Err(no_credential(profile)),
+        (None, Some(name)) => {
             let known: Vec<&str> = reading.credentials.iter().map(Credential::id).collect();
             let known =
                 if known.is_empty() { "there is none".to_owned() } else { format!("there is {}", known.join(", ")) };

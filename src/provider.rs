@@ -5,6 +5,7 @@
 //! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
 
 use std::fmt;
+use std::ops::Range;
 
 use crate::classify::Rules;
 use crate::json::{self, Kind, Value};
@@ -215,6 +216,14 @@ impl fmt::Display for ProfileError {
 /// All profiles, unread until they are asked for.
 pub struct Catalog {
     user: String,
+    /// Where each profile stands, the user's first.
+    known: Vec<Known>,
+}
+
+struct Known {
+    id: String,
+    is_users: bool,
+    span: Range<usize>,
 }
 
 impl Catalog {
@@ -235,29 +244,35 @@ impl Catalog {
         if file.get("profiles").is_none() {
             return Err(bad("it has no `profiles`".to_owned()));
         }
-        Ok(Self { user: user.to_owned() })
+        let mut known = Vec::new();
+        for (is_users, text) in [(true, user), (false, BUILT_IN)] {
+            for member in Value::trusted(text).get("profiles").into_iter().flat_map(|profiles| profiles.members()) {
+                let id = member.key.as_str().unwrap_or_default();
+                known.push(Known { id, is_users, span: member.value.span() });
+            }
+        }
+        Ok(Self { user: user.to_owned(), known })
     }
 
     /// Every profile's id, but for `generic`.
     pub fn ids(&self) -> Vec<String> {
         let mut ids = Vec::new();
-        for member in self.files().iter().flat_map(|file| file.members()).filter(|member| !member.key.is_str(GENERIC)) {
-            table::insert_sorted(&mut ids, member.key.as_str().unwrap_or_default());
+        for known in self.known.iter().filter(|known| known.id != GENERIC) {
+            table::insert_sorted(&mut ids, known.id.clone());
         }
         ids
     }
 
     /// The id that a name stands for: itself, or the profile it is an alias of.
     pub fn resolve(&self, name: &str) -> String {
-        let files = self.files();
-        if files.iter().any(|file| file.get(name).is_some()) {
+        if self.known.iter().any(|known| known.id == name) {
             return name.to_owned();
         }
         let has_alias = |profile: &Value<'_>| {
             profile.get("aliases").is_some_and(|aliases| aliases.items().any(|alias| alias.is_str(name)))
         };
-        let found = files.iter().flat_map(|file| file.members()).find(|member| has_alias(&member.value));
-        found.and_then(|member| member.key.as_str()).unwrap_or_else(|| name.to_owned())
+        let found = self.known.iter().find(|known| has_alias(&self.value(known)));
+        found.map_or_else(|| name.to_owned(), |known| known.id.clone())
     }
 
     /// The profile with this id; none if there is none.
@@ -292,15 +307,15 @@ impl Catalog {
         origins
     }
 
-    /// The profiles of both files, the user's first.
-    fn files(&self) -> Vec<Value<'_>> {
-        [self.user.as_str(), BUILT_IN].into_iter().filter_map(|text| Value::trusted(text).get("profiles")).collect()
+    fn value(&self, known: &Known) -> Value<'_> {
+        Value::at(if known.is_users { &self.user } else { BUILT_IN }, known.span.clone())
     }
 
     /// What a profile is made of, the top first.
     fn layers<'a>(&'a self, id: &str, layers: &mut Vec<Value<'a>>) -> Result<(), ProfileError> {
         let bad = |what: String| ProfileError(format!("the profile `{id}` in providers.json {what}"));
-        let own: Vec<Value<'a>> = self.files().into_iter().filter_map(|file| file.get(id)).collect();
+        let own: Vec<Value<'a>> =
+            self.known.iter().filter(|known| known.id == id).map(|known| self.value(known)).collect();
         let Some(top) = own.first() else { return Ok(()) };
         if layers.len() > 8 {
             return Err(bad("extends itself".to_owned()));

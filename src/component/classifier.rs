@@ -1,23 +1,53 @@
 //! `wit/classifier.wit` on [`crate::classify`].
 
-use crate::classify::{self, Answer, Verdict};
-use crate::provider::{Catalog, GENERIC};
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::classify::{self, Answer, Rules, Verdict};
+use crate::provider::{Catalog, GENERIC, ProfileError};
+use crate::table::Table;
 
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::classifier as wit;
 
+thread_local! {
+    // Reading profiles takes far longer than judging by them, and the same ones come again and again.
+    static READ: RefCell<Option<Read>> = const { RefCell::new(None) };
+}
+
+/// What was read of a user's profiles.
+struct Read {
+    profiles: Option<String>,
+    catalog: Catalog,
+    rules: Table<String, Rc<Rules>>,
+}
+
+/// The rules by which a provider's answers are judged.
+fn rules(provider: &str, profiles: Option<String>) -> Result<Rc<Rules>, ProfileError> {
+    READ.with_borrow_mut(|read| {
+        let read = match read {
+            Some(read) if read.profiles == profiles => read,
+            _ => read.insert(Read { catalog: Catalog::new(profiles.as_deref())?, profiles, rules: Table::default() }),
+        };
+        if let Some(rules) = read.rules.get(provider) {
+            return Ok(rules.clone());
+        }
+        let profile = match read.catalog.profile(&read.catalog.resolve(provider))? {
+            Some(profile) => profile,
+            None => read.catalog.generic(GENERIC)?,
+        };
+        let rules = Rc::new(profile.rules);
+        read.rules.insert(provider.to_owned(), rules.clone());
+        Ok(rules)
+    })
+}
+
 impl wit::Guest for Component {
     fn classify(answer: wit::Answer, profiles: Option<String>, now_s: u64) -> Result<wit::Judgement, wit::Error> {
-        let bad_profile =
-            |error: crate::provider::ProfileError| wit::Error { code: "bad-profile".to_owned(), message: error.0 };
-        let catalog = Catalog::new(profiles.as_deref()).map_err(bad_profile)?;
-        let id = catalog.resolve(&answer.provider);
-        let profile = match catalog.profile(&id).map_err(bad_profile)? {
-            Some(profile) => profile,
-            None => catalog.generic(GENERIC).map_err(bad_profile)?,
-        };
+        let rules = rules(&answer.provider, profiles)
+            .map_err(|error| wit::Error { code: "bad-profile".to_owned(), message: error.0 })?;
         let judgement = classify::classify(
-            &profile.rules,
+            &rules,
             &Answer {
                 status: answer.status,
                 headers: &answer.headers,

@@ -4,7 +4,7 @@
 //! Where in a login or an entry the tokens lie is data: the [`Layout`]s of the provider's [`Profile`].
 
 use crate::fingerprint::Fingerprint;
-use crate::json::{self, JsonError, Kind, Value};
+use crate::json::{self, Fields, JsonError, Kind, Value};
 use crate::jwt;
 use crate::provider::{ExpiryAt, Field, Layout, Profile, Source, Unit};
 use crate::secret::Secret;
@@ -363,15 +363,16 @@ fn section<'a>(root: Value<'a>, name: &str, warnings: &mut Vec<String>) -> Optio
 }
 
 fn place(node: Value<'_>, spot: Spot, profile: &Profile, warnings: &mut Vec<String>) -> Place {
+    let node = &Fields::of(node);
     let layout = layout(profile, spot);
-    let name = match spot {
+    let name = || match spot {
         Spot::Login => format!("providers.{}", profile.id),
         Spot::Entry(index) => format!("entry {index} of credential_pool.{}", profile.id),
     };
     let mut text = |pointer: &str| {
         let value = node.pointer(pointer)?;
         if !matches!(value.kind(), Kind::String | Kind::Null) {
-            warnings.push(format!("`{pointer}` in {name} is {}, not a string: it is ignored", value.kind()));
+            warnings.push(format!("`{pointer}` in {} is {}, not a string: it is ignored", name(), value.kind()));
         }
         value.as_str().filter(|text| !text.is_empty())
     };
@@ -421,7 +422,7 @@ struct Expiry {
 
 /// What the vault says comes first, for it was reckoned on our own clock; a JWT that expired well before that
 /// shows that the vault speaks of another token (the reference does not keep it up to date).
-fn expiry(node: Value<'_>, layout: &Layout, access_token: Option<&Secret>) -> Expiry {
+fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> Expiry {
     let claims = access_token.map(|token| jwt::times(token.expose())).unwrap_or_default();
     let issued_at_ms = claims.issued_at_ms.or_else(|| moment(node, &layout.issued_at, Unit::Rfc3339));
     let stored = layout.expiry.iter().find_map(|at| match at {
@@ -445,7 +446,7 @@ fn expiry(node: Value<'_>, layout: &Layout, access_token: Option<&Secret>) -> Ex
     }
 }
 
-fn moment(node: Value<'_>, pointer: &str, unit: Unit) -> Option<u64> {
+fn moment(node: &Fields<'_>, pointer: &str, unit: Unit) -> Option<u64> {
     let value = node.pointer(pointer)?;
     match unit {
         Unit::Rfc3339 => time::from_rfc3339(&value.as_str()?),
@@ -455,12 +456,12 @@ fn moment(node: Value<'_>, pointer: &str, unit: Unit) -> Option<u64> {
 }
 
 /// Seconds since 1970 or RFC 3339: the reference writes one and takes both.
-fn loose_moment(node: Value<'_>, key: &str) -> Option<u64> {
+fn loose_moment(node: &Fields<'_>, key: &str) -> Option<u64> {
     let pointer = format!("/{key}");
     moment(node, &pointer, Unit::S).or_else(|| moment(node, &pointer, Unit::Rfc3339))
 }
 
-fn entry_state(node: Value<'_>) -> EntryState {
+fn entry_state(node: &Fields<'_>) -> EntryState {
     match node.get("last_status").and_then(|status| status.as_str()).as_deref() {
         Some("dead") => EntryState::Dead,
         Some("exhausted") => {
@@ -474,7 +475,7 @@ fn entry_state(node: Value<'_>) -> EntryState {
     }
 }
 
-fn entry_error(node: Value<'_>) -> Option<LastError> {
+fn entry_error(node: &Fields<'_>) -> Option<LastError> {
     let text = |key: &str| node.get(key).and_then(|value| value.as_str()).unwrap_or_default();
     let code = node.get("last_error_code").filter(|code| code.kind() != Kind::Null);
     let error = LastError {
@@ -487,8 +488,8 @@ fn entry_error(node: Value<'_>) -> Option<LastError> {
     said.then_some(error)
 }
 
-fn login_error(node: Value<'_>) -> Option<LastError> {
-    let error = node.get("last_auth_error").filter(|error| error.kind() == Kind::Object)?;
+fn login_error(node: &Fields<'_>) -> Option<LastError> {
+    let error = &Fields::of(node.get("last_auth_error").filter(|error| error.kind() == Kind::Object)?);
     let text = |key: &str| error.get(key).and_then(|value| value.as_str()).unwrap_or_default();
     Some(LastError {
         code: text("code"),
