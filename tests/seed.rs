@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Home, api_key, entry, login, seeded};
+use common::{Home, login};
 use lazaret_host::demo_server::Fault;
 use lazaret_host::storage::VAULT;
 use lazaret_host::{Answer, KeeperError};
@@ -11,28 +11,9 @@ use serde_json::{Value, json};
 
 const PROVIDERS: [&str; 3] = ["xai-oauth", "openai-codex", "nous"];
 
-/// A login, its seeded entries, a manual OAuth entry and two API keys.
 fn household(home: &Home, provider: &str) -> (lazaret_host::demo_server::Login, Value) {
     let (own, manual) = (home.log_in(provider), home.log_in(provider));
-    let mut stripped = seeded("c0ffee", "loopback_pkce", &own);
-    for field in ["access_token", "refresh_token"] {
-        stripped.as_object_mut().expect("object").remove(field);
-    }
-    let vault = json!({
-        "version": 1,
-        "active_provider": "openrouter",
-        "providers": { provider: login(provider, &own), "other": { "tokens": { "access_token": "x" } } },
-        "credential_pool": {
-            provider: [
-                seeded("aaaaaa", "device_code", &own),
-                api_key("bbbbbb", 1),
-                stripped,
-                entry("dddddd", "manual:device_code", &manual, 2),
-            ],
-            "openrouter": [api_key("eeeeee", 0)]
-        },
-        "suppressed_sources": {}
-    });
+    let vault = common::household(provider, &own, &manual);
     home.write_json(&vault);
     (own, vault)
 }

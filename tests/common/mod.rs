@@ -2,6 +2,10 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod oidc;
+pub mod reference;
+pub mod tools;
+
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -27,13 +31,13 @@ pub fn client_id(provider: &str) -> &'static str {
     }
 }
 
-pub struct Home {
+pub struct Home<S = TokenServer> {
     pub folder: TempDir,
-    pub server: TokenServer,
+    pub server: S,
     pub events: Arc<Mutex<Vec<Event>>>,
 }
 
-impl Home {
+impl Home<TokenServer> {
     /// With a server that rotates and ends the family on reuse.
     pub fn new() -> Self {
         Self::with(Behaviour { rotate: Rotation::RevokeFamilyOnReuse, ..Behaviour::default() })
@@ -41,15 +45,27 @@ impl Home {
 
     pub fn with(behaviour: Behaviour) -> Self {
         let server = TokenServer::start(behaviour).expect("a loopback port");
-        let home = Self { folder: TempDir::new().expect("a folder"), server, events: Arc::default() };
-        let endpoint = home.server.token_endpoint();
-        home.write_profiles(&json!({
+        let endpoint = server.token_endpoint();
+        let profiles = json!({
             "xai-oauth": { "token_endpoint": endpoint },
             "openai-codex": { "token_endpoint": endpoint },
             "nous": { "token_endpoint": endpoint },
             "anthropic": { "token_endpoint": endpoint },
             "acme": { "token_endpoint": endpoint, "client_id": "acme-client" },
-        }));
+        });
+        Self::around(server, &profiles)
+    }
+
+    pub fn log_in(&self, provider: &str) -> Login {
+        self.server.login(client_id(provider))
+    }
+}
+
+impl<S> Home<S> {
+    /// With any server, and profiles that lead to it.
+    pub fn around(server: S, profiles: &Value) -> Self {
+        let home = Self { folder: TempDir::new().expect("a folder"), server, events: Arc::default() };
+        home.write_profiles(profiles);
         home
     }
 
@@ -136,10 +152,6 @@ impl Home {
     pub fn event_names(&self) -> Vec<String> {
         self.events.lock().expect("no panic").iter().map(|event| event.name.clone()).collect()
     }
-
-    pub fn log_in(&self, provider: &str) -> Login {
-        self.server.login(client_id(provider))
-    }
 }
 
 /// Passes requests on, and does something in the world after each answer.
@@ -215,6 +227,29 @@ pub fn login(provider: &str, login: &Login) -> Value {
             "unknown_to_lazaret": [1, 2.50, { "deep": true }]
         }),
     }
+}
+
+/// A vault with a login, its seeded entries, a manual OAuth entry and two API keys.
+pub fn household(provider: &str, own: &Login, manual: &Login) -> Value {
+    let mut stripped = seeded("c0ffee", "loopback_pkce", own);
+    for field in ["access_token", "refresh_token"] {
+        stripped.as_object_mut().expect("object").remove(field);
+    }
+    json!({
+        "version": 1,
+        "active_provider": "openrouter",
+        "providers": { provider: login(provider, own), "other": { "tokens": { "access_token": "x" } } },
+        "credential_pool": {
+            provider: [
+                seeded("aaaaaa", "device_code", own),
+                api_key("bbbbbb", 1),
+                stripped,
+                entry("dddddd", "manual:device_code", manual, 2),
+            ],
+            "openrouter": [api_key("eeeeee", 0)]
+        },
+        "suppressed_sources": {}
+    })
 }
 
 /// A pool entry copied from a login.

@@ -101,6 +101,7 @@ def describe_row(pool, entry, usable: bool) -> dict:
         # a nous row without a valid inference JWT has no key to offer.
         "needs_refresh": pool._entry_needs_refresh(entry),
         "has_runtime_key": bool(entry.runtime_api_key),
+        "runtime_key_sha256_128": fingerprint(entry.runtime_api_key),
         "has_access_token": bool(entry.access_token),
         "has_refresh_token": bool(entry.refresh_token),
         "access_token_sha256_128": fingerprint(entry.access_token),
@@ -119,6 +120,7 @@ def login_status(hermes_home: Path, provider: str) -> dict:
         os.environ["HERMES_HOME"] = str(copy)
         try:
             shared_token = (auth._read_shared_nous_state() or {}).get("refresh_token")
+            next_token = nous_next_refresh_token(auth) if provider == "nous" else None
             marker = (auth.get_provider_auth_state(provider) or {}).get("last_auth_error")
             status = ask(auth.get_auth_status, provider)
             answer = {
@@ -138,14 +140,23 @@ def login_status(hermes_home: Path, provider: str) -> dict:
             }
             if provider == "nous":
                 # A second copy of the login, shared by profiles. While it is there the reference
-                # restores an emptied login from it, so it is read before the status is asked.
+                # restores an emptied login from it, and asking the status may write it: so these
+                # two were read before.
                 answer["nous_shared_refresh_token_sha256_128"] = fingerprint(shared_token)
+                answer["nous_next_refresh_token_sha256_128"] = fingerprint(next_token)
                 answer["nous_session_valid"] = ask(
                     lambda: {"value": auth.get_nous_session_validity()}
                 ).get("value")
             return answer
         finally:
             os.environ["HERMES_HOME"] = str(hermes_home)
+
+
+def nous_next_refresh_token(auth):
+    """What its next refresh would send: it merges the shared copy into the login first."""
+    state = dict(auth.get_provider_auth_state("nous") or {})
+    auth._merge_shared_nous_oauth_state(state)
+    return state.get("refresh_token")
 
 
 def ask(function, *arguments) -> dict:
