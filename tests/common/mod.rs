@@ -59,6 +59,13 @@ impl Home<TokenServer> {
     pub fn log_in(&self, provider: &str) -> Login {
         self.server.login(client_id(provider))
     }
+
+    /// A session after each of whose requests something else happens in the world.
+    pub fn session_with(&self, meanwhile: impl Fn() + Send + Sync + 'static) -> Keeper {
+        let allow = AllowList::new([self.server.origin()], true).expect("an origin");
+        let http = Meanwhile(NetworkHttp::new(allow), meanwhile);
+        Keeper::builder().storage(self.storage()).http(http).build().expect("a keeper")
+    }
 }
 
 impl<S> Home<S> {
@@ -116,13 +123,6 @@ impl<S> Home<S> {
 
     pub fn storage(&self) -> FileStorage {
         FileStorage::open(self.vault_path()).with_profiles(self.folder.path().join("providers.json"))
-    }
-
-    /// A session after each of whose requests something else happens in the world.
-    pub fn session_with(&self, meanwhile: impl Fn() + Send + Sync + 'static) -> Keeper {
-        let allow = AllowList::new([self.server.origin()], true).expect("an origin");
-        let http = Meanwhile(NetworkHttp::new(allow), meanwhile);
-        Keeper::builder().storage(self.storage()).http(http).build().expect("a keeper")
     }
 
     pub fn token(&self, provider: &str) -> Result<AccessToken, KeeperError> {
