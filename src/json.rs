@@ -404,6 +404,7 @@ impl<'a> Iterator for Members<'a> {
 }
 
 /// See [`Value::items`].
+#[derive(Default)]
 pub struct Items<'a> {
     text: &'a str,
     at: usize,

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::fmt;
 use std::rc::Rc;
 
+use crate::document;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Object, Value};
-use crate::layers::{Layers, Misread};
+use crate::layers::Layers;
 use crate::ledger::{self, Counterpart, Ledger, Standing, Until};
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
 use crate::provider::{Catalog, Profile, ProfileError};
@@ -164,14 +165,10 @@ impl Default for Settings {
 }
 
 impl Settings {
-    fn read(settings: &Layers<'_>) -> Result<Self, Misread> {
-        settings.only(&["shared_with_reference"])?;
+    fn read(settings: &Layers<'_>) -> Self {
+        settings.only(&["shared_with_reference"]);
         let stated = settings.one("shared_with_reference").is_some();
-        Ok(if stated {
-            Self { shared_with_reference: settings.flag("shared_with_reference")? }
-        } else {
-            Self::default()
-        })
+        if stated { Self { shared_with_reference: settings.flag("shared_with_reference") } } else { Self::default() }
     }
 }
 
@@ -542,7 +539,7 @@ impl<P: Ports> Keeper<P> {
             )
         };
         let root = json::check(document.text.expose()).map_err(|error| bad(error.to_string()))?;
-        Settings::read(&Layers::new(vec![root])).map_err(|error| bad(error.to_string()))
+        Layers::read(vec![root], Settings::read).map_err(|error| bad(error.to_string()))
     }
 
     /// The profile a name stands for. A name that only a vault knows is read as the generic one.
@@ -760,12 +757,12 @@ struct Unsaved {
 
 impl Unsaved {
     fn read(text: &str) -> Option<Self> {
-        let unsaved = Layers::new(vec![json::check(text).ok()?]);
-        Some(Self {
-            vault: unsaved.text("vault").ok()?,
-            spent: Fingerprint::parse(&unsaved.text("spent").ok()?)?,
-            successor: Successor::read(&unsaved.object("successor").ok()?).ok()?,
-        })
+        let read = Layers::read(vec![json::check(text).ok()?], |unsaved| Self {
+            vault: unsaved.text("vault"),
+            spent: document::fingerprint(unsaved, "spent", &unsaved.text("spent")),
+            successor: Successor::read(&unsaved.object("successor")),
+        });
+        read.ok()
     }
 }
 

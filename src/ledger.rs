@@ -3,15 +3,15 @@
 //! The ledger is why a dead token stays dead whoever puts it back, and why a send is safe: the intent is
 //! compared-and-swapped into it before a token leaves.
 
+use crate::document;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
-use crate::json::{self, Object, Value};
-use crate::layers::{Layers, Misread};
+use crate::json::Object;
+use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
 use crate::table::Table;
 use crate::time::DAY_MS;
 
-const SCHEMA: u64 = 1;
 const ABOUT: &str = "lazaret's ledger: what is known of each refresh token, by fingerprint. It holds no secrets; without it dead tokens may be sent again.";
 const DEAD_KEPT_MS: u64 = 400 * DAY_MS;
 const SPENT_KEPT_MS: u64 = 90 * DAY_MS;
@@ -235,6 +235,17 @@ impl Ledger {
         record.pause = None;
     }
 
+    fn read(top: &Layers<'_>) -> Self {
+        let mut ledger = Self::default();
+        if top.one("tokens").is_none() {
+            top.misread("tokens", "is missing");
+        }
+        for (key, record) in top.entries("tokens") {
+            ledger.tokens.insert(document::fingerprint(top, "tokens", &key), Record::read(&record));
+        }
+        ledger
+    }
+
     fn prune(&mut self, now_ms: u64) {
         let mut latest: Table<Fingerprint, u64> = Table::default();
         for record in self.tokens.values() {
@@ -326,40 +337,9 @@ pub async fn update<P: Ports>(
 }
 
 fn parse(text: &str) -> Result<Ledger, KeeperError> {
-    let corrupt = |what: String| {
-        KeeperError::new(
-            "corrupt-ledger",
-            Action::Inspect,
-            format!(
-                "the ledger cannot be read ({what}), so no refresh token is sent: it says which are dead. Restore it, or set it aside if it cannot be restored"
-            ),
-        )
-    };
-    let root = json::check(text).map_err(|error| corrupt(error.to_string()))?;
-    let top = Layers::new(vec![root]);
-    let schema = top.number("schema").map_err(|error| corrupt(error.to_string()))?;
-    if schema > SCHEMA {
-        return Err(KeeperError::new(
-            "newer-ledger",
-            Action::Inspect,
-            format!(
-                "the ledger has schema {schema}, and this lazaret knows {SCHEMA}: nothing is sent. Use the newer lazaret that wrote it"
-            ),
-        ));
-    }
-    read_tokens(&top).map_err(|error| corrupt(error.to_string()))
-}
-
-fn read_tokens(top: &Layers<'_>) -> Result<Ledger, Misread> {
-    let mut ledger = Ledger::default();
-    let tokens = top.one("tokens").ok_or_else(|| top.misread("tokens", "is missing"))?;
-    for member in tokens.members() {
-        let key = member.key.as_str().unwrap_or_default();
-        let token =
-            Fingerprint::parse(&key).ok_or_else(|| top.misread("tokens", "has a key that is no fingerprint"))?;
-        ledger.tokens.insert(token, Record::read(member.value)?);
-    }
-    Ok(ledger)
+    let advice =
+        ", so no refresh token is sent: it says which are dead. Restore it, or set it aside if it cannot be restored";
+    document::read(text, "the ledger", advice, Ledger::read)
 }
 
 fn render(ledger: &Ledger) -> String {
@@ -367,34 +347,30 @@ fn render(ledger: &Ledger) -> String {
         .tokens
         .iter()
         .fold(Object::default(), |tokens, (token, record)| tokens.raw(token.as_str(), record.spelled()));
-    Object::default().number("schema", SCHEMA).text("about", ABOUT).raw("tokens", tokens.lines()).lines() + "\n"
+    Object::default().number("schema", document::SCHEMA).text("about", ABOUT).raw("tokens", tokens.lines()).lines()
+        + "\n"
 }
 
 impl Record {
-    fn read(value: Value<'_>) -> Result<Self, Misread> {
-        let record = Layers::new(vec![value]);
-        let state = record.text("state")?;
-        let state = match state.as_str() {
-            "live" => State::Live,
-            "spent" => State::Spent {
-                successor: fingerprint(&record, "successor")?
-                    .ok_or_else(|| record.misread("successor", "is missing"))?,
+    fn read(record: &Layers<'_>) -> Self {
+        let fingerprint = |name| document::fingerprint(record, name, &record.text(name));
+        let maybe_fingerprint = |name| record.one(name).map(|_| fingerprint(name));
+        Self {
+            provider: record.text("provider"),
+            endpoint: record.text("endpoint"),
+            client: record.text("client"),
+            generation: record.number("generation"),
+            lineage: fingerprint("lineage"),
+            parent: maybe_fingerprint("parent"),
+            changed_at_ms: record.number("changed_at_ms"),
+            state: match record.one_of("state", &[("live", 0), ("spent", 1), ("dead", 2)]) {
+                0 => State::Live,
+                1 => State::Spent { successor: fingerprint("successor") },
+                _ => State::Dead(Tombstone::read(&record.object("tombstone"))),
             },
-            "dead" => State::Dead(Tombstone::read(&record.object("tombstone")?)?),
-            _ => return Err(record.misread("state", "should be one of live, spent, dead")),
-        };
-        Ok(Self {
-            provider: record.text("provider")?,
-            endpoint: record.text("endpoint")?,
-            client: record.text("client")?,
-            generation: record.number("generation")?,
-            lineage: fingerprint(&record, "lineage")?.ok_or_else(|| record.misread("lineage", "is missing"))?,
-            parent: fingerprint(&record, "parent")?,
-            changed_at_ms: record.number("changed_at_ms")?,
-            state,
-            intent: record.one("intent").map(|intent| Intent::read(&Layers::new(vec![intent]))).transpose()?,
-            pause: record.one("pause").map(|pause| Pause::read(&Layers::new(vec![pause]))).transpose()?,
-        })
+            intent: record.maybe_object("intent").as_ref().map(Intent::read),
+            pause: record.maybe_object("pause").as_ref().map(Pause::read),
+        }
     }
 
     fn spelled(&self) -> String {
@@ -421,18 +397,18 @@ impl Record {
 }
 
 impl Tombstone {
-    fn read(tombstone: &Layers<'_>) -> Result<Self, Misread> {
-        Ok(Self {
-            at_ms: tombstone.number("at_ms")?,
-            reason: tombstone.text("reason")?,
+    fn read(tombstone: &Layers<'_>) -> Self {
+        Self {
+            at_ms: tombstone.number("at_ms"),
+            reason: tombstone.text("reason"),
             status: tombstone
                 .one("status")
                 .and_then(|status| status.as_u64())
                 .and_then(|status| u16::try_from(status).ok()),
-            code: tombstone.text("code")?,
-            summary: tombstone.text("summary")?,
-            access: fingerprint(tombstone, "access")?,
-        })
+            code: tombstone.text("code"),
+            summary: tombstone.text("summary"),
+            access: tombstone.maybe_text("access").map(|access| document::fingerprint(tombstone, "access", &access)),
+        }
     }
 
     fn spelled(&self) -> String {
@@ -448,13 +424,13 @@ impl Tombstone {
 }
 
 impl Intent {
-    fn read(intent: &Layers<'_>) -> Result<Self, Misread> {
-        Ok(Self {
-            nonce: intent.text("nonce")?,
-            since_ms: intent.number("since_ms")?,
-            sent_at_ms: intent.number("sent_at_ms")?,
-            sends: u32::try_from(intent.number("sends")?).unwrap_or(u32::MAX),
-        })
+    fn read(intent: &Layers<'_>) -> Self {
+        Self {
+            nonce: intent.text("nonce"),
+            since_ms: intent.number("since_ms"),
+            sent_at_ms: intent.number("sent_at_ms"),
+            sends: intent.number("sends").try_into().unwrap_or(u32::MAX),
+        }
     }
 
     fn spelled(&self) -> String {
@@ -468,20 +444,18 @@ impl Intent {
 }
 
 impl Pause {
-    fn read(pause: &Layers<'_>) -> Result<Self, Misread> {
-        let until = match pause.text("kind")?.as_str() {
-            "cooling" => Until::Time(pause.number("until_ms")?),
-            "held" => Until::Change { profile: pause.text("profile")? },
-            "parked" => Until::Operator,
-            _ => return Err(pause.misread("kind", "should be one of cooling, held, parked")),
-        };
-        Ok(Self {
-            until,
-            failures: u32::try_from(pause.number("failures")?).unwrap_or(u32::MAX),
-            code: pause.text("code")?,
-            summary: pause.text("summary")?,
-            at_ms: pause.number("at_ms")?,
-        })
+    fn read(pause: &Layers<'_>) -> Self {
+        Self {
+            until: match pause.one_of("kind", &[("cooling", 0), ("held", 1), ("parked", 2)]) {
+                0 => Until::Time(pause.number("until_ms")),
+                1 => Until::Change { profile: pause.text("profile") },
+                _ => Until::Operator,
+            },
+            failures: pause.number("failures").try_into().unwrap_or(u32::MAX),
+            code: pause.text("code"),
+            summary: pause.text("summary"),
+            at_ms: pause.number("at_ms"),
+        }
     }
 
     fn spelled(&self) -> String {
@@ -500,11 +474,6 @@ impl Pause {
             .number("at_ms", self.at_ms)
             .lines()
     }
-}
-
-fn fingerprint(record: &Layers<'_>, name: &str) -> Result<Option<Fingerprint>, Misread> {
-    let Some(text) = record.maybe_text(name)? else { return Ok(None) };
-    Fingerprint::parse(&text).map(Some).ok_or_else(|| record.misread(name, "should be a fingerprint"))
 }
 
 #[cfg(test)]

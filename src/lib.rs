@@ -10,7 +10,7 @@
 //! | when is a refresh token sent, and what becomes of the answer | `refresh` |
 //! | what does a server's answer mean | [`classify`] |
 //! | what happens to a dead token | `quarantine`, [`sealed`] |
-//! | what is known of a token | [`ledger`], [`fingerprint`] |
+//! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
 //! | how is a provider spoken to | [`provider`], `request` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
@@ -27,6 +27,8 @@ pub mod provider;
 pub mod secret;
 pub mod table;
 
+#[cfg(feature = "keeper")]
+mod document;
 #[cfg(feature = "keeper")]
 pub mod error;
 #[cfg(feature = "keeper")]

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use crate::classify::Rules;
 use crate::json::{self, Kind, Value};
-use crate::layers::{Layers, Misread};
+use crate::layers::Layers;
 use crate::table::{self, Table};
 
 const SPACIOUS: &[u8] = include_bytes!("providers.json");
@@ -282,7 +282,7 @@ impl Catalog {
         if layers.is_empty() {
             return Ok(None);
         }
-        let profile = Profile::read(id, &Layers::new(layers))
+        let profile = Layers::read(layers, |layers| Profile::read(id, layers))
             .map_err(|error| ProfileError(format!("the profile `{id}` in providers.json: {error}")))?;
         profile.check()?;
         Ok(Some(profile))
@@ -334,7 +334,7 @@ impl Catalog {
 }
 
 impl Profile {
-    fn read(id: &str, layers: &Layers<'_>) -> Result<Self, Misread> {
+    fn read(id: &str, layers: &Layers<'_>) -> Self {
         layers.only(&[
             "name",
             "aliases",
@@ -357,35 +357,35 @@ impl Profile {
             "seeded_sources",
             "login_hint",
             "rules",
-        ])?;
+        ]);
         // Who names an endpoint means that one, whatever a vault or a profile underneath says.
         let of_endpoint = layers.down_to("token_endpoint");
-        Ok(Self {
+        Self {
             id: id.to_owned(),
-            name: layers.text("name")?,
-            aliases: layers.texts("aliases")?,
-            token_endpoint: layers.text("token_endpoint")?,
-            origins: of_endpoint.texts("origins")?,
-            token_endpoint_in_login: of_endpoint.maybe_text("token_endpoint_in_login")?,
-            client_id: layers.text("client_id")?,
-            client_id_in_login: layers.maybe_text("client_id_in_login")?,
-            client_secret_in_login: layers.maybe_text("client_secret_in_login")?,
+            name: layers.text("name"),
+            aliases: layers.texts("aliases"),
+            token_endpoint: layers.text("token_endpoint"),
+            origins: of_endpoint.texts("origins"),
+            token_endpoint_in_login: of_endpoint.maybe_text("token_endpoint_in_login"),
+            client_id: layers.text("client_id"),
+            client_id_in_login: layers.maybe_text("client_id_in_login"),
+            client_secret_in_login: layers.maybe_text("client_secret_in_login"),
             client_auth: layers.one_of(
                 "client_auth",
                 &[("none", ClientAuth::None), ("body", ClientAuth::Body), ("basic", ClientAuth::Basic)],
-            )?,
-            request: RequestShape::read(&layers.object("request")?)?,
-            rotates: layers.flag("rotates")?,
-            issues_refresh_token: layers.flag("issues_refresh_token")?,
-            replay_window_s: layers.number("replay_window_s")?,
-            skew_s: layers.number("skew_s")?,
-            deadline_ms: layers.number("deadline_ms")?,
-            login: Layout::read(&layers.object("login")?)?,
-            entry: Layout::read(&layers.object("entry")?)?,
-            seeded_sources: layers.texts("seeded_sources")?,
-            login_hint: layers.text("login_hint")?,
-            rules: Rules::read(&layers.object("rules")?)?,
-        })
+            ),
+            request: RequestShape::read(&layers.object("request")),
+            rotates: layers.flag("rotates"),
+            issues_refresh_token: layers.flag("issues_refresh_token"),
+            replay_window_s: layers.number("replay_window_s"),
+            skew_s: layers.number("skew_s"),
+            deadline_ms: layers.number("deadline_ms"),
+            login: Layout::read(&layers.object("login")),
+            entry: Layout::read(&layers.object("entry")),
+            seeded_sources: layers.texts("seeded_sources"),
+            login_hint: layers.text("login_hint"),
+            rules: Rules::read(&layers.object("rules")),
+        }
     }
 
     /// The origins a token of this provider may be sent to.
@@ -448,51 +448,53 @@ pub fn is_loopback(origin: &str) -> bool {
 }
 
 impl RequestShape {
-    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
-        layers.only(&["body", "refresh_token_header", "parameters", "headers"])?;
-        Ok(Self {
-            body: layers.one_of("body", &[("form", BodyKind::Form), ("json", BodyKind::Json)])?,
-            refresh_token_header: layers.maybe_text("refresh_token_header")?,
-            parameters: layers.object("parameters")?.all_texts()?,
-            headers: layers.object("headers")?.all_texts()?,
-        })
+    fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&["body", "refresh_token_header", "parameters", "headers"]);
+        Self {
+            body: layers.one_of("body", &[("form", BodyKind::Form), ("json", BodyKind::Json)]),
+            refresh_token_header: layers.maybe_text("refresh_token_header"),
+            parameters: layers.object("parameters").all_texts(),
+            headers: layers.object("headers").all_texts(),
+        }
     }
 }
 
 impl Layout {
-    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
-        layers.only(&["access_token", "refresh_token", "token_type", "expiry", "issued_at", "write", "erase"])?;
-        let expiry = layers.items("expiry")?.iter().map(ExpiryAt::read).collect::<Result<_, _>>()?;
+    fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&["access_token", "refresh_token", "token_type", "expiry", "issued_at", "write", "erase"]);
+        let expiry = layers.items("expiry").iter().map(ExpiryAt::read).collect();
         // What a refresh writes should be readable in one place, so it is not merged.
         let mut write = Table::default();
         for member in layers.one("write").into_iter().flat_map(|write| write.members()) {
-            write.insert(member.key.as_str().unwrap_or_default(), Source::read(layers, member.value)?);
+            write.insert(member.key.as_str().unwrap_or_default(), Source::read(layers, member.value));
         }
-        Ok(Self {
-            access_token: layers.text("access_token")?,
-            refresh_token: layers.text("refresh_token")?,
-            token_type: layers.maybe_text("token_type")?,
+        Self {
+            access_token: layers.text("access_token"),
+            refresh_token: layers.text("refresh_token"),
+            token_type: layers.maybe_text("token_type"),
             expiry,
-            issued_at: layers.text("issued_at")?,
+            issued_at: layers.text("issued_at"),
             write,
-            erase: layers.texts("erase")?,
-        })
+            erase: layers.texts("erase"),
+        }
     }
 }
 
 impl ExpiryAt {
-    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
-        layers.only(&["at", "unit", "seconds", "since"])?;
-        if let Some(at) = layers.maybe_text("at")? {
-            let unit = layers.one_of("unit", &[("rfc3339", Unit::Rfc3339), ("s", Unit::S), ("ms", Unit::Ms)])?;
-            return Ok(Self::Moment { at, unit });
+    fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&["at", "unit", "seconds", "since"]);
+        match layers.maybe_text("at") {
+            Some(at) => {
+                let unit = layers.one_of("unit", &[("rfc3339", Unit::Rfc3339), ("s", Unit::S), ("ms", Unit::Ms)]);
+                Self::Moment { at, unit }
+            }
+            None => Self::Lifetime { seconds: layers.text("seconds"), since: layers.text("since") },
         }
-        Ok(Self::Lifetime { seconds: layers.text("seconds")?, since: layers.text("since")? })
     }
 }
 
 impl Source {
-    fn read(layers: &Layers<'_>, value: Value<'_>) -> Result<Self, Misread> {
+    fn read(layers: &Layers<'_>, value: Value<'_>) -> Self {
         const FIELDS: [(&str, Field); 10] = [
             ("access_token", Field::AccessToken),
             ("refresh_token", Field::RefreshToken),
@@ -506,13 +508,14 @@ impl Source {
             ("now_rfc3339_z", Field::NowRfc3339Z),
         ];
         if let Some(constant) = value.get("value") {
-            return Ok(Self::Constant(constant.raw().to_owned()));
+            return Self::Constant(constant.raw().to_owned());
         }
-        let found = FIELDS.iter().find(|(name, _)| value.is_str(name));
-        found.map(|(_, field)| Self::Field(*field)).ok_or_else(|| {
+        let found = FIELDS.iter().find(|(name, _)| value.is_str(name)).unwrap_or_else(|| {
             let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
-            layers.misread("write", &format!("should name one of {}, or be {{\"value\": ...}}", known.join(", ")))
-        })
+            layers.misread("write", &format!("should name one of {}, or be {{\"value\": ...}}", known.join(", ")));
+            &FIELDS[0]
+        });
+        Self::Field(found.1)
     }
 }
 

@@ -1,17 +1,17 @@
 //! Tokens taken out of use, kept unused for a bounded time: what a quarantine removed, and a successor that could
 //! not be written to its vault.
 
+use crate::document;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
-use crate::json::{self, Kind, Object, Value};
-use crate::layers::{Layers, Misread};
+use crate::json::{self, Kind, Object};
+use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
 use crate::secret::Secret;
 use crate::table::Table;
 use crate::time::DAY_MS;
 use crate::vault::hermes::Fresh;
 
-const SCHEMA: u64 = 1;
 const ABOUT: &str =
     "lazaret's sealed document: tokens taken out of use. It holds SECRETS. `lazaret unquarantine` puts one back.";
 const ATTEMPTS: usize = 64;
@@ -185,33 +185,11 @@ async fn read<P: Ports>(ports: &P, vault: &str) -> Result<(Sealed, Option<Versio
 }
 
 fn parse(text: &str) -> Result<Sealed, KeeperError> {
-    let corrupt = |what: String| {
-        KeeperError::new(
-            "corrupt-ledger",
-            Action::Inspect,
-            format!(
-                "the sealed document cannot be read ({what}). Restore it, or set it aside: what it holds is lost then"
-            ),
-        )
-    };
-    let top = Layers::new(vec![json::check(text).map_err(|error| corrupt(error.to_string()))?]);
-    let schema = top.number("schema").map_err(|error| corrupt(error.to_string()))?;
-    if schema > SCHEMA {
-        return Err(KeeperError::new(
-            "newer-ledger",
-            Action::Inspect,
-            format!(
-                "the sealed document has schema {schema}, and this lazaret knows {SCHEMA}: nothing is sent. Use the newer lazaret that wrote it"
-            ),
-        ));
-    }
-    let read = || {
-        Ok(Sealed {
-            quarantined: by_fingerprint(&top, "quarantined", Quarantined::read)?,
-            successors: by_fingerprint(&top, "successors", Successor::read)?,
-        })
-    };
-    read().map_err(|error: Misread| corrupt(error.to_string()))
+    let advice = ". Restore it, or set it aside: what it holds is lost then";
+    document::read(text, "the sealed document", advice, |top| Sealed {
+        quarantined: by_fingerprint(top, "quarantined", Quarantined::read),
+        successors: by_fingerprint(top, "successors", Successor::read),
+    })
 }
 
 fn render(sealed: &Sealed) -> String {
@@ -224,7 +202,7 @@ fn render(sealed: &Sealed) -> String {
         .iter()
         .fold(Object::default(), |all, (token, entry)| all.raw(token.as_str(), entry.spelled()));
     Object::default()
-        .number("schema", SCHEMA)
+        .number("schema", document::SCHEMA)
         .text("about", ABOUT)
         .raw("quarantined", quarantined.lines())
         .raw("successors", successors.lines())
@@ -232,37 +210,26 @@ fn render(sealed: &Sealed) -> String {
         + "\n"
 }
 
-fn by_fingerprint<T>(
-    top: &Layers<'_>,
-    name: &str,
-    read: fn(&Layers<'_>) -> Result<T, Misread>,
-) -> Result<Table<Fingerprint, T>, Misread> {
-    let members = top.one(name).into_iter().flat_map(|section| section.members());
-    let entry = |key: Value<'_>, value| {
-        let token = Fingerprint::parse(&key.as_str().unwrap_or_default())
-            .ok_or_else(|| top.misread(name, "has a key that is no fingerprint"))?;
-        Ok((token, read(&Layers::new(vec![value]))?))
-    };
+fn by_fingerprint<T>(top: &Layers<'_>, name: &str, read: fn(&Layers<'_>) -> T) -> Table<Fingerprint, T> {
     let mut entries = Table::default();
-    for member in members {
-        let (token, value) = entry(member.key, member.value)?;
-        entries.insert(token, value);
+    for (key, entry) in top.entries(name) {
+        entries.insert(document::fingerprint(top, name, &key), read(&entry));
     }
-    Ok(entries)
+    entries
 }
 
 impl Quarantined {
-    fn read(entry: &Layers<'_>) -> Result<Self, Misread> {
-        Ok(Self {
-            provider: entry.text("provider")?,
-            credential: entry.text("credential")?,
-            sealed_at_ms: entry.number("sealed_at_ms")?,
-            until_ms: entry.number("until_ms")?,
-            access_token: entry.maybe_text("access_token")?.map(Secret::new),
+    fn read(entry: &Layers<'_>) -> Self {
+        Self {
+            provider: entry.text("provider"),
+            credential: entry.text("credential"),
+            sealed_at_ms: entry.number("sealed_at_ms"),
+            until_ms: entry.number("until_ms"),
+            access_token: entry.maybe_text("access_token").map(Secret::new),
             access_expires_at_ms: entry.one("access_expires_at_ms").and_then(|at| at.as_u64()),
-            access_refused: entry.flag("access_refused")?,
-            removed: entry.items("removed")?.iter().map(Removed::read).collect::<Result<_, _>>()?,
-        })
+            access_refused: entry.flag("access_refused"),
+            removed: entry.items("removed").iter().map(Removed::read).collect(),
+        }
     }
 
     fn spelled(&self) -> String {
@@ -281,25 +248,12 @@ impl Quarantined {
 }
 
 impl Removed {
-    fn read(removed: &Layers<'_>) -> Result<Self, Misread> {
-        let (provider, id) = (removed.text("provider")?, removed.maybe_text("id")?.unwrap_or_default());
-        let values = || {
-            let members = removed.one("values").into_iter().flat_map(|values| values.members());
-            let mut values = Table::default();
-            for member in members {
-                let text = member.value.as_str();
-                if text.is_none() && member.value.kind() != Kind::Null {
-                    return Err(removed.misread("values", "should hold strings or null"));
-                }
-                values.insert(member.key.as_str().unwrap_or_default(), text);
-            }
-            Ok(values)
-        };
-        match removed.text("kind")?.as_str() {
-            "login" => Ok(Self::Login { provider, values: values()? }),
-            "entry-values" => Ok(Self::EntryValues { provider, id, values: values()? }),
-            "entry" => Ok(Self::Entry { provider, id, text: removed.text("text")? }),
-            _ => Err(removed.misread("kind", "should be one of login, entry-values, entry")),
+    fn read(removed: &Layers<'_>) -> Self {
+        let (provider, id) = (removed.text("provider"), removed.maybe_text("id").unwrap_or_default());
+        match removed.one_of("kind", &[("login", 0), ("entry-values", 1), ("entry", 2)]) {
+            0 => Self::Login { provider, values: values(removed) },
+            1 => Self::EntryValues { provider, id, values: values(removed) },
+            _ => Self::Entry { provider, id, text: removed.text("text") },
         }
     }
 
@@ -325,20 +279,33 @@ impl Removed {
     }
 }
 
+/// Each value as it was spelled in the vault.
+fn values(removed: &Layers<'_>) -> Table<String, Option<String>> {
+    let mut values = Table::default();
+    for member in removed.one("values").into_iter().flat_map(|values| values.members()) {
+        let text = member.value.as_str();
+        if text.is_none() && member.value.kind() != Kind::Null {
+            removed.misread("values", "should hold strings or null");
+        }
+        values.insert(member.key.as_str().unwrap_or_default(), text);
+    }
+    values
+}
+
 impl Successor {
     /// As [`Successor::spelled`] has it.
-    pub(crate) fn read(entry: &Layers<'_>) -> Result<Self, Misread> {
-        Ok(Self {
-            provider: entry.text("provider")?,
-            credential: entry.text("credential")?,
-            access_token: entry.maybe_text("access_token")?.map(Secret::new),
-            refresh_token: entry.maybe_text("refresh_token")?.map(Secret::new),
+    pub(crate) fn read(entry: &Layers<'_>) -> Self {
+        Self {
+            provider: entry.text("provider"),
+            credential: entry.text("credential"),
+            access_token: entry.maybe_text("access_token").map(Secret::new),
+            refresh_token: entry.maybe_text("refresh_token").map(Secret::new),
             expires_in_s: entry.one("expires_in_s").and_then(|seconds| seconds.as_u64()),
-            scope: entry.maybe_text("scope")?,
-            token_type: entry.maybe_text("token_type")?,
-            id_token: entry.maybe_text("id_token")?.map(Secret::new),
-            received_at_ms: entry.number("received_at_ms")?,
-        })
+            scope: entry.maybe_text("scope"),
+            token_type: entry.maybe_text("token_type"),
+            id_token: entry.maybe_text("id_token").map(Secret::new),
+            received_at_ms: entry.number("received_at_ms"),
+        }
     }
 
     /// With its secrets: only for the sealed document, and for `unsaved`.

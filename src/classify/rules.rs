@@ -4,7 +4,7 @@ use super::Verdict;
 use super::codes::Found;
 use super::json::Json;
 use crate::json;
-use crate::layers::{Layers, Misread};
+use crate::layers::Layers;
 
 /// The rules of one profile: the `rules` member of a profile in `providers.json`. Everything may be left out;
 /// the default is the generic rules alone.
@@ -191,50 +191,50 @@ impl Rules {
     /// Rules written as JSON.
     pub fn parse(text: &str) -> Result<Self, String> {
         let value = json::check(text).map_err(|error| error.to_string())?;
-        Self::read(&Layers::new(vec![value])).map_err(|misread| misread.to_string())
+        Layers::read(vec![value], Self::read).map_err(|misread| misread.to_string())
     }
 
     /// The rules of a profile that may be laid over another one.
-    pub fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
-        layers.only(&["sub_codes", "rules", "status_words", "status_rule", "fields"])?;
-        let sub_codes = layers.object("sub_codes")?;
-        sub_codes.only(&["at", "prefix"])?;
-        let status_rule = layers.object("status_rule")?;
-        status_rule.only(&["terminal", "config", "transient", "unknown"])?;
-        Ok(Self {
-            sub_codes: SubCodes { at: sub_codes.texts("at")?, prefix: sub_codes.maybe_text("prefix")? },
-            rules: layers.items("rules")?.iter().map(Rule::read).collect::<Result<_, _>>()?,
-            status_words: layers.texts("status_words")?,
+    pub fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&["sub_codes", "rules", "status_words", "status_rule", "fields"]);
+        let sub_codes = layers.object("sub_codes");
+        sub_codes.only(&["at", "prefix"]);
+        let status_rule = layers.object("status_rule");
+        status_rule.only(&["terminal", "config", "transient", "unknown"]);
+        Self {
+            sub_codes: SubCodes { at: sub_codes.texts("at"), prefix: sub_codes.maybe_text("prefix") },
+            rules: layers.items("rules").iter().map(Rule::read).collect(),
+            status_words: layers.texts("status_words"),
             status_rule: StatusRule {
-                terminal: statuses(&status_rule, "terminal")?,
-                config: statuses(&status_rule, "config")?,
-                transient: statuses(&status_rule, "transient")?,
-                unknown: statuses(&status_rule, "unknown")?,
+                terminal: status_rule.statuses("terminal"),
+                config: status_rule.statuses("config"),
+                transient: status_rule.statuses("transient"),
+                unknown: status_rule.statuses("unknown"),
             },
-            fields: Fields::read(&layers.object("fields")?)?,
-        })
+            fields: Fields::read(&layers.object("fields")),
+        }
     }
 }
 
 impl Rule {
-    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
-        layers.only(&["name", "verdict", "status", "code", "sub_code", "text", "why"])?;
+    fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&["name", "verdict", "status", "code", "sub_code", "text", "why"]);
         // No rule makes a success: only an access token does.
         let verdicts = [Verdict::Terminal, Verdict::Interaction, Verdict::Config, Verdict::Transient, Verdict::Unknown];
-        Ok(Self {
-            name: layers.text("name")?,
-            verdict: layers.one_of("verdict", &verdicts.map(|verdict| (verdict.word(), verdict)))?,
-            status: statuses(layers, "status")?,
-            code: layers.texts("code")?,
-            sub_code: layers.texts("sub_code")?,
-            text: layers.texts("text")?,
-            why: layers.maybe_text("why")?,
-        })
+        Self {
+            name: layers.text("name"),
+            verdict: layers.one_of("verdict", &verdicts.map(|verdict| (verdict.word(), verdict))),
+            status: layers.statuses("status"),
+            code: layers.texts("code"),
+            sub_code: layers.texts("sub_code"),
+            text: layers.texts("text"),
+            why: layers.maybe_text("why"),
+        }
     }
 }
 
 impl Fields {
-    fn read(layers: &Layers<'_>) -> Result<Self, Misread> {
+    fn read(layers: &Layers<'_>) -> Self {
         layers.only(&[
             "within",
             "access_token",
@@ -244,28 +244,23 @@ impl Fields {
             "scope",
             "token_type",
             "id_token",
-        ])?;
+        ]);
         let units = [("s", Unit::S), ("ms", Unit::Ms), ("epoch-s", Unit::EpochS), ("epoch-ms", Unit::EpochMs)];
-        Ok(Self {
-            within: layers.texts("within")?,
-            access_token: layers.maybe_text("access_token")?,
-            refresh_token: layers.maybe_text("refresh_token")?,
-            expires_in: layers.maybe_text("expires_in")?,
+        Self {
+            within: layers.texts("within"),
+            access_token: layers.maybe_text("access_token"),
+            refresh_token: layers.maybe_text("refresh_token"),
+            expires_in: layers.maybe_text("expires_in"),
             expires_unit: if layers.one("expires_unit").is_some() {
-                layers.one_of("expires_unit", &units)?
+                layers.one_of("expires_unit", &units)
             } else {
                 Unit::S
             },
-            scope: layers.maybe_text("scope")?,
-            token_type: layers.maybe_text("token_type")?,
-            id_token: layers.maybe_text("id_token")?,
-        })
+            scope: layers.maybe_text("scope"),
+            token_type: layers.maybe_text("token_type"),
+            id_token: layers.maybe_text("id_token"),
+        }
     }
-}
-
-fn statuses(layers: &Layers<'_>, name: &str) -> Result<Vec<u16>, Misread> {
-    let status = |number| u16::try_from(number).map_err(|_| layers.misread(name, "should be a list of HTTP statuses"));
-    layers.numbers(name)?.into_iter().map(status).collect()
 }
 
 #[cfg(test)]

@@ -1,0 +1,39 @@
+//! What lazaret's own documents beside a vault have in common: a schema, fingerprints, and that one which cannot be
+//! understood is an error.
+
+use crate::error::{Action, KeeperError};
+use crate::fingerprint::Fingerprint;
+use crate::json;
+use crate::layers::Layers;
+
+/// The one that is written; a document of a later one is not read.
+pub(crate) const SCHEMA: u64 = 1;
+
+/// What `read` makes of the document called `name`; where that cannot be, `advice` ends the sentence.
+pub(crate) fn read<T>(
+    text: &str,
+    name: &str,
+    advice: &str,
+    read: impl FnOnce(&Layers<'_>) -> T,
+) -> Result<T, KeeperError> {
+    let corrupt = |what: &dyn std::fmt::Display| {
+        KeeperError::new("corrupt-ledger", Action::Inspect, format!("{name} cannot be read ({what}){advice}"))
+    };
+    let root = json::check(text).map_err(|error| corrupt(&error))?;
+    let schema = Layers::read(vec![root], |top| top.number("schema")).map_err(|misread| corrupt(&misread))?;
+    if schema > SCHEMA {
+        let what = format!(
+            "{name} has schema {schema}, and this lazaret knows {SCHEMA}: nothing is sent. Use the newer lazaret that wrote it"
+        );
+        return Err(KeeperError::new("newer-ledger", Action::Inspect, what));
+    }
+    Layers::read(vec![root], read).map_err(|misread| corrupt(&misread))
+}
+
+/// A fingerprint that a member holds, or is a key of.
+pub(crate) fn fingerprint(of: &Layers<'_>, name: &str, text: &str) -> Fingerprint {
+    Fingerprint::parse(text).unwrap_or_else(|| {
+        of.misread(name, "should be a fingerprint");
+        Fingerprint::of("")
+    })
+}
