@@ -23,6 +23,7 @@
 pub mod classify;
 pub mod json;
 mod layers;
+mod packed;
 pub mod provider;
 pub mod secret;
 pub mod table;

@@ -10,39 +10,18 @@ use std::ops::Range;
 use crate::classify::Rules;
 use crate::json::{self, Kind, Value};
 use crate::layers::Layers;
+use crate::packed;
 use crate::table::{self, Table};
 
 const SPACIOUS: &[u8] = include_bytes!("providers.json");
 
-/// The built-in profiles without their white space, which is a third of them, taken out when this is compiled.
-static BUILT_IN: &str = {
-    static COMPACT: [u8; compact::<0>().1] = compact::<{ compact::<0>().1 }>().0;
-    match str::from_utf8(&COMPACT) {
-        Ok(text) => text,
-        Err(_) => panic!("providers.json is not UTF-8"),
-    }
-};
-
-/// The first `N` bytes of the profiles without white space outside strings, and how many bytes there are in all.
+/// The built-in profiles, a third of the size that they have in the file.
+static BUILT_IN: [u8; PACKED.1] = packed::first(&PACKED.0);
 #[allow(long_running_const_eval, reason = "it is 30 KB")]
-const fn compact<const N: usize>() -> ([u8; N], usize) {
-    let mut kept = [0; N];
-    let (mut from, mut to, mut inside) = (0, 0, false);
-    while from < SPACIOUS.len() {
-        let byte = SPACIOUS[from];
-        if byte == b'"' && (from == 0 || SPACIOUS[from - 1] != b'\\') {
-            inside = !inside;
-        }
-        if inside || !byte.is_ascii_whitespace() {
-            if to < N {
-                kept[to] = byte;
-            }
-            to += 1;
-        }
-        from += 1;
-    }
-    (kept, to)
-}
+const PACKED: ([u8; SPACIOUS.len()], usize) = {
+    let (text, length) = packed::compact(SPACIOUS);
+    packed::pack(&text, length)
+};
 
 const NO_PROFILES: &str = "{\"profiles\": {}}";
 
@@ -216,6 +195,7 @@ impl fmt::Display for ProfileError {
 /// All profiles, unread until they are asked for.
 pub struct Catalog {
     user: String,
+    built_in: String,
     /// Where each profile stands, the user's first.
     known: Vec<Known>,
 }
@@ -244,14 +224,15 @@ impl Catalog {
         if file.get("profiles").is_none() {
             return Err(bad("it has no `profiles`".to_owned()));
         }
+        let built_in = packed::unpack(&BUILT_IN);
         let mut known = Vec::new();
-        for (is_users, text) in [(true, user), (false, BUILT_IN)] {
+        for (is_users, text) in [(true, user), (false, &built_in)] {
             for member in Value::trusted(text).get("profiles").into_iter().flat_map(|profiles| profiles.members()) {
                 let id = member.key.as_str().unwrap_or_default();
                 known.push(Known { id, is_users, span: member.value.span() });
             }
         }
-        Ok(Self { user: user.to_owned(), known })
+        Ok(Self { user: user.to_owned(), built_in, known })
     }
 
     /// Every profile's id, but for `generic`.
@@ -308,7 +289,7 @@ impl Catalog {
     }
 
     fn value(&self, known: &Known) -> Value<'_> {
-        Value::at(if known.is_users { &self.user } else { BUILT_IN }, known.span.clone())
+        Value::at(if known.is_users { &self.user } else { &self.built_in }, known.span.clone())
     }
 
     /// What a profile is made of, the top first.
@@ -535,8 +516,9 @@ mod tests {
     #[test]
     fn the_built_in_profiles_lose_nothing_but_white_space() {
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        assert_eq!(read(BUILT_IN), read(str::from_utf8(SPACIOUS).unwrap()));
-        assert!(BUILT_IN.len() < SPACIOUS.len());
+        let text = packed::unpack(&BUILT_IN);
+        assert_eq!(read(&text), read(str::from_utf8(SPACIOUS).unwrap()));
+        assert!(BUILT_IN.len() * 2 < text.len() && text.len() < SPACIOUS.len());
     }
 
     #[test]
