@@ -17,7 +17,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .parent()
         .ok_or("the host crate has no parent folder")?
         .to_owned();
-    for input in ["src", "wit", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml"] {
+    for input in ["src", "macros", "wit", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml"] {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo:rerun-if-changed=src/engine.rs");

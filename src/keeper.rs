@@ -197,6 +197,7 @@ struct Profiles {
     ids: Table<String, String>,
 }
 
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// A keeper that reaches the world through these ports.
     pub fn new(ports: P) -> Self {

@@ -277,6 +277,7 @@ pub struct Read {
 }
 
 /// Reads the ledger of a vault. One that cannot be understood is an error: nothing may be sent without it.
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError> {
     match ports.load(&name(vault), None).await.map_err(|error| KeeperError::storage(&name(vault), &error))? {
         Loaded::Found(document) => Ok(Read { ledger: parse(document.text.expose())?, version: Some(document.version) }),
@@ -294,6 +295,7 @@ pub enum Swapped {
 
 /// Writes a ledger that was read and changed, if nobody changed it meanwhile. `written` tells it from another's
 /// when the storage cannot say.
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn swap<P: Ports>(
     ports: &P,
     vault: &str,
@@ -315,6 +317,7 @@ pub async fn swap<P: Ports>(
 }
 
 /// Changes the ledger, whoever else does too. The change must come to the same when it is made twice.
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn update<P: Ports>(
     ports: &P,
     vault: &str,

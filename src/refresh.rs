@@ -74,6 +74,7 @@ struct Outcome {
     answer_lost: bool,
 }
 
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// An access token that is valid as asked.
     pub(crate) async fn ensure(&self, ask: &Ask<'_>) -> Result<AccessToken, KeeperError> {

@@ -149,11 +149,13 @@ impl Successor {
 }
 
 /// Reads the sealed document of a vault.
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Sealed, KeeperError> {
     read(ports, vault).await.map(|(sealed, _)| sealed)
 }
 
 /// Changes the sealed document, whoever else does too. What is past its time goes with it.
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Sealed)) -> Result<(), KeeperError> {
     for _ in 0..ATTEMPTS {
         let (mut sealed, version) = read(ports, vault).await?;
@@ -174,6 +176,7 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
     Err(KeeperError::new("busy", Action::Retry, format!("`{}` is being written by others all the time", name(vault))))
 }
 
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 async fn read<P: Ports>(ports: &P, vault: &str) -> Result<(Sealed, Option<Version>), KeeperError> {
     match ports.load(&name(vault), None).await.map_err(|error| KeeperError::storage(&name(vault), &error))? {
         Loaded::Found(document) => {

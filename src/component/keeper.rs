@@ -1,9 +1,5 @@
 //! `wit/keeper.wit` on [`crate::keeper`], and the imports as [`crate::ports`].
 
-use std::future::Future;
-use std::pin::pin;
-use std::task::{Context, Poll, Waker};
-
 use crate::error::{Details, KeeperError};
 use crate::keeper::{AccessToken, CredentialStatus, Keeper, TokenRequest};
 use crate::ports::{
@@ -24,34 +20,24 @@ thread_local! {
     static KEEPER: Keeper<World> = Keeper::new(World);
 }
 
-/// Runs a use case to its end.
-fn run<T>(call: impl AsyncFnOnce(&Keeper<World>) -> Result<T, KeeperError>) -> Result<T, wit::Error> {
-    KEEPER.with(|keeper| match pin!(call(keeper)).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(result) => result.map_err(Into::into),
-        Poll::Pending => Err(wit::Error {
-            code: "internal".to_owned(),
-            action: "inspect".to_owned(),
-            message: "a call to the host did not answer".to_owned(),
-            provider: None,
-            credential: None,
-            retry_after_s: None,
-        }),
-    })
+/// Runs a use case.
+fn run<T>(call: impl FnOnce(&Keeper<World>) -> Result<T, KeeperError>) -> Result<T, wit::Error> {
+    KEEPER.with(|keeper| call(keeper).map_err(Into::into))
 }
 
 impl wit::Guest for Component {
     fn token(request: wit::TokenRequest) -> Result<wit::AccessToken, wit::Error> {
         let request = TokenRequest::from(request);
-        run(async |keeper| keeper.token(&request).await).map(Into::into)
+        run(|keeper| keeper.token(&request)).map(Into::into)
     }
 
     fn refresh(request: wit::TokenRequest) -> Result<wit::AccessToken, wit::Error> {
         let request = TokenRequest::from(request);
-        run(async |keeper| keeper.refresh(&request).await).map(Into::into)
+        run(|keeper| keeper.refresh(&request)).map(Into::into)
     }
 
     fn status(vault: String, provider: Option<String>) -> Result<wit::StatusReport, wit::Error> {
-        let report = run(async |keeper| keeper.status(&vault, provider.as_deref()).await)?;
+        let report = run(|keeper| keeper.status(&vault, provider.as_deref()))?;
         Ok(wit::StatusReport {
             credentials: report.credentials.into_iter().map(Into::into).collect(),
             warnings: report.warnings,
@@ -60,21 +46,21 @@ impl wit::Guest for Component {
 
     fn unquarantine(selector: wit::Selector) -> Result<wit::CredentialStatus, wit::Error> {
         let named = selector.credential.as_deref();
-        run(async |keeper| keeper.unquarantine(&selector.vault, &selector.provider, named).await).map(Into::into)
+        run(|keeper| keeper.unquarantine(&selector.vault, &selector.provider, named)).map(Into::into)
     }
 
     fn reset(selector: wit::Selector) -> Result<wit::CredentialStatus, wit::Error> {
         let named = selector.credential.as_deref();
-        run(async |keeper| keeper.reset(&selector.vault, &selector.provider, named).await).map(Into::into)
+        run(|keeper| keeper.reset(&selector.vault, &selector.provider, named)).map(Into::into)
     }
 
     fn save_unsaved(unsaved: String) -> Result<(), wit::Error> {
         let unsaved = Secret::new(unsaved);
-        run(async |keeper| keeper.save_unsaved(&unsaved).await)
+        run(|keeper| keeper.save_unsaved(&unsaved))
     }
 
     fn origins() -> Result<Vec<String>, wit::Error> {
-        run(async |keeper| keeper.origins().await)
+        run(|keeper| keeper.origins())
     }
 }
 
@@ -82,7 +68,7 @@ impl wit::Guest for Component {
 struct World;
 
 impl Storage for World {
-    async fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError> {
+    fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError> {
         match storage::load(name, known.map(|version| version.0.as_str()))? {
             storage::LoadOutcome::Unchanged => Ok(Loaded::Unchanged),
             storage::LoadOutcome::Absent => Ok(Loaded::Absent),
@@ -90,7 +76,7 @@ impl Storage for World {
         }
     }
 
-    async fn store(
+    fn store(
         &self,
         name: &str,
         text: &str,
@@ -106,7 +92,7 @@ impl Storage for World {
         }
     }
 
-    async fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
+    fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
         let scope = match scope {
             Scope::Document(name) => storage::Scope::Document(name.clone()),
             Scope::Grant { document, fingerprint } => storage::Scope::Grant(storage::GrantScope {
@@ -122,7 +108,7 @@ impl Storage for World {
         }
     }
 
-    async fn release(&self, lease: &Lease) {
+    fn release(&self, lease: &Lease) {
         storage::release(&lease.0);
     }
 
@@ -136,7 +122,7 @@ impl Storage for World {
 }
 
 impl Http for World {
-    async fn send(&self, request: Request) -> Result<Response, HttpFailure> {
+    fn send(&self, request: Request) -> Result<Response, HttpFailure> {
         let header =
             |(name, value): &(String, Secret)| http::Header { name: name.clone(), value: value.expose().to_owned() };
         let request = http::Request {
