@@ -7,6 +7,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use crate::text;
+
 /// Deeper nesting is refused: no credential file needs it, and the scanners below recurse.
 const MAX_DEPTH: usize = 128;
 
@@ -134,7 +136,7 @@ impl<'a> Value<'a> {
 
     /// As spelled in the text.
     pub fn raw(&self) -> &'a str {
-        &self.text[self.start..self.end]
+        text::part(self.text, self.start, self.end)
     }
 
     /// Read off the first byte.
@@ -175,7 +177,7 @@ impl<'a> Value<'a> {
 
     /// A string's text, unescaped. A lone surrogate becomes U+FFFD.
     pub fn as_str(&self) -> Option<String> {
-        (self.kind() == Kind::String).then(|| unquote(&self.raw()[1..self.raw().len() - 1]))
+        (self.kind() == Kind::String).then(|| unquote(self.inner()))
     }
 
     /// A whole number that is not negative. A fraction is cut off, and so is what 64 bits cannot hold.
@@ -224,13 +226,17 @@ impl<'a> Value<'a> {
         Some(value)
     }
 
+    /// A string without its quotes.
+    fn inner(&self) -> &'a str {
+        text::part(self.text, self.start + 1, self.end - 1)
+    }
+
     /// Whether it is a string with this text. Unescapes only when it must.
     pub fn is_str(&self, wanted: &str) -> bool {
-        let raw = self.raw();
         if self.kind() != Kind::String {
             return false;
         }
-        let inner = &raw[1..raw.len() - 1];
+        let inner = self.inner();
         if inner.contains('\\') { self.as_str().as_deref() == Some(wanted) } else { inner == wanted }
     }
 }
@@ -244,7 +250,20 @@ impl fmt::Debug for Value<'_> {
 
 /// The unescaped reference tokens of a JSON pointer.
 pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
-    pointer.split('/').skip(1).map(|token| token.replace("~1", "/").replace("~0", "~"))
+    pointer.split('/').skip(1).map(|token| {
+        let mut parts = token.split('~');
+        let mut unescaped = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let (char, rest) = match part.as_bytes().first() {
+                Some(b'0') => ('~', text::after(part, 1)),
+                Some(b'1') => ('/', text::after(part, 1)),
+                _ => ('~', part),
+            };
+            unescaped.push(char);
+            unescaped.push_str(rest);
+        }
+        unescaped
+    })
 }
 
 /// Spells a string as JSON.
@@ -273,16 +292,17 @@ pub fn quote(text: &str) -> String {
 
 /// The text of a checked string's inside.
 fn unquote(inner: &str) -> String {
-    let mut text = String::with_capacity(inner.len());
+    let mut unquoted = String::with_capacity(inner.len());
     let mut rest = inner;
     while let Some(at) = rest.find('\\') {
-        text.push_str(&rest[..at]);
-        let (char, length) = escaped(&rest[at..]);
-        text.push(char);
-        rest = &rest[at + length..];
+        let (plain, escape) = text::split_at(rest, at);
+        let (char, length) = escaped(escape);
+        unquoted.push_str(plain);
+        unquoted.push(char);
+        rest = text::after(escape, length);
     }
-    text.push_str(rest);
-    text
+    unquoted.push_str(rest);
+    unquoted
 }
 
 /// The character that an escape stands for, and the escape's length.
@@ -604,7 +624,7 @@ impl Scanner<'_> {
 
 fn position(text: &str, byte: usize, what: &'static str) -> JsonError {
     let byte = (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    let before = &text[..byte];
+    let before = text::part(text, 0, byte);
     JsonError {
         what,
         line: before.matches('\n').count() + 1,

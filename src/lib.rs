@@ -27,6 +27,7 @@ mod packed;
 pub mod provider;
 pub mod secret;
 pub mod table;
+mod text;
 
 #[cfg(feature = "keeper")]
 mod document;

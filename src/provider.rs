@@ -12,6 +12,7 @@ use crate::json::{self, Kind, Value};
 use crate::layers::Layers;
 use crate::packed;
 use crate::table::{self, Table};
+use crate::text;
 
 const SPACIOUS: &[u8] = include_bytes!("providers.json");
 
@@ -402,7 +403,7 @@ impl Profile {
 
 /// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
 pub fn origin(url: &str) -> Option<String> {
-    let (scheme, rest) = url.split_once("://")?;
+    let (scheme, rest) = text::split_once(url, "://")?;
     let scheme = scheme.to_ascii_lowercase();
     let default_port = match scheme.as_str() {
         "https" => 443,
@@ -423,7 +424,7 @@ pub fn origin(url: &str) -> Option<String> {
 
 /// Whether an origin is on this machine.
 pub fn is_loopback(origin: &str) -> bool {
-    let host = origin.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
+    let host = text::split_once(origin, "://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
     let octets: Vec<Option<u8>> = host.split('.').map(|octet| octet.parse().ok()).collect();
     host == "localhost" || host == "[::1]" || matches!(octets[..], [Some(127), Some(_), Some(_), Some(_)])
 }

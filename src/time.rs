@@ -1,5 +1,7 @@
 //! Times are milliseconds since 1970, unsigned; a text that is no time is none, never a guess.
 
+use crate::text;
+
 /// Milliseconds in a day.
 pub const DAY_MS: u64 = 86_400_000;
 
@@ -47,13 +49,12 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
     if !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 24 || minute > 59 || second > 60 {
         return None;
     }
-    let mut rest = &text[19..];
+    let mut rest = text.get(19..)?;
     let mut millis = 0;
     if let Some(fraction) = rest.strip_prefix('.') {
-        let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
-        let first: String = fraction[..digits].chars().chain("000".chars()).take(3).collect();
-        millis = first.parse::<i64>().ok()?;
-        rest = &fraction[digits..];
+        let digits = fraction.bytes().take_while(u8::is_ascii_digit);
+        rest = text::after(fraction, digits.clone().count());
+        millis = digits.chain(*b"000").take(3).fold(0, |millis, digit| millis * 10 + i64::from(digit - b'0'));
     }
     let offset_minutes = match rest {
         "" | "Z" | "z" => 0,
@@ -63,7 +64,7 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
                 b'-' => -1,
                 _ => return None,
             };
-            let digits: String = rest[1..].chars().filter(|&digit| digit != ':').collect();
+            let digits: String = rest.chars().skip(1).filter(|&digit| digit != ':').collect();
             let value: i64 = (digits.len() == 4).then(|| digits.parse().ok()).flatten()?;
             sign * (value / 100 * 60 + value % 100)
         }

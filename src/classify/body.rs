@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::Answer;
 use super::json::{self, Json};
+use crate::text;
 
 /// The shapes a body can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,13 +52,13 @@ pub(super) fn head(text: &str, most: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    &text[..end]
+    text::part(text, 0, end)
 }
 
 impl<'a> Raw<'a> {
     pub(super) fn of(answer: &Answer<'a>) -> Self {
         let label = header(answer, "content-type").unwrap_or_default().to_ascii_lowercase();
-        let labelled_html = label.contains("html");
+        let labelled_html = text::contains(&label, "html");
         let text = answer.body.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\0'));
         // The prefix some servers put before JSON, so that no browser runs it as a script.
         let text = text.strip_prefix(")]}'").map_or(text, |rest| rest.trim_start_matches([',', '\n', '\r', ' ']));
@@ -65,11 +66,13 @@ impl<'a> Raw<'a> {
             None if labelled_html => Shape::Html,
             None => Shape::Empty,
             Some(b'{' | b'[') => Shape::Json,
-            Some(b'<') if begins(text, "<?xml") && !labelled_html && !head(text, 512).contains("<html") => Shape::Text,
-            Some(b'<') if label.contains("xml") && !labelled_html => Shape::Text,
+            Some(b'<') if begins(text, "<?xml") && !labelled_html && !text::contains(head(text, 512), "<html") => {
+                Shape::Text
+            }
+            Some(b'<') if text::contains(&label, "xml") && !labelled_html => Shape::Text,
             Some(b'<') => Shape::Html,
             Some(_) if labelled_html => Shape::Html,
-            Some(b'"') if label.contains("json") => Shape::Json,
+            Some(b'"') if text::contains(&label, "json") => Shape::Json,
             Some(_) if looks_like_a_form(text, &label) => Shape::Form,
             Some(_) => Shape::Text,
         };
@@ -105,7 +108,7 @@ fn looks_like_a_form(text: &str, label: &str) -> bool {
         "token_type",
         "scope",
     ];
-    !text.contains('\n') && (label.contains("x-www-form-urlencoded") || known.contains(&key))
+    !text.contains('\n') && (text::contains(label, "x-www-form-urlencoded") || known.contains(&key))
 }
 
 fn form(text: &str, complete: bool) -> Json<'_> {

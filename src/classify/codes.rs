@@ -8,6 +8,7 @@ use super::body::{Body, head, header};
 use super::generic::{self, Meaning};
 use super::json::Json;
 use super::words;
+use crate::text;
 
 /// Looked at in one answer at most; more is no error answer.
 const MOST: usize = 12;
@@ -68,7 +69,7 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
 }
 
 fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(before)?;
+    let (_, rest) = text::split_once(text, before)?;
     rest.split_once('"').map(|(value, _)| value)
 }
 
@@ -199,7 +200,7 @@ impl<'a> Found<'a> {
         let is_code = text.len() <= LONGEST_CODE
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'#' | b'/'))
             && text.bytes().any(|b| b.is_ascii_alphanumeric())
-            && !text.contains("//");
+            && !text::contains(text, "//");
         if is_code {
             self.push(Code { sent: text.into(), name: words::snake(text), is_number: false, place });
         }

@@ -3,6 +3,7 @@
 
 use super::codes::{Code, Found};
 use super::words::{self, CONFIG, DEAD, FAULT, INTERACT, NOT};
+use crate::text as texts;
 
 /// The longest summary, in bytes.
 pub(super) const LONGEST_SUMMARY: usize = 200;
@@ -40,7 +41,8 @@ pub(super) fn redacted(message: &str, most: usize) -> String {
             break;
         }
         let word = piece.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        let end = if piece.ends_with(['.', ',', ':', ';', '?', '!']) { &piece[piece.len() - 1..] } else { "" };
+        let end =
+            if piece.ends_with(['.', ',', ':', ';', '?', '!']) { texts::after(piece, piece.len() - 1) } else { "" };
         let fits = out.len() + word.len() + 2 <= most;
         if word.is_empty() || (fits && may_be_shown(word)) {
             if !word.is_empty() {

@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use zeroize::Zeroize;
 
 use crate::json::{self, Value};
+use crate::text;
 
 /// Deeper than any answer goes; a body that does is read up to there.
 const DEEPEST: u8 = 64;
@@ -124,7 +125,7 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Option<Json<'a>> {
         self.expect(b'"')?;
         let start = self.at;
-        let plain = self.text[start..].split_once('"')?.0;
+        let plain = text::after(self.text, start).split_once('"')?.0;
         if !plain.contains('\\') {
             self.at += plain.len() + 1;
             return Some(Json::Text(plain.into()));
@@ -133,7 +134,7 @@ impl<'a> Reader<'a> {
             let rest = self.text.as_bytes().get(self.at..)?;
             self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))? + 1;
             if self.text.as_bytes()[self.at - 1] == b'"' {
-                return Some(Json::Text(json::check(&self.text[start - 1..self.at]).ok()?.as_str()?.into()));
+                return Some(Json::Text(json::check(text::part(self.text, start - 1, self.at)).ok()?.as_str()?.into()));
             }
             self.at += 1;
         }
@@ -141,9 +142,9 @@ impl<'a> Reader<'a> {
 
     /// A number, true, false or null; whole only if something follows it.
     fn word(&mut self) -> Option<Json<'a>> {
-        let rest = &self.text[self.at..];
+        let rest = text::after(self.text, self.at);
         let length = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.'));
-        let word = &rest[..length?];
+        let word = text::part(rest, 0, length?);
         self.at += word.len();
         if matches!(word, "null" | "true" | "false") {
             return Some(Json::Nothing);

@@ -4,6 +4,7 @@ use super::Answer;
 use super::body::header;
 use super::codes::Found;
 use super::json::Json;
+use crate::text;
 
 /// The longest wait that is believed: seven days. A server that means more is asked again after that.
 pub const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
@@ -122,9 +123,9 @@ fn duration(text: &str) -> Option<u64> {
     }
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-        let (count, after) = rest.split_at(digits);
+        let (count, after) = text::split_at(rest, digits);
         let after = after.trim_start();
-        let (unit, after) = after.split_at(after.bytes().take_while(u8::is_ascii_alphabetic).count());
+        let (unit, after) = text::split_at(after, after.bytes().take_while(u8::is_ascii_alphabetic).count());
         milliseconds = milliseconds.saturating_add(decimal_ms(count, unit_ms(unit)?)?);
         rest = after.trim_start();
     }
@@ -146,12 +147,12 @@ fn unit_ms(unit: &str) -> Option<u64> {
 fn from_words(plain: &str) -> Option<u64> {
     const BEFORE: &[&str] =
         &[" resets in ", " reset in ", " try again in ", " retry in ", " retry after ", " available in "];
-    let (_, rest) = BEFORE.iter().find_map(|before| plain.split_once(before))?;
+    let (_, rest) = BEFORE.iter().find_map(|before| text::split_once(plain, before))?;
     let mut milliseconds: u64 = 0;
     let mut found = false;
     let mut words = rest.split_ascii_whitespace().peekable();
     while let Some(word) = words.next() {
-        let (count, unit) = word.split_at(word.bytes().take_while(u8::is_ascii_digit).count());
+        let (count, unit) = text::split_at(word, word.bytes().take_while(u8::is_ascii_digit).count());
         let unit = if unit.is_empty() { words.next().unwrap_or_default() } else { unit };
         let Some(part) = unit_ms(unit).and_then(|unit| decimal_ms(count, unit)) else { break };
         milliseconds = milliseconds.saturating_add(part);

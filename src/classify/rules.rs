@@ -5,6 +5,7 @@ use super::codes::Found;
 use super::json::Json;
 use crate::json;
 use crate::layers::Layers;
+use crate::text;
 
 /// The rules of one profile: the `rules` member of a profile in `providers.json`. Everything may be left out;
 /// the default is the generic rules alone.
@@ -123,10 +124,10 @@ impl SubCodes {
         }
         if !prefix.is_empty() {
             for message in &found.messages {
-                if let Some((_, rest)) = message.sent.split_once(prefix) {
+                if let Some((_, rest)) = text::split_once(message.sent, prefix) {
                     let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
                     if (1..=9).contains(&digits) {
-                        add(format!("{prefix}{}", &rest[..digits]));
+                        add(format!("{prefix}{}", text::part(rest, 0, digits)));
                     }
                 }
             }
@@ -171,7 +172,14 @@ impl Rule {
 }
 
 fn has_phrase(plain: &str, phrase: &str) -> bool {
-    plain.match_indices(phrase).any(|(at, _)| plain[..at].ends_with(' ') && plain[at + phrase.len()..].starts_with(' '))
+    let mut rest = plain;
+    while let Some((before, after)) = text::split_once(rest, phrase) {
+        if before.ends_with(' ') && after.starts_with(' ') {
+            return true;
+        }
+        rest = after;
+    }
+    false
 }
 
 impl StatusRule {

@@ -1,6 +1,8 @@
 //! The closed list of words that error codes and messages are made of. Only these may leave in the evidence: a
 //! list of what may be shown cannot be talked round by a secret of a shape nobody thought of.
 
+use crate::text::part;
+
 /// What a word can say, as bits.
 pub(super) const REFRESH: u16 = 1;
 pub(super) const TOKEN: u16 = 1 << 1;
@@ -40,7 +42,8 @@ pub(super) fn known(word: &str) -> bool {
     lower.copy_from_slice(word.as_bytes());
     lower.make_ascii_lowercase();
     let Ok(word) = str::from_utf8(lower) else { return false };
-    meaning(word) != 0 || SHOWN[of_letter(&SHOWN_STARTS, word)].split_ascii_whitespace().any(|shown| shown == word)
+    let near = of_letter(&SHOWN_STARTS, word);
+    meaning(word) != 0 || part(SHOWN, near.start, near.end).split_ascii_whitespace().any(|shown| shown == word)
 }
 
 /// No word of the list is longer.

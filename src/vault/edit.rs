@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use crate::json::{self, Kind, Value};
+use crate::text;
 
 /// What should become of one member of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -106,11 +107,11 @@ impl Edits {
         let mut at = 0;
         for (range, replacement) in &self.replacements {
             // An insertion sorts before the cut that begins where it stands, so no edit begins inside another.
-            result.push_str(&text[at..range.start.max(at)]);
+            result.push_str(text::part(text, at, range.start.max(at)));
             result.push_str(replacement);
             at = range.end.max(at);
         }
-        result.push_str(&text[at..]);
+        result.push_str(text::after(text, at));
         result
     }
 
@@ -122,7 +123,8 @@ impl Edits {
             .collect();
         let mut added = String::new();
         let lead = lead(object, &parts);
-        let colon = members.last().map_or(": ", |last| &object.text[last.key.span().end..last.value.span().start]);
+        let colon =
+            members.last().map_or(": ", |last| text::part(object.text, last.key.span().end, last.value.span().start));
         for (key, change) in changes {
             let mut places = members.iter().enumerate().filter(|(_, member)| member.key.is_str(key));
             let place = places.next();
@@ -201,9 +203,9 @@ fn lead<'a>(container: Value<'a>, parts: &[Part]) -> &'a str {
     let text = container.text;
     match parts {
         [] => "",
-        [only] => &text[container.span().start + 1..only.span.start],
+        [only] => text::part(text, container.span().start + 1, only.span.start),
         [.., before, last] => {
-            let between = &text[before.span.end..last.span.start];
+            let between = text::part(text, before.span.end, last.span.start);
             between.split_once(',').map_or("", |(_, space)| space)
         }
     }

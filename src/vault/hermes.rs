@@ -3,6 +3,8 @@
 //!
 //! Where in a login or an entry the tokens lie is data: the [`Layout`]s of the provider's [`Profile`].
 
+use std::collections::BinaryHeap;
+
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Fields, JsonError, Kind, Value};
 use crate::jwt;
@@ -211,10 +213,17 @@ pub fn read(root: Value<'_>, profile: &Profile) -> Reading {
         places.swap(0, leading);
         Credential { provider: profile.id.clone(), places }
     };
-    reading.credentials.extend((!copies.is_empty()).then(|| credential(copies)));
-    reading.credentials.extend(own.into_iter().map(|place| credential(vec![place])));
-    reading.credentials.sort_by_key(rank);
+    let login = (!copies.is_empty()).then(|| credential(copies));
+    let all: Vec<Credential> = login.into_iter().chain(own.into_iter().map(|place| credential(vec![place]))).collect();
+    reading.credentials = sorted_by_key(all, rank);
     reading
+}
+
+/// Sorted by a key; those of one key stay as they were. By a heap: the standard sorts are 4 KB of WebAssembly.
+fn sorted_by_key<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let order: BinaryHeap<(K, usize)> = items.iter().enumerate().map(|(at, item)| (key(item), at)).collect();
+    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
+    order.into_sorted_vec().into_iter().filter_map(|(_, at)| items[at].take()).collect()
 }
 
 /// Whether an entry is a copy of its provider's login.
