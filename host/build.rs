@@ -74,7 +74,25 @@ fn build(root: &Path, out: &Path, name: &str, features: &str) -> Result<Vec<u8>,
 
 fn component(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {
     let mut encoder = wit_component::ComponentEncoder::default();
-    Ok(encoder.validate(true).module(module)?.encode()?)
+    Ok(without_names(&encoder.validate(true).module(module)?.encode()?))
+}
+
+/// The component without the names that the encoder gave to its parts: nothing reads them. They are a custom section
+/// (id 0) at its top.
+fn without_names(component: &[u8]) -> Vec<u8> {
+    const HEADER: usize = 8;
+    let (mut kept, mut rest) = component.split_at(HEADER.min(component.len()));
+    let mut component = kept.to_vec();
+    while !rest.is_empty() {
+        // A section is its id, its size in LEB128, and its content.
+        let digits = rest[1..].iter().position(|byte| byte & 0x80 == 0).map_or(0, |at| at + 1);
+        let size = rest[1..=digits].iter().rev().fold(0, |size, byte| size << 7 | usize::from(byte & 0x7f));
+        (kept, rest) = rest.split_at(1 + digits + size);
+        if !(kept[0] == 0 && kept[1 + digits..].starts_with(b"\x0ecomponent-name")) {
+            component.extend_from_slice(kept);
+        }
+    }
+    component
 }
 
 /// rustup installs the target from rust-toolchain.toml, unless it is told not to install anything by itself.
