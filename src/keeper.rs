@@ -133,6 +133,14 @@ pub(crate) struct Ask<'a> {
     pub(crate) refused: Option<Secret>,
 }
 
+impl Ask<'_> {
+    /// An error about the credential that is asked for.
+    pub(crate) fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
+        let (id, credential) = (&self.profile.id, &self.credential);
+        KeeperError::new(code, action, format!("{id} ({credential}): {what}")).of(id, credential)
+    }
+}
+
 /// What step 1 of the protocol found.
 pub(crate) enum Look {
     Serve(AccessToken),
@@ -378,10 +386,8 @@ impl<P: Ports> Keeper<P> {
             EntryState::Dead => return Err(dead_entry(ask, place)),
             EntryState::Resting(until_ms) if now_ms < until_ms => {
                 let wait_s = (until_ms - now_ms).div_ceil(1_000);
-                let what = format!("{} ({}): rests for another {wait_s} s", ask.profile.id, ask.credential);
-                return Err(KeeperError::new("cooling-down", Action::Retry, what)
-                    .of(&ask.profile.id, &ask.credential)
-                    .after(wait_s));
+                let what = format!("rests for another {wait_s} s");
+                return Err(ask.error("cooling-down", Action::Retry, &what).after(wait_s));
             }
             _ => {}
         }
@@ -463,14 +469,12 @@ impl<P: Ports> Keeper<P> {
     /// The credential that an ask is about, as the vault has it now.
     pub(crate) async fn credential(&self, ask: &Ask<'_>) -> Result<Credential, KeeperError> {
         let reading = self.reading(ask.vault, &ask.profile).await?;
-        reading.credentials.iter().find(|credential| credential.id() == ask.credential).cloned().ok_or_else(|| {
-            KeeperError::new(
-                "no-credential",
-                Action::Login,
-                format!("{} ({}): it is not in the vault any more", ask.profile.id, ask.credential),
-            )
-            .of(&ask.profile.id, &ask.credential)
-        })
+        reading
+            .credentials
+            .iter()
+            .find(|credential| credential.id() == ask.credential)
+            .cloned()
+            .ok_or_else(|| ask.error("no-credential", Action::Login, "it is not in the vault any more"))
     }
 
     async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
@@ -830,19 +834,13 @@ fn corrupt(error: &VaultError) -> KeeperError {
 }
 
 fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
-    let (id, credential) = (&ask.profile.id, &ask.credential);
     let why = match &place.last_error {
         Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
         Some(error) => format!("its login ended ({})", error.code),
         None => "it holds no token that could be used or refreshed".to_owned(),
     };
     let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
-    KeeperError::new(
-        code,
-        Action::Login,
-        format!("{id} ({credential}): {why}. Log in again: {}", ask.profile.login_hint),
-    )
-    .of(id, credential)
+    ask.error(code, Action::Login, &format!("{why}. Log in again: {}", ask.profile.login_hint))
 }
 
 fn dead_entry(ask: &Ask<'_>, place: &Place) -> KeeperError {

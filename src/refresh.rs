@@ -190,11 +190,8 @@ impl<P: Ports> Keeper<P> {
             Ok(Acquired::Granted { lease, granted_ttl_ms }) => Ok((lease, granted_ttl_ms)),
             Ok(Acquired::Busy(holder)) => {
                 let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-                let what = format!(
-                    "{} ({}): {holder} holds the lock and did not let go within {wait_ms} ms",
-                    ask.profile.id, ask.credential
-                );
-                Err(KeeperError::new("busy", Action::Retry, what).of(&ask.profile.id, &ask.credential).after(1))
+                let what = format!("{holder} holds the lock and did not let go within {wait_ms} ms");
+                Err(ask.error("busy", Action::Retry, &what).after(1))
             }
             Err(error) => Err(KeeperError::storage(ask.vault, &error).of(&ask.profile.id, &ask.credential)),
         }
@@ -304,38 +301,30 @@ impl<P: Ports> Keeper<P> {
         if sending.held.granted_ttl_ms.is_none() || now_ms >= over_ms || now_ms < intent.sent_at_ms {
             return Ok(());
         }
-        let what = format!(
-            "{} ({}): another process may still be sending this refresh token",
-            sending.ask.profile.id, sending.ask.credential
-        );
-        Err(KeeperError::new("in-doubt", Action::Retry, what)
-            .of(&sending.ask.profile.id, &sending.ask.credential)
-            .after((over_ms - now_ms).div_ceil(1_000)))
+        let what = "another process may still be sending this refresh token";
+        Err(sending.ask.error("in-doubt", Action::Retry, what).after((over_ms - now_ms).div_ceil(1_000)))
     }
 
     fn paused(&self, sending: &Sending<'_>, pause: &Pause, now_ms: u64) -> KeeperError {
-        let (id, credential) = (&sending.ask.profile.id, &sending.ask.credential);
-        let said = &pause.summary;
+        let (ask, id, said) = (sending.ask, &sending.ask.profile.id, &pause.summary);
         match &pause.until {
             Until::Time(until_ms) => {
                 let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
-                let what = format!(
-                    "{id} ({credential}): the last refresh failed ({said}); the next one may be tried in {wait_s} s"
-                );
-                KeeperError::new("cooling-down", Action::Retry, what).of(id, credential).after(wait_s)
+                let what = format!("the last refresh failed ({said}); the next one may be tried in {wait_s} s");
+                ask.error("cooling-down", Action::Retry, &what).after(wait_s)
             }
             Until::Change { .. } => {
                 let what = format!(
-                    "{id} ({credential}): held, because trying again cannot help until the login, the profile or the client changes ({said}). `lazaret reset {id}` tries once more"
+                    "held, because trying again cannot help until the login, the profile or the client changes ({said}). `lazaret reset {id}` tries once more"
                 );
-                KeeperError::new("held", Action::Configure, what).of(id, credential)
+                ask.error("held", Action::Configure, &what)
             }
             Until::Operator => {
                 let what = format!(
-                    "{id} ({credential}): parked after {} answers that say nothing clear ({said}). Look at it, then `lazaret reset {id}`",
+                    "parked after {} answers that say nothing clear ({said}). Look at it, then `lazaret reset {id}`",
                     pause.failures
                 );
-                KeeperError::new("parked", Action::Configure, what).of(id, credential)
+                ask.error("parked", Action::Configure, &what)
             }
         }
     }
@@ -425,11 +414,8 @@ impl<P: Ports> Keeper<P> {
         let good =
             fresh.expires_at_ms().is_none_or(|at_ms| at_ms > self.ports.wall_ms().saturating_add(ask.min_valid_ms));
         if !good || fresh.access_token.is_empty() || is_refused(Some(&fresh.access_token), ask.refused.as_ref()) {
-            let what = format!(
-                "{} ({}): its new tokens wait in the sealed document, for the vault cannot be written",
-                ask.profile.id, ask.credential
-            );
-            return Err(KeeperError::new("storage", Action::Inspect, what).of(&ask.profile.id, &ask.credential));
+            let what = "its new tokens wait in the sealed document, for the vault cannot be written";
+            return Err(ask.error("storage", Action::Inspect, what));
         }
         Ok(Next::Serve(AccessToken {
             token: fresh.access_token.clone(),
@@ -593,11 +579,8 @@ impl<P: Ports> Keeper<P> {
             if fresh.refresh_token.is_some() { "the refresh token was replaced" } else { "the refresh token stays" };
         self.tell(ask, "refreshed", Severity::Info, rotated);
         if fresh.access_token.is_empty() {
-            let what = format!(
-                "{} ({}): the server sent a new refresh token, but no access token that can be used",
-                ask.profile.id, ask.credential
-            );
-            return Err(KeeperError::new("refresh-failed", Action::Retry, what).of(&ask.profile.id, &ask.credential));
+            let what = "the server sent a new refresh token, but no access token that can be used";
+            return Err(ask.error("refresh-failed", Action::Retry, what));
         }
         let warning = match (landed, &unsaved) {
             (Landed::Failed, Some(_)) => Some(
@@ -850,8 +833,7 @@ impl<P: Ports> Keeper<P> {
         .await?;
         let pause = kept.into_inner();
         if not_allowed {
-            let what = format!("{} ({}): {}", ask.profile.id, ask.credential, pause.summary);
-            return Ok(KeeperError::new("bad-profile", Action::Configure, what).of(&ask.profile.id, &ask.credential));
+            return Ok(ask.error("bad-profile", Action::Configure, &pause.summary));
         }
         let error = self.put_off_error(sending, judgement, &pause, now_ms);
         let name = match (&pause.until, judgement.in_doubt) {
@@ -866,7 +848,6 @@ impl<P: Ports> Keeper<P> {
 
     fn put_off_error(&self, sending: &Sending<'_>, judgement: &Judgement, pause: &Pause, now_ms: u64) -> KeeperError {
         let Until::Time(until_ms) = pause.until else { return self.paused(sending, pause, now_ms) };
-        let (id, credential) = (&sending.ask.profile.id, &sending.ask.credential);
         let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
         let (code, what) = if judgement.in_doubt {
             ("in-doubt", "the server may or may not have replaced the refresh token")
@@ -874,13 +855,8 @@ impl<P: Ports> Keeper<P> {
             ("refresh-failed", "the refresh could not be made")
         };
         let said = &pause.summary;
-        KeeperError::new(
-            code,
-            Action::Retry,
-            format!("{id} ({credential}): {what} ({said}). Nothing in the vault changed; next try in {wait_s} s"),
-        )
-        .of(id, credential)
-        .after(wait_s)
+        let what = format!("{what} ({said}). Nothing in the vault changed; next try in {wait_s} s");
+        sending.ask.error(code, Action::Retry, &what).after(wait_s)
     }
 
     /// Takes an intent back: nothing was sent.
