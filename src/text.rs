@@ -33,9 +33,20 @@ pub(crate) fn split_once<'a>(text: &'a str, by: &str) -> Option<(&'a str, &'a st
     Some((part(text, 0, at), after(text, at + by.len())))
 }
 
+/// Whether a word is one of those in a list with a space between each two.
+pub(crate) fn is_one_of(word: &str, words: &str) -> bool {
+    words.split(' ').any(|known| known == word)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_of_a_list_is_a_whole_one() {
+        assert!(is_one_of("b", "a b c") && is_one_of("a", "a"));
+        assert!(!is_one_of("", "a b") && !is_one_of("a b", "a b") && !is_one_of("ab", "a b abc"));
+    }
 
     #[test]
     fn a_text_is_found_where_it_begins_first() {

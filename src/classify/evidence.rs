@@ -24,10 +24,7 @@ pub(super) fn shown(code: &Code<'_>, named: bool) -> Option<String> {
 pub(super) fn is_error_word(name: &str) -> bool {
     let complains = |word: &str| {
         words::meaning(word) & (DEAD | NOT | CONFIG | FAULT | INTERACT) != 0
-            || matches!(
-                word,
-                "error" | "exception" | "denied" | "failed" | "failure" | "forbidden" | "required" | "unauthorized"
-            )
+            || texts::is_one_of(word, "error exception denied failed failure forbidden required unauthorized")
     };
     name.split('_').all(words::known) && name.split('_').any(complains)
 }

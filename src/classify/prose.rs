@@ -3,6 +3,7 @@
 
 use super::Verdict;
 use super::words::{CLIENT, CONFIG, DEAD, FAULT, GRANT, LIVE, NOT, OTHER, PLAN, SESSION, TOKEN, meaning};
+use crate::text::is_one_of;
 
 /// What a message says, and the rule that heard it. `text` is in [`super::words::plain`] form.
 pub(super) fn judge(text: &str, status: u16) -> Option<(Verdict, &'static str)> {
@@ -39,6 +40,10 @@ pub(super) fn names_another_token(text: &str) -> bool {
     other
 }
 
+/// Words of faults that are also said of what stays as it is.
+const STAYS: &str = "limit limits limited exceeded unexpected many pending progress deadline backend quota exhausted \
+    conflict maintenance outage busy";
+
 /// "rate limit", "too many requests", "try again later", "temporarily unavailable", "concurrent requests", ...
 fn passes(words: &[(&str, u16)], at: usize) -> bool {
     let (word, says) = words[at];
@@ -55,10 +60,7 @@ fn passes(words: &[(&str, u16)], at: usize) -> bool {
         "server" => next(1) == "error",
         "internal" => next(1) == "error" || (next(1) == "server" && next(2) == "error"),
         "slow" => next(1) == "down",
-        // Said of many things that stay as they are.
-        "limit" | "limits" | "limited" | "exceeded" | "unexpected" | "many" | "pending" | "progress" | "deadline"
-        | "backend" | "quota" | "exhausted" | "conflict" | "maintenance" | "outage" | "busy" => false,
-        _ => says & FAULT != 0,
+        _ => says & FAULT != 0 && !is_one_of(word, STAYS),
     }
 }
 
@@ -82,22 +84,19 @@ fn asks(words: &[(&str, u16)], at: usize) -> bool {
 fn names_the_request(words: &[(&str, u16)]) -> bool {
     // A grant type belongs to the request; a token type may be any token's.
     let of_request = |at: usize| {
-        words[at].0 != "type"
-            || at.checked_sub(1).is_some_and(|b| matches!(words[b].0, "grant" | "response" | "content"))
+        words[at].0 != "type" || at.checked_sub(1).is_some_and(|b| is_one_of(words[b].0, "grant response content"))
     };
     let all = words.iter().enumerate().fold(0, |all, (at, (_, says))| all | if of_request(at) { *says } else { 0 });
     let has = |bits| all & bits != 0;
-    let required = |at: usize| {
-        at.checked_sub(1).is_some_and(|b| matches!(words[b].0, "token" | "is" | "parameter" | "field" | "are"))
-    };
+    let required = |at: usize| at.checked_sub(1).is_some_and(|b| is_one_of(words[b].0, "token is parameter field are"));
     words.iter().enumerate().any(|(at, &(word, says))| match word {
         // "not supported" complains; "the supported types are" does not.
-        "supported" | "allowed" | "enabled" | "permitted" | "registered" => near(words, at, 3, NOT),
-        "another" | "different" | "match" => has(TOKEN | CLIENT | GRANT),
+        _ if is_one_of(word, "supported allowed enabled permitted registered") => near(words, at, 3, NOT),
+        _ if is_one_of(word, "another different match") => has(TOKEN | CLIENT | GRANT),
         "required" => required(at) && has(TOKEN | CLIENT),
         // "not found in the request" is a token that was not sent.
         "found" => near(words, at, 3, NOT) && words.get(at + 1).is_some_and(|next| next.0 == "in"),
-        "provided" | "specified" | "supplied" | "present" | "sent" => near(words, at, 2, NOT),
+        _ if is_one_of(word, "provided specified supplied present sent") => near(words, at, 2, NOT),
         "permission" | "permissions" => has(NOT),
         _ => says & CONFIG != 0,
     }) || (has(CLIENT) && (has(DEAD) || all & (NOT | LIVE) == NOT | LIVE))
@@ -114,7 +113,7 @@ fn names_a_dead_grant(words: &[(&str, u16)]) -> bool {
             "refreshtoken" => at + 1,
             _ if words[at].1 & GRANT != 0 => at + 1,
             _ if words[at].1 & SESSION != 0
-                && words.get(at + 1).is_none_or(|next| !matches!(next.0, "id" | "cookie" | "key" | "state")) =>
+                && words.get(at + 1).is_none_or(|next| !is_one_of(next.0, "id cookie key state")) =>
             {
                 at + 1
             }
@@ -126,58 +125,14 @@ fn names_a_dead_grant(words: &[(&str, u16)]) -> bool {
 
 /// "invalid refresh token", "expired access/refresh token", "unknown or invalid refresh token".
 fn said_before(words: &[(&str, u16)]) -> bool {
-    const BETWEEN: &[&str] = &[
-        "the",
-        "a",
-        "an",
-        "your",
-        "this",
-        "provided",
-        "supplied",
-        "given",
-        "authorization",
-        "or",
-        "and",
-        "access",
-        "user",
-    ];
-    words.iter().rev().find(|(word, _)| !BETWEEN.contains(word)).is_some_and(|(_, says)| says & DEAD != 0)
+    const BETWEEN: &str = "the a an your this provided supplied given authorization or and access user";
+    words.iter().rev().find(|(word, _)| !is_one_of(word, BETWEEN)).is_some_and(|(_, says)| says & DEAD != 0)
 }
 
 /// "refresh token has been revoked", "the refresh token passed is incorrect", "session not found".
 fn said_after(words: &[(&str, u16)]) -> bool {
-    const BETWEEN: &[&str] = &[
-        "passed",
-        "provided",
-        "supplied",
-        "given",
-        "you",
-        "sent",
-        "value",
-        "that",
-        "this",
-        "the",
-        "it",
-        "was",
-        "were",
-        "is",
-        "are",
-        "has",
-        "have",
-        "had",
-        "been",
-        "already",
-        "either",
-        "or",
-        "and",
-        "currently",
-        "now",
-        "s",
-        "user",
-        "associated",
-        "with",
-    ];
-    let Some(at) = words.iter().position(|(word, _)| !BETWEEN.contains(word)) else { return false };
+    const BETWEEN: &str = "passed provided supplied given you sent value that this the it was were is are has have had been already either or and currently now s user associated with";
+    let Some(at) = words.iter().position(|(word, _)| !is_one_of(word, BETWEEN)) else { return false };
     let (word, says) = words[at];
     let rest = &words[at + 1..];
     if word == "could" || word == "can" || says & NOT != 0 {

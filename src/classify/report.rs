@@ -3,6 +3,7 @@
 use super::body::Shape;
 use super::generic::{self, Meaning};
 use super::{Judgement, Reading, Ruling, Step, Verdict, evidence, front, words};
+use crate::text::is_one_of;
 
 impl Reading<'_> {
     fn shown(&self, at: usize, named: bool) -> Option<String> {
@@ -126,25 +127,26 @@ const TRANSPORT: [(&str, bool); 10] = [
 ];
 
 fn explanation(verdict: Verdict, rule: &str) -> &'static str {
-    match (verdict, rule) {
-        (_, "html-page" | "bot-challenge" | "blocked-at-the-edge") => {
-            "blocked or answered before the authorization server"
-        }
-        (_, "captive-portal" | "proxy-authentication") => "answered by the network's own proxy or portal",
-        (_, "endpoint-moved" | "redirected-elsewhere" | "odd-redirect") => {
-            "the token endpoint redirects, which is not followed"
-        }
-        (_, "request-not-allowed") => "the host's allow-list refuses this address",
-        (_, "transport-failure") => "the token endpoint could not be reached or the answer was lost",
-        (_, "cut-success" | "not-an-oauth-answer") => "a success that cannot be read; the server may have rotated",
-        (_, "empty-body" | "no-code" | "plain-text" | "profile:status") if verdict == Verdict::Unknown => {
+    const BY_RULE: [(&str, &str); 6] = [
+        ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
+        ("captive-portal proxy-authentication", "answered by the network's own proxy or portal"),
+        ("endpoint-moved redirected-elsewhere odd-redirect", "the token endpoint redirects, which is not followed"),
+        ("request-not-allowed", "the host's allow-list refuses this address"),
+        ("transport-failure", "the token endpoint could not be reached or the answer was lost"),
+        ("cut-success not-an-oauth-answer", "a success that cannot be read; the server may have rotated"),
+    ];
+    if let Some((_, why)) = BY_RULE.iter().find(|(rules, _)| is_one_of(rule, rules)) {
+        return why;
+    }
+    match verdict {
+        Verdict::Refreshed => "refreshed",
+        Verdict::Terminal => "the refresh token is dead, log in again",
+        Verdict::Interaction => "the user has to confirm something at the provider",
+        Verdict::Config => "the client, the request or the account is refused, not the token",
+        Verdict::Transient => "a passing fault, try again later",
+        Verdict::Unknown if is_one_of(rule, "empty-body no-code plain-text profile:status") => {
             "no error code, so no proof against the token"
         }
-        (Verdict::Refreshed, _) => "refreshed",
-        (Verdict::Terminal, _) => "the refresh token is dead, log in again",
-        (Verdict::Interaction, _) => "the user has to confirm something at the provider",
-        (Verdict::Config, _) => "the client, the request or the account is refused, not the token",
-        (Verdict::Transient, _) => "a passing fault, try again later",
-        (Verdict::Unknown, _) => "the answer does not say what is wrong",
+        Verdict::Unknown => "the answer does not say what is wrong",
     }
 }

@@ -4,7 +4,7 @@ use super::Answer;
 use super::body::header;
 use super::codes::Found;
 use super::json::Json;
-use crate::text;
+use crate::text::{self, is_one_of};
 
 /// The longest wait that is believed: seven days. A server that means more is asked again after that.
 pub const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
@@ -57,29 +57,24 @@ fn from_members(json: &Json<'_>, now: u64, depth: u8) -> Option<u64> {
 }
 
 fn named(key: &str, value: &Json<'_>, now: u64) -> Option<u64> {
-    match key {
-        "retry_after"
-        | "retryAfter"
-        | "retry_after_seconds"
-        | "retryAfterSeconds"
-        | "retry_after_s"
-        | "resets_in_seconds"
-        | "retryDelay"
-        | "quotaResetDelay"
-        | "retry_delay" => match value {
+    const SECONDS: &str = "retry_after retryAfter retry_after_seconds retryAfterSeconds retry_after_s \
+        resets_in_seconds retryDelay quotaResetDelay retry_delay";
+    if is_one_of(key, SECONDS) {
+        match value {
             Json::Number(seconds) => seconds.as_millis().map(up),
             value => value.text().and_then(|text| number(text, 1000).or_else(|| duration(text))),
-        },
-        "retry_after_ms" | "retryAfterMs" => match value {
+        }
+    } else if is_one_of(key, "retry_after_ms retryAfterMs") {
+        match value {
             Json::Number(milliseconds) => milliseconds.as_u64().map(up),
             value => number(value.text()?, 1),
-        },
-        "resets_at" | "reset_at" | "retry_until" => {
-            let at = u64::try_from(value.whole_number()?).ok()?;
-            // Seconds or milliseconds since 1970: no date of ours is both.
-            until(if at > 100_000_000_000 { at / 1000 } else { at }, now)
         }
-        _ => None,
+    } else if is_one_of(key, "resets_at reset_at retry_until") {
+        let at = u64::try_from(value.whole_number()?).ok()?;
+        // Seconds or milliseconds since 1970: no date of ours is both.
+        until(if at > 100_000_000_000 { at / 1000 } else { at }, now)
+    } else {
+        None
     }
 }
 
@@ -133,14 +128,15 @@ fn duration(text: &str) -> Option<u64> {
 }
 
 fn unit_ms(unit: &str) -> Option<u64> {
-    Some(match unit.to_ascii_lowercase().as_str() {
-        "ms" | "millisecond" | "milliseconds" => 1,
-        "s" | "sec" | "secs" | "second" | "seconds" => 1000,
-        "m" | "min" | "mins" | "minute" | "minutes" => 60_000,
-        "h" | "hr" | "hrs" | "hour" | "hours" => 3_600_000,
-        "d" | "day" | "days" => 86_400_000,
-        _ => return None,
-    })
+    const UNITS: [(&str, u64); 5] = [
+        ("ms millisecond milliseconds", 1),
+        ("s sec secs second seconds", 1000),
+        ("m min mins minute minutes", 60_000),
+        ("h hr hrs hour hours", 3_600_000),
+        ("d day days", 86_400_000),
+    ];
+    let unit = unit.to_ascii_lowercase();
+    UNITS.iter().find(|(words, _)| is_one_of(&unit, words)).map(|(_, milliseconds)| *milliseconds)
 }
 
 /// "resets in 4hr 5min", "try again in 20 seconds", "retry after 30 s", in words of a message.
