@@ -335,12 +335,12 @@ pub struct Object {
 
 impl Object {
     /// A string member.
-    pub fn text(self, key: &str, value: &str) -> Self {
+    pub fn text(&mut self, key: &str, value: &str) -> &mut Self {
         self.raw(key, quote(value))
     }
 
     /// A string member, if there is one.
-    pub fn maybe_text(self, key: &str, value: Option<&str>) -> Self {
+    pub fn maybe_text(&mut self, key: &str, value: Option<&str>) -> &mut Self {
         match value {
             Some(value) => self.text(key, value),
             None => self,
@@ -348,12 +348,12 @@ impl Object {
     }
 
     /// A number member.
-    pub fn number(self, key: &str, value: u64) -> Self {
+    pub fn number(&mut self, key: &str, value: u64) -> &mut Self {
         self.raw(key, value.to_string())
     }
 
     /// A number member, if there is one.
-    pub fn maybe_number(self, key: &str, value: Option<u64>) -> Self {
+    pub fn maybe_number(&mut self, key: &str, value: Option<u64>) -> &mut Self {
         match value {
             Some(value) => self.number(key, value),
             None => self,
@@ -361,13 +361,13 @@ impl Object {
     }
 
     /// A member spelled already.
-    pub fn raw(mut self, key: &str, value: String) -> Self {
+    pub fn raw(&mut self, key: &str, value: String) -> &mut Self {
         self.members.push((quote(key), value));
         self
     }
 
     /// A member spelled already, if there is one.
-    pub fn maybe_raw(self, key: &str, value: Option<String>) -> Self {
+    pub fn maybe_raw(&mut self, key: &str, value: Option<String>) -> &mut Self {
         match value {
             Some(value) => self.raw(key, value),
             None => self,

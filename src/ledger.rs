@@ -346,10 +346,10 @@ fn parse(text: &str) -> Result<Ledger, KeeperError> {
 }
 
 fn render(ledger: &Ledger) -> String {
-    let tokens = ledger
-        .tokens
-        .iter()
-        .fold(Object::default(), |tokens, (token, record)| tokens.raw(token.as_str(), record.spelled()));
+    let mut tokens = Object::default();
+    for (token, record) in ledger.tokens.iter() {
+        tokens.raw(token.as_str(), record.spelled());
+    }
     Object::default().number("schema", document::SCHEMA).text("about", ABOUT).raw("tokens", tokens.lines()).lines()
         + "\n"
 }

@@ -196,14 +196,13 @@ fn parse(text: &str) -> Result<Sealed, KeeperError> {
 }
 
 fn render(sealed: &Sealed) -> String {
-    let quarantined = sealed
-        .quarantined
-        .iter()
-        .fold(Object::default(), |all, (token, entry)| all.raw(token.as_str(), entry.spelled()));
-    let successors = sealed
-        .successors
-        .iter()
-        .fold(Object::default(), |all, (token, entry)| all.raw(token.as_str(), entry.spelled()));
+    let (mut quarantined, mut successors) = (Object::default(), Object::default());
+    for (token, entry) in sealed.quarantined.iter() {
+        quarantined.raw(token.as_str(), entry.spelled());
+    }
+    for (token, entry) in sealed.successors.iter() {
+        successors.raw(token.as_str(), entry.spelled());
+    }
     Object::default()
         .number("schema", document::SCHEMA)
         .text("about", ABOUT)
@@ -262,20 +261,24 @@ impl Removed {
 
     fn spelled(&self) -> String {
         let spelled = |values: &Table<String, Option<String>>| {
-            let value = |text: &Option<String>| text.as_deref().map_or_else(|| "null".to_owned(), json::quote);
-            values.iter().fold(Object::default(), |all, (pointer, text)| all.raw(pointer, value(text))).lines()
+            let mut all = Object::default();
+            for (pointer, text) in values.iter() {
+                all.raw(pointer, text.as_deref().map_or_else(|| "null".to_owned(), json::quote));
+            }
+            all.lines()
         };
+        let mut object = Object::default();
         match self {
             Self::Login { provider, values } => {
-                Object::default().text("kind", "login").text("provider", provider).raw("values", spelled(values))
+                object.text("kind", "login").text("provider", provider).raw("values", spelled(values))
             }
-            Self::EntryValues { provider, id, values } => Object::default()
+            Self::EntryValues { provider, id, values } => object
                 .text("kind", "entry-values")
                 .text("provider", provider)
                 .text("id", id)
                 .raw("values", spelled(values)),
             Self::Entry { provider, id, text } => {
-                Object::default().text("kind", "entry").text("provider", provider).text("id", id).text("text", text)
+                object.text("kind", "entry").text("provider", provider).text("id", id).text("text", text)
             }
         }
         .lines()
