@@ -31,8 +31,16 @@ pub(super) const USER: u16 = 1 << 14;
 
 /// What a lower-case word says; 0 for a word that says nothing or is not known.
 pub(super) fn meaning(word: &str) -> u16 {
-    let near = &MEANINGS[of_letter(&MEANING_STARTS, word)];
-    near.iter().find(|entry| entry.0 == word).map_or(0, |entry| entry.1)
+    let mut rest = SPELLED.get(of_letter(&MEANING_STARTS, word)).unwrap_or_default();
+    while let Some(length) = rest.iter().position(|byte| !byte.is_ascii()) {
+        let (entry, after) = rest.split_at(length);
+        let [high, low, after @ ..] = after else { break };
+        if entry == word.as_bytes() {
+            return u16::from_be_bytes([high & 0x7f, *low]);
+        }
+        rest = after;
+    }
+    0
 }
 
 /// Whether a word is on the list, in any case.
@@ -51,15 +59,39 @@ const LONGEST: usize = 20;
 
 /// Where the words of each letter begin: a message has a hundred words, and most begin with few of ours.
 type Starts = [u16; 27];
-const MEANING_STARTS: Starts = {
-    let mut starts = [0; 27];
-    let mut at = 0;
-    while at < MEANINGS.len() {
-        starts[(MEANINGS[at].0.as_bytes()[0] - b'a') as usize + 1] = at as u16 + 1;
-        at += 1;
+const MEANING_STARTS: Starts = MEANINGS_SPELLED.1;
+
+/// [`MEANINGS`] in half the space: each word, and after it what it says in two bytes, of which the first is not ASCII.
+static SPELLED: [u8; SPELLED_LENGTH] = MEANINGS_SPELLED.0;
+const SPELLED_LENGTH: usize = spelled::<0>().2;
+const MEANINGS_SPELLED: ([u8; SPELLED_LENGTH], Starts, usize) = spelled();
+
+/// The first `N` bytes, where the words of each letter begin, and how many bytes there are in all.
+const fn spelled<const N: usize>() -> ([u8; N], Starts, usize) {
+    let (mut bytes, mut starts) = ([0; N], [0; 27]);
+    let (mut at, mut entry) = (0, 0);
+    while entry < MEANINGS.len() {
+        let (word, says) = MEANINGS[entry];
+        let [high, low] = says.to_be_bytes();
+        let end = at + word.len() + 2;
+        let mut from = 0;
+        while at < end {
+            if at < N {
+                bytes[at] = match end - at {
+                    1 => low,
+                    2 => high | 0x80,
+                    _ => word.as_bytes()[from],
+                };
+            }
+            at += 1;
+            from += 1;
+        }
+        starts[(word.as_bytes()[0] - b'a') as usize + 1] = at as u16;
+        entry += 1;
     }
-    filled(starts)
-};
+    (bytes, filled(starts), at)
+}
+
 const SHOWN_STARTS: Starts = {
     let shown = SHOWN.as_bytes();
     let mut starts = [0; 27];
