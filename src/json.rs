@@ -170,7 +170,7 @@ impl<'a> Value<'a> {
     pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
         tokens(pointer).try_fold(*self, |value, token| match value.kind() {
             Kind::Object => value.get(&token),
-            Kind::Array => token.parse().ok().and_then(|index| value.items().nth(index)),
+            Kind::Array => value.items().nth(token.parse::<u64>().ok()?.try_into().ok()?),
             _ => None,
         })
     }
@@ -208,11 +208,11 @@ impl<'a> Value<'a> {
         }
         let raw = self.raw().trim_start_matches('-');
         let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
-        let exponent: i32 =
+        let exponent: i64 =
             exponent.trim_start_matches('+').parse().unwrap_or(if exponent.starts_with('-') { -999 } else { 999 });
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits = whole.bytes().chain(fraction.bytes());
-        let kept = i64::from(exponent) + i64::from(shift) + whole.len() as i64;
+        let kept = exponent.clamp(-999, 999) + i64::from(shift) + whole.len() as i64;
         let mut value = 0u64;
         let mut taken = 0i64;
         for digit in digits.take(usize::try_from(kept).unwrap_or(0)) {
@@ -749,7 +749,8 @@ mod tests {
     #[test]
     fn an_object_is_spelled_as_json() {
         let inner = Object::default().number("n", 1).lines();
-        let object = Object::default().text("a\"", "b").maybe_number("c", None).raw("d", inner);
+        let mut object = Object::default();
+        object.text("a\"", "b").maybe_number("c", None).raw("d", inner);
         assert_eq!(object.line(), "{\"a\\\"\":\"b\",\"d\":{\n  \"n\": 1\n}}");
         assert_eq!(object.lines(), "{\n  \"a\\\"\": \"b\",\n  \"d\": {\n    \"n\": 1\n  }\n}");
     }

@@ -350,7 +350,7 @@ impl<P: Ports> Keeper<P> {
         let snapshot = self.vault(&unsaved.vault).await?;
         let login = hermes::node(snapshot.root()?, &profile.id, hermes::Spot::Login);
         let (to, _) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
-        let fresh = unsaved.successor.fresh();
+        let fresh = unsaved.successor.fresh;
         let ask = Ask {
             vault: &unsaved.vault,
             profile,

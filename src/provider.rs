@@ -416,7 +416,9 @@ pub fn origin(url: &str) -> Option<String> {
         return None;
     }
     let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host.to_owned(), port.parse::<u16>().ok()?),
+        Some((host, port)) if !port.ends_with(']') => {
+            (host.to_owned(), port.parse::<u64>().ok().filter(|port| *port <= 65_535)?)
+        }
         _ => (authority, default_port),
     };
     (!host.is_empty()).then(|| format!("{scheme}://{host}:{port}"))
@@ -425,7 +427,8 @@ pub fn origin(url: &str) -> Option<String> {
 /// Whether an origin is on this machine.
 pub fn is_loopback(origin: &str) -> bool {
     let host = text::split_once(origin, "://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
-    let octets: Vec<Option<u8>> = host.split('.').map(|octet| octet.parse().ok()).collect();
+    let octets: Vec<Option<u64>> =
+        host.split('.').map(|octet| octet.parse().ok().filter(|octet| *octet <= 255)).collect();
     host == "localhost" || host == "[::1]" || matches!(octets[..], [Some(127), Some(_), Some(_), Some(_)])
 }
 

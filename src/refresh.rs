@@ -380,13 +380,13 @@ impl<P: Ports> Keeper<P> {
         let mut at = &sending.fingerprint;
         for _ in 0..64 {
             if let Some(successor) = sealed.successors.get(at) {
-                let fresh = successor.fresh();
+                let fresh = &successor.fresh;
                 let landed = self
-                    .land(sending.ask, &sending.fingerprint, &fresh, ledger, None, sending.held.document.as_ref())
+                    .land(sending.ask, &sending.fingerprint, fresh, ledger, None, sending.held.document.as_ref())
                     .await?;
-                self.resolve(sending.ask.vault, at, &sending.to, &fresh).await;
+                self.resolve(sending.ask.vault, at, &sending.to, fresh).await;
                 if landed == Landed::Failed {
-                    return self.serve_from_sealed(sending.ask, &fresh).map(Some);
+                    return self.serve_from_sealed(sending.ask, fresh).map(Some);
                 }
                 let spent = at.clone();
                 sealed::update(&self.ports, sending.ask.vault, &|sealed| {
@@ -711,7 +711,8 @@ impl<P: Ports> Keeper<P> {
     /// The vault cannot take the successor: the sealed document can, or the caller must.
     async fn seal_successor(&self, sending: &Sending<'_>, fresh: &Fresh) -> Option<Secret> {
         let ask = sending.ask;
-        let successor = Successor::new(&ask.profile.id, &ask.credential, fresh);
+        let successor =
+            Successor { provider: ask.profile.id.clone(), credential: ask.credential.clone(), fresh: fresh.clone() };
         let sealed = sealed::update(&self.ports, ask.vault, &|sealed| {
             sealed.successors.insert(sending.fingerprint.clone(), successor.clone());
         })

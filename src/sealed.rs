@@ -102,50 +102,8 @@ pub struct Successor {
     pub provider: String,
     /// The entry's id, or `login`.
     pub credential: String,
-    /// The access token; empty if it was unusable.
-    pub access_token: Option<Secret>,
-    /// The new refresh token.
-    pub refresh_token: Option<Secret>,
-    /// As the server said.
-    pub expires_in_s: Option<u64>,
-    /// As the server said.
-    pub scope: Option<String>,
-    /// As the server said.
-    pub token_type: Option<String>,
-    /// As the server sent it.
-    pub id_token: Option<Secret>,
-    /// Milliseconds since 1970.
-    pub received_at_ms: u64,
-}
-
-impl Successor {
-    /// Of what a refresh brought.
-    pub fn new(provider: &str, credential: &str, fresh: &Fresh) -> Self {
-        Self {
-            provider: provider.to_owned(),
-            credential: credential.to_owned(),
-            access_token: Some(fresh.access_token.clone()),
-            refresh_token: fresh.refresh_token.clone(),
-            expires_in_s: fresh.expires_in_s,
-            scope: fresh.scope.clone(),
-            token_type: fresh.token_type.clone(),
-            id_token: fresh.id_token.clone(),
-            received_at_ms: fresh.received_at_ms,
-        }
-    }
-
-    /// The same as a refresh brought it.
-    pub fn fresh(&self) -> Fresh {
-        Fresh {
-            access_token: self.access_token.clone().unwrap_or_else(|| Secret::new("")),
-            refresh_token: self.refresh_token.clone(),
-            expires_in_s: self.expires_in_s,
-            scope: self.scope.clone(),
-            token_type: self.token_type.clone(),
-            id_token: self.id_token.clone(),
-            received_at_ms: self.received_at_ms,
-        }
-    }
+    /// What the refresh brought.
+    pub fresh: Fresh,
 }
 
 /// Reads the sealed document of a vault.
@@ -304,28 +262,31 @@ impl Successor {
         Self {
             provider: entry.text("provider"),
             credential: entry.text("credential"),
-            access_token: entry.maybe_text("access_token").map(Secret::new),
-            refresh_token: entry.maybe_text("refresh_token").map(Secret::new),
-            expires_in_s: entry.one("expires_in_s").and_then(|seconds| seconds.as_u64()),
-            scope: entry.maybe_text("scope"),
-            token_type: entry.maybe_text("token_type"),
-            id_token: entry.maybe_text("id_token").map(Secret::new),
-            received_at_ms: entry.number("received_at_ms"),
+            fresh: Fresh {
+                access_token: Secret::new(entry.maybe_text("access_token").unwrap_or_default()),
+                refresh_token: entry.maybe_text("refresh_token").map(Secret::new),
+                expires_in_s: entry.one("expires_in_s").and_then(|seconds| seconds.as_u64()),
+                scope: entry.maybe_text("scope"),
+                token_type: entry.maybe_text("token_type"),
+                id_token: entry.maybe_text("id_token").map(Secret::new),
+                received_at_ms: entry.number("received_at_ms"),
+            },
         }
     }
 
     /// With its secrets: only for the sealed document, and for `unsaved`.
     pub(crate) fn spelled(&self) -> String {
+        let fresh = &self.fresh;
         Object::default()
             .text("provider", &self.provider)
             .text("credential", &self.credential)
-            .maybe_text("access_token", self.access_token.as_ref().map(Secret::expose))
-            .maybe_text("refresh_token", self.refresh_token.as_ref().map(Secret::expose))
-            .maybe_number("expires_in_s", self.expires_in_s)
-            .maybe_text("scope", self.scope.as_deref())
-            .maybe_text("token_type", self.token_type.as_deref())
-            .maybe_text("id_token", self.id_token.as_ref().map(Secret::expose))
-            .number("received_at_ms", self.received_at_ms)
+            .text("access_token", fresh.access_token.expose())
+            .maybe_text("refresh_token", fresh.refresh_token.as_ref().map(Secret::expose))
+            .maybe_number("expires_in_s", fresh.expires_in_s)
+            .maybe_text("scope", fresh.scope.as_deref())
+            .maybe_text("token_type", fresh.token_type.as_deref())
+            .maybe_text("id_token", fresh.id_token.as_ref().map(Secret::expose))
+            .number("received_at_ms", fresh.received_at_ms)
             .lines()
     }
 }

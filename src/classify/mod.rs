@@ -171,7 +171,7 @@ impl<'r> Reading<'r> {
             return Meaning::Status;
         }
         // 0 is success, and many servers repeat an HTTP status in the body.
-        match code.name.parse() {
+        match code.name.parse::<i64>() {
             Ok(0 | 100..=599) => Meaning::Status,
             Ok(_) => Meaning::Unknown,
             Err(_) => generic::meaning(&code.name),
@@ -262,7 +262,12 @@ impl<'r> Reading<'r> {
     /// What the status says where nothing else does. Never terminal: 400 and 401 have too many causes.
     fn status_alone(&self, status: u16) -> Ruling<'r> {
         use Verdict::{Config, Transient, Unknown};
-        let body_status = self.found.codes.iter().filter(|code| code.is_number).find_map(|code| code.name.parse().ok());
+        let body_status = self
+            .found
+            .codes
+            .iter()
+            .filter(|code| code.is_number)
+            .find_map(|code| i32::try_from(code.name.parse::<i64>().ok()?).ok());
         let (verdict, rule) = match status {
             500..=599 => (Transient, "server-error"),
             402 => (Config, "payment-required"),
