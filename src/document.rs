@@ -5,9 +5,18 @@ use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::layers::Layers;
+use crate::ports::{Document, Loaded, StorageError};
 
 /// The one that is written; a document of a later one is not read.
 pub(crate) const SCHEMA: u64 = 1;
+
+/// The text and version of a document; none if there is none.
+pub(crate) fn loaded(name: &str, outcome: Result<Loaded, StorageError>) -> Result<Option<Document>, KeeperError> {
+    match outcome.map_err(|error| KeeperError::storage(name, &error))? {
+        Loaded::Found(document) => Ok(Some(document)),
+        Loaded::Absent | Loaded::Unchanged => Ok(None),
+    }
+}
 
 /// What `read` makes of the document called `name`; where that cannot be, `advice` ends the sentence.
 pub(crate) fn read<T>(

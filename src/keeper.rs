@@ -18,6 +18,7 @@ use crate::request;
 use crate::sealed::{self, Sealed, Successor};
 use crate::secret::Secret;
 use crate::table::Table;
+use crate::text;
 use crate::vault::edit::EditError;
 use crate::vault::hermes::{
     self, Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Reading, VaultError,
@@ -86,15 +87,22 @@ pub enum Origin {
     ApiKey,
 }
 
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Origin {
+    /// The word in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Stored => "stored",
             Self::Refreshed => "refreshed",
             Self::Adopted => "adopted",
             Self::Sealed => "sealed",
             Self::ApiKey => "api-key",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 
@@ -134,6 +142,26 @@ pub(crate) struct Ask<'a> {
 }
 
 impl Ask<'_> {
+    /// An access token of the credential that is asked for.
+    pub(crate) fn served(
+        &self,
+        token: &Secret,
+        token_type: &str,
+        expires_at_ms: Option<u64>,
+        origin: Origin,
+    ) -> AccessToken {
+        AccessToken {
+            token: token.clone(),
+            token_type: token_type.to_owned(),
+            provider: self.profile.id.clone(),
+            credential: self.credential.clone(),
+            expires_at_ms,
+            origin,
+            warning: None,
+            unsaved: None,
+        }
+    }
+
     /// An error about the credential that is asked for.
     pub(crate) fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
         let (id, credential) = (&self.profile.id, &self.credential);
@@ -269,11 +297,11 @@ impl<P: Ports> Keeper<P> {
         let root = snapshot.root()?;
         let mut report = StatusReport::default();
         let ledger = ledger::load(&self.ports, vault).await.map(|read| read.ledger).unwrap_or_else(|error| {
-            report.warnings.push(error.to_string());
+            report.warnings.push(error.message.clone());
             Ledger::default()
         });
         let sealed = sealed::load(&self.ports, vault).await.unwrap_or_else(|error| {
-            report.warnings.push(error.to_string());
+            report.warnings.push(error.message.clone());
             Sealed::default()
         });
         let wanted = match provider {
@@ -392,16 +420,7 @@ impl<P: Ports> Keeper<P> {
             _ => {}
         }
         let access = place.access_token.as_ref().filter(|token| Some(*token) != ask.refused.as_ref());
-        let serve = |token: &Secret, origin| AccessToken {
-            token: token.clone(),
-            token_type: place.token_type.clone(),
-            provider: ask.profile.id.clone(),
-            credential: ask.credential.clone(),
-            expires_at_ms: place.expires_at_ms,
-            origin,
-            warning: None,
-            unsaved: None,
-        };
+        let serve = |token: &Secret, origin| ask.served(token, &place.token_type, place.expires_at_ms, origin);
         let (kind, origin) = match (place.kind, round) {
             (CredentialKind::ApiKey, _) => (CredentialKind::ApiKey, Origin::ApiKey),
             (CredentialKind::OAuth, 0) => (CredentialKind::OAuth, Origin::Stored),
@@ -452,14 +471,8 @@ impl<P: Ports> Keeper<P> {
             let refused = entry.access_refused || is_refused(entry.access_token.as_ref(), ask.refused.as_ref());
             if let (Some(token), true, false) = (&entry.access_token, good, refused) {
                 return Ok(Look::Serve(AccessToken {
-                    token: token.clone(),
-                    token_type: place.token_type.clone(),
-                    provider: ask.profile.id.clone(),
-                    credential: ask.credential.clone(),
-                    expires_at_ms: entry.access_expires_at_ms,
-                    origin: Origin::Sealed,
-                    warning: Some(login_required(ask, place).to_string()),
-                    unsaved: None,
+                    warning: Some(login_required(ask, place).message.clone()),
+                    ..ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)
                 }));
             }
         }
@@ -521,8 +534,8 @@ impl<P: Ports> Keeper<P> {
         mut edit: impl AsyncFnMut(&str) -> Result<Option<String>, KeeperError>,
     ) -> Result<(), KeeperError> {
         for _ in 0..EDIT_ATTEMPTS {
-            let loaded = self.ports.load(vault, None).await.map_err(|error| KeeperError::storage(vault, &error))?;
-            let Loaded::Found(document) = loaded else { return Ok(()) };
+            let loaded = document::loaded(vault, self.ports.load(vault, None).await)?;
+            let Some(document) = loaded else { return Ok(()) };
             let Some(edited) = edit(document.text.expose()).await?.map(Secret::new) else { return Ok(()) };
             match self.ports.store(vault, edited.expose(), Some(&document.version), true, lease).await {
                 Ok(Stored::Done(_)) => return Ok(()),
@@ -534,8 +547,8 @@ impl<P: Ports> Keeper<P> {
     }
 
     pub(crate) async fn settings(&self, vault: &str) -> Result<Settings, KeeperError> {
-        let loaded = self.ports.load(SETTINGS, None).await.map_err(|error| KeeperError::storage(vault, &error))?;
-        let Loaded::Found(document) = loaded else { return Ok(Settings::default()) };
+        let loaded = document::loaded(vault, self.ports.load(SETTINGS, None).await)?;
+        let Some(document) = loaded else { return Ok(Settings::default()) };
         let bad = |what: String| {
             KeeperError::new(
                 "bad-profile",
@@ -704,7 +717,7 @@ impl<P: Ports> Keeper<P> {
         judgement: &crate::classify::Judgement,
         message: &str,
     ) {
-        let mut attributes = vec![("verdict", judgement.verdict.to_string()), ("rule", judgement.rule.clone())];
+        let mut attributes = vec![("verdict", judgement.verdict.word().to_owned()), ("rule", judgement.rule.clone())];
         attributes.extend(judgement.status.map(|status| ("status", status.to_string())));
         attributes.extend(judgement.code.clone().map(|code| ("code", code)));
         attributes.extend(judgement.retry_after_s.map(|seconds| ("retry-after-s", seconds.to_string())));
@@ -795,8 +808,11 @@ fn candidates<'a>(
         (None, None) => Err(no_credential(profile)),
         (None, Some(name)) => {
             let known: Vec<&str> = reading.credentials.iter().map(Credential::id).collect();
-            let known =
-                if known.is_empty() { "there is none".to_owned() } else { format!("there is {}", known.join(", ")) };
+            let known = if known.is_empty() {
+                "there is none".to_owned()
+            } else {
+                format!("there is {}", text::joined(&known, ", "))
+            };
             let what = format!("{}: no credential is called {}; {known}", profile.id, json::quote(name));
             Err(KeeperError::new("unknown-credential", Action::Usage, what).of(&profile.id, name))
         }

@@ -8,6 +8,7 @@ use std::fmt;
 
 use crate::json::{Items, Kind, Member, Value};
 use crate::table::Table;
+use crate::text;
 
 /// Objects, the top one first, and where they stand.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ impl<'a> Layers<'a> {
                 return self.note(format!(
                     "{} is not known here; known are {}",
                     self.below(member.key.raw()),
-                    known.join(", ")
+                    text::joined(known, ", ")
                 ));
             }
         }
@@ -207,7 +208,7 @@ impl<'a> Layers<'a> {
     fn which_of(&self, name: &str, words: &[&str]) -> usize {
         let word = self.text(name);
         words.iter().position(|known| *known == word).unwrap_or_else(|| {
-            self.misread(name, &format!("should be one of {}", words.join(", ")));
+            self.misread(name, &format!("should be one of {}", text::joined(words, ", ")));
             0
         })
     }

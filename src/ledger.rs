@@ -8,7 +8,7 @@ use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::Object;
 use crate::layers::Layers;
-use crate::ports::{Loaded, Ports, Stored, Version};
+use crate::ports::{Ports, Stored, Version};
 use crate::table::Table;
 use crate::time::DAY_MS;
 
@@ -279,9 +279,10 @@ pub struct Read {
 /// Reads the ledger of a vault. One that cannot be understood is an error: nothing may be sent without it.
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError> {
-    match ports.load(&name(vault), None).await.map_err(|error| KeeperError::storage(&name(vault), &error))? {
-        Loaded::Found(document) => Ok(Read { ledger: parse(document.text.expose())?, version: Some(document.version) }),
-        Loaded::Absent | Loaded::Unchanged => Ok(Read { ledger: Ledger::default(), version: None }),
+    let name = name(vault);
+    match document::loaded(&name, ports.load(&name, None).await)? {
+        Some(document) => Ok(Read { ledger: parse(document.text.expose())?, version: Some(document.version) }),
+        None => Ok(Read { ledger: Ledger::default(), version: None }),
     }
 }
 

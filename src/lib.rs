@@ -51,7 +51,6 @@ mod refresh;
 mod request;
 #[cfg(feature = "keeper")]
 pub mod sealed;
-#[cfg(feature = "keeper")]
 pub mod time;
 #[cfg(feature = "keeper")]
 pub mod vault;

@@ -497,7 +497,10 @@ impl Source {
         }
         let found = FIELDS.iter().find(|(name, _)| value.is_str(name)).unwrap_or_else(|| {
             let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
-            layers.misread("write", &format!("should name one of {}, or be {{\"value\": ...}}", known.join(", ")));
+            layers.misread(
+                "write",
+                &format!("should name one of {}, or be {{\"value\": ...}}", text::joined(&known, ", ")),
+            );
             &FIELDS[0]
         });
         Self::Field(found.1)

@@ -417,15 +417,10 @@ impl<P: Ports> Keeper<P> {
             let what = "its new tokens wait in the sealed document, for the vault cannot be written";
             return Err(ask.error("storage", Action::Inspect, what));
         }
+        let token_type = fresh.token_type.as_deref().unwrap_or("Bearer");
         Ok(Next::Serve(AccessToken {
-            token: fresh.access_token.clone(),
-            token_type: fresh.token_type.clone().unwrap_or_else(|| "Bearer".to_owned()),
-            provider: ask.profile.id.clone(),
-            credential: ask.credential.clone(),
-            expires_at_ms: fresh.expires_at_ms(),
-            origin: Origin::Sealed,
             warning: Some("the vault cannot be written; its new tokens wait in the sealed document".to_owned()),
-            unsaved: None,
+            ..ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Sealed)
         }))
     }
 
@@ -597,15 +592,11 @@ impl<P: Ports> Keeper<P> {
             }
             (Landed::Stored, _) => None,
         };
+        let token_type = fresh.token_type.as_deref().unwrap_or(&sending.place.token_type);
         Ok(Next::Serve(AccessToken {
-            expires_at_ms: fresh.expires_at_ms(),
-            token_type: fresh.token_type.clone().unwrap_or_else(|| sending.place.token_type.clone()),
-            token: fresh.access_token,
-            provider: ask.profile.id.clone(),
-            credential: ask.credential.clone(),
-            origin: Origin::Refreshed,
             warning: warning.map(str::to_owned),
             unsaved,
+            ..ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Refreshed)
         }))
     }
 

@@ -6,7 +6,7 @@ use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Kind, Object};
 use crate::layers::Layers;
-use crate::ports::{Loaded, Ports, Stored, Version};
+use crate::ports::{Ports, Stored, Version};
 use crate::secret::Secret;
 use crate::table::Table;
 use crate::time::DAY_MS;
@@ -136,12 +136,10 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 async fn read<P: Ports>(ports: &P, vault: &str) -> Result<(Sealed, Option<Version>), KeeperError> {
-    match ports.load(&name(vault), None).await.map_err(|error| KeeperError::storage(&name(vault), &error))? {
-        Loaded::Found(document) => {
-            let sealed = parse(document.text.expose())?;
-            Ok((sealed, Some(document.version)))
-        }
-        Loaded::Absent | Loaded::Unchanged => Ok((Sealed::default(), None)),
+    let name = name(vault);
+    match document::loaded(&name, ports.load(&name, None).await)? {
+        Some(document) => Ok((parse(document.text.expose())?, Some(document.version))),
+        None => Ok((Sealed::default(), None)),
     }
 }
 

@@ -33,6 +33,18 @@ pub(crate) fn split_once<'a>(text: &'a str, by: &str) -> Option<(&'a str, &'a st
     Some((part(text, 0, at), after(text, at + by.len())))
 }
 
+/// Texts behind each other, with another between each two.
+pub(crate) fn joined(texts: &[&str], by: &str) -> String {
+    let mut all = String::new();
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            all.push_str(by);
+        }
+        all.push_str(text);
+    }
+    all
+}
+
 /// Whether a word is one of those in a list with a space between each two.
 pub(crate) fn is_one_of(word: &str, words: &str) -> bool {
     words.split(' ').any(|known| known == word)

@@ -74,7 +74,8 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
 }
 
 // The two conversions are Howard Hinnant's `days_from_civil` and `civil_from_days` (public domain).
-fn days_before(year: i64, month: i64, day: i64) -> i64 {
+/// The days from 1970 to a date.
+pub(crate) fn days_before(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let era = year.div_euclid(400);
     let of_era = year.rem_euclid(400);

@@ -5,6 +5,7 @@ use super::body::header;
 use super::codes::Found;
 use super::json::Json;
 use crate::text::{self, is_one_of};
+use crate::time::days_before;
 
 /// The longest wait that is believed: seven days. A server that means more is asked again after that.
 pub const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
@@ -180,16 +181,8 @@ fn http_date(text: &str) -> Option<u64> {
             }
         }
     }
-    let days = days_since_1970(year?, month?, day?);
+    let days = days_before(year?, month?, day?);
     u64::try_from(days * 86_400 + time?).ok()
-}
-
-/// The proleptic Gregorian calendar, counted from March so that the leap day is the last of its year.
-fn days_since_1970(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let (era, of_era) = (year.div_euclid(400), year.rem_euclid(400));
-    let of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
-    era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
 #[cfg(test)]

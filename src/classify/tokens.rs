@@ -5,6 +5,7 @@ use std::fmt;
 use super::json::Json;
 use super::rules::{Fields, Unit};
 use crate::secret::Secret;
+use crate::text;
 
 /// What a 2xx answer carried. `Debug` shows only what is there: a server may put anything into any of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -75,7 +76,7 @@ fn usable(value: &Json<'_>) -> Option<Secret> {
 
 fn scope_text(value: &Json<'_>) -> Option<String> {
     let scope = match value {
-        Json::List(items) => items.iter().filter_map(Json::text).collect::<Vec<_>>().join(" "),
+        Json::List(items) => text::joined(&items.iter().filter_map(Json::text).collect::<Vec<_>>(), " "),
         value => value.text()?.into(),
     };
     (!scope.is_empty()).then_some(scope)

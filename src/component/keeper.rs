@@ -221,7 +221,7 @@ impl From<AccessToken> for wit::AccessToken {
             provider: token.provider,
             credential: token.credential,
             expires_at_ms: token.expires_at_ms,
-            origin: token.origin.to_string(),
+            origin: token.origin.as_str().to_owned(),
             warning: token.warning,
             unsaved: token.unsaved.map(|unsaved| unsaved.expose().to_owned()),
         }
