@@ -182,18 +182,18 @@ impl<'a> Value<'a> {
 
     /// A whole number that is not negative. A fraction is cut off, and so is what 64 bits cannot hold.
     pub fn as_u64(&self) -> Option<u64> {
-        self.decimal(0).filter(|_| self.raw().as_bytes()[0] != b'-')
+        self.decimal(0).filter(|_| !self.raw().starts_with('-'))
     }
 
     /// A number of seconds, perhaps with a fraction, in milliseconds. None if it is negative.
     pub fn as_millis(&self) -> Option<u64> {
-        self.decimal(3).filter(|_| self.raw().as_bytes()[0] != b'-')
+        self.decimal(3).filter(|_| !self.raw().starts_with('-'))
     }
 
     /// A whole number of either sign; what is out of range ends at the range's end.
     pub fn as_i64(&self) -> Option<i64> {
         let size = i64::try_from(self.decimal(0)?).unwrap_or(i64::MAX);
-        Some(if self.raw().as_bytes()[0] == b'-' { -size } else { size })
+        Some(if self.raw().starts_with('-') { -size } else { size })
     }
 
     /// `true` or `false`.

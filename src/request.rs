@@ -1,7 +1,7 @@
 //! One refresh request, as its profile shapes it (RFC 6749 section 6).
 
 use crate::fingerprint::Fingerprint;
-use crate::json::{self, Value};
+use crate::json::{Object, Value};
 use crate::ledger::Counterpart;
 use crate::ports::Request;
 use crate::provider::{self, BodyKind, ClientAuth, Profile, ProfileError};
@@ -91,25 +91,35 @@ pub(crate) fn refresh(
 }
 
 fn form(parameters: &[(&str, &str)]) -> String {
-    let pairs: Vec<String> =
-        parameters.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect();
-    pairs.join("&")
+    let mut form = String::new();
+    for (name, value) in parameters {
+        if !form.is_empty() {
+            form.push('&');
+        }
+        form.push_str(&escape(name));
+        form.push('=');
+        form.push_str(&escape(value));
+    }
+    form
 }
 
 fn object(parameters: &[(&str, &str)]) -> String {
-    let members: Vec<String> =
-        parameters.iter().map(|(name, value)| format!("{}:{}", json::quote(name), json::quote(value))).collect();
-    format!("{{{}}}", members.join(","))
+    let mut object = Object::default();
+    for (name, value) in parameters {
+        object.text(name, value);
+    }
+    object.line()
 }
 
 /// `application/x-www-form-urlencoded`, as RFC 6749 appendix B has it.
 fn escape(text: &str) -> String {
+    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => escaped.push(char::from(byte)),
             b' ' => escaped.push('+'),
-            _ => escaped.push_str(&format!("%{byte:02X}")),
+            _ => escaped.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
         }
     }
     escaped
@@ -133,6 +143,7 @@ fn basic(client: &str, secret: &Secret) -> Secret {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json;
     use crate::provider::Catalog;
 
     fn request(profiles: &str, id: &str, login: &str) -> Request {

@@ -114,7 +114,7 @@ fn form(text: &str, complete: bool) -> Json<'_> {
     Json::Object(members)
 }
 
-/// Undoes the form encoding; bytes that are not UTF-8 are replaced.
+/// Undoes the form encoding. Of what is no UTF-8 then, only the ASCII stays: no word that we know needs more.
 fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);
@@ -133,10 +133,8 @@ fn decoded(text: &str) -> Cow<'_, str> {
             _ => first,
         });
     }
-    Cow::Owned(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
+    let ascii = |byte: &u8| if byte.is_ascii() { char::from(*byte) } else { char::REPLACEMENT_CHARACTER };
+    Cow::Owned(String::from_utf8(bytes).unwrap_or_else(|error| error.as_bytes().iter().map(ascii).collect()))
 }
 
 #[cfg(test)]

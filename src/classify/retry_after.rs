@@ -147,14 +147,18 @@ fn from_words(plain: &str) -> Option<u64> {
     let (_, rest) = BEFORE.iter().find_map(|before| text::split_once(plain, before))?;
     let mut milliseconds: u64 = 0;
     let mut found = false;
-    let mut words = rest.split_ascii_whitespace().peekable();
-    while let Some(word) = words.next() {
+    let mut words = rest.split_ascii_whitespace();
+    let mut next = words.next();
+    while let Some(word) = next {
         let (count, unit) = text::split_at(word, word.bytes().take_while(u8::is_ascii_digit).count());
         let unit = if unit.is_empty() { words.next().unwrap_or_default() } else { unit };
         let Some(part) = unit_ms(unit).and_then(|unit| decimal_ms(count, unit)) else { break };
         milliseconds = milliseconds.saturating_add(part);
         found = true;
-        words.next_if_eq(&"and");
+        next = words.next();
+        if next == Some("and") {
+            next = words.next();
+        }
     }
     found.then(|| up(milliseconds))
 }
