@@ -88,14 +88,9 @@ impl<'a> Fields<'a> {
     /// The value at a JSON pointer (RFC 6901).
     pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
         let below = pointer.strip_prefix('/')?;
-        match below.split_once('/') {
-            Some((first, _)) if !first.contains('~') => self.get(first)?.pointer(&below[first.len()..]),
-            None if !below.contains('~') => self.get(below),
-            _ => {
-                let first = tokens(pointer).next()?;
-                self.get(&first)?.pointer(below.find('/').map_or("", |at| &below[at..]))
-            }
-        }
+        let (first, deeper) = text::split_at(below, below.find('/').unwrap_or(below.len()));
+        let value = if first.contains('~') { self.get(&tokens(pointer).next()?) } else { self.get(first) };
+        value?.pointer(deeper)
     }
 }
 
