@@ -170,10 +170,18 @@ impl<'a> Layers<'a> {
         flag.unwrap_or_default()
     }
 
-    /// A member that is one of these words.
-    pub fn one_of<T: Copy>(&self, name: &str, words: &[(&str, T)]) -> T {
-        let known: Vec<&str> = words.iter().map(|(known, _)| *known).collect();
-        words[self.which_of(name, &known)].1
+    /// A member that is one of these words, each for one of these values.
+    pub fn one_of<T: Copy, const N: usize>(&self, name: &str, words: [&str; N], values: [T; N]) -> T {
+        values[self.which_of(name, &words)]
+    }
+
+    /// Which of these words a member is, counted from 0.
+    pub fn which_of(&self, name: &str, words: &[&str]) -> usize {
+        let word = self.text(name);
+        words.iter().position(|known| *known == word).unwrap_or_else(|| {
+            self.misread(name, &format!("should be one of {}", text::joined(words, ", ")));
+            0
+        })
     }
 
     /// Every member, each a string.
@@ -203,14 +211,6 @@ impl<'a> Layers<'a> {
     fn note(&self, what: String) {
         // Only the first counts: what comes after may follow from it.
         let _ = self.wrong.set(Misread(what));
-    }
-
-    fn which_of(&self, name: &str, words: &[&str]) -> usize {
-        let word = self.text(name);
-        words.iter().position(|known| *known == word).unwrap_or_else(|| {
-            self.misread(name, &format!("should be one of {}", text::joined(words, ", ")));
-            0
-        })
     }
 
     fn list(&self, name: &str) -> Items<'a> {
@@ -262,7 +262,7 @@ mod tests {
                 "`s` should be a list, and is a string",
             ),
             (misread(|layers| layers.object("s").flag("x")), "`s` should be an object, and is a string"),
-            (misread(|layers| layers.one_of("s", &[("a", 1), ("b", 2)])), "`s` should be one of a, b"),
+            (misread(|layers| layers.one_of("s", ["a", "b"], [1, 2])), "`s` should be one of a, b"),
             (misread(|layers| layers.number("t")), "`t` should be a whole number, and is a list"),
         ] {
             assert_eq!(misread.as_deref(), Some(wanted));

@@ -367,7 +367,7 @@ impl Record {
             lineage: fingerprint("lineage"),
             parent: maybe_fingerprint("parent"),
             changed_at_ms: record.number("changed_at_ms"),
-            state: match record.one_of("state", &[("live", 0), ("spent", 1), ("dead", 2)]) {
+            state: match record.which_of("state", &["live", "spent", "dead"]) {
                 0 => State::Live,
                 1 => State::Spent { successor: fingerprint("successor") },
                 _ => State::Dead(Tombstone::read(&record.object("tombstone"))),
@@ -450,7 +450,7 @@ impl Intent {
 impl Pause {
     fn read(pause: &Layers<'_>) -> Self {
         Self {
-            until: match pause.one_of("kind", &[("cooling", 0), ("held", 1), ("parked", 2)]) {
+            until: match pause.which_of("kind", &["cooling", "held", "parked"]) {
                 0 => Until::Time(pause.number("until_ms")),
                 1 => Until::Change { profile: pause.text("profile") },
                 _ => Until::Operator,

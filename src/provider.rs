@@ -354,7 +354,8 @@ impl Profile {
             client_secret_in_login: layers.maybe_text("client_secret_in_login"),
             client_auth: layers.one_of(
                 "client_auth",
-                &[("none", ClientAuth::None), ("body", ClientAuth::Body), ("basic", ClientAuth::Basic)],
+                ["none", "body", "basic"],
+                [ClientAuth::None, ClientAuth::Body, ClientAuth::Basic],
             ),
             request: RequestShape::read(&layers.object("request")),
             rotates: layers.flag("rotates"),
@@ -436,7 +437,7 @@ impl RequestShape {
     fn read(layers: &Layers<'_>) -> Self {
         layers.only(&["body", "refresh_token_header", "parameters", "headers"]);
         Self {
-            body: layers.one_of("body", &[("form", BodyKind::Form), ("json", BodyKind::Json)]),
+            body: layers.one_of("body", ["form", "json"], [BodyKind::Form, BodyKind::Json]),
             refresh_token_header: layers.maybe_text("refresh_token_header"),
             parameters: layers.object("parameters").all_texts(),
             headers: layers.object("headers").all_texts(),
@@ -470,7 +471,7 @@ impl ExpiryAt {
         layers.only(&["at", "unit", "seconds", "since"]);
         match layers.maybe_text("at") {
             Some(at) => {
-                let unit = layers.one_of("unit", &[("rfc3339", Unit::Rfc3339), ("s", Unit::S), ("ms", Unit::Ms)]);
+                let unit = layers.one_of("unit", ["rfc3339", "s", "ms"], [Unit::Rfc3339, Unit::S, Unit::Ms]);
                 Self::Moment { at, unit }
             }
             None => Self::Lifetime { seconds: layers.text("seconds"), since: layers.text("since") },

@@ -208,7 +208,7 @@ impl Quarantined {
 impl Removed {
     fn read(removed: &Layers<'_>) -> Self {
         let (provider, id) = (removed.text("provider"), removed.maybe_text("id").unwrap_or_default());
-        match removed.one_of("kind", &[("login", 0), ("entry-values", 1), ("entry", 2)]) {
+        match removed.which_of("kind", &["login", "entry-values", "entry"]) {
             0 => Self::Login { provider, values: values(removed) },
             1 => Self::EntryValues { provider, id, values: values(removed) },
             _ => Self::Entry { provider, id, text: removed.text("text") },

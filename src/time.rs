@@ -33,11 +33,11 @@ pub fn to_rfc3339(unix_ms: u64, zone: Zone) -> String {
 
 /// Reads RFC 3339 with any offset; without one it is taken as UTC.
 pub fn from_rfc3339(text: &str) -> Option<u64> {
-    let number = |range: std::ops::Range<usize>| -> Option<i64> {
-        let digits = text.get(range)?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten()
-    };
     let bytes = text.as_bytes();
+    let number = |range: std::ops::Range<usize>| -> Option<i64> {
+        let digit = |number, byte: &u8| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0'));
+        bytes.get(range)?.iter().try_fold(0, digit)
+    };
     let separators = [(4, b"-"), (7, b"-"), (13, b":"), (16, b":")];
     if separators.iter().any(|(at, wanted)| bytes.get(*at) != wanted.first())
         || !matches!(bytes.get(10), Some(b'T' | b't' | b' '))

@@ -231,7 +231,7 @@ impl Rule {
         let verdicts = [Verdict::Terminal, Verdict::Interaction, Verdict::Config, Verdict::Transient, Verdict::Unknown];
         Self {
             name: layers.text("name"),
-            verdict: layers.one_of("verdict", &verdicts.map(|verdict| (verdict.word(), verdict))),
+            verdict: layers.one_of("verdict", verdicts.map(Verdict::word), verdicts),
             status: layers.statuses("status"),
             code: layers.texts("code"),
             sub_code: layers.texts("sub_code"),
@@ -253,14 +253,14 @@ impl Fields {
             "token_type",
             "id_token",
         ]);
-        let units = [("s", Unit::S), ("ms", Unit::Ms), ("epoch-s", Unit::EpochS), ("epoch-ms", Unit::EpochMs)];
+        let units = [Unit::S, Unit::Ms, Unit::EpochS, Unit::EpochMs];
         Self {
             within: layers.texts("within"),
             access_token: layers.maybe_text("access_token"),
             refresh_token: layers.maybe_text("refresh_token"),
             expires_in: layers.maybe_text("expires_in"),
             expires_unit: if layers.one("expires_unit").is_some() {
-                layers.one_of("expires_unit", &units)
+                layers.one_of("expires_unit", ["s", "ms", "epoch-s", "epoch-ms"], units)
             } else {
                 Unit::S
             },

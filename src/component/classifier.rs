@@ -3,8 +3,8 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::classify::{self, Answer, Rules, Verdict};
-use crate::provider::{Catalog, GENERIC, ProfileError};
+use crate::classify::{self, Answer, Verdict};
+use crate::provider::{Catalog, GENERIC, Profile, ProfileError};
 use crate::table::Table;
 
 use super::bindings::Component;
@@ -19,35 +19,35 @@ thread_local! {
 struct Read {
     profiles: Option<String>,
     catalog: Catalog,
-    rules: Table<String, Rc<Rules>>,
+    read: Table<String, Rc<Profile>>,
 }
 
-/// The rules by which a provider's answers are judged.
-fn rules(provider: &str, profiles: Option<String>) -> Result<Rc<Rules>, ProfileError> {
+/// The profile by whose rules a provider's answers are judged.
+fn profile(provider: &str, profiles: Option<String>) -> Result<Rc<Profile>, ProfileError> {
     READ.with_borrow_mut(|read| {
         let read = match read {
             Some(read) if read.profiles == profiles => read,
-            _ => read.insert(Read { catalog: Catalog::new(profiles.as_deref())?, profiles, rules: Table::default() }),
+            _ => read.insert(Read { catalog: Catalog::new(profiles.as_deref())?, profiles, read: Table::default() }),
         };
-        if let Some(rules) = read.rules.get(provider) {
-            return Ok(rules.clone());
+        if let Some(profile) = read.read.get(provider) {
+            return Ok(profile.clone());
         }
         let profile = match read.catalog.profile(&read.catalog.resolve(provider))? {
             Some(profile) => profile,
             None => read.catalog.generic(GENERIC)?,
         };
-        let rules = Rc::new(profile.rules);
-        read.rules.insert(provider.to_owned(), rules.clone());
-        Ok(rules)
+        let profile = Rc::new(profile);
+        read.read.insert(provider.to_owned(), profile.clone());
+        Ok(profile)
     })
 }
 
 impl wit::Guest for Component {
     fn classify(answer: wit::Answer, profiles: Option<String>, now_s: u64) -> Result<wit::Judgement, wit::Error> {
-        let rules = rules(&answer.provider, profiles)
+        let profile = profile(&answer.provider, profiles)
             .map_err(|error| wit::Error { code: "bad-profile".to_owned(), message: error.0 })?;
         let judgement = classify::classify(
-            &rules,
+            &profile.rules,
             &Answer {
                 status: answer.status,
                 headers: &answer.headers,
