@@ -1,7 +1,8 @@
 //! Everything the logic may reach. There is no other way out of this crate: no file, no socket, no clock, no thread.
 //!
 //! The calls that can be slow, fail, or be the place where a process dies are `async`. In the component each
-//! answers at once; in the simulator each one parks, and a scheduler decides what becomes of it.
+//! answers at once, so there the `async` is taken out; in the simulator each one parks, and a scheduler decides what
+//! becomes of it.
 
 use std::fmt;
 

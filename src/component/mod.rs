@@ -1,6 +1,6 @@
 //! The only files that know this is WebAssembly: exports to logic, imports to ports.
 //!
-//! Every import answers before it returns, so a future of ours is ready when it is polled once.
+//! Every import answers before it returns, so the logic is synchronous here: `lazaret_macros::synchronous` takes its async out.
 
 mod classifier;
 #[cfg(feature = "keeper")]
