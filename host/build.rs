@@ -21,7 +21,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo:rerun-if-changed=src/engine.rs");
-    // For wasm32 this crate is only a door to the component; there is nothing to embed.
+    // For wasm32 this crate is empty: there is nothing to embed.
     if env::var("CARGO_CFG_TARGET_ARCH")? == "wasm32" {
         return Ok(());
     }
@@ -69,7 +69,7 @@ fn build(root: &Path, out: &Path, name: &str, features: &str) -> Result<Vec<u8>,
     if !status.success() {
         return Err(format!("the component could not be built ({status})").into());
     }
-    Ok(fs::read(target_dir.join(WASM_TARGET).join("component/lazaret.wasm"))?)
+    Ok(fs::read(target_dir.join(WASM_TARGET).join("component/lazaret_component.wasm"))?)
 }
 
 fn component(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {

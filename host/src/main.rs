@@ -1,13 +1,10 @@
-//! The `lazaret` command. Built for `wasm32-unknown-unknown` it is the component itself, so that
-//! `cargo component build` at the root of the workspace makes that.
+//! The `lazaret` command.
 
 #[cfg(not(target_arch = "wasm32"))]
 fn main() -> std::process::ExitCode {
     lazaret_host::cli::main()
 }
 
-#[cfg(target_arch = "wasm32")]
-extern crate lazaret as _;
-
+// `cargo component build` at the root builds every default member. There is no command in a component.
 #[cfg(target_arch = "wasm32")]
 fn main() {}

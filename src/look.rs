@@ -1,0 +1,131 @@
+//! Step 1 of the protocol, the hot path: is there a token that is good enough, and if not, what is there to refresh.
+
+use crate::error::{Action, KeeperError};
+use crate::keeper::{AccessToken, Ask, Keeper, Origin};
+use crate::ports::{Ports, Severity};
+use crate::quarantine::is_refused;
+use crate::sealed;
+use crate::secret::Secret;
+use crate::vault::hermes::{Credential, CredentialKind, EntryState, Place};
+
+/// What step 1 of the protocol found.
+pub(crate) enum Look {
+    Serve(AccessToken),
+    Due(Due),
+}
+
+/// A credential whose access token should be refreshed.
+pub(crate) struct Due {
+    pub(crate) credential: Credential,
+    /// Its access token, if it is still good enough should the refresh fail.
+    pub(crate) usable: Option<AccessToken>,
+}
+
+impl Due {
+    pub(crate) fn usable_or(self, error: KeeperError) -> Result<AccessToken, KeeperError> {
+        self.usable.map(|token| AccessToken { warning: Some(error.message.clone()), ..token }).ok_or(error)
+    }
+}
+
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+impl<P: Ports> Keeper<P> {
+    /// Step 1 of the protocol.
+    pub(crate) async fn look(&self, ask: &Ask<'_>, round: u32) -> Result<Look, KeeperError> {
+        let credential = self.credential(ask).await?;
+        let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
+        match place.state {
+            EntryState::Dead => return Err(dead_entry(ask, place)),
+            EntryState::Resting(until_ms) if now_ms < until_ms => {
+                let wait_s = (until_ms - now_ms).div_ceil(1_000);
+                let what = format!("rests for another {wait_s} s");
+                return Err(ask.error("cooling-down", Action::Retry, &what).after(wait_s));
+            }
+            _ => {}
+        }
+        let access = place.access_token.as_ref().filter(|token| Some(*token) != ask.refused.as_ref());
+        let serve = |token: &Secret, origin| ask.served(token, &place.token_type, place.expires_at_ms, origin);
+        let (kind, origin) = match (place.kind, round) {
+            (CredentialKind::ApiKey, _) => (CredentialKind::ApiKey, Origin::ApiKey),
+            (CredentialKind::OAuth, 0) => (CredentialKind::OAuth, Origin::Stored),
+            (CredentialKind::OAuth, _) => (CredentialKind::OAuth, Origin::Adopted),
+        };
+        let Some(access) = access else {
+            let can_refresh = place.refresh_token.is_some() && kind == CredentialKind::OAuth;
+            return if can_refresh {
+                Ok(Look::Due(Due { credential, usable: None }))
+            } else {
+                self.without_tokens(ask, place).await
+            };
+        };
+        let left_ms = place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+        let skew_ms =
+            ask.profile.skew_s.saturating_mul(1_000).min(place.lifetime_ms.map_or(u64::MAX, |lifetime| lifetime / 2));
+        let good = |needed_ms: u64| left_ms.is_none_or(|left| left > needed_ms);
+        if kind == CredentialKind::ApiKey || good(ask.min_valid_ms.max(skew_ms)) {
+            if origin == Origin::Adopted {
+                self.tell(ask, "adopted", Severity::Info, "another process had refreshed it meanwhile");
+            }
+            return Ok(Look::Serve(serve(access, origin)));
+        }
+        let usable = good(ask.min_valid_ms).then(|| serve(access, origin));
+        match (&place.refresh_token, usable) {
+            (None, Some(token)) => Ok(Look::Serve(token)),
+            // An entry without a refresh token simply ends; a login that should have one is broken.
+            (None, None)
+                if !(credential.is_login() && ask.profile.issues_refresh_token)
+                    || place.expires_at_ms > Some(now_ms) =>
+            {
+                self.without_tokens(ask, place).await
+            }
+            (_, usable) => Ok(Look::Due(Due { credential, usable })),
+        }
+    }
+
+    /// A credential with nothing to send: its access token may still be good in the sealed document.
+    async fn without_tokens(&self, ask: &Ask<'_>, place: &Place) -> Result<Look, KeeperError> {
+        let now_ms = self.ports.wall_ms();
+        let sealed = sealed::load(&self.ports, ask.vault).await.unwrap_or_default();
+        let kept = sealed
+            .quarantined
+            .values()
+            .filter(|entry| entry.provider == ask.profile.id && entry.credential == ask.credential);
+        for entry in kept {
+            let good = entry.access_expires_at_ms.is_some_and(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms));
+            let refused = entry.access_refused || is_refused(entry.access_token.as_ref(), ask.refused.as_ref());
+            if let (Some(token), true, false) = (&entry.access_token, good, refused) {
+                return Ok(Look::Serve(AccessToken {
+                    warning: Some(login_required(ask, place).message.clone()),
+                    ..ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)
+                }));
+            }
+        }
+        Err(login_required(ask, place))
+    }
+
+    /// The credential that an ask is about, as the vault has it now.
+    pub(crate) async fn credential(&self, ask: &Ask<'_>) -> Result<Credential, KeeperError> {
+        let reading = self.reading(ask.vault, &ask.profile).await?;
+        reading
+            .credentials
+            .iter()
+            .find(|credential| credential.id() == ask.credential)
+            .cloned()
+            .ok_or_else(|| ask.error("no-credential", Action::Login, "it is not in the vault any more"))
+    }
+}
+
+fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
+    let why = match &place.last_error {
+        Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
+        Some(error) => format!("its login ended ({})", error.code),
+        None => "it holds no token that could be used or refreshed".to_owned(),
+    };
+    let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
+    ask.error(code, Action::Login, &format!("{why}. Log in again: {}", ask.profile.login_hint))
+}
+
+fn dead_entry(ask: &Ask<'_>, place: &Place) -> KeeperError {
+    let mut error = login_required(ask, place);
+    error.code = "quarantined";
+    error
+}

@@ -1,0 +1,115 @@
+//! Steps 9 and 10, everything but terminal: the ledger says when a token may be tried again, and the vault stays as it is.
+
+use crate::classify::{Judgement, Verdict};
+use crate::error::{Action, KeeperError};
+use crate::keeper::Keeper;
+use crate::ledger::{self, Pause, Until};
+use crate::ports::Ports;
+use crate::refresh::{Outcome, Sending};
+
+/// The first cooldown after a passing fault; it doubles up to the cap.
+const COOLDOWN_MS: u64 = 5_000;
+const COOLDOWN_CAP_MS: u64 = 300_000;
+/// The same after an answer that nobody understands, and how many of those park a credential.
+const UNKNOWN_COOLDOWN_MS: u64 = 30_000;
+const UNKNOWN_COOLDOWN_CAP_MS: u64 = 3_600_000;
+const UNKNOWN_BEFORE_PARK: u32 = 5;
+
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+impl<P: Ports> Keeper<P> {
+    pub(crate) fn paused(&self, sending: &Sending<'_>, pause: &Pause, now_ms: u64) -> KeeperError {
+        let (ask, id, said) = (sending.ask, &sending.ask.profile.id, &pause.summary);
+        match &pause.until {
+            Until::Time(until_ms) => {
+                let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
+                let what = format!("the last refresh failed ({said}); the next one may be tried in {wait_s} s");
+                ask.error("cooling-down", Action::Retry, &what).after(wait_s)
+            }
+            Until::Change { .. } => {
+                let what = format!(
+                    "held, because trying again cannot help until the login, the profile or the client changes ({said}). `lazaret reset {id}` tries once more"
+                );
+                ask.error("held", Action::Configure, &what)
+            }
+            Until::Operator => {
+                let what = format!(
+                    "parked after {} answers that say nothing clear ({said}). Look at it, then `lazaret reset {id}`",
+                    pause.failures
+                );
+                ask.error("parked", Action::Configure, &what)
+            }
+        }
+    }
+
+    /// Steps 9 and 10, everything but terminal: says in the ledger when it may be tried again. The vault stays as it is.
+    pub(crate) async fn put_off(&self, sending: &Sending<'_>, outcome: &Outcome) -> Result<KeeperError, KeeperError> {
+        let (ask, judgement) = (sending.ask, &outcome.judgement);
+        let (now_ms, jitter) = (self.ports.wall_ms(), self.ports.random_u64());
+        let not_allowed = outcome.failure.as_ref().is_some_and(|failure| failure.kind == "not-allowed");
+        let pause = Pause {
+            until: Until::Operator,
+            failures: 0,
+            code: judgement.code.clone().unwrap_or_else(|| judgement.rule.clone()),
+            summary: outcome
+                .failure
+                .as_ref()
+                .map_or_else(|| judgement.summary.clone(), |failure| failure.message.clone()),
+            at_ms: now_ms,
+        };
+        let until =
+            |failures: u32| match judgement.verdict {
+                Verdict::Config | Verdict::Interaction => Until::Change { profile: sending.to.profile.clone() },
+                Verdict::Unknown if !judgement.in_doubt && failures >= UNKNOWN_BEFORE_PARK => Until::Operator,
+                verdict => {
+                    let (base_ms, cap_ms) = match verdict {
+                        Verdict::Unknown => (UNKNOWN_COOLDOWN_MS, UNKNOWN_COOLDOWN_CAP_MS),
+                        _ => (COOLDOWN_MS, COOLDOWN_CAP_MS),
+                    };
+                    let grown_ms = base_ms.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(cap_ms);
+                    let own_ms = grown_ms - grown_ms / 5 + jitter % (grown_ms / 5 * 2).max(1);
+                    Until::Time(now_ms.saturating_add(
+                        judgement.retry_after_s.map_or(own_ms, |seconds| seconds.saturating_mul(1_000)),
+                    ))
+                }
+            };
+        let kept = std::cell::RefCell::new(pause);
+        ledger::update(&self.ports, ask.vault, true, &|ledger| {
+            let record = ledger.record(&sending.fingerprint, &sending.to, now_ms);
+            if !judgement.in_doubt {
+                record.intent = None;
+            }
+            let failures = record.pause.as_ref().map_or(0, |pause| pause.failures).saturating_add(1);
+            let mut pause = kept.borrow_mut();
+            (pause.until, pause.failures) = (until(failures), failures);
+            // What never left, for the profile is wrong, is not the credential's fault.
+            record.pause = (!not_allowed).then(|| pause.clone());
+        })
+        .await?;
+        let pause = kept.into_inner();
+        if not_allowed {
+            return Ok(ask.error("bad-profile", Action::Configure, &pause.summary));
+        }
+        let error = self.put_off_error(sending, judgement, &pause, now_ms);
+        let name = match (&pause.until, judgement.in_doubt) {
+            (Until::Time(_), true) => "in-doubt",
+            (Until::Time(_), false) => "cooling",
+            (Until::Change { .. }, _) => "held",
+            (Until::Operator, _) => "parked",
+        };
+        self.tell_judged(ask, name, judgement, &error.message);
+        Ok(error)
+    }
+
+    fn put_off_error(&self, sending: &Sending<'_>, judgement: &Judgement, pause: &Pause, now_ms: u64) -> KeeperError {
+        let Until::Time(until_ms) = pause.until else { return self.paused(sending, pause, now_ms) };
+        let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
+        let (code, what) = if judgement.in_doubt {
+            ("in-doubt", "the server may or may not have replaced the refresh token")
+        } else {
+            ("refresh-failed", "the refresh could not be made")
+        };
+        let said = &pause.summary;
+        let what = format!("{what} ({said}). Nothing in the vault changed; next try in {wait_s} s");
+        sending.ask.error(code, Action::Retry, &what).after(wait_s)
+    }
+}
