@@ -8,21 +8,19 @@ use crate::document;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Object, Value};
+use crate::landing::Landed;
 use crate::layers::Layers;
-use crate::ledger::{self, Counterpart, Ledger, Standing, Until};
+use crate::ledger;
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
 use crate::provider::{Catalog, Profile, ProfileError};
-use crate::quarantine::is_refused;
-use crate::refresh::Landed;
 use crate::request;
-use crate::sealed::{self, Sealed, Successor};
+use crate::sealed::Successor;
 use crate::secret::Secret;
+use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
 use crate::vault::edit::EditError;
-use crate::vault::hermes::{
-    self, Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Reading, VaultError,
-};
+use crate::vault::hermes::{self, Credential, CredentialKind, Reading, VaultError};
 
 const PROFILES: &str = "providers.json";
 const SETTINGS: &str = "settings.json";
@@ -106,32 +104,6 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One credential, as a person wants to see it: `credential-status` in the contract.
-#[derive(Clone, Debug)]
-#[allow(missing_docs, reason = "wit/keeper.wit documents them")]
-pub struct CredentialStatus {
-    pub provider: String,
-    pub credential: String,
-    pub label: String,
-    pub source: String,
-    pub kind: CredentialKind,
-    pub state: &'static str,
-    pub expires_at_ms: Option<u64>,
-    pub retry_at_ms: Option<u64>,
-    pub sealed_until_ms: Option<u64>,
-    pub last_error: Option<LastError>,
-    pub todo: Option<String>,
-}
-
-/// Every credential, and what could not be read.
-#[derive(Clone, Debug, Default)]
-pub struct StatusReport {
-    /// In the order in which they would be picked.
-    pub credentials: Vec<CredentialStatus>,
-    /// For a person.
-    pub warnings: Vec<String>,
-}
-
 /// One call's wish, about one credential.
 pub(crate) struct Ask<'a> {
     pub(crate) vault: &'a str,
@@ -166,25 +138,6 @@ impl Ask<'_> {
     pub(crate) fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
         let (id, credential) = (&self.profile.id, &self.credential);
         KeeperError::new(code, action, format!("{id} ({credential}): {what}")).of(id, credential)
-    }
-}
-
-/// What step 1 of the protocol found.
-pub(crate) enum Look {
-    Serve(AccessToken),
-    Due(Due),
-}
-
-/// A credential whose access token should be refreshed.
-pub(crate) struct Due {
-    pub(crate) credential: Credential,
-    /// Its access token, if it is still good enough should the refresh fail.
-    pub(crate) usable: Option<AccessToken>,
-}
-
-impl Due {
-    pub(crate) fn usable_or(self, error: KeeperError) -> Result<AccessToken, KeeperError> {
-        self.usable.map(|token| AccessToken { warning: Some(error.message.clone()), ..token }).ok_or(error)
     }
 }
 
@@ -290,40 +243,6 @@ impl<P: Ports> Keeper<P> {
         self.ensure(&ask).await
     }
 
-    /// Every credential of a vault, or of one provider. Reads only.
-    pub async fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
-        self.load_profiles().await?;
-        let snapshot = self.vault(vault).await?;
-        let root = snapshot.root()?;
-        let mut report = StatusReport::default();
-        let ledger = ledger::load(&self.ports, vault).await.map(|read| read.ledger).unwrap_or_else(|error| {
-            report.warnings.push(error.message.clone());
-            Ledger::default()
-        });
-        let sealed = sealed::load(&self.ports, vault).await.unwrap_or_else(|error| {
-            report.warnings.push(error.message.clone());
-            Sealed::default()
-        });
-        let wanted = match provider {
-            Some(name) => Some(self.profile(name).await?.id.clone()),
-            None => None,
-        };
-        for id in hermes::providers(root) {
-            if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
-                continue;
-            }
-            let profile = self.profile_or_generic(&id)?;
-            let reading = hermes::read(root, &profile);
-            report.warnings.extend(reading.warnings);
-            let login = hermes::node(root, &id, hermes::Spot::Login);
-            let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
-            for credential in &reading.credentials {
-                report.credentials.push(self.credential_status(&profile, credential, to.as_ref(), &ledger, &sealed));
-            }
-        }
-        Ok(report)
-    }
-
     /// Puts a quarantined credential back as it was.
     pub async fn unquarantine(
         &self,
@@ -406,91 +325,7 @@ impl<P: Ports> Keeper<P> {
         Ok(catalog.map(Catalog::origins).unwrap_or_default())
     }
 
-    /// Step 1 of the protocol.
-    pub(crate) async fn look(&self, ask: &Ask<'_>, round: u32) -> Result<Look, KeeperError> {
-        let credential = self.credential(ask).await?;
-        let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
-        match place.state {
-            EntryState::Dead => return Err(dead_entry(ask, place)),
-            EntryState::Resting(until_ms) if now_ms < until_ms => {
-                let wait_s = (until_ms - now_ms).div_ceil(1_000);
-                let what = format!("rests for another {wait_s} s");
-                return Err(ask.error("cooling-down", Action::Retry, &what).after(wait_s));
-            }
-            _ => {}
-        }
-        let access = place.access_token.as_ref().filter(|token| Some(*token) != ask.refused.as_ref());
-        let serve = |token: &Secret, origin| ask.served(token, &place.token_type, place.expires_at_ms, origin);
-        let (kind, origin) = match (place.kind, round) {
-            (CredentialKind::ApiKey, _) => (CredentialKind::ApiKey, Origin::ApiKey),
-            (CredentialKind::OAuth, 0) => (CredentialKind::OAuth, Origin::Stored),
-            (CredentialKind::OAuth, _) => (CredentialKind::OAuth, Origin::Adopted),
-        };
-        let Some(access) = access else {
-            let can_refresh = place.refresh_token.is_some() && kind == CredentialKind::OAuth;
-            return if can_refresh {
-                Ok(Look::Due(Due { credential, usable: None }))
-            } else {
-                self.without_tokens(ask, place).await
-            };
-        };
-        let left_ms = place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
-        let skew_ms =
-            ask.profile.skew_s.saturating_mul(1_000).min(place.lifetime_ms.map_or(u64::MAX, |lifetime| lifetime / 2));
-        let good = |needed_ms: u64| left_ms.is_none_or(|left| left > needed_ms);
-        if kind == CredentialKind::ApiKey || good(ask.min_valid_ms.max(skew_ms)) {
-            if origin == Origin::Adopted {
-                self.tell(ask, "adopted", Severity::Info, "another process had refreshed it meanwhile");
-            }
-            return Ok(Look::Serve(serve(access, origin)));
-        }
-        let usable = good(ask.min_valid_ms).then(|| serve(access, origin));
-        match (&place.refresh_token, usable) {
-            (None, Some(token)) => Ok(Look::Serve(token)),
-            // An entry without a refresh token simply ends; a login that should have one is broken.
-            (None, None)
-                if !(credential.is_login() && ask.profile.issues_refresh_token)
-                    || place.expires_at_ms > Some(now_ms) =>
-            {
-                self.without_tokens(ask, place).await
-            }
-            (_, usable) => Ok(Look::Due(Due { credential, usable })),
-        }
-    }
-
-    /// A credential with nothing to send: its access token may still be good in the sealed document.
-    async fn without_tokens(&self, ask: &Ask<'_>, place: &Place) -> Result<Look, KeeperError> {
-        let now_ms = self.ports.wall_ms();
-        let sealed = sealed::load(&self.ports, ask.vault).await.unwrap_or_default();
-        let kept = sealed
-            .quarantined
-            .values()
-            .filter(|entry| entry.provider == ask.profile.id && entry.credential == ask.credential);
-        for entry in kept {
-            let good = entry.access_expires_at_ms.is_some_and(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms));
-            let refused = entry.access_refused || is_refused(entry.access_token.as_ref(), ask.refused.as_ref());
-            if let (Some(token), true, false) = (&entry.access_token, good, refused) {
-                return Ok(Look::Serve(AccessToken {
-                    warning: Some(login_required(ask, place).message.clone()),
-                    ..ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)
-                }));
-            }
-        }
-        Err(login_required(ask, place))
-    }
-
-    /// The credential that an ask is about, as the vault has it now.
-    pub(crate) async fn credential(&self, ask: &Ask<'_>) -> Result<Credential, KeeperError> {
-        let reading = self.reading(ask.vault, &ask.profile).await?;
-        reading
-            .credentials
-            .iter()
-            .find(|credential| credential.id() == ask.credential)
-            .cloned()
-            .ok_or_else(|| ask.error("no-credential", Action::Login, "it is not in the vault any more"))
-    }
-
-    async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
+    pub(crate) async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
         let snapshot = self.vault(vault).await?;
         if let Some(reading) = snapshot.readings.borrow().get(&profile.id) {
             return Ok(reading.clone());
@@ -561,7 +396,7 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// The profile a name stands for. A name that only a vault knows is read as the generic one.
-    async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
+    pub(crate) async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
         self.load_profiles().await?;
         let id = match self.profiles.borrow_mut().as_mut() {
             Some(Profiles { catalog, ids, .. }) => ids.entry(name.to_owned(), || catalog.resolve(name)).clone(),
@@ -588,7 +423,7 @@ impl<P: Ports> Keeper<P> {
         Ok(profile)
     }
 
-    async fn load_profiles(&self) -> Result<(), KeeperError> {
+    pub(crate) async fn load_profiles(&self) -> Result<(), KeeperError> {
         let known = self.profiles.borrow().as_ref().map(|profiles| profiles.version.clone());
         let loaded = self.ports.load(PROFILES, known.as_ref().and_then(Option::as_ref)).await;
         let (version, text) = match loaded.map_err(|error| KeeperError::storage(PROFILES, &error))? {
@@ -603,105 +438,6 @@ impl<P: Ports> Keeper<P> {
         // What was read by the old profiles may read otherwise by these.
         self.vaults.borrow_mut().clear();
         Ok(())
-    }
-
-    async fn status_of(
-        &self,
-        vault: &str,
-        profile: &Profile,
-        credential: &str,
-    ) -> Result<CredentialStatus, KeeperError> {
-        let report = self.status(vault, Some(&profile.id)).await?;
-        report
-            .credentials
-            .into_iter()
-            .find(|status| status.credential == credential)
-            .ok_or_else(|| no_credential(profile))
-    }
-
-    fn credential_status(
-        &self,
-        profile: &Profile,
-        credential: &Credential,
-        to: Option<&Counterpart>,
-        ledger: &Ledger,
-        sealed: &Sealed,
-    ) -> CredentialStatus {
-        let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
-        let token = place.fingerprint();
-        let standing = token.as_ref().zip(to).map(|(token, to)| ledger.standing(token, to, now_ms));
-        let sealed_until_ms = sealed
-            .quarantined
-            .values()
-            .filter(|entry| {
-                entry.provider == profile.id && entry.credential == credential.id() && now_ms < entry.until_ms
-            })
-            .map(|entry| entry.until_ms)
-            .max();
-        let mut last_error = credential.places.iter().find_map(|place| place.last_error.clone());
-        let mut retry_at_ms = None;
-        let relogin = || Some(format!("log in again: {}", profile.login_hint));
-        let reset = || Some(format!("lazaret reset {}", profile.id));
-        let (state, todo) = match standing {
-            _ if place.state == EntryState::Dead => ("dead", relogin()),
-            _ if place.is_empty() && sealed_until_ms.is_some() => ("quarantined", relogin()),
-            _ if place.is_empty() && last_error.is_some() && credential.is_login() => ("quarantined", relogin()),
-            _ if place.is_empty() && place.kind == CredentialKind::ApiKey => {
-                ("unusable", Some(format!("its key is not in the vault: {}", place.source)))
-            }
-            _ if place.is_empty() => ("no-token", relogin()),
-            Some(Standing::Dead(tombstone)) => {
-                last_error = Some(LastError {
-                    code: tombstone.code.clone(),
-                    message: tombstone.summary.clone(),
-                    reason: "re-seeded".into(),
-                    at_ms: Some(tombstone.at_ms),
-                });
-                ("dead", relogin())
-            }
-            Some(Standing::Paused(pause)) => {
-                last_error = Some(LastError {
-                    code: pause.code.clone(),
-                    message: pause.summary.clone(),
-                    reason: "refresh-failed".into(),
-                    at_ms: Some(pause.at_ms),
-                });
-                match pause.until {
-                    Until::Time(until_ms) => {
-                        retry_at_ms = Some(until_ms);
-                        ("cooling-down", None)
-                    }
-                    Until::Change { .. } => ("held", reset()),
-                    Until::Operator => ("parked", reset()),
-                }
-            }
-            Some(Standing::Sendable(Some(_))) => ("in-doubt", None),
-            _ => match (&place.state, place.kind, place.expires_at_ms) {
-                (EntryState::Resting(until_ms), ..) if now_ms < *until_ms => {
-                    retry_at_ms = Some(*until_ms);
-                    ("cooling-down", None)
-                }
-                (_, CredentialKind::ApiKey, _) => ("key", None),
-                (_, _, None) => ("unknown-expiry", None),
-                (_, _, Some(at_ms)) if at_ms <= now_ms && place.refresh_token.is_none() => ("no-token", relogin()),
-                (_, _, Some(at_ms)) if at_ms <= now_ms => ("expired", None),
-                (_, _, Some(at_ms)) if at_ms - now_ms <= profile.skew_s.saturating_mul(1_000) => ("expiring", None),
-                _ => ("valid", None),
-            },
-        };
-        CredentialStatus {
-            provider: profile.id.clone(),
-            credential: credential.id().to_owned(),
-            label: place.label.clone(),
-            source: if credential.is_login() { LOGIN.to_owned() } else { place.source.clone() },
-            kind: place.kind,
-            state,
-            expires_at_ms: place.expires_at_ms.filter(|_| place.access_token.is_some()),
-            retry_at_ms,
-            sealed_until_ms,
-            last_error: last_error.filter(|_| !matches!(state, "valid" | "expiring")),
-            todo,
-        }
     }
 
     /// One event about the credential that is asked for.
@@ -819,7 +555,7 @@ fn candidates<'a>(
     }
 }
 
-fn no_credential(profile: &Profile) -> KeeperError {
+pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
     let (code, action, what) = if profile.has_endpoint() {
         (
             "no-credential",
@@ -847,20 +583,4 @@ fn corrupt(error: &VaultError) -> KeeperError {
         Action::Inspect,
         format!("the vault cannot be used, and was not touched: {error}"),
     )
-}
-
-fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
-    let why = match &place.last_error {
-        Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
-        Some(error) => format!("its login ended ({})", error.code),
-        None => "it holds no token that could be used or refreshed".to_owned(),
-    };
-    let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
-    ask.error(code, Action::Login, &format!("{why}. Log in again: {}", ask.profile.login_hint))
-}
-
-fn dead_entry(ask: &Ask<'_>, place: &Place) -> KeeperError {
-    let mut error = login_required(ask, place);
-    error.code = "quarantined";
-    error
 }

@@ -7,10 +7,12 @@
 //! | question | file |
 //! |---|---|
 //! | what can a caller ask for | [`keeper`] |
-//! | when is a refresh token sent, and what becomes of the answer | `refresh` |
+//! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first |
+//! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
-//! | what happens to a dead token | `quarantine`, [`sealed`] |
+//! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
+//! | how is a credential doing | [`status`] |
 //! | how is a provider spoken to | [`provider`], `request` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
@@ -40,7 +42,13 @@ mod jwt;
 #[cfg(feature = "keeper")]
 pub mod keeper;
 #[cfg(feature = "keeper")]
+mod landing;
+#[cfg(feature = "keeper")]
 pub mod ledger;
+#[cfg(feature = "keeper")]
+mod look;
+#[cfg(feature = "keeper")]
+mod pausing;
 #[cfg(feature = "keeper")]
 pub mod ports;
 #[cfg(feature = "keeper")]
@@ -51,6 +59,8 @@ mod refresh;
 mod request;
 #[cfg(feature = "keeper")]
 pub mod sealed;
+#[cfg(feature = "keeper")]
+pub mod status;
 pub mod time;
 #[cfg(feature = "keeper")]
 pub mod vault;

@@ -308,16 +308,15 @@ fn take_out(
                 let values = erase(edits, node, &profile.login.erase, [marker])?;
                 removed.push(Removed::Login { provider: profile.id.clone(), values });
             }
+            // A copy goes with its login; a copy alone goes because the login has moved on.
             Spot::Entry(index) if hermes::is_seeded(place, profile) && has_login => {
-                // A copy goes with its login; a copy alone goes because the login has moved on.
-                if is_dead || (login_dies && (place.is_empty() || is_older(place))) {
-                    gone.push(index);
-                    removed.push(Removed::Entry {
-                        provider: profile.id.clone(),
-                        id: place.id.clone(),
-                        text: node.raw().to_owned(),
-                    });
-                }
+                let goes = is_dead || (login_dies && (place.is_empty() || is_older(place)));
+                gone.extend(goes.then_some(index));
+                removed.extend(goes.then(|| Removed::Entry {
+                    provider: profile.id.clone(),
+                    id: place.id.clone(),
+                    text: node.raw().to_owned(),
+                }));
             }
             Spot::Entry(_) if is_dead => {
                 let values = erase(edits, node, &profile.entry.erase, death(dead, node, at_ms))?;

@@ -1,12 +1,13 @@
 //! `wit/keeper.wit` on [`crate::keeper`], and the imports as [`crate::ports`].
 
 use crate::error::{Details, KeeperError};
-use crate::keeper::{AccessToken, CredentialStatus, Keeper, TokenRequest};
+use crate::keeper::{AccessToken, Keeper, TokenRequest};
 use crate::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Severity, Storage, StorageError, Stored, Version,
 };
 use crate::secret::Secret;
+use crate::status::CredentialStatus;
 use crate::vault::hermes::{CredentialKind, LastError};
 
 use super::bindings::Component;

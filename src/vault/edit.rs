@@ -14,6 +14,9 @@ pub enum Change {
     Remove,
 }
 
+/// Changes by key.
+type Changes = Vec<(String, Change)>;
+
 /// Why an edit would not be safe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EditError {
@@ -47,7 +50,7 @@ impl Edits {
     /// Changes members below `root`, each named by a JSON pointer. Objects that are missing on the way to a value that
     /// is set are made. Members of one object must be changed by one call.
     pub fn members(&mut self, root: Value<'_>, changes: &[(String, Change)]) -> Result<(), EditError> {
-        let mut groups: Vec<(Vec<String>, Vec<(String, Change)>)> = Vec::new();
+        let mut groups: Vec<(Vec<String>, Changes)> = Vec::new();
         for (pointer, change) in changes {
             let mut path: Vec<String> = json::tokens(pointer).collect();
             let Some(key) = path.pop() else { continue };
@@ -57,7 +60,7 @@ impl Edits {
             }
         }
         // What is missing on the way becomes one new member of the deepest object that is there.
-        let mut there: Vec<(Value<'_>, Vec<(String, Change)>)> = Vec::new();
+        let mut there: Vec<(Value<'_>, Changes)> = Vec::new();
         for (path, members) in groups {
             let (parent, missing) = descend(root, &path)?;
             let members = match missing.split_first() {
