@@ -69,7 +69,7 @@ fn build(root: &Path, out: &Path, name: &str, features: &str) -> Result<Vec<u8>,
     if !status.success() {
         return Err(format!("the component could not be built ({status})").into());
     }
-    Ok(fs::read(target_dir.join(WASM_TARGET).join("component/lazaret_component.wasm"))?)
+    Ok(fs::read(target_dir.join(WASM_TARGET).join("component/lazaret.wasm"))?)
 }
 
 fn component(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use lazaret_component::classify::{Answer, Judgement, Rules, Verdict, classify};
-use lazaret_component::provider::Catalog;
+use lazaret::classify::{Answer, Judgement, Rules, Verdict, classify};
+use lazaret::provider::Catalog;
 use serde_json::{Value, json};
 
 const REPORTED: &str = include_str!("cases/refresh-failures.jsonl");

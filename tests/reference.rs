@@ -8,7 +8,7 @@ use std::fs;
 
 use common::Home;
 use common::reference::Reference;
-use lazaret_component::fingerprint::Fingerprint;
+use lazaret::fingerprint::Fingerprint;
 use lazaret_host::demo_server::{Behaviour, Login};
 use lazaret_host::storage::VAULT;
 use serde_json::{Value, json};

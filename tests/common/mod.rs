@@ -277,5 +277,5 @@ pub fn api_key(id: &str, priority: u64) -> Value {
 /// Now, or so many milliseconds later or earlier, as the reference spells it.
 pub fn moment(later_ms: i64) -> String {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
-    lazaret_component::time::to_rfc3339(now_ms.saturating_add_signed(later_ms), lazaret_component::time::Zone::Offset)
+    lazaret::time::to_rfc3339(now_ms.saturating_add_signed(later_ms), lazaret::time::Zone::Offset)
 }
