@@ -402,7 +402,9 @@ impl<P: Ports> Keeper<P> {
             Some(Profiles { catalog, ids, .. }) => ids.entry(name.to_owned(), || catalog.resolve(name)).clone(),
             None => name.to_owned(),
         };
-        self.profile_or_generic(&id)
+        let profile = self.profile_or_generic(&id)?;
+        profile.wrong.as_ref().map_or(Ok(()), |error| Err(self.bad_profile(error)))?;
+        Ok(profile)
     }
 
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
@@ -413,12 +415,16 @@ impl<P: Ports> Keeper<P> {
         if let Some(profile) = profiles.read.get(id) {
             return Ok(profile.clone());
         }
-        let profile = match profiles.catalog.profile(id) {
-            Ok(Some(profile)) => Ok(profile),
-            Ok(None) => profiles.catalog.generic(id),
-            Err(error) => Err(error),
+        let (found, wrong) = match profiles.catalog.profile(id) {
+            Ok(found) => (found, None),
+            Err(error) => (None, Some(error)),
         };
-        let profile = Rc::new(profile.map_err(|error| self.bad_profile(&error))?);
+        let mut profile = match found {
+            Some(profile) => profile,
+            None => profiles.catalog.generic(id).map_err(|error| self.bad_profile(&error))?,
+        };
+        profile.wrong = wrong;
+        let profile = Rc::new(profile);
         profiles.read.insert(id.to_owned(), profile.clone());
         Ok(profile)
     }
@@ -567,7 +573,7 @@ pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
             "unknown-provider",
             Action::Configure,
             format!(
-                "{}: neither the vault nor any profile knows this provider. README.md says how to add a profile to providers.json",
+                "{}: neither the vault nor any profile knows it: README.md says how to add one to providers.json",
                 profile.id
             ),
         )

@@ -79,7 +79,7 @@ impl<P: Ports> Keeper<P> {
                 Some("the new tokens could not be written to the vault; they wait in the sealed document")
             }
             (Landed::Superseded, _) => {
-                Some("somebody logged in anew meanwhile: that login is in the vault, and this token is of the old one")
+                Some("somebody logged in anew meanwhile: the vault has that login, this token is of the old one")
             }
             (Landed::Gone, _) => {
                 Some("the credential was removed from the vault meanwhile: its new tokens were not put back")

@@ -12,7 +12,7 @@ use crate::ports::{Ports, Stored, Version};
 use crate::table::Table;
 use crate::time::DAY_MS;
 
-const ABOUT: &str = "lazaret's ledger: what is known of each refresh token, by fingerprint. It holds no secrets; without it dead tokens may be sent again.";
+const ABOUT: &str = "lazaret's ledger. No secrets; without it dead tokens may be sent again.";
 const DEAD_KEPT_MS: u64 = 400 * DAY_MS;
 const SPENT_KEPT_MS: u64 = 90 * DAY_MS;
 const SPENT_KEPT_PER_LINEAGE: u64 = 64;
@@ -341,8 +341,7 @@ pub async fn update<P: Ports>(
 }
 
 fn parse(text: &str) -> Result<Ledger, KeeperError> {
-    let advice =
-        ", so no refresh token is sent: it says which are dead. Restore it, or set it aside if it cannot be restored";
+    let advice = ": nothing is sent, for it says which tokens are dead. Restore it, or set it aside";
     document::read(text, "the ledger", advice, Ledger::read)
 }
 

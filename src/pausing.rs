@@ -27,7 +27,7 @@ impl<P: Ports> Keeper<P> {
             }
             Until::Change { .. } => {
                 let what = format!(
-                    "held, because trying again cannot help until the login, the profile or the client changes ({said}). `lazaret reset {id}` tries once more"
+                    "held until the login, the profile or the client changes ({said}). `lazaret reset {id}` tries once more"
                 );
                 ask.error("held", Action::Configure, &what)
             }

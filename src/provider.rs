@@ -34,6 +34,8 @@ pub const GENERIC: &str = "generic";
 pub struct Profile {
     /// The id, as vaults use it. Filled in by the catalog.
     pub id: String,
+    /// What is wrong with it. Then the rest is the generic one, by which a vault can still be read.
+    pub wrong: Option<ProfileError>,
     /// For a person.
     pub name: String,
     /// Other ids for the same profile.
@@ -344,6 +346,7 @@ impl Profile {
         let of_endpoint = layers.down_to("token_endpoint");
         Self {
             id: id.to_owned(),
+            wrong: None,
             name: layers.text("name"),
             aliases: layers.texts("aliases"),
             token_endpoint: layers.text("token_endpoint"),

@@ -139,7 +139,7 @@ impl<P: Ports> Keeper<P> {
                 "shared-vault",
                 Action::Configure,
                 format!(
-                    "{}: this vault counts as shared with another program, and this host cannot take that program's lock, so nothing is refreshed. If the vault is lazaret's alone, say so in its settings: {{\"shared_with_reference\": false}}",
+                    "{}: the vault counts as shared with a program whose lock this host cannot take: nothing is refreshed. If it is not, its settings should say {{\"shared_with_reference\": false}}",
                     ask.profile.id
                 ),
             )

@@ -12,8 +12,7 @@ use crate::table::Table;
 use crate::time::DAY_MS;
 use crate::vault::hermes::Fresh;
 
-const ABOUT: &str =
-    "lazaret's sealed document: tokens taken out of use. It holds SECRETS. `lazaret unquarantine` puts one back.";
+const ABOUT: &str = "lazaret's sealed document: SECRETS, taken out of use. `lazaret unquarantine` puts one back.";
 const ATTEMPTS: usize = 64;
 
 /// How long a quarantine can be undone.

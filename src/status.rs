@@ -60,6 +60,7 @@ impl<P: Ports> Keeper<P> {
                 continue;
             }
             let profile = self.profile_or_generic(&id)?;
+            report.warnings.extend(profile.wrong.as_ref().map(|error| error.0.clone()));
             let reading = hermes::read(root, &profile);
             report.warnings.extend(reading.warnings);
             let login = hermes::node(root, &id, hermes::Spot::Login);

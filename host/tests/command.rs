@@ -361,6 +361,24 @@ fn a_bad_profile_is_named_and_nothing_is_sent() {
 }
 
 #[test]
+fn a_bad_profile_of_one_provider_is_nothing_to_another() {
+    let home = Home::with_expired_login();
+    let mut vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("a vault")).expect("json");
+    vault["providers"]["broken"] = json!({ "tokens": { "refresh_token": "rt" } });
+    home.write(vault.to_string());
+    home.profiles(&json!({
+        "broken": { "token_endpoint": "http://a.example/t" },
+        "acme": { "token_endpoint": home.server.token_endpoint(), "client_id": "acme-client" }
+    }));
+    let ran = home.run(&["token", "acme"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""));
+    let status = home.run(&["status"]);
+    assert_eq!(status.code, Some(0));
+    assert!(format!("{}{}", status.out, status.err).contains("not https"), "{status:?}");
+    assert_eq!(home.run(&["token", "broken"]).code, Some(5));
+}
+
+#[test]
 fn an_endpoint_that_misbehaves_changes_nothing_in_the_vault() {
     let elsewhere = TokenServer::start(Behaviour::default()).expect("a port");
     for fault in [
