@@ -2,6 +2,7 @@
 //! and the rules of other systems beside ours (`cargo test --test classification -- --nocapture`).
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::sync::LazyLock;
 
 use lazaret::classify::{Answer, Judgement, Rules, Verdict, classify};
@@ -11,6 +12,11 @@ use serde_json::{Value, json};
 const REPORTED: &str = include_str!("cases/refresh-failures.jsonl");
 const MORE: &str = include_str!("cases/more-answers.jsonl");
 const NOW: u64 = 1_790_000_000;
+
+/// Prints past the capture of the test harness: these tables are what the tests are read for.
+macro_rules! show {
+    ($($arguments:tt)*) => { writeln!(std::io::stderr(), $($arguments)*).expect("standard error") };
+}
 
 /// Cases that the bytes do not decide, with the reason. At most three.
 const UNDECIDABLE: [(&str, &str); 1] = [(
@@ -111,9 +117,9 @@ fn tally(cases: &[Case], rules: impl Fn(&Case) -> Rules) -> (Vec<String>, String
 fn every_reported_answer_gets_its_verdict() {
     let cases = cases(REPORTED);
     let (wrong, table) = tally(&cases, |case| rules_of(&case.provider));
-    println!("{} reported answers\n{table}", cases.len());
+    show!("{} reported answers\n{table}", cases.len());
     let undecided = |line: &String| UNDECIDABLE.iter().any(|(id, _)| line.starts_with(id));
-    UNDECIDABLE.iter().for_each(|(id, why)| println!("undecidable: {id}: {why}"));
+    UNDECIDABLE.iter().for_each(|(id, why)| show!("undecidable: {id}: {why}"));
     let wrong: Vec<_> = wrong.iter().filter(|line| !undecided(line)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
@@ -122,7 +128,7 @@ fn every_reported_answer_gets_its_verdict() {
 fn answers_beyond_the_reported_ones_get_their_verdicts_too() {
     let cases = cases(MORE);
     let (wrong, table) = tally(&cases, |case| rules_of(&case.provider));
-    println!("{} more answers\n{table}", cases.len());
+    show!("{} more answers\n{table}", cases.len());
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
@@ -202,11 +208,11 @@ fn our_rule_beside_those_in_use_elsewhere() {
     for (name, text) in [("reported", REPORTED), ("more", MORE)] {
         let (dead, live): (Vec<_>, Vec<_>) =
             cases(text).into_iter().partition(|case| case.accept.iter().any(|word| word == "terminal"));
-        println!("{name}: {:50} {:>12} {:>18}", "rule", "dead found", "live called dead");
+        show!("{name}: {:50} {:>12} {:>18}", "rule", "dead found", "live called dead");
         for (rule, calls_dead) in elsewhere {
             let found = dead.iter().filter(|case| calls_dead(case)).count();
             let lost = live.iter().filter(|case| calls_dead(case)).count();
-            println!(
+            show!(
                 "{name}: {rule:50} {:>12} {:>18}",
                 format!("{found}/{}", dead.len()),
                 format!("{lost}/{}", live.len())

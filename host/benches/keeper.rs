@@ -141,6 +141,32 @@ fn classify_warm(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| keeper.classify(&answer, 1_784_541_600).expect("a judgement"));
 }
 
+/// One judgement of a body of 2 KB, natively: what the classifier itself costs. A refusal as Entra writes them, a message without
+/// a code, a success, and a page.
+#[divan::bench(args = ["refusal", "message", "success", "page"])]
+fn classify_2_kb_natively(bencher: Bencher<'_, '_>, body: &str) {
+    use lazaret::classify::{Answer, classify};
+    let filler = "Trace ID and correlation of the request that was refused. ".repeat(32);
+    let (status, kind, body) = match body {
+        "refusal" => (400, "application/json", json!({ "error": "invalid_grant", "error_description": format!("AADSTS700082: The refresh token has expired due to inactivity. {filler}"), "error_codes": [700_082] }).to_string()),
+        "message" => (401, "application/json", json!({ "message": format!("Something that is no word of ours. {filler}"), "status": 401 }).to_string()),
+        "success" => (200, "application/json", json!({ "access_token": "x".repeat(1_500), "refresh_token": "y".repeat(300), "expires_in": 3_600, "token_type": "Bearer" }).to_string()),
+        _ => (403, "text/html", format!("<!DOCTYPE html><html><body>{filler}</body></html>")),
+    };
+    let catalog = lazaret::provider::Catalog::new(None).expect("the built-in profiles");
+    let rules = catalog.profile("microsoft-entra").expect("a good profile").expect("it is there").rules;
+    let headers = [("content-type".to_owned(), kind.to_owned())];
+    let answer = Answer {
+        status: Some(status),
+        headers: &headers,
+        body: &body,
+        body_complete: true,
+        body_lossy: false,
+        transport_error: None,
+    };
+    bencher.bench_local(|| classify(&rules, &answer, 1_784_541_600));
+}
+
 fn refusal() -> Answer {
     Answer {
         provider: "xai-oauth".into(),

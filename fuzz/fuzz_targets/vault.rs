@@ -1,0 +1,55 @@
+//! Any text at all as a vault: it is read without a panic, and an edit changes what it names and nothing else.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use lazaret::json;
+use lazaret::provider::{Catalog, Profile};
+use lazaret::secret::Secret;
+use lazaret::vault::edit::Edits;
+use lazaret::vault::hermes::{self, Fresh, Spot};
+use libfuzzer_sys::fuzz_target;
+
+static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
+    let catalog = Catalog::new(None).expect("the built-in profiles");
+    let profile = |id: &str| catalog.profile(id).expect("a good profile").expect("it is there");
+    ["xai-oauth", "nous", "anthropic"].map(profile).into()
+});
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = str::from_utf8(data) else { return };
+    let Ok(root) = hermes::open(text) else { return };
+    for profile in PROFILES.iter() {
+        let reading = hermes::read(root, profile);
+        for place in reading.credentials.iter().flat_map(|credential| &credential.places) {
+            let node = hermes::node(root, &profile.id, place.spot).expect("it was just read");
+            let fresh = Fresh {
+                access_token: Secret::from("a-fresh-access-token"),
+                refresh_token: Some(Secret::from("a-fresh-refresh-token")),
+                expires_in_s: Some(3_600),
+                scope: None,
+                token_type: None,
+                id_token: None,
+                received_at_ms: 1_784_541_600_000,
+            };
+            let mut edits = Edits::default();
+            if hermes::write_tokens(&mut edits, node, place.spot, profile, &fresh).is_err() {
+                continue;
+            }
+            let edited = edits.apply(text);
+            let after = json::check(&edited).expect("still JSON");
+            let now = hermes::places(after, profile, &mut Vec::new());
+            let written = now.iter().find(|now| now.spot == place.spot).expect("still there");
+            assert_eq!(written.refresh_token, fresh.refresh_token);
+            // What lies before the edited place, and every other place, is as it was.
+            let start = node.span().start;
+            assert_eq!(edited.as_bytes()[..start], text.as_bytes()[..start]);
+            for other in now.iter().filter(|now| now.spot != place.spot) {
+                let (before, after) = (hermes::node(root, &profile.id, other.spot), hermes::node(after, &profile.id, other.spot));
+                if place.spot != Spot::Login || other.spot != Spot::Login {
+                    assert_eq!(before.map(|node| node.raw().to_owned()), after.map(|node| node.raw().to_owned()));
+                }
+            }
+        }
+    }
+});
