@@ -1,0 +1,195 @@
+//! The scanner: it says whether a text is JSON, and where in it each value ends. It builds nothing.
+
+use std::ops::Range;
+
+use crate::text;
+
+use super::JsonError;
+
+/// Deeper nesting is refused: no credential file needs it, and the scanners below recurse.
+const MAX_DEPTH: usize = 128;
+
+/// Where it stands in a text.
+pub(super) struct Scanner<'a> {
+    pub(super) bytes: &'a [u8],
+    pub(super) at: usize,
+}
+
+pub(super) type Scan<T> = Result<T, &'static str>;
+
+impl Scanner<'_> {
+    pub(super) fn document(&mut self) -> Scan<Range<usize>> {
+        if self.bytes.starts_with(b"\xef\xbb\xbf") {
+            return Err("a byte-order mark where JSON should begin");
+        }
+        self.space();
+        if self.at == self.bytes.len() {
+            return Err("there is nothing in it");
+        }
+        let range = self.value(0)?;
+        self.space();
+        if self.at < self.bytes.len() { Err("something follows the end of the JSON value") } else { Ok(range) }
+    }
+
+    pub(super) fn value(&mut self, depth: usize) -> Scan<Range<usize>> {
+        let start = self.at;
+        match self.peek() {
+            Some(b'{') => self.container(depth, b'}', true)?,
+            Some(b'[') => self.container(depth, b']', false)?,
+            Some(b'"') => self.string()?,
+            Some(b't') => self.word(b"true")?,
+            Some(b'f') => self.word(b"false")?,
+            Some(b'n') => self.word(b"null")?,
+            Some(b'-' | b'0'..=b'9') => self.number()?,
+            Some(_) => return Err("a character that begins no JSON value"),
+            None => return Err("the text ends where a value should be"),
+        }
+        Ok(start..self.at)
+    }
+
+    fn container(&mut self, depth: usize, close: u8, keyed: bool) -> Scan<()> {
+        if depth == MAX_DEPTH {
+            return Err("nesting deeper than 128 levels");
+        }
+        self.at += 1;
+        self.space();
+        if self.peek() == Some(close) {
+            self.at += 1;
+            return Ok(());
+        }
+        loop {
+            self.space();
+            if keyed {
+                match self.peek() {
+                    Some(b'"') => self.string()?,
+                    Some(_) => return Err("a key that is not a string"),
+                    None => return Err("the text ends inside an object"),
+                }
+                self.space();
+                if self.peek() != Some(b':') {
+                    return Err("no colon after a key");
+                }
+                self.at += 1;
+                self.space();
+            }
+            self.value(depth + 1)?;
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(byte) if byte == close => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(_) => return Err("neither a comma nor the end of the object or list"),
+                None => return Err("the text ends inside an object or list"),
+            }
+        }
+    }
+
+    fn string(&mut self) -> Scan<()> {
+        self.at += 1;
+        loop {
+            let rest = &self.bytes[self.at..];
+            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
+            self.at += plain.unwrap_or(rest.len());
+            match self.peek() {
+                None => return Err("the text ends inside a string"),
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(());
+                }
+                Some(b'\\') => self.escape()?,
+                Some(_) => return Err("a control character inside a string"),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Scan<()> {
+        self.at += 1;
+        match self.peek() {
+            Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => self.at += 1,
+            Some(b'u') => {
+                let hex = self.bytes.get(self.at + 1..self.at + 5);
+                if !hex.is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit)) {
+                    return Err("a \\u escape without four hex digits");
+                }
+                self.at += 5;
+            }
+            _ => return Err("an escape that JSON does not have"),
+        }
+        Ok(())
+    }
+
+    fn number(&mut self) -> Scan<()> {
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        if self.peek() == Some(b'0') {
+            self.at += 1
+        } else {
+            self.digits()?
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.digits()?;
+        }
+        Ok(())
+    }
+
+    fn digits(&mut self) -> Scan<()> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return Err("a number without a digit where one must be");
+        }
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+        Ok(())
+    }
+
+    fn word(&mut self, word: &[u8]) -> Scan<()> {
+        if !self.bytes[self.at..].starts_with(word) {
+            return Err("a word that JSON does not have");
+        }
+        self.at += word.len();
+        Ok(())
+    }
+
+    /// Steps over space and one comma to the next item of a container; none at its end.
+    pub(super) fn next_item(&mut self, close: u8) -> Option<()> {
+        self.space();
+        if self.peek() == Some(b',') {
+            self.at += 1;
+            self.space();
+        }
+        (self.peek()? != close).then_some(())
+    }
+
+    pub(super) fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\r' | b'\n')) {
+            self.at += 1;
+        }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+}
+
+/// The place of a byte, for a person.
+pub(super) fn position(text: &str, byte: usize, what: &'static str) -> JsonError {
+    let byte = (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+    let before = text::part(text, 0, byte);
+    JsonError {
+        what,
+        line: before.matches('\n').count() + 1,
+        column: before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1,
+        byte,
+    }
+}
