@@ -28,7 +28,7 @@ struct World(Rc<Machine>);
 struct Machine {
     documents: RefCell<BTreeMap<String, (u64, String)>>,
     now_ms: Cell<u64>,
-    answers: RefCell<VecDeque<(u16, Vec<(String, String)>, String)>>,
+    answers: RefCell<VecDeque<Response>>,
     requests: Cell<u32>,
     events: RefCell<Vec<String>>,
 }
@@ -72,7 +72,14 @@ impl World {
         let mut headers: Vec<_> =
             headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         headers.push(("content-type".into(), "application/json".into()));
-        self.0.answers.borrow_mut().push_back((status, headers, body.to_string()));
+        let body = Secret::new(body.to_string());
+        self.0.answers.borrow_mut().push_back(Response {
+            status,
+            headers,
+            body,
+            body_complete: true,
+            body_lossy: false,
+        });
     }
 
     fn pass(&self, time_ms: u64) {
@@ -150,8 +157,7 @@ impl Storage for World {
 impl Http for World {
     async fn send(&self, _: Request) -> Result<Response, HttpFailure> {
         self.0.requests.set(self.0.requests.get() + 1);
-        let (status, headers, body) = self.0.answers.borrow_mut().pop_front().expect("no request was expected");
-        Ok(Response { status, headers, body: Secret::new(body), body_complete: true, body_lossy: false })
+        Ok(self.0.answers.borrow_mut().pop_front().expect("no request was expected"))
     }
 }
 
