@@ -15,7 +15,7 @@ const MOST: usize = 12;
 /// A longer text is no code.
 const LONGEST_CODE: usize = 80;
 /// Of one message this much is read.
-const LONGEST_MESSAGE: usize = 480;
+const LONGEST_MESSAGE: usize = 320;
 
 /// One error code.
 pub(super) struct Code<'a> {

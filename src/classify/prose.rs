@@ -91,12 +91,12 @@ fn names_the_request(words: &[(&str, u16)]) -> bool {
     let required = |at: usize| at.checked_sub(1).is_some_and(|b| is_one_of(words[b].0, "token is parameter field are"));
     words.iter().enumerate().any(|(at, &(word, says))| match word {
         // "not supported" complains; "the supported types are" does not.
-        _ if is_one_of(word, "supported allowed enabled permitted registered") => near(words, at, 3, NOT),
-        _ if is_one_of(word, "another different match") => has(TOKEN | CLIENT | GRANT),
+        _ if ["supported", "allowed", "enabled", "permitted", "registered"].contains(&word) => near(words, at, 3, NOT),
+        _ if ["another", "different", "match"].contains(&word) => has(TOKEN | CLIENT | GRANT),
         "required" => required(at) && has(TOKEN | CLIENT),
         // "not found in the request" is a token that was not sent.
         "found" => near(words, at, 3, NOT) && words.get(at + 1).is_some_and(|next| next.0 == "in"),
-        _ if is_one_of(word, "provided specified supplied present sent") => near(words, at, 2, NOT),
+        _ if ["provided", "specified", "supplied", "present", "sent"].contains(&word) => near(words, at, 2, NOT),
         "permission" | "permissions" => has(NOT),
         _ => says & CONFIG != 0,
     }) || (has(CLIENT) && (has(DEAD) || all & (NOT | LIVE) == NOT | LIVE))

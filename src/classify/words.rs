@@ -32,13 +32,14 @@ pub(super) const USER: u16 = 1 << 14;
 /// What a lower-case word says; 0 for a word that says nothing or is not known.
 pub(super) fn meaning(word: &str) -> u16 {
     let mut rest = SPELLED.get(of_letter(&MEANING_STARTS, word)).unwrap_or_default();
-    while let Some(length) = rest.iter().position(|byte| !byte.is_ascii()) {
-        let (entry, after) = rest.split_at(length);
-        let [high, low, after @ ..] = after else { break };
-        if entry == word.as_bytes() {
-            return u16::from_be_bytes([high & 0x7f, *low]);
+    while let [length, entries @ ..] = rest {
+        let Some((entry, next)) = entries.split_at_checked(usize::from(*length) + 1) else { break };
+        if let Some(([high, low], letters)) = entry.split_last_chunk::<2>().map(|(letters, says)| (says, letters))
+            && word.as_bytes().get(1..) == Some(letters)
+        {
+            return u16::from_be_bytes([*high, *low]);
         }
-        rest = after;
+        rest = next;
     }
     0
 }
@@ -61,7 +62,8 @@ const LONGEST: usize = 20;
 type Starts = [u16; 27];
 const MEANING_STARTS: Starts = MEANINGS_SPELLED.1;
 
-/// [`MEANINGS`] in half the space: each word, and after it what it says in two bytes, of which the first is not ASCII.
+/// [`MEANINGS`] in half the space: the length of each word in the place of its first letter, which its place tells, the other
+/// letters, and what it says in two bytes.
 static SPELLED: [u8; SPELLED_LENGTH] = MEANINGS_SPELLED.0;
 const SPELLED_LENGTH: usize = spelled::<0>().2;
 const MEANINGS_SPELLED: ([u8; SPELLED_LENGTH], Starts, usize) = spelled();
@@ -79,7 +81,8 @@ const fn spelled<const N: usize>() -> ([u8; N], Starts, usize) {
             if at < N {
                 bytes[at] = match end - at {
                     1 => low,
-                    2 => high | 0x80,
+                    2 => high,
+                    _ if from == 0 => word.len() as u8,
                     _ => word.as_bytes()[from],
                 };
             }
