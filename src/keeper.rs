@@ -10,9 +10,10 @@ use crate::fingerprint::Fingerprint;
 use crate::json::{self, Object, Value};
 use crate::landing::Landed;
 use crate::layers::Layers;
-use crate::ledger;
+use crate::ledger::{self, Counterpart};
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
 use crate::provider::{Catalog, Profile, ProfileError};
+use crate::refresh::{Held, Patience};
 use crate::request;
 use crate::sealed::Successor;
 use crate::secret::Secret;
@@ -20,7 +21,7 @@ use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
 use crate::vault::edit::EditError;
-use crate::vault::hermes::{self, Credential, CredentialKind, Reading, VaultError};
+use crate::vault::hermes::{self, Credential, CredentialKind, Fresh, Reading, VaultError};
 
 const PROFILES: &str = "providers.json";
 const SETTINGS: &str = "settings.json";
@@ -30,7 +31,7 @@ const EDIT_ATTEMPTS: u32 = 64;
 /// Keeps the credentials of any number of vaults.
 pub struct Keeper<P> {
     pub(crate) ports: P,
-    profiles: RefCell<Option<Profiles>>,
+    profiles: RefCell<Option<Rc<Profiles>>>,
     vaults: RefCell<Table<String, Rc<Snapshot>>>,
 }
 
@@ -176,14 +177,34 @@ impl Snapshot {
     pub(crate) fn root(&self) -> Result<Value<'_>, KeeperError> {
         hermes::open(self.text()).map_err(|error| corrupt(&error))
     }
+
+    pub(crate) fn reading(&self, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
+        if let Some(reading) = self.readings.borrow().get(&profile.id) {
+            return Ok(reading.clone());
+        }
+        let reading = Rc::new(hermes::read(self.root()?, profile));
+        self.readings.borrow_mut().insert(profile.id.clone(), reading.clone());
+        Ok(reading)
+    }
 }
 
 struct Profiles {
     version: Option<Version>,
     catalog: Catalog,
-    read: Table<String, Rc<Profile>>,
+    read: RefCell<Table<String, Rc<Profile>>>,
     /// What names were found to stand for.
-    ids: Table<String, String>,
+    ids: RefCell<Table<String, String>>,
+}
+
+impl Profiles {
+    fn new(version: Option<Version>, text: Option<&str>) -> Result<Self, ProfileError> {
+        Ok(Self { version, catalog: Catalog::new(text)?, read: RefCell::default(), ids: RefCell::default() })
+    }
+}
+
+thread_local! {
+    /// The built-in profiles alone: to unpack and index them is dear, and they are the same for every keeper.
+    static BUILT_IN: RefCell<Option<Rc<Profiles>>> = const { RefCell::new(None) };
 }
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
@@ -278,7 +299,7 @@ impl<P: Ports> Keeper<P> {
                 format!("{}: nothing of it is cooling down, held or parked", profile.id),
             )
         })?;
-        ledger::update(&self.ports, vault, true, &|ledger| {
+        ledger::update(&self.ports, vault, true, None, &|ledger| {
             for (token, _) in &tokens {
                 if let Some(record) = ledger.tokens.get_mut(token) {
                     record.pause = None;
@@ -305,16 +326,29 @@ impl<P: Ports> Keeper<P> {
             min_valid_ms: 0,
             refused: None,
         };
-        let ledger = ledger::load(&self.ports, &unsaved.vault).await?.ledger;
-        match self.land(&ask, &unsaved.spent, &fresh, &ledger, None, None).await? {
-            Landed::Failed => {
-                Err(KeeperError::new("unsaved", Action::Inspect, "the vault still cannot be written: keep `unsaved`"))
-            }
-            _ => {
-                self.resolve(&unsaved.vault, &unsaved.spent, &to, &fresh).await;
-                Ok(())
-            }
+        // Nobody sends the spent token while its successor is on its way.
+        let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;
+        let saved = self.save(&ask, &unsaved.spent, &to, &fresh, &held).await;
+        self.give_back(held).await;
+        saved
+    }
+
+    async fn save(
+        &self,
+        ask: &Ask<'_>,
+        spent: &Fingerprint,
+        to: &Counterpart,
+        fresh: &Fresh,
+        held: &Held,
+    ) -> Result<(), KeeperError> {
+        let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
+        let landed = self.land(ask, spent, fresh, &ledger, fresh.received_at_ms, held.document.as_ref()).await?;
+        if landed == Landed::Failed {
+            let what = "the vault still cannot be written: keep `unsaved`";
+            return Err(KeeperError::new("unsaved", Action::Inspect, what));
         }
+        self.resolve(ask.vault, spent, to, fresh, None).await;
+        Ok(())
     }
 
     /// The origins that the profiles name.
@@ -326,13 +360,7 @@ impl<P: Ports> Keeper<P> {
     }
 
     pub(crate) async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
-        let snapshot = self.vault(vault).await?;
-        if let Some(reading) = snapshot.readings.borrow().get(&profile.id) {
-            return Ok(reading.clone());
-        }
-        let reading = Rc::new(hermes::read(snapshot.root()?, profile));
-        snapshot.readings.borrow_mut().insert(profile.id.clone(), reading.clone());
-        Ok(reading)
+        self.vault(vault).await?.reading(profile)
     }
 
     /// The vault as it is now; not read again if it has not changed.
@@ -398,8 +426,10 @@ impl<P: Ports> Keeper<P> {
     /// The profile a name stands for. A name that only a vault knows is read as the generic one.
     pub(crate) async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
         self.load_profiles().await?;
-        let id = match self.profiles.borrow_mut().as_mut() {
-            Some(Profiles { catalog, ids, .. }) => ids.entry(name.to_owned(), || catalog.resolve(name)).clone(),
+        let id = match self.profiles.borrow().as_ref() {
+            Some(profiles) => {
+                profiles.ids.borrow_mut().entry(name.to_owned(), || profiles.catalog.resolve(name)).clone()
+            }
             None => name.to_owned(),
         };
         let profile = self.profile_or_generic(&id)?;
@@ -408,11 +438,10 @@ impl<P: Ports> Keeper<P> {
     }
 
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
-        let mut profiles = self.profiles.borrow_mut();
-        let Some(profiles) = profiles.as_mut() else {
+        let Some(profiles) = self.profiles.borrow().clone() else {
             return Err(KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read"));
         };
-        if let Some(profile) = profiles.read.get(id) {
+        if let Some(profile) = profiles.read.borrow().get(id) {
             return Ok(profile.clone());
         }
         let (found, wrong) = match profiles.catalog.profile(id) {
@@ -425,22 +454,23 @@ impl<P: Ports> Keeper<P> {
         };
         profile.wrong = wrong;
         let profile = Rc::new(profile);
-        profiles.read.insert(id.to_owned(), profile.clone());
+        profiles.read.borrow_mut().insert(id.to_owned(), profile.clone());
         Ok(profile)
     }
 
     pub(crate) async fn load_profiles(&self) -> Result<(), KeeperError> {
         let known = self.profiles.borrow().as_ref().map(|profiles| profiles.version.clone());
         let loaded = self.ports.load(PROFILES, known.as_ref().and_then(Option::as_ref)).await;
-        let (version, text) = match loaded.map_err(|error| KeeperError::storage(PROFILES, &error))? {
+        let profiles = match loaded.map_err(|error| KeeperError::storage(PROFILES, &error))? {
             Loaded::Unchanged => return Ok(()),
             Loaded::Absent if known == Some(None) => return Ok(()),
-            Loaded::Absent => (None, None),
-            Loaded::Found(document) => (Some(document.version), Some(document.text)),
+            Loaded::Absent => BUILT_IN.with_borrow_mut(|built_in| match built_in {
+                Some(profiles) => Ok(profiles.clone()),
+                None => Ok(built_in.insert(Rc::new(Profiles::new(None, None)?)).clone()),
+            }),
+            Loaded::Found(document) => Profiles::new(Some(document.version), Some(document.text.expose())).map(Rc::new),
         };
-        let catalog = Catalog::new(text.as_ref().map(Secret::expose)).map_err(|error| self.bad_profile(&error))?;
-        *self.profiles.borrow_mut() =
-            Some(Profiles { version, catalog, read: Table::default(), ids: Table::default() });
+        *self.profiles.borrow_mut() = Some(profiles.map_err(|error| self.bad_profile(&error))?);
         // What was read by the old profiles may read otherwise by these.
         self.vaults.borrow_mut().clear();
         Ok(())

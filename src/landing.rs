@@ -5,9 +5,9 @@ use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
 use crate::ledger::{self, Counterpart, Ledger, Standing, State};
-use crate::ports::{Lease, Loaded, Ports, Severity, StorageError, Stored};
+use crate::ports::{Lease, Loaded, Ports, Severity, StorageError, Stored, Version};
 use crate::quarantine::{Dead, Reason, is_refused};
-use crate::refresh::{Next, Outcome, Sending};
+use crate::refresh::{Held, Intended, Next, Outcome, Sending};
 use crate::sealed::{self, Successor};
 use crate::secret::Secret;
 use crate::vault::edit::Edits;
@@ -37,7 +37,12 @@ enum Plan {
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Step 8. The successor is durable before the caller has the access token.
-    pub(crate) async fn refreshed(&self, sending: &Sending<'_>, outcome: Outcome) -> Result<Next, KeeperError> {
+    pub(crate) async fn refreshed(
+        &self,
+        sending: &Sending<'_>,
+        outcome: Outcome,
+        intended: Intended,
+    ) -> Result<Next, KeeperError> {
         let Some(tokens) = outcome.judgement.tokens else { return Ok(Next::Again) };
         let ask = sending.ask;
         let successor = tokens.refresh_token.filter(|token| !token.is_empty() && token != sending.token);
@@ -50,16 +55,22 @@ impl<P: Ports> Keeper<P> {
             id_token: tokens.id_token,
             received_at_ms: self.ports.wall_ms(),
         };
-        let ledger = ledger::load(&self.ports, ask.vault).await.map(|read| read.ledger).unwrap_or_default();
         let landed = self
-            .land(ask, &sending.fingerprint, &fresh, &ledger, Some(outcome.sent_at_ms), sending.held.document.as_ref())
+            .land(
+                ask,
+                &sending.fingerprint,
+                &fresh,
+                &intended.ledger.ledger,
+                outcome.sent_at_ms,
+                sending.held.document.as_ref(),
+            )
             .await?;
         let mut unsaved = None;
         if landed == Landed::Failed && fresh.refresh_token.is_some() {
             unsaved = self.seal_successor(sending, &fresh).await;
         }
         if unsaved.is_none() {
-            self.resolve(ask.vault, &sending.fingerprint, &sending.to, &fresh).await;
+            self.resolve(ask.vault, &sending.fingerprint, &sending.to, &fresh, Some(intended)).await;
         }
         let rotated =
             if fresh.refresh_token.is_some() { "the refresh token was replaced" } else { "the refresh token stays" };
@@ -94,14 +105,15 @@ impl<P: Ports> Keeper<P> {
         }))
     }
 
-    /// Stores fresh tokens by lineage, looking at what is stored now, until it is durable or cannot be.
+    /// Stores fresh tokens by lineage, looking at what is stored now, until it is durable or cannot be. A place that was
+    /// emptied after `since_ms`, by somebody who was refused the parent, is a place for them.
     pub(crate) async fn land(
         &self,
         ask: &Ask<'_>,
         sent: &Fingerprint,
         fresh: &Fresh,
         ledger: &Ledger,
-        sent_at_ms: Option<u64>,
+        since_ms: u64,
         lease: Option<&Lease>,
     ) -> Result<Landed, KeeperError> {
         let ours = |token: &Fingerprint| token == sent || ledger.is_ancestor(token, sent);
@@ -113,10 +125,14 @@ impl<P: Ports> Keeper<P> {
                 Err(error) => return Ok(self.cannot_store(ask, &error)),
             };
             let text = document.text.expose();
-            let planned = self.plan_landing(text, ask, &ours, fresh, sent_at_ms);
+            let planned = self.plan_landing(text, ask, &ours, fresh, since_ms);
             let edited = match planned {
                 Ok(Plan::Write(edited)) => Secret::new(edited),
-                Ok(Plan::Done(landed)) => return Ok(landed),
+                // What an old read says is no reason to let fresh tokens go.
+                Ok(Plan::Done(landed)) if self.is_current(ask.vault, text, &document.version, lease).await => {
+                    return Ok(landed);
+                }
+                Ok(Plan::Done(_)) => continue,
                 Err(error) => {
                     self.tell(ask, "conflict", Severity::Error, &error.message);
                     return Ok(Landed::Failed);
@@ -143,7 +159,7 @@ impl<P: Ports> Keeper<P> {
         ask: &Ask<'_>,
         ours: &dyn Fn(&Fingerprint) -> bool,
         fresh: &Fresh,
-        sent_at_ms: Option<u64>,
+        since_ms: u64,
     ) -> Result<Plan, KeeperError> {
         let root = hermes::open(text).map_err(|error| self.corrupt(&error))?;
         let mut edits = Edits::default();
@@ -165,25 +181,21 @@ impl<P: Ports> Keeper<P> {
                 }
             }
         }
+        let reading = hermes::read(root, &ask.profile);
+        let credential = reading.credentials.iter().find(|credential| credential.id() == ask.credential);
+        // Emptied by somebody who was refused what we were just given another for.
+        let emptied = |place: &Place| {
+            let marked_at = place.last_error.as_ref().and_then(|error| error.at_ms);
+            place.refresh_token.is_none() && marked_at.is_some_and(|marked| marked >= since_ms)
+        };
+        let places = || credential.into_iter().flat_map(|credential| &credential.places);
+        for place in places().filter(|place| emptied(place)) {
+            holds_it = true;
+            write(place, &ask.profile)?;
+        }
         if !holds_it && !holds_successor {
-            let reading = hermes::read(root, &ask.profile);
-            let Some(credential) = reading.credentials.iter().find(|credential| credential.id() == ask.credential)
-            else {
-                return Ok(Plan::Done(Landed::Gone));
-            };
-            // Emptied by somebody who was refused what we were just given another for.
-            let emptied = |place: &Place| {
-                let marked_at = place.last_error.as_ref().and_then(|error| error.at_ms);
-                place.refresh_token.is_none() && sent_at_ms.zip(marked_at).is_some_and(|(sent, marked)| marked >= sent)
-            };
-            let emptied: Vec<&Place> = credential.places.iter().filter(|place| emptied(place)).collect();
-            if emptied.is_empty() {
-                let has_other = credential.places.iter().any(|place| place.refresh_token.is_some());
-                return Ok(Plan::Done(if has_other { Landed::Superseded } else { Landed::Gone }));
-            }
-            for place in emptied {
-                write(place, &ask.profile)?;
-            }
+            let has_other = places().any(|place| place.refresh_token.is_some());
+            return Ok(Plan::Done(if has_other { Landed::Superseded } else { Landed::Gone }));
         }
         Ok(if edits.is_empty() { Plan::Done(Landed::Stored) } else { Plan::Write(edits.apply(text)) })
     }
@@ -222,17 +234,30 @@ impl<P: Ports> Keeper<P> {
 
     /// Closes an intent after the vault holds its result. If this is lost, an open intent whose token is in no vault is
     /// never sent either.
-    pub(crate) async fn resolve(&self, vault: &str, sent: &Fingerprint, to: &Counterpart, fresh: &Fresh) {
+    pub(crate) async fn resolve(
+        &self,
+        vault: &str,
+        sent: &Fingerprint,
+        to: &Counterpart,
+        fresh: &Fresh,
+        intended: Option<Intended>,
+    ) {
         let now_ms = self.ports.wall_ms();
         let successor = fresh.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()));
-        let resolved = ledger::update(&self.ports, vault, false, &|ledger| match &successor {
-            Some(successor) => ledger.rotate(sent, successor, to, now_ms),
+        let (ours, known) = intended.map(|intended| (intended.intent, intended.ledger)).unzip();
+        let resolved = ledger::update(&self.ports, vault, false, known, &|ledger| match &successor {
+            Some(successor) => ledger.rotate(sent, successor, to, fresh.received_at_ms, now_ms),
             None => {
                 let record = ledger.record(sent, to, now_ms);
-                // Made twice it must come to the same.
-                record.generation += u64::from(record.intent.is_some());
+                record.generation += 1;
+                match &ours {
+                    // It is good: that ends every doubt about it. But another's intent is another's.
+                    Some(ours) if record.intent.as_ref().is_some_and(|intent| intent.nonce != ours.nonce) => {
+                        record.account_for(ours);
+                    }
+                    _ => record.intent = None,
+                }
                 record.state = State::Live;
-                record.intent = None;
                 record.pause = None;
             }
         })
@@ -241,10 +266,10 @@ impl<P: Ports> Keeper<P> {
         drop(resolved);
     }
 
-    /// Before a token is spent: the vault can be edited where its successor must go.
-    pub(crate) async fn check_that_it_can_be_stored(&self, sending: &Sending<'_>) -> Result<(), KeeperError> {
-        let snapshot = self.vault(sending.ask.vault).await?;
-        let root = snapshot.root()?;
+    /// Before a token is spent: the vault is what it was taken for, and can be edited where the successor must go. False: it
+    /// has changed.
+    pub(crate) async fn check_that_it_can_be_stored(&self, sending: &Sending<'_>) -> Result<bool, KeeperError> {
+        let root = sending.due.vault.root()?;
         let fresh = fresh_of(sending.place, self.ports.wall_ms());
         let mut edits = Edits::default();
         for place in &sending.due.credential.places {
@@ -253,23 +278,14 @@ impl<P: Ports> Keeper<P> {
                     .map_err(|error| self.uneditable(&error))?;
             }
         }
-        // A storage that may serve old reads confirms the vault by writing it as it is.
-        if !self.ports.describe().reads_are_linearizable {
-            let stored = self
-                .ports
-                .store(
-                    sending.ask.vault,
-                    snapshot.text(),
-                    Some(&snapshot.version),
-                    true,
-                    sending.held.document.as_ref(),
-                )
-                .await;
-            if !matches!(stored, Ok(Stored::Done(_))) {
-                return Err(KeeperError::new("busy", Action::Retry, "the vault changed under this refresh").after(1));
-            }
-        }
-        Ok(())
+        let vault = &sending.due.vault;
+        Ok(self.is_current(sending.ask.vault, vault.text(), &vault.version, sending.held.document.as_ref()).await)
+    }
+
+    /// Where a load may serve what was there before, a vault is confirmed by storing it as it is.
+    async fn is_current(&self, name: &str, text: &str, version: &Version, lease: Option<&Lease>) -> bool {
+        self.ports.describe().reads_are_linearizable
+            || matches!(self.ports.store(name, text, Some(version), true, lease).await, Ok(Stored::Done(_)))
     }
 
     /// A spent token lies in the vault: its descendant is put in every place it should be in. Only where there is none
@@ -282,8 +298,7 @@ impl<P: Ports> Keeper<P> {
         if let Some(next) = self.finish_a_sealed_successor(sending, ledger).await? {
             return Ok(next);
         }
-        let snapshot = self.vault(sending.ask.vault).await?;
-        let root = snapshot.root()?;
+        let root = sending.due.vault.root()?;
         let now_ms = self.ports.wall_ms();
         for provider in hermes::providers(root) {
             let profile = self.profile_or_generic(&provider)?;
@@ -293,7 +308,7 @@ impl<P: Ports> Keeper<P> {
                     matches!(ledger.standing(&token, &sending.to, now_ms), Standing::Sendable(_) | Standing::Paused(_));
                 if live && ledger.is_ancestor(&sending.fingerprint, &token) {
                     let fresh = fresh_of(&place, now_ms);
-                    self.land(sending.ask, &token, &fresh, ledger, None, sending.held.document.as_ref()).await?;
+                    self.land(sending.ask, &token, &fresh, ledger, now_ms, sending.held.document.as_ref()).await?;
                     self.tell(
                         sending.ask,
                         "restored",
@@ -317,7 +332,7 @@ impl<P: Ports> Keeper<P> {
         self.take_out(sending, &dead).await
     }
 
-    /// A successor that waits in the sealed document goes where it belongs.
+    /// A successor of the token at hand that waits in the sealed document goes where it belongs.
     pub(crate) async fn finish_a_sealed_successor(
         &self,
         sending: &Sending<'_>,
@@ -327,26 +342,8 @@ impl<P: Ports> Keeper<P> {
         let mut at = &sending.fingerprint;
         for _ in 0..64 {
             if let Some(successor) = sealed.successors.get(at) {
-                let fresh = &successor.fresh;
-                let landed = self
-                    .land(sending.ask, &sending.fingerprint, fresh, ledger, None, sending.held.document.as_ref())
-                    .await?;
-                self.resolve(sending.ask.vault, at, &sending.to, fresh).await;
-                if landed == Landed::Failed {
-                    return self.serve_from_sealed(sending.ask, fresh).map(Some);
-                }
-                let spent = at.clone();
-                sealed::update(&self.ports, sending.ask.vault, &|sealed| {
-                    sealed.successors.remove(&spent);
-                })
-                .await?;
-                self.tell(
-                    sending.ask,
-                    "restored",
-                    Severity::Info,
-                    "tokens that an earlier refresh could not store are in the vault now",
-                );
-                return Ok(Some(Next::Again));
+                let next = self.unseal_successor(sending.ask, at, successor, &sending.to, ledger, sending.held).await;
+                return next.map(Some);
             }
             match ledger.tokens.get(at).map(|record| &record.state) {
                 Some(State::Spent { successor }) => at = successor,
@@ -354,6 +351,30 @@ impl<P: Ports> Keeper<P> {
             }
         }
         Ok(None)
+    }
+
+    pub(crate) async fn unseal_successor(
+        &self,
+        ask: &Ask<'_>,
+        spent: &Fingerprint,
+        successor: &Successor,
+        to: &Counterpart,
+        ledger: &Ledger,
+        held: &Held,
+    ) -> Result<Next, KeeperError> {
+        let fresh = &successor.fresh;
+        let landed = self.land(ask, spent, fresh, ledger, fresh.received_at_ms, held.document.as_ref()).await?;
+        self.resolve(ask.vault, spent, to, fresh, None).await;
+        if landed == Landed::Failed {
+            return self.serve_from_sealed(ask, fresh);
+        }
+        sealed::update(&self.ports, ask.vault, &|sealed| {
+            sealed.successors.remove(spent);
+        })
+        .await?;
+        let what = "tokens that an earlier refresh could not store are in the vault now";
+        self.tell(ask, "restored", Severity::Info, what);
+        Ok(Next::Again)
     }
 
     /// The vault still cannot be written: what waits for it is good meanwhile.

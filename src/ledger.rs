@@ -96,7 +96,7 @@ pub struct Intent {
     pub since_ms: u64,
     /// When it was last sent, in milliseconds since 1970.
     pub sent_at_ms: u64,
-    /// How often it was sent without an answer that told.
+    /// How many sends of it there were or may be, this one among them, of which nobody knows the end.
     pub sends: u32,
 }
 
@@ -220,8 +220,16 @@ impl Ledger {
         record
     }
 
-    /// Notes that the server gave `successor` for `parent`.
-    pub fn rotate(&mut self, parent: &Fingerprint, successor: &Fingerprint, to: &Counterpart, now_ms: u64) {
+    /// Notes that the server gave `successor` for `parent`, at `since_ms`. What has become of the successor since, stays.
+    pub fn rotate(
+        &mut self,
+        parent: &Fingerprint,
+        successor: &Fingerprint,
+        to: &Counterpart,
+        since_ms: u64,
+        now_ms: u64,
+    ) {
+        let is_known = self.tokens.get(successor).is_some_and(|record| record.changed_at_ms >= since_ms);
         let spent = self.record(parent, to, now_ms);
         spent.state = State::Spent { successor: successor.clone() };
         spent.intent = None;
@@ -231,8 +239,10 @@ impl Ledger {
         record.generation = generation + 1;
         record.lineage = lineage;
         record.parent = Some(parent.clone());
-        record.state = State::Live;
-        record.pause = None;
+        if !is_known {
+            record.state = State::Live;
+            record.pause = None;
+        }
     }
 
     fn read(top: &Layers<'_>) -> Self {
@@ -289,7 +299,7 @@ pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError>
 /// What came of [`swap`].
 pub enum Swapped {
     /// The ledger is this now.
-    Done,
+    Done(Read),
     /// Somebody else was first.
     Stale,
 }
@@ -307,29 +317,34 @@ pub async fn swap<P: Ports>(
     read.ledger.prune(ports.wall_ms());
     let text = render(&read.ledger);
     match ports.store(&name(vault), &text, read.version.as_ref(), durable, None).await {
-        Ok(Stored::Done(_)) => Ok(Swapped::Done),
+        Ok(Stored::Done(version)) => Ok(Swapped::Done(Read { version: Some(version), ..read })),
         Ok(Stored::Stale(_)) => Ok(Swapped::Stale),
         Ok(Stored::Unknown) => {
             let now = load(ports, vault).await?;
-            Ok(if written(&now.ledger) { Swapped::Done } else { Swapped::Stale })
+            Ok(if written(&now.ledger) { Swapped::Done(now) } else { Swapped::Stale })
         }
         Err(error) => Err(KeeperError::storage(&name(vault), &error)),
     }
 }
 
-/// Changes the ledger, whoever else does too. The change must come to the same when it is made twice.
+/// Changes the ledger, whoever else does too. The change must come to the same when it is made twice. `known` is the ledger as
+/// this call wrote it last: if nobody has changed it since, it need not be read.
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 pub async fn update<P: Ports>(
     ports: &P,
     vault: &str,
     durable: bool,
+    mut known: Option<Read>,
     change: &dyn Fn(&mut Ledger),
-) -> Result<(), KeeperError> {
+) -> Result<Ledger, KeeperError> {
     for _ in 0..ATTEMPTS {
-        let mut read = load(ports, vault).await?;
+        let mut read = match known.take() {
+            Some(read) => read,
+            None => load(ports, vault).await?,
+        };
         change(&mut read.ledger);
         match swap(ports, vault, read, durable, &|_| false).await? {
-            Swapped::Done => return Ok(()),
+            Swapped::Done(read) => return Ok(read.ledger),
             Swapped::Stale => {}
         }
     }
@@ -355,6 +370,21 @@ fn render(ledger: &Ledger) -> String {
 }
 
 impl Record {
+    /// The send that `ours` was for has come to an end that is known, or was never made. What else was sent stays in doubt.
+    pub(crate) fn account_for(&mut self, ours: &Intent) {
+        let Some(intent) = &mut self.intent else { return };
+        if intent.nonce == ours.nonce {
+            // What is left is of others.
+            intent.nonce.clear();
+        }
+        intent.sends = intent.sends.saturating_sub(1);
+        match (intent.sends, intent.nonce.is_empty()) {
+            (0, true) => self.intent = None,
+            (0, false) => intent.sends = 1,
+            _ => {}
+        }
+    }
+
     fn read(record: &Layers<'_>) -> Self {
         let fingerprint = |name| document::fingerprint(record, name, &record.text(name));
         let maybe_fingerprint = |name| record.one(name).map(|_| fingerprint(name));
@@ -502,8 +532,8 @@ mod tests {
     fn a_rotation_makes_the_parent_spent_and_carries_the_lineage_on() {
         let mut ledger = Ledger::default();
         let [a, b, c] = ["a", "b", "c"].map(Fingerprint::of);
-        ledger.rotate(&a, &b, &to(), 1);
-        ledger.rotate(&b, &c, &to(), 2);
+        ledger.rotate(&a, &b, &to(), 1, 1);
+        ledger.rotate(&b, &c, &to(), 2, 2);
         assert!(matches!(ledger.standing(&a, &to(), 3), Standing::Spent(successor) if *successor == b));
         assert!(matches!(ledger.standing(&c, &to(), 3), Standing::Sendable(None)));
         assert!(ledger.is_ancestor(&a, &c) && !ledger.is_ancestor(&c, &a));
@@ -538,11 +568,42 @@ mod tests {
     }
 
     #[test]
+    fn a_late_note_of_a_rotation_does_not_lift_the_tombstone_of_its_successor() {
+        let mut ledger = Ledger::default();
+        let [a, b] = ["a", "b"].map(Fingerprint::of);
+        ledger.record(&b, &to(), 7).state = dead(7);
+        ledger.rotate(&a, &b, &to(), 5, 9);
+        assert!(matches!(ledger.tokens.get(&b).unwrap().state, State::Dead(_)));
+        // But a server that gives the same token once more, later, has brought it back to life.
+        ledger.rotate(&a, &b, &to(), 20, 21);
+        assert_eq!(ledger.tokens.get(&b).unwrap().state, State::Live);
+    }
+
+    #[test]
+    fn an_intent_ends_when_every_send_it_stands_for_has() {
+        let intent = |nonce: &str, sends| Intent { nonce: nonce.into(), since_ms: 1, sent_at_ms: 1, sends };
+        let after = |open: Intent, accounted: &[&str]| {
+            let mut record = Ledger::default().record(&Fingerprint::of("t"), &to(), 1).clone();
+            record.intent = Some(open);
+            accounted.iter().for_each(|nonce| record.account_for(&intent(nonce, 1)));
+            record.intent.map(|intent| (intent.nonce, intent.sends))
+        };
+        assert_eq!(after(intent("a", 1), &["a"]), None);
+        // Somebody sent it before, and nobody knows what came of it.
+        assert_eq!(after(intent("b", 2), &["b"]), Some((String::new(), 1)));
+        // Both are accounted for, in either order.
+        assert_eq!(after(intent("b", 2), &["b", "a"]), None);
+        assert_eq!(after(intent("b", 2), &["a", "b"]), None);
+        // Another's is another's, however often.
+        assert_eq!(after(intent("b", 1), &["a", "a"]), Some(("b".to_owned(), 1)));
+    }
+
+    #[test]
     fn what_is_old_goes_but_not_open_intents_nor_the_last_of_a_lineage() {
         let mut ledger = Ledger::default();
         let tokens: Vec<_> = (0..100).map(|n| Fingerprint::of(&n.to_string())).collect();
         for pair in tokens.windows(2) {
-            ledger.rotate(&pair[0], &pair[1], &to(), 1);
+            ledger.rotate(&pair[0], &pair[1], &to(), 1, 1);
         }
         let open = Fingerprint::of("open");
         ledger.record(&open, &to(), 1).intent =
@@ -564,7 +625,7 @@ mod tests {
     fn a_ledger_reads_back_as_it_was_written() {
         let mut ledger = Ledger::default();
         let [a, b] = ["a", "b"].map(Fingerprint::of);
-        ledger.rotate(&a, &b, &to(), 1);
+        ledger.rotate(&a, &b, &to(), 1, 1);
         let record = ledger.record(&b, &to(), 2);
         record.intent = Some(Intent { nonce: "n".into(), since_ms: 1, sent_at_ms: 2, sends: 3 });
         let pause = |until| Some(Pause { until, failures: 2, code: "c\"".into(), summary: "s\n".into(), at_ms: 4 });

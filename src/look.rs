@@ -1,7 +1,10 @@
 //! Step 1 of the protocol, the hot path: is there a token that is good enough, and if not, what is there to refresh.
 
+use std::rc::Rc;
+
 use crate::error::{Action, KeeperError};
-use crate::keeper::{AccessToken, Ask, Keeper, Origin};
+use crate::fingerprint::Fingerprint;
+use crate::keeper::{AccessToken, Ask, Keeper, Origin, Snapshot};
 use crate::ports::{Ports, Severity};
 use crate::quarantine::is_refused;
 use crate::sealed;
@@ -16,12 +19,21 @@ pub(crate) enum Look {
 
 /// A credential whose access token should be refreshed.
 pub(crate) struct Due {
+    /// The vault that it was found in.
+    pub(crate) vault: Rc<Snapshot>,
     pub(crate) credential: Credential,
     /// Its access token, if it is still good enough should the refresh fail.
     pub(crate) usable: Option<AccessToken>,
+    /// The token that was spent for tokens which wait in the sealed document, where its places hold none any more.
+    pub(crate) spent: Option<Fingerprint>,
 }
 
 impl Due {
+    /// The token that a lease is about: the one that would be sent.
+    pub(crate) fn token(&self) -> Option<Fingerprint> {
+        self.credential.leading().fingerprint().or_else(|| self.spent.clone())
+    }
+
     pub(crate) fn usable_or(self, error: KeeperError) -> Result<AccessToken, KeeperError> {
         self.usable.map(|token| AccessToken { warning: Some(error.message.clone()), ..token }).ok_or(error)
     }
@@ -31,7 +43,7 @@ impl Due {
 impl<P: Ports> Keeper<P> {
     /// Step 1 of the protocol.
     pub(crate) async fn look(&self, ask: &Ask<'_>, round: u32) -> Result<Look, KeeperError> {
-        let credential = self.credential(ask).await?;
+        let (vault, credential) = self.found(ask).await?;
         let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
         match place.state {
             EntryState::Dead => return Err(dead_entry(ask, place)),
@@ -52,9 +64,9 @@ impl<P: Ports> Keeper<P> {
         let Some(access) = access else {
             let can_refresh = place.refresh_token.is_some() && kind == CredentialKind::OAuth;
             return if can_refresh {
-                Ok(Look::Due(Due { credential, usable: None }))
+                Ok(Look::Due(Due { vault, credential, usable: None, spent: None }))
             } else {
-                self.without_tokens(ask, place).await
+                self.without_tokens(ask, vault, credential).await
             };
         };
         let left_ms = place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
@@ -75,16 +87,26 @@ impl<P: Ports> Keeper<P> {
                 if !(credential.is_login() && ask.profile.issues_refresh_token)
                     || place.expires_at_ms > Some(now_ms) =>
             {
-                self.without_tokens(ask, place).await
+                self.without_tokens(ask, vault, credential).await
             }
-            (_, usable) => Ok(Look::Due(Due { credential, usable })),
+            (_, usable) => Ok(Look::Due(Due { vault, credential, usable, spent: None })),
         }
     }
 
-    /// A credential with nothing to send: its access token may still be good in the sealed document.
-    async fn without_tokens(&self, ask: &Ask<'_>, place: &Place) -> Result<Look, KeeperError> {
+    /// A credential with nothing to send: its new tokens may wait in the sealed document, or its access token may still
+    /// be good there.
+    async fn without_tokens(
+        &self,
+        ask: &Ask<'_>,
+        vault: Rc<Snapshot>,
+        credential: Credential,
+    ) -> Result<Look, KeeperError> {
         let now_ms = self.ports.wall_ms();
         let sealed = sealed::load(&self.ports, ask.vault).await.unwrap_or_default();
+        if let Some((spent, _)) = sealed.successor_for(&ask.profile.id, &ask.credential) {
+            return Ok(Look::Due(Due { vault, credential, usable: None, spent: Some(spent.clone()) }));
+        }
+        let place = credential.leading();
         let kept = sealed
             .quarantined
             .values()
@@ -102,15 +124,14 @@ impl<P: Ports> Keeper<P> {
         Err(login_required(ask, place))
     }
 
-    /// The credential that an ask is about, as the vault has it now.
-    pub(crate) async fn credential(&self, ask: &Ask<'_>) -> Result<Credential, KeeperError> {
-        let reading = self.reading(ask.vault, &ask.profile).await?;
-        reading
-            .credentials
-            .iter()
-            .find(|credential| credential.id() == ask.credential)
-            .cloned()
-            .ok_or_else(|| ask.error("no-credential", Action::Login, "it is not in the vault any more"))
+    /// The credential that an ask is about, as the vault has it now, and that vault.
+    pub(crate) async fn found(&self, ask: &Ask<'_>) -> Result<(Rc<Snapshot>, Credential), KeeperError> {
+        let vault = self.vault(ask.vault).await?;
+        let reading = vault.reading(&ask.profile)?;
+        let credential = reading.credentials.iter().find(|credential| credential.id() == ask.credential).cloned();
+        let credential =
+            credential.ok_or_else(|| ask.error("no-credential", Action::Login, "it is not in the vault any more"))?;
+        Ok((vault, credential))
     }
 }
 

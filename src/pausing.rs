@@ -5,7 +5,7 @@ use crate::error::{Action, KeeperError};
 use crate::keeper::Keeper;
 use crate::ledger::{self, Pause, Until};
 use crate::ports::Ports;
-use crate::refresh::{Outcome, Sending};
+use crate::refresh::{Intended, Outcome, Sending};
 
 /// The first cooldown after a passing fault; it doubles up to the cap.
 const COOLDOWN_MS: u64 = 5_000;
@@ -42,7 +42,12 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// Steps 9 and 10, everything but terminal: says in the ledger when it may be tried again. The vault stays as it is.
-    pub(crate) async fn put_off(&self, sending: &Sending<'_>, outcome: &Outcome) -> Result<KeeperError, KeeperError> {
+    pub(crate) async fn put_off(
+        &self,
+        sending: &Sending<'_>,
+        outcome: &Outcome,
+        intended: Intended,
+    ) -> Result<KeeperError, KeeperError> {
         let (ask, judgement) = (sending.ask, &outcome.judgement);
         let (now_ms, jitter) = (self.ports.wall_ms(), self.ports.random_u64());
         let not_allowed = outcome.failure.as_ref().is_some_and(|failure| failure.kind == "not-allowed");
@@ -73,10 +78,11 @@ impl<P: Ports> Keeper<P> {
                 }
             };
         let kept = std::cell::RefCell::new(pause);
-        ledger::update(&self.ports, ask.vault, true, &|ledger| {
+        ledger::update(&self.ports, ask.vault, true, Some(intended.ledger), &|ledger| {
             let record = ledger.record(&sending.fingerprint, &sending.to, now_ms);
-            if !judgement.in_doubt {
-                record.intent = None;
+            // A plain answer ends the doubt about its own request, but not about one whose answer was lost.
+            if !judgement.in_doubt && !outcome.is_resend {
+                record.account_for(&intended.intent);
             }
             let failures = record.pause.as_ref().map_or(0, |pause| pause.failures).saturating_add(1);
             let mut pause = kept.borrow_mut();

@@ -86,6 +86,7 @@ impl<P: Ports> Keeper<P> {
     ) -> Result<(), KeeperError> {
         let at_ms = self.ports.wall_ms();
         let token = dead.place.fingerprint();
+        let mut known = None;
         if let Some(token) = &token {
             let tombstone = Tombstone {
                 at_ms,
@@ -95,9 +96,14 @@ impl<P: Ports> Keeper<P> {
                 summary: dead.summary.clone(),
                 access: dead.place.access_token.as_ref().map(|access| Fingerprint::of(access.expose())),
             };
-            ledger::update(&self.ports, vault, true, &|ledger| bury(ledger, token, to, &tombstone)).await?;
+            known = Some(
+                ledger::update(&self.ports, vault, true, None, &|ledger| bury(ledger, token, to, &tombstone)).await?,
+            );
         }
-        let ledger = ledger::load(&self.ports, vault).await?.ledger;
+        let ledger = match known {
+            Some(ledger) => ledger,
+            None => ledger::load(&self.ports, vault).await?.ledger,
+        };
         let removed = |text: &str| self.without(text, dead, &ledger, at_ms);
         let mut sealed = false;
         self.edit_vault(vault, lease, async |text| {
@@ -137,7 +143,7 @@ impl<P: Ports> Keeper<P> {
                 )
                 .of(&profile.id, credential.unwrap_or(LOGIN))
             })?;
-        ledger::update(&self.ports, vault, true, &|ledger| {
+        ledger::update(&self.ports, vault, true, None, &|ledger| {
             if let Some(record) = ledger.tokens.get_mut(token) {
                 record.state = State::Live;
                 record.pause = None;

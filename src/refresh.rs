@@ -32,6 +32,14 @@ pub(crate) enum Next {
     Again,
 }
 
+/// How long to wait for a lease.
+#[derive(Clone, Copy)]
+pub(crate) enum Patience {
+    None,
+    /// As long as somebody else's refresh can take.
+    OneRefresh,
+}
+
 /// The leases of one refresh.
 pub(crate) struct Held {
     pub(crate) grant: Lease,
@@ -56,6 +64,13 @@ pub(crate) struct Sending<'a> {
     pub(crate) held: &'a Held,
 }
 
+/// A send that may go out.
+pub(crate) struct Intended {
+    pub(crate) intent: Intent,
+    /// The ledger as it was stored with the intent.
+    pub(crate) ledger: ledger::Read,
+}
+
 /// What became of a send.
 pub(crate) struct Outcome {
     pub(crate) judgement: Judgement,
@@ -63,6 +78,8 @@ pub(crate) struct Outcome {
     pub(crate) sent_at_ms: u64,
     /// An earlier answer was lost: a refusal now may be about a token that was replaced.
     pub(crate) answer_lost: bool,
+    /// It was lost in this call: its send is still in doubt, whatever came of the one after it.
+    pub(crate) is_resend: bool,
 }
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
@@ -76,7 +93,9 @@ impl<P: Ports> Keeper<P> {
                 Look::Due(due) => due,
             };
             // 2. Lease.
-            let held = match self.lease(ask, &due).await {
+            // Who still has a good token does not wait: somebody is refreshing it.
+            let patience = if due.usable.is_some() { Patience::None } else { Patience::OneRefresh };
+            let held = match self.lease(ask, due.token().as_ref(), patience).await {
                 Ok(held) => held,
                 Err(error) => return due.usable_or(error),
             };
@@ -110,29 +129,39 @@ impl<P: Ports> Keeper<P> {
         if let Some(next) = self.ask_the_ledger(&sending, &read.ledger).await? {
             return Ok(next);
         }
-        self.check_that_it_can_be_stored(&sending).await?;
+        if !self.check_that_it_can_be_stored(&sending).await? {
+            return Ok(Next::Again);
+        }
         // 5. Intent: this, not the lease, is what makes the send safe.
-        let Some(intent) = self.intend(&sending, read).await? else { return Ok(Next::Again) };
+        let Some(intended) = self.intend(&sending, read).await? else { return Ok(Next::Again) };
         // 6. and 7. Check the deadline and send. From here on nothing cancels.
-        let Some(outcome) = self.send(&sending, &intent).await? else { return Ok(Next::Again) };
+        let Some(outcome) = self.send(&sending, &intended).await else {
+            self.withdraw(&sending, intended).await;
+            return Ok(Next::Again);
+        };
         // 8. Refreshed.
         let tokens = outcome.judgement.tokens.as_ref();
         if outcome.judgement.verdict == Verdict::Refreshed
             || tokens.is_some_and(|tokens| tokens.refresh_token.is_some())
         {
-            return self.refreshed(&sending, outcome).await;
+            return self.refreshed(&sending, outcome, intended).await;
         }
         match outcome.judgement.verdict {
             // 9. Refused.
             Verdict::Terminal => self.refused(&sending, &outcome).await,
             // 10. In doubt: the intent stays open. Or 9 again: a known outcome that is not the token's end.
-            _ => Err(self.put_off(&sending, &outcome).await?),
+            _ => Err(self.put_off(&sending, &outcome, intended).await?),
         }
     }
 
     /// Step 2: the lease on the grant, by the fingerprint about to be sent; then the vault's own lock, if another program
     /// writes the vault too.
-    async fn lease(&self, ask: &Ask<'_>, due: &Due) -> Result<Held, KeeperError> {
+    pub(crate) async fn lease(
+        &self,
+        ask: &Ask<'_>,
+        token: Option<&Fingerprint>,
+        patience: Patience,
+    ) -> Result<Held, KeeperError> {
         let shared = self.settings(ask.vault).await?.shared_with_reference;
         if shared && !self.ports.describe().excludes_foreign {
             return Err(KeeperError::new(
@@ -147,16 +176,13 @@ impl<P: Ports> Keeper<P> {
         }
         let (monotonic_ms, wall_ms) = (self.ports.monotonic_ms(), self.ports.wall_ms());
         let ttl_ms = ask.profile.deadline_ms.saturating_add(LEASE_ALLOWANCE_MS);
-        // Who still has a good token does not wait: somebody is refreshing it.
-        let wait_ms = if due.usable.is_some() { 0 } else { ttl_ms };
-        let fingerprint = due.credential.leading().fingerprint();
-        let scope = Scope::Grant {
-            document: ask.vault.to_owned(),
-            fingerprint: fingerprint.map_or_else(
-                || Fingerprint::of(&ask.credential).as_str().to_owned(),
-                |token| token.as_str().to_owned(),
-            ),
+        let wait_ms = match patience {
+            Patience::None => 0,
+            Patience::OneRefresh => ttl_ms,
         };
+        let of_its_name = Fingerprint::of(&ask.credential);
+        let fingerprint = token.unwrap_or(&of_its_name).as_str().to_owned();
+        let scope = Scope::Grant { document: ask.vault.to_owned(), fingerprint };
         let (grant, granted_ttl_ms) = self.acquire(ask, &scope, ttl_ms, wait_ms).await?;
         if !shared {
             return Ok(Held { grant, document: None, granted_ttl_ms, monotonic_ms, wall_ms });
@@ -188,7 +214,7 @@ impl<P: Ports> Keeper<P> {
         }
     }
 
-    async fn give_back(&self, held: Held) {
+    pub(crate) async fn give_back(&self, held: Held) {
         if let Some(document) = &held.document {
             self.ports.release(document).await;
         }
@@ -197,10 +223,10 @@ impl<P: Ports> Keeper<P> {
 
     /// Step 3: what the vault holds now, unless that is something else than step 1 saw.
     async fn look_again(&self, ask: &Ask<'_>, due: &Due) -> Result<Option<Due>, KeeperError> {
-        let (seen, now) = (due.credential.leading(), self.credential(ask).await?);
-        let place = now.leading();
+        let (vault, credential) = self.found(ask).await?;
+        let (seen, place) = (due.credential.leading(), credential.leading());
         let same = place.refresh_token == seen.refresh_token && place.access_token == seen.access_token;
-        Ok(same.then_some(Due { credential: now, usable: due.usable.clone() }))
+        Ok(same.then(|| Due { vault, credential, usable: due.usable.clone(), spent: due.spent.clone() }))
     }
 
     async fn sending<'a>(
@@ -211,9 +237,7 @@ impl<P: Ports> Keeper<P> {
         token: &'a Secret,
         held: &'a Held,
     ) -> Result<Sending<'a>, KeeperError> {
-        let snapshot = self.vault(ask.vault).await?;
-        let root = snapshot.root()?;
-        let login = hermes::node(root, &ask.profile.id, Spot::Login);
+        let login = hermes::node(due.vault.root()?, &ask.profile.id, Spot::Login);
         let (to, client_secret) =
             request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
         let deadline_ms = if held.document.is_some() {
@@ -234,12 +258,20 @@ impl<P: Ports> Keeper<P> {
         })
     }
 
-    /// A login whose access token has expired and that has no refresh token, although its provider issues them.
+    /// Nothing to send. Its new tokens may wait in the sealed document; or it is a login whose access token has expired and that
+    /// has no refresh token, although its provider issues them.
     async fn without_refresh_token(&self, ask: &Ask<'_>, due: &Due, held: &Held) -> Result<Next, KeeperError> {
         let place = due.credential.leading();
-        let snapshot = self.vault(ask.vault).await?;
-        let (to, _) = request::counterpart(&ask.profile, hermes::node(snapshot.root()?, &ask.profile.id, Spot::Login))
-            .map_err(|error| self.bad_profile(&error))?;
+        let login = hermes::node(due.vault.root()?, &ask.profile.id, Spot::Login);
+        let (to, _) = request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
+        if let Some(spent) = &due.spent {
+            let sealed = sealed::load(&self.ports, ask.vault).await?;
+            let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
+            return match sealed.successors.get(spent) {
+                Some(successor) => self.unseal_successor(ask, spent, successor, &to, &ledger, held).await,
+                None => Ok(Next::Again),
+            };
+        }
         let dead = Dead {
             provider: &ask.profile,
             credential: &ask.credential,
@@ -297,11 +329,11 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// Step 5: the intent, durable before anything leaves. None: somebody else was first.
-    async fn intend(&self, sending: &Sending<'_>, mut read: ledger::Read) -> Result<Option<Intent>, KeeperError> {
+    async fn intend(&self, sending: &Sending<'_>, mut read: ledger::Read) -> Result<Option<Intended>, KeeperError> {
         let now_ms = self.ports.wall_ms();
         let nonce = format!("{:016x}", self.ports.random_u64());
         let record = read.ledger.record(&sending.fingerprint, &sending.to, now_ms);
-        let before = record.intent.take();
+        let before = record.intent.clone();
         let intent = Intent {
             nonce: nonce.clone(),
             since_ms: before.as_ref().map_or(now_ms, |before| before.since_ms),
@@ -318,17 +350,16 @@ impl<P: Ports> Keeper<P> {
             record.and_then(|record| record.intent.as_ref()).is_some_and(|intent| intent.nonce == nonce)
         };
         match ledger::swap(&self.ports, sending.ask.vault, read, true, &ours).await? {
-            Swapped::Done => Ok(Some(intent)),
+            Swapped::Done(ledger) => Ok(Some(Intended { intent, ledger })),
             Swapped::Stale => Ok(None),
         }
     }
 
     /// Steps 6 and 7, and the one resend of step 10. None: there is no time left for a send.
-    async fn send(&self, sending: &Sending<'_>, intent: &Intent) -> Result<Option<Outcome>, KeeperError> {
-        let mut answer_lost = intent.sends > 1;
+    async fn send(&self, sending: &Sending<'_>, intended: &Intended) -> Option<Outcome> {
+        let answer_lost = intended.intent.sends > 1;
         if !self.has_time(sending) {
-            self.withdraw(sending).await;
-            return Ok(None);
+            return None;
         }
         let mut outcome = self.send_once(sending, answer_lost).await;
         // The answer was lost. If the server has spent the token, sending it again soon is the only way to its successor; if
@@ -340,10 +371,9 @@ impl<P: Ports> Keeper<P> {
                 Severity::Warning,
                 "the answer to a refresh was lost; the same token is sent once more",
             );
-            answer_lost = true;
-            outcome = self.send_once(sending, answer_lost).await;
+            outcome = Outcome { is_resend: true, ..self.send_once(sending, true).await };
         }
-        Ok(Some(outcome))
+        Some(outcome)
     }
 
     async fn send_once(&self, sending: &Sending<'_>, answer_lost: bool) -> Outcome {
@@ -365,7 +395,7 @@ impl<P: Ports> Keeper<P> {
                 judgement
             }
         };
-        Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost }
+        Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost, is_resend: false }
     }
 
     /// Step 6: the lease, counted from before it was asked for, outlasts one more exchange.
@@ -380,8 +410,10 @@ impl<P: Ports> Keeper<P> {
     }
 
     async fn still_stored(&self, sending: &Sending<'_>) -> bool {
-        match self.credential(sending.ask).await {
-            Ok(credential) => credential.places.iter().any(|place| place.refresh_token.as_ref() == Some(sending.token)),
+        match self.found(sending.ask).await {
+            Ok((_, credential)) => {
+                credential.places.iter().any(|place| place.refresh_token.as_ref() == Some(sending.token))
+            }
             Err(_) => false,
         }
     }
@@ -405,8 +437,8 @@ impl<P: Ports> Keeper<P> {
     /// Quarantines, and goes on with whatever newer tokens lie in the credential's places.
     pub(crate) async fn take_out(&self, sending: &Sending<'_>, dead: &Dead<'_>) -> Result<Next, KeeperError> {
         self.quarantine(sending.ask.vault, &sending.to, dead, sending.held.document.as_ref()).await?;
-        match self.credential(sending.ask).await {
-            Ok(credential) if credential.leading().refresh_token.is_some() => Ok(Next::Again),
+        match self.found(sending.ask).await {
+            Ok((_, credential)) if credential.leading().refresh_token.is_some() => Ok(Next::Again),
             _ => match &sending.due.usable {
                 Some(token) => Ok(Next::Serve(AccessToken {
                     origin: Origin::Sealed,
@@ -419,10 +451,10 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// Takes an intent back: nothing was sent.
-    async fn withdraw(&self, sending: &Sending<'_>) {
+    async fn withdraw(&self, sending: &Sending<'_>, intended: Intended) {
         let now_ms = self.ports.wall_ms();
-        let withdrawn = ledger::update(&self.ports, sending.ask.vault, true, &|ledger| {
-            ledger.record(&sending.fingerprint, &sending.to, now_ms).intent = None;
+        let withdrawn = ledger::update(&self.ports, sending.ask.vault, true, Some(intended.ledger), &|ledger| {
+            ledger.record(&sending.fingerprint, &sending.to, now_ms).account_for(&intended.intent);
         })
         .await;
         // An open intent only makes the next one more careful.

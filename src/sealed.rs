@@ -32,6 +32,14 @@ pub struct Sealed {
     pub successors: Table<Fingerprint, Successor>,
 }
 
+impl Sealed {
+    /// New tokens of a credential, and the token that was spent for them.
+    pub(crate) fn successor_for(&self, provider: &str, credential: &str) -> Option<(&Fingerprint, &Successor)> {
+        let is_its = |successor: &Successor| successor.provider == provider && successor.credential == credential;
+        self.successors.iter().find(|(_, successor)| is_its(successor))
+    }
+}
+
 /// What one quarantine removed.
 #[derive(Clone, Debug)]
 pub struct Quarantined {
