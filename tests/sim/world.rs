@@ -1,0 +1,906 @@
+//! The world that sessions live in: documents, leases, clocks, a network and a server; and everything that can go wrong
+//! there. One step at a time, and after each one it says which invariant was broken.
+
+use super::check::{self, Broken};
+use super::outside::{self, Outside};
+use super::server::{Answer, Kind, NO_TOKEN, Server, Token};
+use super::session::{At, BEGINNING_MS, Call, Doc, Ended, Errand, Live, Now, Reply, Right, Sessions, Start};
+use super::text::{LOGIN, Text, Tokens};
+
+pub const MOST_SESSIONS: usize = 4;
+/// A session that asks more often than this is in a loop.
+const MOST_CALLS: u16 = 400;
+
+/// What stays the same during a schedule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Setting {
+    pub kind: Kind,
+    pub sessions: u8,
+    /// How many of the things that go wrong may.
+    pub faults: u8,
+    /// How many things others may do to the vault.
+    pub meddling: u8,
+    /// How often a session that has ended or died may be followed by another.
+    pub restarts: u8,
+    /// Leases run out, instead of ending with their process.
+    pub leases_run_out: bool,
+    /// A load may serve what was there before.
+    pub reads_may_be_stale: bool,
+    /// The vault is shared with the reference, and its lock is taken.
+    pub is_shared: bool,
+    pub errands: [Errand; MOST_SESSIONS],
+}
+
+/// What is wrong with this world: mutants of it, to see that the checks see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Flaw {
+    #[default]
+    None,
+    /// Every lease is granted to everybody.
+    LeasesExcludeNobody,
+    /// A store does not look at the version it expects.
+    StoresCompareNothing,
+    /// The HTTP client sends again by itself when no answer comes.
+    ClientSendsTwice,
+    /// A durable store of the vault is not.
+    StoresAreNotDurable,
+    /// The other program's lock is granted, but does not exclude it.
+    ForeignLockIsIgnored,
+}
+
+/// One document: what is there, what a crash of the machine leaves, and what a stale read still sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Shelf {
+    pub now: Option<Text>,
+    pub durable: Option<Text>,
+    before: Option<Text>,
+}
+
+impl Shelf {
+    pub fn put(&mut self, text: Option<Text>, durable: bool) {
+        if text != self.now {
+            self.before = self.now;
+        }
+        self.now = text;
+        if durable {
+            self.durable = text;
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Held {
+    right: Right,
+    by: u8,
+    /// In real time; `u32::MAX`: until its holder ends.
+    until_ms: u32,
+}
+
+/// Where a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// It was not begun, or it died.
+    Off,
+    /// What it asks for waits for an answer.
+    Asking,
+    /// Its request is on its way.
+    Sent {
+        token: Token,
+        since_ms: u32,
+        deadline_ms: u32,
+    },
+    /// Its answer is.
+    Answered {
+        token: Token,
+        answer: Answer,
+        since_ms: u32,
+        deadline_ms: u32,
+    },
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Process {
+    pub at: At,
+    pub phase: Phase,
+    pub errand: Errand,
+    number: u8,
+    /// What it sent and got a successor for that is not stored yet.
+    holding: Token,
+    /// What it sent last.
+    sent: Token,
+    sends: u8,
+    calls: u16,
+    /// It slept when a lease could run out between its last check and the packet.
+    overslept: bool,
+}
+
+/// Something that can happen next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    Begin(u8),
+    /// What a session asks for is done, as it should be.
+    Step(u8),
+    /// Its wait for a lease is over.
+    GiveUp(u8),
+    Crash {
+        session: u8,
+        done_first: bool,
+    },
+    FailToLoad(u8),
+    StaleLoad(u8),
+    FailToStore(u8),
+    StoreUnknown {
+        session: u8,
+        stored: bool,
+    },
+    NoLease(u8),
+    /// The network, for a request on its way.
+    NotSent(u8),
+    RequestLost(u8),
+    RequestLate(u8),
+    AnswerLost(u8),
+    AnswerHalved(u8),
+    Instead {
+        session: u8,
+        answer: Answer,
+        arrives: bool,
+    },
+    /// The server spends the token and says that it could not.
+    SpentAndFailed {
+        session: u8,
+        answer: Answer,
+    },
+    /// It refuses a live token.
+    Slander(u8),
+    /// A late request arrives after all.
+    Arrive(u8),
+    /// What each clock shows more than before, and how much time it really was.
+    Pass {
+        wall_ms: i32,
+        mono_ms: u32,
+        real_ms: u32,
+    },
+    MachineCrash,
+    LedgerLost,
+    Outside(outside::Act),
+}
+
+impl Action {
+    /// Time passes, and every clock shows it.
+    pub fn pass(ms: u32) -> Self {
+        Self::Pass { wall_ms: ms as i32, mono_ms: ms, real_ms: ms }
+    }
+
+    pub fn is_fault(self) -> bool {
+        !matches!(self, Self::Begin(_) | Self::Step(_) | Self::GiveUp(_) | Self::Arrive(_) | Self::Outside(_))
+    }
+
+    /// Whether it can keep a session from closing its intent.
+    fn hits_the_storage(self) -> bool {
+        use Action::{Crash, FailToLoad, FailToStore, MachineCrash, StaleLoad, StoreUnknown};
+        matches!(
+            self,
+            Crash { .. } | MachineCrash | FailToLoad(_) | FailToStore(_) | StoreUnknown { .. } | StaleLoad(_)
+        )
+    }
+
+    /// For counting.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Begin(_) => "begin",
+            Self::Step(_) => "step",
+            Self::GiveUp(_) => "wait over",
+            Self::Crash { done_first: false, .. } => "crash before",
+            Self::Crash { done_first: true, .. } => "crash after",
+            Self::FailToLoad(_) => "load fails",
+            Self::StaleLoad(_) => "stale load",
+            Self::FailToStore(_) => "disk full",
+            Self::StoreUnknown { stored: true, .. } => "store unknown, done",
+            Self::StoreUnknown { stored: false, .. } => "store unknown, not done",
+            Self::NoLease(_) => "lease refused",
+            Self::NotSent(_) => "not sent",
+            Self::RequestLost(_) => "request lost",
+            Self::RequestLate(_) => "request late",
+            Self::AnswerLost(_) => "answer lost",
+            Self::AnswerHalved(_) => "half an answer",
+            Self::Instead { answer: Answer::SlowDown, .. } => "429",
+            Self::Instead { answer: Answer::Page, .. } => "403 page",
+            Self::Instead { arrives: true, .. } => "502 after",
+            Self::Instead { .. } => "502 or 503 before",
+            Self::SpentAndFailed { .. } => "spent, then failed",
+            Self::Slander(_) => "live token refused",
+            Self::Arrive(_) => "late request arrives",
+            Self::Pass { wall_ms, .. } if wall_ms < 0 => "clock back",
+            Self::Pass { real_ms: 0, .. } => "clock forward",
+            Self::Pass { mono_ms: 0, .. } => "suspend",
+            Self::Pass { .. } => "time passes",
+            Self::MachineCrash => "machine crash",
+            Self::LedgerLost => "ledger lost",
+            Self::Outside(act) => act.name(),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World {
+    pub setting: Setting,
+    pub flaw: Flaw,
+    pub now: Now,
+    /// How much time has passed, whatever the clocks show.
+    pub real_ms: u32,
+    pub shelves: [Shelf; 3],
+    settings: Option<Text>,
+    leases: Vec<Held>,
+    pub server: Server,
+    pub processes: [Process; MOST_SESSIONS],
+    begun: [u8; MOST_SESSIONS],
+    /// Requests whose sender has given up, and that may still arrive.
+    late: [Token; 2],
+    pub outside: Outside,
+    pub faults_left: u8,
+    pub meddling_left: u8,
+    restarts_left: u8,
+    /// Something happened that lets a token be lost.
+    pub is_excused: bool,
+    /// A ledger was lost, or the vault was taken from under us: what was known of tokens may be gone.
+    pub amnesia: bool,
+    /// Tokens that a ledger which was lost knew something of.
+    pub forgotten: Tokens,
+    /// Tokens whose intent stayed open because a crash or the storage kept it from being closed.
+    pub unresolved: Tokens,
+    /// What is dated later need not be later any more.
+    pub clock_went_back: bool,
+    /// Tokens whose quarantine a person undid.
+    pub pardoned: Tokens,
+}
+
+/// The code that runs behind each session, where it must be run.
+pub type Running = [Option<Live>; MOST_SESSIONS];
+
+impl World {
+    pub fn new(setting: Setting, flaw: Flaw, sessions: &Sessions) -> Self {
+        let mut texts = sessions.texts.borrow_mut();
+        let vault = texts.number(include_str!("vault.json"));
+        let settings = (!setting.is_shared).then(|| texts.number("{\"shared_with_reference\": false}"));
+        let vault = Shelf { now: Some(vault), durable: Some(vault), before: None };
+        let process = Process {
+            at: 0,
+            phase: Phase::Off,
+            errand: Errand::Token,
+            number: 0,
+            holding: NO_TOKEN,
+            sent: NO_TOKEN,
+            sends: 0,
+            calls: 0,
+            overslept: false,
+        };
+        Self {
+            setting,
+            flaw,
+            now: Now { wall_ms: BEGINNING_MS, mono_ms: 1_000 },
+            real_ms: 1_000,
+            shelves: [vault, Shelf::default(), Shelf::default()],
+            settings,
+            leases: Vec::with_capacity(4),
+            server: Server::new(setting.kind),
+            processes: [process; MOST_SESSIONS],
+            begun: [0; MOST_SESSIONS],
+            late: [NO_TOKEN; 2],
+            outside: Outside::default(),
+            faults_left: setting.faults,
+            meddling_left: setting.meddling,
+            restarts_left: setting.restarts,
+            is_excused: false,
+            amnesia: false,
+            forgotten: Tokens::default(),
+            unresolved: Tokens::default(),
+            clock_went_back: false,
+            pardoned: Tokens::default(),
+        }
+    }
+
+    pub fn vault(&self) -> Text {
+        self.shelves[0].now.expect("nobody deletes the vault")
+    }
+
+    /// Nobody but one goes on.
+    pub fn only(&mut self, session: u8) {
+        self.setting.sessions = MOST_SESSIONS as u8;
+        for other in (0..MOST_SESSIONS).filter(|other| *other != usize::from(session)) {
+            self.processes[other].phase = Phase::Off;
+        }
+    }
+
+    pub fn begin_all(&mut self, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
+        (0..self.setting.sessions).try_for_each(|session| {
+            self.begin(
+                session,
+                self.setting.errands[usize::from(session)],
+                sessions,
+                &mut running[usize::from(session)],
+            )
+        })
+    }
+
+    pub fn begin(
+        &mut self,
+        session: u8,
+        errand: Errand,
+        sessions: &mut Sessions,
+        live: &mut Option<Live>,
+    ) -> Result<(), Broken> {
+        // Whoever begins in the same place for the same time draws the same numbers: so that histories come up again.
+        let number = session + 4 * self.begun[usize::from(session)];
+        self.begun[usize::from(session)] += 1;
+        let start = Start { number, errand, reads_may_be_stale: self.setting.reads_may_be_stale };
+        *live = None;
+        let at = sessions.start(start, self.now, live);
+        self.processes[usize::from(session)] = Process {
+            at,
+            phase: Phase::Asking,
+            errand,
+            number,
+            holding: NO_TOKEN,
+            sent: NO_TOKEN,
+            sends: 0,
+            calls: 0,
+            overslept: false,
+        };
+        self.go_on(session, sessions, live)
+    }
+
+    // ---- What can happen next.
+
+    /// Whether a session can go on by itself.
+    fn can_step(&self, session: u8, sessions: &Sessions) -> bool {
+        let process = &self.processes[usize::from(session)];
+        match process.phase {
+            Phase::Off | Phase::Ended => false,
+            Phase::Sent { .. } | Phase::Answered { .. } => true,
+            Phase::Asking => match sessions.call(process.at) {
+                Call::Acquire { right, wait_ms, .. } => self.is_free(right) || wait_ms == 0,
+                _ => true,
+            },
+        }
+    }
+
+    /// Everything that happens when nothing goes wrong.
+    pub fn ordinary(&self, sessions: &Sessions, actions: &mut Vec<Action>) {
+        self.steps(sessions, actions);
+        self.more(sessions, actions);
+    }
+
+    /// Who can go on.
+    pub fn steps(&self, sessions: &Sessions, actions: &mut Vec<Action>) {
+        actions.clear();
+        let all = 0..self.setting.sessions;
+        actions.extend(all.clone().filter(|session| self.can_step(*session, sessions)).map(Action::Step));
+        if actions.is_empty() {
+            // Who waits for a lease that nobody will give back waits it out.
+            let waits = |session: &u8| self.processes[usize::from(*session)].phase == Phase::Asking;
+            actions.extend(all.filter(waits).map(Action::GiveUp));
+        }
+    }
+
+    /// What else may happen.
+    pub fn more(&self, sessions: &Sessions, actions: &mut Vec<Action>) {
+        actions.extend((0..2).filter(|late| self.late[usize::from(*late)] != NO_TOKEN).map(Action::Arrive));
+        if self.restarts_left > 0 {
+            let over = |session: &u8| matches!(self.processes[usize::from(*session)].phase, Phase::Off | Phase::Ended);
+            actions.extend((0..self.setting.sessions).filter(over).map(Action::Begin));
+        }
+        if self.meddling_left > 0 {
+            outside::acts(self, sessions, actions);
+        }
+    }
+
+    /// Everything that can go wrong now.
+    pub fn faults(&self, sessions: &Sessions, actions: &mut Vec<Action>) {
+        actions.clear();
+        if self.faults_left == 0 {
+            return;
+        }
+        for session in 0..self.setting.sessions {
+            self.faults_of(session, sessions, actions);
+        }
+        self.faults_of_the_world(actions);
+    }
+
+    pub fn faults_of_the_world(&self, actions: &mut Vec<Action>) {
+        actions.extend([12_000, 40_000, 4_000_000].map(Action::pass));
+        // A clock set back, set forward, and a lid that was closed.
+        actions.push(Action::Pass { wall_ms: -3_600_000, mono_ms: 0, real_ms: 0 });
+        actions.push(Action::Pass { wall_ms: 90_000_000, mono_ms: 0, real_ms: 0 });
+        actions.push(Action::Pass { wall_ms: 40_000, mono_ms: 0, real_ms: 40_000 });
+        actions.push(Action::MachineCrash);
+        if self.shelves[1].now.is_some() {
+            actions.push(Action::LedgerLost);
+        }
+    }
+
+    /// Everything that can go wrong for one session.
+    pub fn faults_of(&self, session: u8, sessions: &Sessions, actions: &mut Vec<Action>) {
+        let process = &self.processes[usize::from(session)];
+        match process.phase {
+            Phase::Off | Phase::Ended => {}
+            Phase::Sent { .. } => {
+                actions.push(Action::Crash { session, done_first: false });
+                actions.push(Action::RequestLost(session));
+                if self.late.contains(&NO_TOKEN) {
+                    actions.push(Action::RequestLate(session));
+                }
+                for answer in [Answer::Unavailable, Answer::SlowDown, Answer::Page, Answer::BadGateway] {
+                    actions.push(Action::Instead { session, answer, arrives: false });
+                }
+                actions.push(Action::Slander(session));
+                if self.setting.kind == Kind::SpendsAndFails {
+                    for answer in [Answer::SpentAndBadScope, Answer::Unavailable] {
+                        actions.push(Action::SpentAndFailed { session, answer });
+                    }
+                }
+            }
+            Phase::Answered { answer, .. } => {
+                actions.push(Action::Crash { session, done_first: false });
+                actions.push(Action::AnswerLost(session));
+                if matches!(answer, Answer::Tokens { .. }) {
+                    actions.push(Action::AnswerHalved(session));
+                }
+                actions.push(Action::Instead { session, answer: Answer::BadGateway, arrives: true });
+            }
+            Phase::Asking => {
+                actions.push(Action::Crash { session, done_first: false });
+                match sessions.call(process.at) {
+                    Call::Load { .. } => {
+                        actions.push(Action::FailToLoad(session));
+                        if self.setting.reads_may_be_stale {
+                            actions.push(Action::StaleLoad(session));
+                        }
+                    }
+                    Call::Store { .. } => {
+                        actions.push(Action::Crash { session, done_first: true });
+                        actions.push(Action::FailToStore(session));
+                        actions.push(Action::StoreUnknown { session, stored: false });
+                        actions.push(Action::StoreUnknown { session, stored: true });
+                    }
+                    Call::Acquire { .. } => actions.push(Action::NoLease(session)),
+                    Call::Send { .. } => actions.push(Action::NotSent(session)),
+                    Call::Release { .. } | Call::End(_) => {}
+                }
+            }
+        }
+    }
+
+    pub fn is_at_rest(&self) -> bool {
+        self.processes.iter().all(|process| matches!(process.phase, Phase::Off | Phase::Ended))
+    }
+
+    // ---- What it comes to.
+
+    pub fn act(&mut self, action: Action, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
+        if action.is_fault() {
+            self.faults_left -= 1;
+        }
+        let result = self.happen(action, sessions, running);
+        if action.hits_the_storage() {
+            let ledger = self.shelves[1].now.map(|text| sessions.texts.borrow().ledger(text)).unwrap_or_default();
+            self.unresolved = Tokens(self.unresolved.0 | ledger.open.0);
+        }
+        result
+    }
+
+    fn happen(&mut self, action: Action, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
+        match action {
+            Action::Begin(session) => {
+                self.restarts_left -= 1;
+                self.begin(session, Errand::Token, sessions, &mut running[usize::from(session)])
+            }
+            Action::Step(session) => self.step(session, sessions, running),
+            Action::GiveUp(session) => {
+                let Call::Acquire { right, wait_ms, .. } = self.call(session, sessions) else { return Ok(()) };
+                // Until the lease runs out, or the patience.
+                let ends_ms = self.leases.iter().filter(|held| held.right == right).map(|held| held.until_ms).max();
+                let left_ms = ends_ms.unwrap_or(0).saturating_sub(self.real_ms).min(wait_ms);
+                self.pass(left_ms);
+                let reply = if self.is_free(right) { self.grant(session, sessions) } else { Reply::Busy };
+                self.answer(session, reply, sessions, running)
+            }
+            Action::Crash { session, done_first } => {
+                if done_first {
+                    let call = self.call(session, sessions);
+                    self.perform(session, call, sessions)?;
+                }
+                self.crash(session);
+                Ok(())
+            }
+            Action::FailToLoad(session) | Action::FailToStore(session) | Action::NoLease(session) => {
+                self.excuse_what_cannot_be_sealed(session, sessions);
+                self.answer(session, Reply::Failed, sessions, running)
+            }
+            Action::StaleLoad(session) => {
+                let Call::Load { doc, known } = self.call(session, sessions) else { return Ok(()) };
+                let text = self.shelf(doc).and_then(|shelf| self.shelves[shelf].before);
+                self.answer(session, found(text, known), sessions, running)
+            }
+            Action::StoreUnknown { session, stored } => {
+                self.excuse_what_cannot_be_sealed(session, sessions);
+                if stored {
+                    let call = self.call(session, sessions);
+                    self.perform(session, call, sessions)?;
+                }
+                self.answer(session, Reply::Unknown, sessions, running)
+            }
+            Action::NotSent(session) => self.answer(session, Reply::NoAnswer { maybe_sent: false }, sessions, running),
+            Action::RequestLost(session) => self.no_answer(session, sessions, running),
+            Action::RequestLate(session) => {
+                if let Phase::Sent { token, .. } = self.processes[usize::from(session)].phase
+                    && let Some(free) = self.late.iter_mut().find(|late| **late == NO_TOKEN)
+                {
+                    *free = token;
+                }
+                self.no_answer(session, sessions, running)
+            }
+            Action::AnswerLost(session) => self.no_answer(session, sessions, running),
+            Action::AnswerHalved(session) => {
+                if let Phase::Answered { answer: Answer::Tokens { access, refresh }, .. } =
+                    &mut self.processes[usize::from(session)].phase
+                {
+                    let half = Answer::Half { access: *access, refresh: *refresh };
+                    self.excuse_what_is_sent(session);
+                    return self.answer(session, Reply::Answered(half), sessions, running);
+                }
+                Ok(())
+            }
+            Action::Instead { session, answer, .. } => {
+                if !matches!(answer, Answer::SlowDown | Answer::Page) {
+                    self.excuse_what_is_sent(session);
+                }
+                self.answer(session, Reply::Answered(answer), sessions, running)
+            }
+            Action::SpentAndFailed { session, answer } => {
+                if let Phase::Sent { token, .. } = self.processes[usize::from(session)].phase {
+                    self.server.exchange(token, self.real_ms);
+                    self.excuse_what_is_sent(session);
+                }
+                self.answer(session, Reply::Answered(answer), sessions, running)
+            }
+            Action::Slander(session) => {
+                if let Phase::Sent { token, .. } = self.processes[usize::from(session)].phase {
+                    self.server.tokens[usize::from(token)].slandered = true;
+                    self.is_excused = true;
+                }
+                self.answer(session, Reply::Answered(Answer::Refused), sessions, running)
+            }
+            Action::Arrive(late) => {
+                let token = std::mem::replace(&mut self.late[usize::from(late)], NO_TOKEN);
+                self.server.exchange(token, self.real_ms);
+                check::server(self)
+            }
+            Action::Pass { wall_ms, mono_ms, real_ms } => {
+                if real_ms > 0 {
+                    self.sleep();
+                }
+                self.clock_went_back |= wall_ms < 0;
+                self.now.wall_ms = self.now.wall_ms.saturating_add_signed(wall_ms);
+                self.now.mono_ms += mono_ms;
+                self.real_ms += real_ms;
+                Ok(())
+            }
+            Action::MachineCrash => {
+                (0..self.setting.sessions).for_each(|session| self.crash(session));
+                self.leases.clear();
+                let spent =
+                    self.shelves[1].now.map(|text| sessions.texts.borrow().ledger(text)).unwrap_or_default().spent;
+                for shelf in &mut self.shelves {
+                    shelf.now = shelf.durable;
+                    shelf.before = None;
+                }
+                // The write that closed an intent need not survive; whoever has put the parent back since, has put it back
+                // as if its answer were lost.
+                let texts = sessions.texts.borrow();
+                let open = self.shelves[1].now.map(|text| texts.ledger(text)).unwrap_or_default().open;
+                for token in
+                    texts.vault(self.vault()).tokens.iter().filter(|token| open.has(*token) && spent.has(*token))
+                {
+                    self.server.excuse(token);
+                    self.is_excused = true;
+                }
+                Ok(())
+            }
+            Action::LedgerLost => {
+                let known = self.shelves[1].now.map(|text| sessions.texts.borrow().ledger(text)).unwrap_or_default();
+                self.forgotten = Tokens(self.forgotten.0 | known.spent.0 | known.dead.0 | known.open.0);
+                self.shelves[1].put(None, true);
+                // Whoever is about to send a spent token has no way to know any more.
+                for token in 0..self.server.count {
+                    self.server.excuse(token);
+                }
+                self.is_excused = true;
+                self.amnesia = true;
+                Ok(())
+            }
+            Action::Outside(act) => outside::act(self, act, sessions),
+        }
+    }
+
+    fn step(&mut self, session: u8, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
+        match self.processes[usize::from(session)].phase {
+            Phase::Sent { token, since_ms, deadline_ms } => {
+                let answer = self.server.exchange(token, self.real_ms);
+                check::server(self)?;
+                self.processes[usize::from(session)].phase = Phase::Answered { token, answer, since_ms, deadline_ms };
+                if self.flaw == Flaw::ClientSendsTwice && self.faults_left % 2 == 1 {
+                    self.server.exchange(token, self.real_ms);
+                    check::server(self)?;
+                }
+                Ok(())
+            }
+            Phase::Answered { token, answer, since_ms, deadline_ms } => {
+                if self.real_ms - since_ms > deadline_ms {
+                    // The client has given up.
+                    return self.no_answer(session, sessions, running);
+                }
+                if let Answer::Tokens { refresh, .. } = answer
+                    && refresh != NO_TOKEN
+                    && refresh != token
+                {
+                    self.processes[usize::from(session)].holding = refresh;
+                }
+                self.answer(session, Reply::Answered(answer), sessions, running)
+            }
+            Phase::Asking => {
+                let call = self.call(session, sessions);
+                match call {
+                    Call::Send { token, deadline_ms } => {
+                        check::send(self, session, token, sessions)?;
+                        if self.overslept(session) {
+                            // Its lease may have run out, and somebody else may have gone on.
+                            self.server.excuse(token);
+                            self.is_excused = true;
+                        }
+                        let process = &mut self.processes[usize::from(session)];
+                        process.sends += 1;
+                        process.sent = token;
+                        process.overslept = false;
+                        process.phase = Phase::Sent { token, since_ms: self.real_ms, deadline_ms };
+                        Ok(())
+                    }
+                    call => {
+                        let reply = self.perform(session, call, sessions)?;
+                        self.answer(session, reply, sessions, running)
+                    }
+                }
+            }
+            Phase::Off | Phase::Ended => Ok(()),
+        }
+    }
+
+    /// No answer comes, and nobody can say what the server did.
+    fn no_answer(&mut self, session: u8, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
+        self.excuse_what_is_sent(session);
+        self.answer(session, Reply::NoAnswer { maybe_sent: true }, sessions, running)
+    }
+
+    /// A successor that neither the vault nor the sealed document takes is only in its caller's hands.
+    fn excuse_what_cannot_be_sealed(&mut self, session: u8, sessions: &Sessions) {
+        let holding = self.processes[usize::from(session)].holding;
+        let (Call::Load { doc, .. } | Call::Store { doc, .. }) = self.call(session, sessions) else { return };
+        if holding != NO_TOKEN && doc == Doc::Sealed {
+            let parent = self.server.tokens[usize::from(holding)].parent;
+            self.server.excuse(parent);
+            self.is_excused = true;
+        }
+    }
+
+    fn excuse_what_is_sent(&mut self, session: u8) {
+        if let Phase::Sent { token, .. } | Phase::Answered { token, .. } = self.processes[usize::from(session)].phase {
+            self.server.excuse(token);
+            self.is_excused = true;
+        }
+    }
+
+    fn call(&self, session: u8, sessions: &Sessions) -> Call {
+        sessions.call(self.processes[usize::from(session)].at)
+    }
+
+    fn shelf(&self, doc: Doc) -> Option<usize> {
+        match doc {
+            Doc::Vault => Some(0),
+            Doc::Ledger => Some(1),
+            Doc::Sealed => Some(2),
+            Doc::Settings | Doc::Profiles => None,
+        }
+    }
+
+    /// A call that ends at once.
+    fn perform(&mut self, session: u8, call: Call, sessions: &Sessions) -> Result<Reply, Broken> {
+        Ok(match call {
+            Call::Load { doc, known } => match self.shelf(doc) {
+                Some(shelf) => found(self.shelves[shelf].now, known),
+                None if doc == Doc::Settings => found(self.settings, known),
+                None => Reply::Absent,
+            },
+            Call::Store { doc, text, expected, durable } => {
+                let shelf = self.shelf(doc).expect("only documents of a vault are stored");
+                if self.shelves[shelf].now != expected && self.flaw != Flaw::StoresCompareNothing {
+                    return Ok(Reply::Stale);
+                }
+                check::store(self, session, doc, text, sessions)?;
+                let durable = durable && !(self.flaw == Flaw::StoresAreNotDurable && doc == Doc::Vault);
+                self.shelves[shelf].put(Some(text), durable);
+                self.let_go_of_what_is_stored(session, sessions);
+                Reply::Stored(text)
+            }
+            Call::Acquire { right, .. } if self.is_free(right) => self.grant(session, sessions),
+            Call::Acquire { .. } => Reply::Busy,
+            Call::Release { right } => {
+                self.leases.retain(|held| held.by != session || held.right != right);
+                Reply::Released
+            }
+            Call::Send { .. } | Call::End(_) => Reply::Failed,
+        })
+    }
+
+    fn let_go_of_what_is_stored(&mut self, session: u8, sessions: &Sessions) {
+        let held = self.processes[usize::from(session)].holding;
+        if held != NO_TOKEN && self.stored_tokens(sessions).has(held) {
+            self.processes[usize::from(session)].holding = NO_TOKEN;
+        }
+    }
+
+    /// The tokens that can still be found: in the vault, or on their way to it.
+    pub fn stored_tokens(&self, sessions: &Sessions) -> Tokens {
+        let texts = sessions.texts.borrow();
+        let sealed = self.shelves[2].now.map(|text| texts.sealed(text)).unwrap_or_default();
+        Tokens(texts.vault(self.vault()).tokens.0 | sealed.successors.0)
+    }
+
+    pub fn is_free(&self, right: Right) -> bool {
+        self.flaw == Flaw::LeasesExcludeNobody
+            || !self.leases.iter().any(|held| held.right == right && self.real_ms < held.until_ms)
+    }
+
+    fn grant(&mut self, session: u8, sessions: &Sessions) -> Reply {
+        let Call::Acquire { right, ttl_ms, .. } = self.call(session, sessions) else { return Reply::Failed };
+        let until_ms = if self.setting.leases_run_out { self.real_ms + ttl_ms } else { u32::MAX };
+        self.leases.retain(|held| held.right != right);
+        self.leases.push(Held { right, by: session, until_ms });
+        Reply::Granted { ttl_ms: if self.setting.leases_run_out { ttl_ms } else { 0 } }
+    }
+
+    /// Whether a session still has the lease on a grant.
+    pub fn has_lease(&self, session: u8, token: Token) -> bool {
+        let ours = |held: &Held| held.by == session && held.right == Right::Grant(token);
+        self.leases.iter().any(|held| ours(held) && self.real_ms < held.until_ms)
+    }
+
+    fn answer(
+        &mut self,
+        session: u8,
+        reply: Reply,
+        sessions: &mut Sessions,
+        running: &mut Running,
+    ) -> Result<(), Broken> {
+        let live = &mut running[usize::from(session)];
+        self.move_on(session, reply, sessions, live);
+        self.go_on(session, sessions, live)
+    }
+
+    fn move_on(&mut self, session: u8, reply: Reply, sessions: &mut Sessions, live: &mut Option<Live>) {
+        let process = &mut self.processes[usize::from(session)];
+        process.at = sessions.answer(process.at, reply, self.now, live);
+        process.phase = Phase::Asking;
+        process.calls += 1;
+        process.overslept = false;
+    }
+
+    /// What is of no interest to anybody else is answered at once.
+    fn go_on(&mut self, session: u8, sessions: &mut Sessions, live: &mut Option<Live>) -> Result<(), Broken> {
+        loop {
+            let call = self.call(session, sessions);
+            let calls = self.processes[usize::from(session)].calls;
+            if calls > MOST_CALLS {
+                return Err(Broken::new("I10", format!("session {session} has asked {calls} times")));
+            }
+            match call {
+                Call::Load { doc: Doc::Settings | Doc::Profiles, .. } | Call::Release { .. } => {
+                    let reply = self.perform(session, call, sessions)?;
+                    self.move_on(session, reply, sessions, live);
+                }
+                Call::End(end) => {
+                    self.processes[usize::from(session)].phase = Phase::Ended;
+                    if let Some(leak) = sessions.leak.take() {
+                        return Err(Broken::new("I9", format!("a secret was told: {leak}")));
+                    }
+                    let ended = sessions.end(end).clone();
+                    self.leases.retain(|held| held.by != session || held.until_ms != u32::MAX);
+                    if self.processes[usize::from(session)].errand == Errand::Unquarantine
+                        && ended.calls == [Ended::Done]
+                    {
+                        let texts = sessions.texts.borrow();
+                        let back = texts.vault(self.vault()).places[LOGIN].refresh;
+                        self.pardoned = back.map_or(self.pardoned, |token| self.pardoned.with(token));
+                    }
+                    return check::end(self, session, &ended, sessions);
+                }
+                _ => return Ok(()),
+            }
+        }
+    }
+
+    fn crash(&mut self, session: u8) {
+        let process = &mut self.processes[usize::from(session)];
+        if matches!(process.phase, Phase::Off | Phase::Ended) {
+            return;
+        }
+        let phase = std::mem::replace(&mut process.phase, Phase::Off);
+        let holding = std::mem::replace(&mut process.holding, NO_TOKEN);
+        if holding != NO_TOKEN {
+            let parent = self.server.tokens[usize::from(holding)].parent;
+            self.server.excuse(parent);
+            self.is_excused = true;
+        }
+        if let Phase::Sent { token, .. } | Phase::Answered { token, .. } = phase {
+            self.server.excuse(token);
+            self.is_excused = true;
+            // The packet is out there, with nobody to hear the answer.
+            if let (Phase::Sent { .. }, Some(free)) = (phase, self.late.iter_mut().find(|late| **late == NO_TOKEN)) {
+                *free = token;
+            }
+        }
+        // A lock ends with its holder; what runs out runs out.
+        self.leases.retain(|held| held.by != session || held.until_ms != u32::MAX);
+    }
+
+    /// Who is between its last check and the durable write now, and whose lease can run out, may come too late.
+    fn sleep(&mut self) {
+        if !self.setting.leases_run_out {
+            return;
+        }
+        for session in 0..self.setting.sessions {
+            let process = self.processes[usize::from(session)];
+            let on_its_way = match process.phase {
+                Phase::Sent { token, .. } | Phase::Answered { token, .. } => token,
+                _ if process.holding != NO_TOKEN => self.server.tokens[usize::from(process.holding)].parent,
+                _ => NO_TOKEN,
+            };
+            if on_its_way != NO_TOKEN {
+                self.server.excuse(on_its_way);
+                self.is_excused = true;
+            }
+            self.processes[usize::from(session)].overslept |= process.phase == Phase::Asking;
+        }
+    }
+
+    /// A session is about to send a token: whether it slept since its last look at the clock.
+    pub fn overslept(&self, session: u8) -> bool {
+        self.processes[usize::from(session)].overslept
+    }
+
+    /// How often a session has been answered.
+    pub fn answers(&self, session: u8) -> u16 {
+        self.processes[usize::from(session)].calls
+    }
+
+    pub fn holding(&self, session: u8) -> Token {
+        self.processes[usize::from(session)].holding
+    }
+
+    pub fn sends(&self, session: u8) -> u8 {
+        self.processes[usize::from(session)].sends
+    }
+
+    pub fn pass(&mut self, ms: u32) {
+        self.now.wall_ms += ms;
+        self.now.mono_ms += ms;
+        self.real_ms += ms;
+    }
+}
+
+fn found(text: Option<Text>, known: Option<Text>) -> Reply {
+    match text {
+        None => Reply::Absent,
+        Some(text) if known == Some(text) => Reply::Unchanged,
+        Some(text) => Reply::Found(text),
+    }
+}
