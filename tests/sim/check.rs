@@ -39,6 +39,9 @@ pub fn send(world: &World, session: u8, token: Token, sessions: &Sessions) -> Re
     let is_lost = world.outside.lost.iter().any(|lost| world.server.is_ancestor(token, lost));
     let known = is_lost || world.overslept(session) || world.pardoned.has(token) || came_back || forgot || too_late;
     if !known {
+        if world.buried.has(token) {
+            return broken("I1", "it was taken out of use");
+        }
         if ledger.dead.has(token) {
             return broken("I1", "the ledger has its tombstone");
         }
@@ -95,9 +98,22 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
                 }
             }
             let sealed = world.shelves[2].now.map(|text| texts.sealed(text)).unwrap_or_default();
+            let is_new = |token: &Token| !before.tokens.has(*token);
+            for new in after.tokens.iter().filter(is_new) {
+                let parent = world.server.tokens[usize::from(new)].parent;
+                if parent != NO_TOKEN && after.tokens.has(parent) {
+                    let what = format!("session {session} writes {} beside its parent {}", name(new), name(parent));
+                    return Err(Broken::new("places", what));
+                }
+            }
             let kept = Tokens(after.tokens.0 | sealed.successors.0);
             for gone in before.tokens.minus(after.tokens).iter() {
                 let has_descendant = kept.iter().any(|token| world.server.is_ancestor(gone, token));
+                let is_put_away = sealed.quarantined.has(gone) || process.errand == Errand::Unquarantine;
+                if !has_descendant && !is_put_away {
+                    let what = format!("session {session} takes {} out, and it is not in the sealed document", name(gone));
+                    return Err(Broken::new("sealed", what));
+                }
                 let state = &world.server.tokens[usize::from(gone)];
                 let is_last = state.successor == NO_TOKEN && !has_descendant;
                 if world.server.is_alive(gone) && !state.slandered && is_last {

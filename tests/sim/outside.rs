@@ -91,7 +91,9 @@ pub fn acts(world: &World, sessions: &Sessions, actions: &mut Vec<super::world::
         }
     }
     if vault.places[LOGIN].exists {
-        may(Act::LogIn);
+        if !world.setting.is_shared || world.meddling_left == 1 {
+            may(Act::LogIn);
+        }
         if matches!(world.setting.kind, Kind::SameToken | Kind::Omits) {
             may(Act::LogInAgain);
         }

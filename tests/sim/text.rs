@@ -66,6 +66,8 @@ pub struct Ledger {
     pub dead: Tokens,
     pub spent: Tokens,
     pub open: Tokens,
+    /// Cooling down, held or parked.
+    pub paused: Tokens,
     /// Nothing that looks like a token stands in it.
     pub is_clean: bool,
 }
@@ -143,6 +145,9 @@ impl Texts {
                 Some("spent") => ledger.spent = ledger.spent.with(token),
                 _ => {}
             }
+            if record["pause"].is_object() {
+                ledger.paused = ledger.paused.with(token);
+            }
             if record["intent"].is_object() {
                 ledger.open = ledger.open.with(token);
             }
@@ -162,8 +167,10 @@ impl Texts {
                 sealed.successors = sealed.successors.with(token);
             }
         }
-        for fingerprint in json["quarantined"].as_object().into_iter().flatten().map(|(fingerprint, _)| fingerprint) {
-            if let Some(token) = self.token_of(fingerprint) {
+        // Wherever in what was removed they stand.
+        for found in json["quarantined"].to_string().split("Rt_").skip(1) {
+            let digits = found.chars().take_while(char::is_ascii_digit).collect::<String>();
+            if let Ok(token) = digits.parse() {
                 sealed.quarantined = sealed.quarantined.with(token);
             }
         }

@@ -253,6 +253,8 @@ pub struct World {
     pub clock_went_back: bool,
     /// Tokens whose quarantine a person undid.
     pub pardoned: Tokens,
+    /// Tokens that a session took out of use.
+    pub buried: Tokens,
 }
 
 /// The code that runs behind each session, where it must be run.
@@ -297,6 +299,7 @@ impl World {
             unresolved: Tokens::default(),
             clock_went_back: false,
             pardoned: Tokens::default(),
+            buried: Tokens::default(),
         }
     }
 
@@ -726,6 +729,13 @@ impl World {
                     return Ok(Reply::Stale);
                 }
                 check::store(self, session, doc, text, sessions)?;
+                if doc == Doc::Vault {
+                    let texts = sessions.texts.borrow();
+                    let (before, after) = (texts.vault(self.vault()).tokens, texts.vault(text).tokens);
+                    let has_descendant = |gone: &Token| after.iter().any(|token| self.server.is_ancestor(*gone, token));
+                    let buried = before.minus(after).iter().filter(|gone| !has_descendant(gone));
+                    self.buried = buried.fold(self.buried.minus(after), Tokens::with);
+                }
                 let durable = durable && !(self.flaw == Flaw::StoresAreNotDurable && doc == Doc::Vault);
                 self.shelves[shelf].put(Some(text), durable);
                 self.let_go_of_what_is_stored(session, sessions);
