@@ -27,7 +27,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use grants::Grants;
@@ -108,6 +108,10 @@ pub enum Fault {
         /// The delay.
         ms: u64,
     },
+    /// Processed at once, answered when [`TokenServer::let_go`] says so.
+    Held,
+    /// Processed at once; when [`TokenServer::let_go`] says so the connection closes without an answer.
+    HeldThenLost,
     /// Not processed; a 307, which would have the request sent again.
     Redirect {
         /// For the `location` header.
@@ -137,6 +141,8 @@ impl fmt::Debug for Fault {
             Self::DropAfterProcessing => f.write_str("DropAfterProcessing"),
             Self::HalfBody => f.write_str("HalfBody"),
             Self::Slow { ms } => f.debug_struct("Slow").field("ms", ms).finish(),
+            Self::Held => f.write_str("Held"),
+            Self::HeldThenLost => f.write_str("HeldThenLost"),
             Self::Redirect { .. } => f.debug_struct("Redirect").finish_non_exhaustive(),
             Self::EndlessBody => f.write_str("EndlessBody"),
             Self::NotUtf8 => f.write_str("NotUtf8"),
@@ -180,6 +186,27 @@ pub struct Received {
     pub had_header_token: bool,
     /// As sent.
     pub user_agent: Option<String>,
+    /// What the server did with the token.
+    pub processed: Processed,
+    /// The token had been used before.
+    pub replay: bool,
+    /// What went wrong with it.
+    pub fault: Fault,
+}
+
+/// What a request came to at the server, whatever its client heard of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Processed {
+    /// Nothing.
+    #[default]
+    No,
+    /// An access token, and perhaps another refresh token.
+    Refreshed {
+        /// The fingerprint of the refresh token that is the current one now, unless that is the one sent.
+        successor: Option<String>,
+    },
+    /// Refused, for good.
+    Refused,
 }
 
 /// A running server. Clones are handles to the same one; it stops when the last is dropped.
@@ -192,7 +219,11 @@ struct Running {
 }
 
 /// What the connections share. One lock: a refresh is decided whole or not at all.
-struct State(Mutex<Books>);
+struct State {
+    books: Mutex<Books>,
+    /// Something was written into them.
+    written: Condvar,
+}
 
 struct Books {
     grants: Grants,
@@ -202,7 +233,7 @@ struct Books {
 
 impl State {
     fn books(&self) -> MutexGuard<'_, Books> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -214,11 +245,8 @@ impl TokenServer {
     pub fn start(behaviour: Behaviour) -> io::Result<Self> {
         let mut seed = [0; 32];
         getrandom::fill(&mut seed).map_err(io::Error::other)?;
-        let state = Arc::new(State(Mutex::new(Books {
-            grants: Grants::new(behaviour, seed),
-            faults: VecDeque::new(),
-            received: Vec::new(),
-        })));
+        let books = Books { grants: Grants::new(behaviour, seed), faults: VecDeque::new(), received: Vec::new() };
+        let state = Arc::new(State { books: Mutex::new(books), written: Condvar::new() });
         let listening = Listening::start(state.clone())?;
         Ok(Self(Arc::new(Running { state, listening })))
     }
@@ -257,6 +285,16 @@ impl TokenServer {
         self.books().faults.extend(faults);
     }
 
+    /// Forgets the faults that no request has met yet.
+    pub fn no_more_faults(&self) {
+        self.books().faults.clear();
+    }
+
+    /// Answers what is [held](Fault::Held), now and from now on.
+    pub fn let_go(&self) {
+        self.0.listening.let_go();
+    }
+
     /// How many requests arrived, of any kind and with any fault.
     #[must_use]
     pub fn requests(&self) -> u64 {
@@ -287,17 +325,32 @@ impl TokenServer {
         self.books().received.clone()
     }
 
+    /// The requests after the first `seen`, oldest first.
+    #[must_use]
+    pub fn received_after(&self, seen: usize) -> Vec<Received> {
+        self.books().received.get(seen..).map(<[_]>::to_vec).unwrap_or_default()
+    }
+
     /// Waits until `count` requests have arrived, at most for `patience`; whether they have.
     #[must_use]
     pub fn wait_for_requests(&self, count: u64, patience: Duration) -> bool {
-        let start = Instant::now();
-        while self.requests() < count {
-            if start.elapsed() > patience {
-                return false;
+        self.wait_until(patience, |received| received.len() as u64 >= count)
+    }
+
+    /// Waits until this is so of the requests that arrived, oldest first, at most for `patience`; whether it is.
+    #[must_use]
+    pub fn wait_until(&self, patience: Duration, mut is_so: impl FnMut(&[Received]) -> bool) -> bool {
+        let (start, mut books) = (Instant::now(), self.books());
+        loop {
+            if is_so(&books.received) {
+                return true;
             }
-            std::thread::sleep(Duration::from_millis(1));
+            let Some(left) = patience.checked_sub(start.elapsed()) else { return false };
+            books = match self.0.state.written.wait_timeout(books, left) {
+                Ok((books, _)) => books,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
         }
-        true
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

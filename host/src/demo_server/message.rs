@@ -7,7 +7,7 @@ use std::net::TcpStream;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::Received;
+use super::{Fault, Processed, Received};
 
 const HEADER_TOKEN: &str = "x-nous-refresh-token";
 const LONGEST_REQUEST: usize = 1 << 20;
@@ -79,6 +79,9 @@ impl Request {
             content_type: self.headers.get("content-type").cloned(),
             had_header_token: self.headers.contains_key(HEADER_TOKEN),
             user_agent: self.headers.get("user-agent").cloned(),
+            processed: Processed::No,
+            replay: false,
+            fault: Fault::None,
         }
     }
 }

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::grants::Refused;
-use super::message::{Answer, Request, http_date};
-use super::{Books, Fault, State};
+use super::message::{Answer, Request, fingerprint, http_date};
+use super::{Books, Fault, Processed, Received, State};
 
 pub(super) const TOKEN_PATH: &str = "/oauth/token";
 
@@ -29,12 +29,14 @@ pub(super) struct Listening {
 #[derive(Default)]
 struct Open {
     connections: Mutex<Connections>,
-    stopped: Condvar,
+    /// It stops, or lets go of what it held.
+    changed: Condvar,
 }
 
 #[derive(Default)]
 struct Connections {
     stopping: bool,
+    let_go: bool,
     opened: u64,
     sockets: HashMap<u64, TcpStream>,
 }
@@ -54,6 +56,11 @@ impl Listening {
     pub(super) fn address(&self) -> SocketAddr {
         self.address
     }
+
+    pub(super) fn let_go(&self) {
+        self.open.lock().let_go = true;
+        self.open.changed.notify_all();
+    }
 }
 
 impl Drop for Listening {
@@ -64,7 +71,7 @@ impl Drop for Listening {
             for socket in connections.sockets.values() {
                 let _ = socket.shutdown(Shutdown::Both);
             }
-            self.open.stopped.notify_all();
+            self.open.changed.notify_all();
         }
         // Wakes the thread that waits for the next connection.
         let _ = TcpStream::connect_timeout(&self.address, PATIENCE);
@@ -101,6 +108,14 @@ impl Open {
         self.lock().stopping
     }
 
+    /// Until what is held is let go of, or until the server stops.
+    fn hold(&self) {
+        let mut connections = self.lock();
+        while !connections.stopping && !connections.let_go {
+            connections = self.changed.wait(connections).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
     /// Until then, or until the server stops.
     fn sleep(&self, time: Duration) {
         let start = Instant::now();
@@ -110,7 +125,7 @@ impl Open {
             if left.is_zero() {
                 return;
             }
-            connections = match self.stopped.wait_timeout(connections, left) {
+            connections = match self.changed.wait_timeout(connections, left) {
                 Ok((connections, _)) => connections,
                 Err(poisoned) => poisoned.into_inner().0,
             };
@@ -162,6 +177,7 @@ fn serve(mut socket: TcpStream, state: &State, open: &Open) -> io::Result<()> {
         return Ok(());
     };
     let (fault, answer) = decide(&request, &mut state.books());
+    state.written.notify_all();
     let Some(answer) = answer else {
         return Ok(());
     };
@@ -184,17 +200,27 @@ fn serve(mut socket: TcpStream, state: &State, open: &Open) -> io::Result<()> {
             open.sleep(Duration::from_millis(ms));
             answer.write(&mut socket)
         }
+        Fault::Held => {
+            open.hold();
+            answer.write(&mut socket)
+        }
+        Fault::HeldThenLost => {
+            open.hold();
+            Ok(())
+        }
         _ => answer.write(&mut socket),
     }
 }
 
 /// Everything that changes the books, under their one lock. No answer: the connection closes.
 fn decide(request: &Request, books: &mut Books) -> (Fault, Option<Answer>) {
-    books.received.push(request.received());
     let fault = books.faults.pop_front().unwrap_or(Fault::None);
+    books.received.push(Received { fault: fault.clone(), ..request.received() });
     let json = "application/json";
     let answer = match &fault {
-        Fault::None | Fault::HalfBody | Fault::Slow { .. } => Some(process(request, books)),
+        Fault::None | Fault::HalfBody | Fault::Slow { .. } | Fault::Held | Fault::HeldThenLost => {
+            Some(process(request, books))
+        }
         Fault::DropAfterProcessing => {
             let _ = process(request, books);
             None
@@ -238,7 +264,19 @@ fn process(request: &Request, books: &mut Books) -> Answer {
         return error(400, "invalid_request", "refresh_token is missing.");
     };
     let client_id = parameters.get("client_id").map(String::as_str);
-    match books.grants.refresh(client_id, &refresh_token, Instant::now()) {
+    let replays = books.grants.replays();
+    let decided = books.grants.refresh(client_id, &refresh_token, Instant::now());
+    if let Some(received) = books.received.last_mut() {
+        received.replay = books.grants.replays() > replays;
+        received.processed = match &decided {
+            Ok(issued) => {
+                let named = issued.refresh_token.as_ref().filter(|token| **token != refresh_token);
+                Processed::Refreshed { successor: named.map(|token| fingerprint(token)) }
+            }
+            Err(_) => Processed::Refused,
+        };
+    }
+    match decided {
         Ok(issued) => {
             let mut answer = json!({
                 "access_token": issued.access_token,

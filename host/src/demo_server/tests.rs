@@ -273,6 +273,44 @@ fn a_slow_answer_comes_late_and_was_decided_at_once() {
 }
 
 #[test]
+fn a_held_answer_was_decided_at_once_and_comes_when_it_is_let_go() {
+    let server = start(Rotation::RevokeFamilyOnReuse);
+    let login = server.login(CLIENT);
+    server.fault([Fault::Held]);
+    std::thread::scope(|scope| {
+        let held = scope.spawn(|| refresh(&server, &login.refresh_token).0);
+        assert!(server.wait_for_requests(1, Duration::from_secs(5)));
+        assert!(!server.is_live(&login.refresh_token));
+        assert!(!held.is_finished());
+        server.let_go();
+        assert_eq!(held.join().expect("no panic"), 200);
+    });
+}
+
+#[test]
+fn the_books_say_what_each_request_came_to_whatever_its_client_heard() {
+    let server = start(Rotation::RevokeFamilyOnReuse);
+    let login = server.login(CLIENT);
+    server.fault([Fault::DropBeforeProcessing, Fault::DropAfterProcessing]);
+    for _ in 0..3 {
+        refresh(&server, &login.refresh_token);
+    }
+    let received = server.received();
+    let books: Vec<_> = received.iter().map(|one| (&one.processed, one.replay, &one.fault)).collect();
+    let Processed::Refreshed { successor: Some(successor) } = &received[1].processed else { panic!("{books:?}") };
+    assert_ne!(Some(successor), received[1].refresh_token_fingerprint.as_ref());
+    let refreshed = Processed::Refreshed { successor: Some(successor.clone()) };
+    assert_eq!(
+        books,
+        [
+            (&Processed::No, false, &Fault::DropBeforeProcessing),
+            (&refreshed, false, &Fault::DropAfterProcessing),
+            (&Processed::Refused, true, &Fault::None)
+        ]
+    );
+}
+
+#[test]
 fn a_body_that_is_not_utf_8_is_not() {
     let server = start(Rotation::SameToken);
     server.fault([Fault::NotUtf8]);
