@@ -14,7 +14,7 @@ use crate::component::COMPONENT_CWASM;
 use crate::engine;
 use crate::events::{EventSink, NoEvents};
 use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Sent};
-use crate::limits::{Limits, Stopwatch, Ticker};
+use crate::limits::{Limits, Ticker};
 use crate::storage::{LoadOutcome, Storage};
 use crate::types::{
     AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
@@ -157,6 +157,29 @@ impl Keeper {
 
     /// An access token that is valid as asked, refreshed if need be.
     ///
+    /// # Nothing cancels a refresh
+    /// From the moment its request leaves until its answer is stored, no refresh can be given up: the answer may hold the only
+    /// refresh token that still works. There is no future to drop, no timeout to pass, and none of the [`Limits`] stops
+    /// the component in between. The call is bounded all the same: by the profile's deadline for a request, one
+    /// repetition of it if its answer is lost, and the storage.
+    ///
+    /// A caller that cannot wait that long makes the call on a thread of its own, and stops waiting for it. The thread runs on:
+    ///
+    /// ```no_run
+    /// # use std::{sync::mpsc, thread, time::Duration};
+    /// # use lazaret_host::{Keeper, TokenRequest, storage::VAULT};
+    /// # fn within(keeper: Keeper, patience: Duration) {
+    /// let (answer, answers) = mpsc::sync_channel(1);
+    /// // Nobody may be waiting for the answer any more. What matters is stored by then.
+    /// thread::spawn(move || answer.send(keeper.token(&TokenRequest::new(VAULT, "xai-oauth"))));
+    /// let token = answers.recv_timeout(patience);
+    /// # }
+    /// ```
+    ///
+    /// What is left is the end of the whole process: one that handles SIGTERM and the like should join such threads
+    /// before it goes, as the `lazaret` command does. A process that is killed in that window leaves a note in the ledger,
+    /// and the next caller sends the same refresh token once more; a server that gives its successor again, loses nothing.
+    ///
     /// # Errors
     /// [`KeeperError::action`] says what helps.
     pub fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
@@ -166,7 +189,8 @@ impl Keeper {
             .map_err(Into::into)
     }
 
-    /// Another access token than the one named as refused, or than the one the vault holds now.
+    /// Another access token than the one named as refused, or than the one the vault holds now. As with [`Keeper::token`],
+    /// nothing cancels it once its request has left.
     ///
     /// # Errors
     /// [`KeeperError::action`] says what helps.
@@ -281,7 +305,8 @@ impl Inner {
             Some(instance) => instance,
             None => self.instance().map_err(|error| trapped(&error))?,
         };
-        instance.store.data_mut().stopwatch = Stopwatch::start();
+        instance.store.set_hostcall_fuel(self.limits.hostcall_bytes);
+        instance.store.data_mut().begin_call();
         let result = call(&mut instance);
         instance.store.data_mut().end_call();
         if result.is_ok() && self.warm_at_most > 0 {
@@ -294,16 +319,12 @@ impl Inner {
     }
 
     fn instance(&self) -> wasmtime::Result<Instance> {
-        let mut store = Store::new(&self.engine, World::new(self.shared.clone(), self.limits.store_limits()));
-        store.limiter(|world| &mut world.limits);
-        store.set_hostcall_fuel(self.limits.hostcall_bytes);
-        let guest_time = self.limits.guest_time;
+        let mut store = Store::new(&self.engine, World::new(self.shared.clone(), self.limits.clone()));
+        store.limiter(|world| &mut world.memory);
         store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(move |context: StoreContextMut<'_, World>| {
-            if context.data().stopwatch.guest_time() > guest_time {
-                return Err(wasmtime::Error::msg(format!("the component computed for more than {guest_time:?}")));
-            }
-            Ok(UpdateDeadline::Continue(1))
+        store.epoch_deadline_callback(move |context: StoreContextMut<'_, World>| match context.data().overdrawn() {
+            Some(limit) => Err(wasmtime::Error::msg(format!("the component computed for more than {limit:?}"))),
+            None => Ok(UpdateDeadline::Continue(1)),
         });
         let world = self.component.instantiate(&mut store)?;
         Ok(Instance { store, world })

@@ -1,4 +1,5 @@
-//! What one call may use up. A guest that wants more is stopped: that costs the call, never the host.
+//! What one call may use up. A guest that wants more is stopped: that costs the call, never the host. Once a request has
+//! been sent a stop could cost a login, so from there on there is room for whatever is left to do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,14 +13,23 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long the ticker goes on after the last call, so that a busy host does not start it again and again.
 const IDLE_TICKS: u32 = 100;
 
-/// What one call of the component may use up.
+/// What storing an answer may take, whatever the call used up before: the largest vault, read and written once more.
+const MEMORY_AFTER_A_SEND: usize = 128 << 20;
+const GUEST_TIME_AFTER_A_SEND: Duration = Duration::from_secs(60);
+const HOSTCALL_BYTES_AFTER_A_SEND: usize = 64 << 20;
+
+/// What one call of the component may use up before it sends its first request.
+///
+/// An answer that was sent for may hold the only refresh token that still works, and none of these limits may stand between it
+/// and the disk. So with each request the guest's time starts anew, at 60 s or more; 128 MiB of memory are added once; and
+/// 64 MiB may be handed to the host in one call, at least.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Linear memory, in bytes. A vault of 16 MiB needs about six times its size.
     pub memory_bytes: usize,
     /// Guest code alone, without the time it waits for the host.
     pub guest_time: Duration,
-    /// What the guest may hand to the host in one call, in bytes.
+    /// What the guest may hand to the host at once, in bytes.
     pub hostcall_bytes: usize,
 }
 
@@ -30,6 +40,15 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// From a call's first request on.
+    pub(crate) fn after_a_send(&self) -> Self {
+        Self {
+            memory_bytes: self.memory_bytes.saturating_add(MEMORY_AFTER_A_SEND),
+            guest_time: self.guest_time.max(GUEST_TIME_AFTER_A_SEND),
+            hostcall_bytes: self.hostcall_bytes.max(HOSTCALL_BYTES_AFTER_A_SEND),
+        }
+    }
+
     pub(crate) fn store_limits(&self) -> StoreLimits {
         StoreLimitsBuilder::new()
             .memory_size(self.memory_bytes)

@@ -1,16 +1,17 @@
 //! The component's imports: what it asks of the world, and the host's answers.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use wasmtime::StoreLimits;
 use wasmtime::component::{HasSelf, Linker};
+use wasmtime::{StoreContextMut, StoreLimits};
 
 use crate::bindings::lazaret::keeper::{events, http, storage};
 use crate::bindings::wasi::clocks::wall_clock::Datetime;
 use crate::events::{Event, EventSink};
 use crate::http::{Http, HttpRequest, Sent};
-use crate::limits::Stopwatch;
+use crate::limits::{Limits, Stopwatch};
 use crate::storage::{AcquireOutcome, Document, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
 
 /// The parts of a host that all calls share.
@@ -24,15 +25,32 @@ pub(crate) struct Shared {
 /// The state of one instance.
 pub(crate) struct World {
     pub(crate) shared: Arc<Shared>,
-    pub(crate) limits: StoreLimits,
-    pub(crate) stopwatch: Stopwatch,
+    limits: Limits,
+    pub(crate) memory: StoreLimits,
+    guest_time: Duration,
+    stopwatch: Stopwatch,
     /// Leases that the instance holds, so that none outlives its call.
     leases: Vec<String>,
 }
 
 impl World {
-    pub(crate) fn new(shared: Arc<Shared>, limits: StoreLimits) -> Self {
-        Self { shared, limits, stopwatch: Stopwatch::start(), leases: Vec::new() }
+    pub(crate) fn new(shared: Arc<Shared>, limits: Limits) -> Self {
+        let (memory, guest_time) = (limits.store_limits(), limits.guest_time);
+        Self { shared, limits, memory, guest_time, stopwatch: Stopwatch::start(), leases: Vec::new() }
+    }
+
+    pub(crate) fn begin_call(&mut self) {
+        self.allow(&self.limits.clone());
+    }
+
+    /// Sets the limits, and the guest's time to nothing used.
+    fn allow(&mut self, limits: &Limits) {
+        (self.memory, self.guest_time, self.stopwatch) = (limits.store_limits(), limits.guest_time, Stopwatch::start());
+    }
+
+    /// The time that the guest may compute for, if it has computed for longer.
+    pub(crate) fn overdrawn(&self) -> Option<Duration> {
+        (self.stopwatch.guest_time() > self.guest_time).then_some(self.guest_time)
     }
 
     /// A call is over, or trapped: what it still holds is given back.
@@ -52,8 +70,8 @@ impl Drop for World {
 /// Gives a linker everything that the world `keeper-world` imports, and nothing else.
 pub(crate) fn add_to_linker(linker: &mut Linker<World>) -> wasmtime::Result<()> {
     storage::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
-    http::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
     events::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
+    linker.instance("lazaret:keeper/http@0.1.0")?.func_wrap("send", send)?;
     // Of the WASI interfaces the component uses these functions only.
     linker.instance("wasi:clocks/wall-clock@0.2.0")?.func_wrap("now", |_, (): ()| {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -149,7 +167,20 @@ impl storage::Host for World {
     }
 }
 
-impl http::Host for World {
+/// From here on nothing may stop the guest until the answer is stored.
+fn send(
+    mut context: StoreContextMut<'_, World>,
+    (request,): (http::Request,),
+) -> wasmtime::Result<(Result<http::Response, http::Failure>,)> {
+    let limits = context.data().limits.after_a_send();
+    context.set_hostcall_fuel(limits.hostcall_bytes);
+    let world = context.data_mut();
+    let answer = world.send(request);
+    world.allow(&limits);
+    Ok((answer,))
+}
+
+impl World {
     fn send(&mut self, request: http::Request) -> Result<http::Response, http::Failure> {
         let request = HttpRequest {
             method: request.method,
@@ -158,8 +189,7 @@ impl http::Host for World {
             body: request.body,
             deadline_ms: request.deadline_ms,
         };
-        let Self { shared, stopwatch, .. } = self;
-        match stopwatch.pause(|| shared.http.send(&request)) {
+        match self.shared.http.send(&request) {
             Ok(response) => Ok(http::Response {
                 status: response.status,
                 headers: response.headers.into_iter().map(|(name, value)| http::Header { name, value }).collect(),
@@ -191,7 +221,8 @@ impl events::Host for World {
             attributes: event.attributes.into_iter().map(|attribute| (attribute.key, attribute.value)).collect(),
         };
         let Self { shared, stopwatch, .. } = self;
-        stopwatch.pause(|| shared.events.emit(&event));
+        // A sink that panics costs its event. Unwinding through the guest it might cost the tokens that are about to be stored.
+        let _ = stopwatch.pause(|| catch_unwind(AssertUnwindSafe(|| shared.events.emit(&event))));
     }
 }
 
