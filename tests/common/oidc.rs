@@ -33,12 +33,17 @@ pub struct Counted {
 impl OidcServer {
     /// With one public client; none where there is no Node to run it.
     pub fn start(client_id: &str) -> Option<Self> {
+        Self::start_with(client_id, 300)
+    }
+
+    /// The same, with access tokens that live so long.
+    pub fn start_with(client_id: &str, access_ttl_s: u64) -> Option<Self> {
         let folder = install()?;
         let mut process = Command::new("node")
             .arg("server.mjs")
             .current_dir(folder)
             .env("CLIENT_ID", client_id)
-            .env_remove("ACCESS_TTL")
+            .env("ACCESS_TTL", access_ttl_s.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -84,6 +89,27 @@ impl OidcServer {
     /// The next request is processed at once, and answered so much later.
     pub fn answer_late(&self, delay_ms: u64) {
         self.ask("POST", "fault", &json!({ "kind": "slow", "delay_ms": delay_ms }));
+    }
+
+    /// Each of the next requests meets one of these, after those already waiting: a kind, and milliseconds for `slow`.
+    pub fn faults(&self, faults: &[(&str, u64)]) {
+        let faults: Vec<Value> =
+            faults.iter().map(|(kind, delay_ms)| json!({ "kind": kind, "delay_ms": delay_ms })).collect();
+        self.ask("POST", "faults", &json!({ "faults": faults }));
+    }
+
+    /// Answers what is held, now and from now on.
+    pub fn let_go(&self) {
+        self.ask("POST", "let-go", &json!({}));
+    }
+
+    /// The exchanges that were decided after the first `seen`: `server.mjs` says what is known of each.
+    pub fn exchanges_after(&self, seen: usize) -> Vec<Value> {
+        let mut answer = self.ask("POST", "exchanges", &json!({ "from": seen }));
+        match answer["exchanges"].take() {
+            Value::Array(exchanges) => exchanges,
+            other => panic!("no list: {other}"),
+        }
     }
 
     pub fn counted(&self) -> Counted {

@@ -25,7 +25,18 @@
 //                      html-403     403 with an HTML page, as a proxy sends it; not processed
 //                      drop-before  connection closed without an answer; not processed
 //                      drop-after   processed (the token is rotated), then closed without an answer
+//                      half-body    processed, then closed in the middle of the answer
 //                      slow         processed at once, answered delay_ms later
+//                      held         processed at once, answered when /_t/let-go was called
+//   POST /_t/let-go  answers what is held, now and from now on
+//   POST /_t/faults  {faults: [{kind, delay_ms = 0}, ...]}: the same for the requests after those, one each;
+//                    an empty list ends them all
+//   POST /_t/exchanges  {from = 0}: the refresh requests that were decided, from that one on, in the order of their
+//                    decisions -> {exchanges: [{asker, token, processed, successor, replay, fault}]}
+//                      asker        the request's user-agent
+//                      token        fingerprint of the refresh token in it; successor: of the one in the answer
+//                      processed    no | refreshed | refused
+//                      replay       refused because the token was used before
 
 import { createHash, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -37,7 +48,7 @@ const ACCESS_TTL = Number(process.env.ACCESS_TTL ?? 300);
 const CLIENT_ID = process.env.CLIENT_ID ?? 'lazaret-test';
 const SCOPE = 'openid offline_access';
 const TOKEN_PATH = '/token';
-const FAULTS = ['none', 'status-503', 'html-403', 'drop-before', 'drop-after', 'slow'];
+const FAULTS = ['none', 'status-503', 'html-403', 'drop-before', 'drop-after', 'half-body', 'slow', 'held'];
 
 if (!(Number.isInteger(ACCESS_TTL) && ACCESS_TTL > 0)) {
   throw new Error('ACCESS_TTL must be a positive whole number of seconds');
@@ -57,6 +68,10 @@ const count = {
 };
 const revokedGrants = new Set();
 let fault = { kind: 'none', times: 0, delay_ms: 0 };
+let faults = [];
+const exchanges = [];
+let letGo;
+const isLetGo = new Promise((resolve) => { letGo = resolve; });
 
 // What the server knows, in memory. The library's own memory adapter is atomic in one process too,
 // but it forgets after 1000 entries, and a forgotten token would no longer be seen as a replay.
@@ -140,7 +155,10 @@ function startProvider(issuer) {
   });
   provider.on('grant.error', (ctx, error) => {
     if (isRefresh(ctx)) count.refused += 1;
-    if (ctx.oidc.entities.RefreshToken?.consumed) count.replays += 1;
+    if (ctx.oidc.entities.RefreshToken?.consumed) {
+      count.replays += 1;
+      ctx.state.isReplay = true;
+    }
     console.error(`refused: ${error.error} (${error.error_detail ?? error.error_description})`);
   });
   provider.on('grant.revoked', (ctx, grantId) => revokedGrants.add(grantId));
@@ -165,6 +183,9 @@ async function countAndFault(ctx, next) {
   }
 
   const { kind, delay_ms: delayMs } = takeFault();
+  const isProcessed = !['status-503', 'html-403', 'drop-before'].includes(kind);
+  if (isProcessed) await next();
+  note(ctx, kind, isProcessed);
   switch (kind) {
     case 'status-503':
       ctx.status = 503;
@@ -177,21 +198,38 @@ async function countAndFault(ctx, next) {
         + '<body><h1>Access denied</h1><p>The proxy refused this request.</p></body></html>\n';
       return undefined;
     case 'drop-before':
-      return hangUp(ctx);
     case 'drop-after':
-      await next();
       return hangUp(ctx);
+    case 'half-body':
+      return answerHalf(ctx);
     case 'slow':
-      await next();
-      await sleep(delayMs);
-      return undefined;
+      return sleep(delayMs);
+    case 'held':
+      return isLetGo;
     default:
-      return next();
+      return undefined;
   }
 }
 
+// Before the answer leaves, so that whoever has it finds it noted.
+function note(ctx, kind, isProcessed) {
+  const sent = new URLSearchParams(ctx.req.body);
+  if (sent.get('grant_type') !== 'refresh_token') return;
+  const isRefreshed = isProcessed && ctx.status === 200;
+  let processed = 'no';
+  if (isProcessed) processed = isRefreshed ? 'refreshed' : 'refused';
+  exchanges.push({
+    asker: ctx.get('user-agent'),
+    token: fingerprint(sent.get('refresh_token') ?? ''),
+    processed,
+    successor: isRefreshed ? fingerprint(ctx.body.refresh_token) : null,
+    replay: ctx.state.isReplay === true,
+    fault: kind,
+  });
+}
+
 function takeFault() {
-  if (fault.times === 0) return { kind: 'none' };
+  if (fault.times === 0) return faults.shift() ?? { kind: 'none' };
   fault.times -= 1;
   return fault;
 }
@@ -199,6 +237,13 @@ function takeFault() {
 function hangUp(ctx) {
   ctx.respond = false;
   ctx.req.socket.destroy();
+}
+
+function answerHalf(ctx) {
+  const body = JSON.stringify(ctx.body);
+  ctx.respond = false;
+  ctx.res.writeHead(ctx.status, { 'content-type': 'application/json', 'content-length': body.length });
+  ctx.res.write(body.slice(0, body.length / 2), () => ctx.req.socket.destroy());
 }
 
 async function seed(provider) {
@@ -253,8 +298,18 @@ function fingerprint(token) {
   return createHash('sha256').update(token).digest('hex').slice(0, 32);
 }
 
-function setFault({ kind, times = 1, delay_ms: delayMs = 0 }) {
+function setFaults({ faults: next }) {
+  for (const { kind } of next) checkKind(kind);
+  faults = next.length === 0 ? [] : [...faults, ...next];
+  return { waiting: faults.length };
+}
+
+function checkKind(kind) {
   if (!FAULTS.includes(kind)) throw new BadRequest(`kind must be one of ${FAULTS.join(', ')}`);
+}
+
+function setFault({ kind, times = 1, delay_ms: delayMs = 0 }) {
+  checkKind(kind);
   if (![times, delayMs].every((n) => Number.isInteger(n) && n >= 0)) {
     throw new BadRequest('times and delay_ms must be whole numbers');
   }
@@ -274,6 +329,9 @@ async function control(provider, request, response) {
       case 'POST /_t/seed': answer = await seed(provider); break;
       case 'POST /_t/revoke': answer = await revoke(provider, body); break;
       case 'POST /_t/fault': answer = setFault(body); break;
+      case 'POST /_t/faults': answer = setFaults(body); break;
+      case 'POST /_t/let-go': letGo(); answer = {}; break;
+      case 'POST /_t/exchanges': answer = { exchanges: exchanges.slice(body.from ?? 0) }; break;
       case 'GET /_t/state': answer = state(); break;
       default: throw new BadRequest('no such control endpoint');
     }
