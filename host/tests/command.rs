@@ -1,85 +1,18 @@
 //! The command as a person or a script meets it: what stands on which stream, exit codes, and bad input of every kind, none of
 //! which may cost a byte of the vault.
 
+mod home;
+
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
-use lazaret_host::demo_server::{Behaviour, Fault, Rotation, TokenServer};
+use home::{Home, Ran};
+use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-
-struct Home {
-    folder: TempDir,
-    server: TokenServer,
-}
-
-impl Home {
-    fn new() -> Self {
-        let server = TokenServer::start(Behaviour { rotate: Rotation::RevokeFamilyOnReuse, ..Behaviour::default() });
-        let home = Self { folder: TempDir::new().expect("a folder"), server: server.expect("a port") };
-        home.profiles(
-            &json!({ "acme": { "token_endpoint": home.server.token_endpoint(), "client_id": "acme-client" } }),
-        );
-        home
-    }
-
-    /// With a login whose access token has expired.
-    fn with_expired_login() -> Self {
-        let home = Self::new();
-        let login = home.server.login("acme-client");
-        home.write(home.vault_with(&login.refresh_token));
-        home
-    }
-
-    fn vault_with(&self, refresh_token: &str) -> String {
-        json!({ "providers": { "acme": { "tokens": { "access_token": "at-old", "refresh_token": refresh_token, "expires_in": 60 },
-            "last_refresh": "2020-01-01T00:00:00Z" } } })
-        .to_string()
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn profiles(&self, profiles: &Value) {
-        fs::write(self.path("providers.json"), json!({ "profiles": profiles }).to_string()).expect("written");
-    }
-
-    fn write(&self, vault: impl AsRef<[u8]>) {
-        fs::write(self.path("auth.json"), vault).expect("written");
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
-        command.arg("--vault").arg(self.path("auth.json")).arg("--providers").arg(self.path("providers.json"));
-        command.arg("--allow-loopback-http").args(arguments).env_remove("LAZARET_VAULT").stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        Ran::of(self.command(arguments).output().expect("it runs"))
-    }
-}
-
-#[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Ran {
-    fn of(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout).expect("text"),
-            err: String::from_utf8(output.stderr).expect("text"),
-        }
-    }
-}
 
 #[test]
 fn token_prints_the_token_and_nothing_else() {
@@ -435,25 +368,4 @@ fn classify_judges_line_by_line() {
 fn the_demo_holds() {
     let ran = Ran::of(Command::new(env!("CARGO_BIN_EXE_lazaret")).args(["demo", "--json"]).output().expect("it runs"));
     assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
-}
-
-#[test]
-fn ten_processes_at_the_same_instant_on_an_expired_token_make_one_request() {
-    let home = Home::with_expired_login();
-    let children: Vec<_> = (0..10)
-        .map(|_| {
-            home.command(&["token", "acme"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
-        })
-        .collect();
-    let mut tokens: Vec<String> = children
-        .into_iter()
-        .map(|child| {
-            let ran = Ran::of(child.wait_with_output().expect("it ends"));
-            assert_eq!(ran.code, Some(0), "{ran:?}");
-            ran.out
-        })
-        .collect();
-    tokens.dedup();
-    assert_eq!(tokens.len(), 1);
-    assert_eq!((home.server.requests(), home.server.replays()), (1, 0));
 }
