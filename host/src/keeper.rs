@@ -20,7 +20,7 @@ use crate::types::{
     AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
     TokenRequest,
 };
-use crate::world::{self, Shared, World};
+use crate::world::{self, BeforeSend, Shared, World};
 
 /// Keeps the credentials of the vaults in one storage. Cheap to clone; calls may run on many threads at once.
 #[derive(Clone)]
@@ -71,6 +71,7 @@ pub struct Builder {
     http: Option<Box<dyn Http>>,
     events: Option<Box<dyn EventSink>>,
     limits: Limits,
+    before_send: Option<Box<BeforeSend>>,
     allow_loopback_http: bool,
     warm_instances: usize,
 }
@@ -97,6 +98,12 @@ impl Builder {
     /// What a call may use up.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
+        self
+    }
+
+    /// Calls this before each request leaves: until then a process may end without any loss.
+    pub(crate) fn before_send(mut self, before_send: impl Fn(&HttpRequest) + Send + Sync + 'static) -> Self {
+        self.before_send = Some(Box::new(before_send));
         self
     }
 
@@ -131,6 +138,7 @@ impl Builder {
             storage,
             http: self.http.unwrap_or_else(|| Box::new(network.clone())),
             events: self.events.unwrap_or_else(|| Box::new(NoEvents)),
+            before_send: self.before_send,
             started: Instant::now(),
         };
         let inner = Arc::new(Inner {

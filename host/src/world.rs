@@ -14,11 +14,16 @@ use crate::http::{Http, HttpRequest, Sent};
 use crate::limits::{Limits, Stopwatch};
 use crate::storage::{AcquireOutcome, Document, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
 
+/// What is told of each request before it leaves.
+pub(crate) type BeforeSend = dyn Fn(&HttpRequest) + Send + Sync;
+
 /// The parts of a host that all calls share.
 pub(crate) struct Shared {
     pub(crate) storage: Box<dyn Storage>,
     pub(crate) http: Box<dyn Http>,
     pub(crate) events: Box<dyn EventSink>,
+    /// Called before each request leaves.
+    pub(crate) before_send: Option<Box<BeforeSend>>,
     pub(crate) started: Instant,
 }
 
@@ -189,6 +194,9 @@ impl World {
             body: request.body,
             deadline_ms: request.deadline_ms,
         };
+        if let Some(before_send) = &self.shared.before_send {
+            before_send(&request);
+        }
         match self.shared.http.send(&request) {
             Ok(response) => Ok(http::Response {
                 status: response.status,

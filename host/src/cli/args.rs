@@ -59,7 +59,8 @@ Example:
   curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
 
 With --json: one object with token, token_type, provider, credential, expires_at, expires_at_ms, origin, warning.
-Warnings and events go to standard error. A token that is still good is printed without any request.")]
+Warnings and events go to standard error. A token that is still good is printed without any request.
+Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes back is stored first.")]
     Token(TokenArgs),
     /// Refresh once, although the token may still be good
     #[command(after_help = "\

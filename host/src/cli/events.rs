@@ -34,6 +34,14 @@ impl Events {
         self.print(before);
     }
 
+    /// Says something of the command's own at once.
+    pub(super) fn tell(&self, event: &Event) {
+        if self.json {
+            return terminal::complain(&to_json(event).to_string());
+        }
+        terminal::complain(&line(event, terminal::stderr_style()));
+    }
+
     /// Prints what is held back, unless it says no more than `said`.
     pub(super) fn finish(&self, said: Option<&str>) {
         let last = self.held().take();

@@ -10,6 +10,7 @@
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
 //! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
+//! | what Ctrl-C and other signals do | `signals.rs` |
 
 mod args;
 mod classify;
@@ -19,6 +20,7 @@ mod failure;
 mod mend;
 mod refresh;
 mod setup;
+mod signals;
 mod status;
 mod table;
 mod terminal;

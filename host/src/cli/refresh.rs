@@ -5,17 +5,16 @@ use std::io::{self, IsTerminal, Read};
 use super::args::RefreshArgs;
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{terminal, text, time, token, unsaved};
-use crate::{AccessToken, TokenRequest};
+use super::{terminal, text, time, token};
+use crate::{AccessToken, Keeper, TokenRequest};
 
 /// No access token is longer.
 const LONGEST: u64 = 64 * 1024;
 
 pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     let refused = if args.refused_from_stdin { Some(read_refused()?) } else { None };
-    let open = setup.open()?;
     let request = TokenRequest { refused_access_token: refused, ..args.which.request() };
-    let token = open.keeper.refresh(&request).map_err(|error| open.failure(error))?;
+    let (token, saved) = setup.access_token(&request, Keeper::refresh)?;
     let printed = match (setup.json, args.print) {
         (true, with_token) => terminal::print(&format!("{}\n", token::to_json(&token, with_token))),
         (false, true) => token::print(&token),
@@ -25,7 +24,7 @@ pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     if args.print && !setup.json {
         terminal::complain(&what_happened(&token, time::now_ms()));
     }
-    unsaved::save(&open, &token).and(printed)
+    saved.and(printed)
 }
 
 fn what_happened(token: &AccessToken, now_ms: u64) -> String {

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::Failure;
+use super::signals::{self, Signals};
+use super::unsaved;
 use crate::storage::{FileStorage, VAULT};
-use crate::{Keeper, KeeperError, Selector, TokenRequest};
+use crate::{AccessToken, Builder, Keeper, KeeperError, Selector, TokenRequest};
 
 /// What holds for every command.
 #[derive(Debug)]
@@ -41,6 +43,38 @@ impl Setup {
 
     /// A keeper over the vault's file. It is not read yet.
     pub(super) fn open(&self) -> Result<Open, Failure> {
+        self.open_with(|builder| builder)
+    }
+
+    /// An access token by a call that may refresh it; and whether all that was received is saved. If a signal comes once
+    /// a request has left, the process ends here, after everything is stored and before anything is printed.
+    pub(super) fn access_token(
+        &self,
+        request: &TokenRequest,
+        ask: impl FnOnce(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
+    ) -> Result<(AccessToken, Result<(), Failure>), Failure> {
+        let signals = Signals::listen(self.events.clone(), request.provider.clone())?;
+        let listening = signals.clone();
+        let open = self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))?;
+        let done = match ask(&open.keeper, request) {
+            Ok(token) => {
+                let saved = unsaved::save(&open, &token);
+                Ok((token, saved))
+            }
+            Err(error) => Err(open.failure(error)),
+        };
+        if let Some(signal) = signals.finished() {
+            let failure = done.as_ref().map_or_else(Some, |(_, saved)| saved.as_ref().err());
+            self.events.finish(failure.map(|failure| failure.message.as_str()));
+            if let Some(failure) = failure {
+                failure.print(self.json);
+            }
+            signals::end(signal);
+        }
+        done
+    }
+
+    fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
         let places = Places { vault: self.vault()?, providers: self.providers()? };
         let storage = FileStorage::open(&places.vault);
         let storage = match &places.providers {
@@ -51,9 +85,8 @@ impl Setup {
         let keeper = Keeper::builder()
             .storage(storage)
             .events(move |event: &_| events.take(event))
-            .allow_loopback_http(self.allow_loopback_http)
-            .build()
-            .map_err(Failure::broken)?;
+            .allow_loopback_http(self.allow_loopback_http);
+        let keeper = more(keeper).build().map_err(Failure::broken)?;
         Ok(Open { keeper, places })
     }
 

@@ -5,17 +5,15 @@ use serde_json::{Value, json};
 use super::args::TokenArgs;
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{terminal, time, unsaved};
-use crate::{AccessToken, TokenRequest};
+use super::{terminal, time};
+use crate::{AccessToken, Keeper, TokenRequest};
 
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
-    let open = setup.open()?;
     let request = TokenRequest { min_valid_s: args.min_valid, ..args.which.request() };
-    let token = open.keeper.token(&request).map_err(|error| open.failure(error))?;
+    let (token, saved) = setup.access_token(&request, Keeper::token)?;
     let printed = if setup.json { terminal::print(&format!("{}\n", to_json(&token, true))) } else { print(&token) };
     warn(setup, &token);
-    // Whoever asked may be gone; the new tokens must be saved all the same.
-    unsaved::save(&open, &token).and(printed)
+    saved.and(printed)
 }
 
 /// The token itself, and a newline.

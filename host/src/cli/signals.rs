@@ -1,0 +1,204 @@
+//! A signal ends the command at once, unless a refresh is on its way: that is finished first, for its answer may hold the only
+//! refresh token that still works.
+//!
+//! Until the request leaves, a process may end at any moment. From then on SIGHUP, SIGINT and SIGTERM are only noted until
+//! everything is stored; then the process ends by the signal it was sent first. At most the same request goes out once
+//! more meanwhile, never another one.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::low_level::{emulate_default_handler, signal_name};
+
+use super::events::Events;
+use super::failure::Failure;
+use super::time;
+use crate::Event;
+use crate::http::HttpRequest;
+
+/// What storing an answer may take, beyond what the request itself may. Hardly ever more than a hundredth of it.
+const STORING: Duration = Duration::from_secs(30);
+
+/// The signals of one process, and what they must wait for.
+#[derive(Debug, Default)]
+pub(super) struct Signals(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    sending: Option<Sending>,
+    /// The first signal that came meanwhile.
+    noted: Option<i32>,
+}
+
+/// A request that has left, or is about to.
+#[derive(Debug)]
+struct Sending {
+    request: u64,
+    /// When the answer is stored at the latest.
+    until: Instant,
+}
+
+/// What a signal leads to.
+#[derive(Debug, PartialEq, Eq)]
+enum Then {
+    End,
+    FinishFirst { at_most: Duration },
+}
+
+impl Signals {
+    /// From now on signals are taken by a thread of their own. Those that the process was started to ignore stay ignored.
+    pub(super) fn listen(events: Arc<Events>, provider: String) -> Result<Arc<Self>, Failure> {
+        let cannot = |error: io::Error| Failure::broken(format_args!("cannot listen for signals: {error}"));
+        let listened = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
+        let mut caught = signal_hook::iterator::Signals::new(listened).map_err(cannot)?;
+        let signals = Arc::new(Self::default());
+        let taker = signals.clone();
+        let take = move || {
+            for signal in caught.forever() {
+                taker.take(signal, |at_most| events.tell(&finishing(signal, at_most, &provider)));
+            }
+        };
+        thread::Builder::new().name("lazaret-signals".into()).spawn(take).map_err(cannot)?;
+        Ok(signals)
+    }
+
+    fn take(&self, signal: i32, tell: impl FnOnce(Duration)) {
+        let mut state = self.state();
+        match state.take(signal, Instant::now()) {
+            // With the lock held: nothing is sent any more.
+            Then::End => end(signal),
+            Then::FinishFirst { at_most } => {
+                drop(state);
+                tell(at_most);
+            }
+        }
+    }
+
+    /// A request is about to leave.
+    pub(super) fn before_send(&self, request: &HttpRequest) {
+        let mut state = self.state();
+        if let Some(signal) = state.send(request, Instant::now()) {
+            end(signal);
+        }
+    }
+
+    /// Whatever was on its way is stored. The signal that came meanwhile, if one did.
+    pub(super) fn finished(&self) -> Option<i32> {
+        let mut state = self.state();
+        state.sending = None;
+        state.noted
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take(&mut self, signal: i32, now: Instant) -> Then {
+        match &self.sending {
+            None => Then::End,
+            Some(sending) => {
+                self.noted.get_or_insert(signal);
+                Then::FinishFirst { at_most: sending.until.saturating_duration_since(now) }
+            }
+        }
+    }
+
+    /// Some: this request must not leave, for a signal came, and what was on its way then is stored.
+    fn send(&mut self, request: &HttpRequest, now: Instant) -> Option<i32> {
+        let mut hash = DefaultHasher::new();
+        (&request.url, &request.headers, &request.body).hash(&mut hash);
+        let (this, deadline) = (hash.finish(), Duration::from_millis(request.deadline_ms));
+        let again = self.sending.as_ref().is_some_and(|sending| sending.request == this);
+        if !again && self.noted.is_some() {
+            return self.noted;
+        }
+        // Its answer may get lost, and then it goes out once more.
+        let exchanges = if again { deadline } else { deadline * 2 };
+        self.sending = Some(Sending { request: this, until: now + exchanges + STORING });
+        None
+    }
+}
+
+/// Ends the process by a signal, as if nobody had listened for it: a shell says 128 and its number.
+pub(super) fn end(signal: i32) -> ! {
+    // The first process of a container is not ended by the default of any signal.
+    if std::process::id() != 1 {
+        let _ = emulate_default_handler(signal);
+    }
+    std::process::exit(128 + signal)
+}
+
+fn finishing(signal: i32, at_most: Duration, provider: &str) -> Event {
+    let name = signal_name(signal).unwrap_or("a signal");
+    Event {
+        name: "finishing".into(),
+        severity: "warning".into(),
+        at_ms: time::now_ms(),
+        provider: provider.into(),
+        credential: None,
+        message: format!(
+            "{name} came in the middle of a refresh: it is finished first, so that the new tokens are not lost. \
+             That takes {} s at most",
+            at_most.as_secs().max(1)
+        ),
+        attributes: Vec::new(),
+    }
+}
+
+/// As `nohup` and shells do it for what runs in the background.
+#[allow(unsafe_code, reason = "the standard library cannot ask how a signal is handled")]
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: without a new action this only writes the present one, into memory of its size; zeroes are one too.
+    unsafe {
+        libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
+            && action.assume_init().sa_sigaction == libc::SIG_IGN
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(body: &str) -> HttpRequest {
+        HttpRequest {
+            method: "POST".into(),
+            url: "https://a.example/token".into(),
+            headers: Vec::new(),
+            body: body.into(),
+            deadline_ms: 10_000,
+        }
+    }
+
+    #[test]
+    fn before_a_request_leaves_a_signal_ends_the_process() {
+        assert_eq!(State::default().take(SIGTERM, Instant::now()), Then::End);
+    }
+
+    #[test]
+    fn a_request_on_its_way_is_finished_and_every_signal_is_told_how_long_that_takes() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert_eq!(state.send(&request("a"), now), None);
+        let at_most = Duration::from_secs(50);
+        assert_eq!(state.take(SIGTERM, now), Then::FinishFirst { at_most });
+        let (later, at_most) = (now + Duration::from_secs(20), Duration::from_secs(30));
+        assert_eq!(state.take(SIGINT, later), Then::FinishFirst { at_most });
+        assert_eq!(state.noted, Some(SIGTERM), "it ends by the first");
+    }
+
+    #[test]
+    fn after_a_signal_the_same_request_may_leave_again_and_no_other() {
+        let (mut state, now) = (State::default(), Instant::now());
+        assert_eq!((state.send(&request("a"), now), state.send(&request("b"), now)), (None, None));
+        let _ = state.take(SIGHUP, now);
+        assert_eq!(state.send(&request("b"), now), None);
+        assert_eq!(state.take(SIGHUP, now), Then::FinishFirst { at_most: Duration::from_secs(40) }, "not a third time");
+        assert_eq!(state.send(&request("c"), now), Some(SIGHUP));
+    }
+}
