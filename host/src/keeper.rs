@@ -343,20 +343,29 @@ impl Inner {
 struct Network {
     allow_loopback_http: bool,
     keeper: OnceLock<Weak<Inner>>,
-    http: OnceLock<Result<NetworkHttp, String>>,
+    http: OnceLock<NetworkHttp>,
+}
+
+impl Network {
+    fn open(&self) -> Result<NetworkHttp, String> {
+        let keeper = self.keeper.get().and_then(Weak::upgrade).ok_or("the keeper is gone")?;
+        let origins = keeper.origins().map_err(|error| error.message)?;
+        AllowList::new(origins, self.allow_loopback_http).map(NetworkHttp::new).map_err(|error| error.to_string())
+    }
 }
 
 impl Http for Arc<Network> {
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure> {
-        let http = self.http.get_or_init(|| {
-            let keeper = self.keeper.get().and_then(Weak::upgrade).ok_or("the keeper is gone")?;
-            let origins = keeper.origins().map_err(|error| error.message)?;
-            AllowList::new(origins, self.allow_loopback_http).map(NetworkHttp::new).map_err(|error| error.to_string())
-        });
-        match http {
-            Ok(http) => http.send(request),
-            Err(message) => Err(HttpFailure { kind: "not-allowed", sent: Sent::No, message: message.clone() }),
-        }
+        let http = match self.http.get() {
+            Some(http) => http,
+            // Why there is none may pass, so only what works is kept.
+            None => {
+                let failure = |message| HttpFailure { kind: "not-allowed", sent: Sent::No, message };
+                let opened = self.open().map_err(failure)?;
+                self.http.get_or_init(|| opened)
+            }
+        };
+        http.send(request)
     }
 }
 
@@ -466,5 +475,76 @@ impl From<classifier_wit::Judgement> for Judgement {
             in_doubt: judgement.in_doubt,
             steps: judgement.steps.into_iter().map(|step| Step { name: step.name, finding: step.finding }).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use serde_json::json;
+
+    use super::*;
+    use crate::demo_server::{Behaviour, TokenServer};
+    use crate::storage::{AcquireOutcome, Capabilities, FileStorage, Scope, StorageError, StoreOutcome, VAULT};
+
+    /// Cannot read the profiles once, when it is told to.
+    struct Failing(FileStorage, Arc<AtomicBool>);
+
+    impl Storage for Failing {
+        fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
+            if name == "providers.json" && self.1.swap(false, Ordering::SeqCst) {
+                return Err(StorageError { code: "other", message: "not now, says the test".into() });
+            }
+            self.0.load(name, known)
+        }
+        fn store(
+            &self,
+            name: &str,
+            text: &str,
+            expected: Option<&str>,
+            durable: bool,
+            lease: Option<&str>,
+        ) -> Result<StoreOutcome, StorageError> {
+            self.0.store(name, text, expected, durable, lease)
+        }
+        fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
+            self.0.acquire(scope, ttl_ms, wait_ms)
+        }
+        fn release(&self, lease: &str) {
+            self.0.release(lease);
+        }
+        fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+            self.0.list(prefix)
+        }
+        fn describe(&self) -> Capabilities {
+            self.0.describe()
+        }
+    }
+
+    #[test]
+    fn origins_that_cannot_be_read_at_the_first_request_are_read_at_the_next() {
+        let server = TokenServer::start(Behaviour::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let (vault, profiles) = (folder.path().join("vault"), folder.path().join("providers.json"));
+        let profile = json!({ "token_endpoint": server.token_endpoint(), "client_id": "acme-client" });
+        std::fs::write(&profiles, json!({ "profiles": { "acme": profile } }).to_string()).unwrap();
+        let refresh_token = server.login("acme-client").refresh_token;
+        let login = json!({ "tokens": { "refresh_token": refresh_token }, "last_refresh": "2020-01-01T00:00:00Z" });
+        std::fs::write(&vault, json!({ "providers": { "acme": login } }).to_string()).unwrap();
+
+        let fails = Arc::new(AtomicBool::new(false));
+        let (failing, sends) = (fails.clone(), AtomicBool::new(false));
+        let keeper = Keeper::builder()
+            .storage(Failing(FileStorage::open(vault).with_profiles(profiles), fails))
+            .before_send(move |_| failing.store(!sends.swap(true, Ordering::SeqCst), Ordering::SeqCst))
+            .allow_loopback_http(true)
+            .build()
+            .unwrap();
+        let request = TokenRequest::new(VAULT, "acme");
+        keeper.token(&request).unwrap_err();
+        assert_eq!(server.requests(), 0);
+        keeper.token(&request).unwrap();
+        assert_eq!(server.requests(), 1);
     }
 }
