@@ -263,3 +263,74 @@ impl Book {
         self.windows.values().copied()
     }
 }
+
+/// A referee who sees nothing would be content with everything.
+mod tests {
+    use super::*;
+
+    fn exchange(asker: u64, token: &str, successor: Option<&str>, replay: bool, fault: &str) -> Exchange {
+        Exchange {
+            asker,
+            token: token.into(),
+            refreshed: successor.is_some(),
+            successor: successor.map(str::to_owned),
+            replay,
+            fault: fault.into(),
+        }
+    }
+
+    /// The book after these processes have ended in turn; each is killed or not, and leaves this stored.
+    fn book(exchanges: Vec<Exchange>, ends: &[(u64, bool, &[&str])]) -> Book {
+        let mut book = Book { exchanges, ..Book::default() };
+        let mut stored = BTreeSet::new();
+        for (process, killed, texts) in ends {
+            stored = texts.iter().map(|text| (*text).to_owned()).collect();
+            book.ended(*process, *killed, &stored);
+        }
+        book.close(&stored);
+        book
+    }
+
+    #[test]
+    fn what_a_process_stored_is_no_window_even_if_it_was_killed() {
+        let book = book(vec![exchange(1, "a", Some("b"), false, "none")], &[(1, true, &["b"])]);
+        assert!(book.problems.is_empty() && book.windows_that_hit().is_empty());
+    }
+
+    #[test]
+    fn a_process_that_was_killed_or_heard_nothing_leaves_a_window() {
+        for (killed, fault) in [(true, "none"), (true, "slow"), (false, "drop-after"), (false, "half-body")] {
+            let book = book(vec![exchange(1, "a", Some("b"), false, fault)], &[(1, killed, &["a"])]);
+            assert_eq!((book.problems.len(), book.windows_that_hit().len()), (0, 1), "{killed} {fault}");
+        }
+    }
+
+    #[test]
+    fn a_process_that_ends_by_itself_and_stored_nothing_is_found() {
+        for fault in ["none", "slow"] {
+            let book = book(vec![exchange(1, "a", Some("b"), false, fault)], &[(1, false, &["a"])]);
+            assert_eq!((book.problems.len(), book.windows_that_hit().len()), (1, 0), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_replay_without_a_window_is_found() {
+        let first = exchange(1, "a", Some("b"), false, "none");
+        let replay = exchange(2, "a", None, true, "none");
+        let ended = [(1, false, &["b"][..]), (2, false, &["b"])];
+        assert_eq!(book(vec![first.clone(), replay.clone()], &ended).problems.len(), 1);
+        // Killed after it had stored is no excuse either.
+        let ended = [(1, true, &["b"][..]), (2, false, &["b"])];
+        assert_eq!(book(vec![first.clone(), replay.clone()], &ended).problems.len(), 1);
+        let ended = [(1, true, &["a"][..]), (2, false, &[])];
+        let book = book(vec![first, replay], &ended);
+        assert_eq!((book.problems.len(), book.windows_that_hit().len()), (0, 1));
+    }
+
+    #[test]
+    fn a_successor_that_is_given_again_before_the_killed_process_was_looked_at_is_no_unexplained_replay() {
+        let exchanges = vec![exchange(1, "a", Some("b"), false, "none"), exchange(2, "a", Some("b"), true, "none")];
+        let book = book(exchanges, &[(2, false, &["b"]), (1, true, &["b"])]);
+        assert!(book.problems.is_empty() && book.windows_that_hit().is_empty());
+    }
+}
