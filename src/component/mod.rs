@@ -2,9 +2,15 @@
 //!
 //! Every import answers before it returns, so the logic is synchronous here: `lazaret_macros::synchronous` takes its async out.
 
+use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
+
 mod classifier;
 #[cfg(feature = "keeper")]
 mod keeper;
+
+// The standard library's own allocator is three times its size.
+#[global_allocator]
+static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {
