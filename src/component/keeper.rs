@@ -16,29 +16,25 @@ use super::bindings::lazaret::keeper::{events, http, storage};
 use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use super::bindings::wasi::random::random;
 
-thread_local! {
-    // What a warm instance remembers between calls. A cold one starts with nothing and comes to the same.
-    static KEEPER: Keeper<World> = Keeper::new(World);
-}
-
-/// Runs a use case.
-fn run<T>(call: impl FnOnce(&Keeper<World>) -> Result<T, KeeperError>) -> Result<T, wit::Error> {
-    KEEPER.with(|keeper| call(keeper).map_err(Into::into))
+/// What a warm instance remembers between calls. A cold one starts with nothing and comes to the same.
+fn keeper() -> &'static Keeper<World> {
+    thread_local! {
+        static KEEPER: &'static Keeper<World> = Box::leak(Box::new(Keeper::new(World)));
+    }
+    KEEPER.with(|keeper| *keeper)
 }
 
 impl wit::Guest for Component {
     fn token(request: wit::TokenRequest) -> Result<wit::AccessToken, wit::Error> {
-        let request = TokenRequest::from(request);
-        run(|keeper| keeper.token(&request)).map(Into::into)
+        Ok(keeper().token(&request.into())?.into())
     }
 
     fn refresh(request: wit::TokenRequest) -> Result<wit::AccessToken, wit::Error> {
-        let request = TokenRequest::from(request);
-        run(|keeper| keeper.refresh(&request)).map(Into::into)
+        Ok(keeper().refresh(&request.into())?.into())
     }
 
     fn status(vault: String, provider: Option<String>) -> Result<wit::StatusReport, wit::Error> {
-        let report = run(|keeper| keeper.status(&vault, provider.as_deref()))?;
+        let report = keeper().status(&vault, provider.as_deref())?;
         Ok(wit::StatusReport {
             credentials: report.credentials.into_iter().map(Into::into).collect(),
             warnings: report.warnings,
@@ -47,21 +43,20 @@ impl wit::Guest for Component {
 
     fn unquarantine(selector: wit::Selector) -> Result<wit::CredentialStatus, wit::Error> {
         let named = selector.credential.as_deref();
-        run(|keeper| keeper.unquarantine(&selector.vault, &selector.provider, named)).map(Into::into)
+        Ok(keeper().unquarantine(&selector.vault, &selector.provider, named)?.into())
     }
 
     fn reset(selector: wit::Selector) -> Result<wit::CredentialStatus, wit::Error> {
         let named = selector.credential.as_deref();
-        run(|keeper| keeper.reset(&selector.vault, &selector.provider, named)).map(Into::into)
+        Ok(keeper().reset(&selector.vault, &selector.provider, named)?.into())
     }
 
     fn save_unsaved(unsaved: String) -> Result<(), wit::Error> {
-        let unsaved = Secret::new(unsaved);
-        run(|keeper| keeper.save_unsaved(&unsaved))
+        Ok(keeper().save_unsaved(&Secret::new(unsaved))?)
     }
 
     fn origins() -> Result<Vec<String>, wit::Error> {
-        run(|keeper| keeper.origins())
+        Ok(keeper().origins()?)
     }
 }
 
