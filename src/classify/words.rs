@@ -1,7 +1,9 @@
 //! The closed list of words that error codes and messages are made of. Only these may leave in the evidence: a
 //! list of what may be shown cannot be talked round by a secret of a shape nobody thought of.
 
-use crate::text::part;
+use std::cmp::Ordering;
+
+use crate::packed;
 
 /// What a word can say, as bits.
 pub(super) const REFRESH: u16 = 1;
@@ -31,87 +33,102 @@ pub(super) const USER: u16 = 1 << 14;
 
 /// What a lower-case word says; 0 for a word that says nothing or is not known.
 pub(super) fn meaning(word: &str) -> u16 {
-    let mut rest = SPELLED.get(of_letter(&MEANING_STARTS, word)).unwrap_or_default();
-    while let [length, entries @ ..] = rest {
-        let Some((entry, next)) = entries.split_at_checked(usize::from(*length) + 1) else { break };
-        if let Some(([high, low], letters)) = entry.split_last_chunk::<2>().map(|(letters, says)| (says, letters))
-            && word.as_bytes().get(1..) == Some(letters)
-        {
-            return u16::from_be_bytes([*high, *low]);
-        }
-        rest = next;
-    }
-    0
+    find(word.as_bytes()).unwrap_or_default()
 }
 
 /// Whether a word is on the list, in any case.
 pub(super) fn known(word: &str) -> bool {
-    let mut space = [0; LONGEST + 1];
+    let mut space = [0; LONGEST];
     let Some(lower) = space.get_mut(..word.len()) else { return false };
     lower.copy_from_slice(word.as_bytes());
     lower.make_ascii_lowercase();
-    let Ok(word) = str::from_utf8(lower) else { return false };
-    let near = of_letter(&SHOWN_STARTS, word);
-    meaning(word) != 0 || part(SHOWN, near.start, near.end).split_ascii_whitespace().any(|shown| shown == word)
+    find(lower).is_some()
+}
+
+/// What a word of the list says.
+fn find(word: &[u8]) -> Option<u16> {
+    let letter = usize::from(word.first()?.checked_sub(b'a')?);
+    let [start, end] = *STARTS.get(letter..)?.first_chunk()?;
+    let mut entries = ENTRIES.get(usize::from(start)..usize::from(end))?;
+    // How many letters the word has in common with the one before the entry.
+    let mut common = 1;
+    while let Some((&head, rest)) = entries.split_first() {
+        let (shared, length, speaks) = (usize::from(head >> 5) + 1, usize::from(head >> 1 & 15), usize::from(head & 1));
+        let (entry, next) = rest.split_at_checked(length + speaks)?;
+        entries = next;
+        if shared > common {
+            continue;
+        }
+        let ((letters, says), wanted) = (entry.split_at_checked(length)?, word.get(shared..)?);
+        let same = letters.iter().zip(wanted).take_while(|(letter, wanted)| letter == wanted).count();
+        match letters.get(same).cmp(&wanted.get(same)) {
+            Ordering::Less if shared == common => common = MOST_SHARED.min(shared + same),
+            // Both are at their end.
+            Ordering::Equal if shared == common => {
+                return Some(says.first().map_or(0, |bits| 1 << (bits >> 4) | 1 << (bits & 15)));
+            }
+            // They are sorted: the word would have come before.
+            _ => return None,
+        }
+    }
+    None
 }
 
 /// No word of the list is longer.
 const LONGEST: usize = 20;
+/// No entry begins with more letters of the word before it.
+const MOST_SHARED: usize = 8;
 
-/// Where the words of each letter begin: a message has a hundred words, and most begin with few of ours.
-type Starts = [u16; 27];
-const MEANING_STARTS: Starts = MEANINGS_SPELLED.1;
+/// All words, sorted, in half the space. An entry is a byte of 3, 4 and 1 bits: how many letters it shares with the word before
+/// it, less one, for its place tells the first; how many more it has; whether it says anything. Then these letters, and the
+/// first and the last bit of what it says, in 4 bits each.
+static ENTRIES: [u8; LISTED.1] = packed::first(&LISTED.0);
+/// Where the entries of each letter begin: a message has a hundred words, and most begin with few of ours.
+static STARTS: [u16; 27] = LISTED.2;
+const LISTED: ([u8; 4096], usize, [u16; 27]) = listed();
 
-/// [`MEANINGS`] in half the space: the length of each word in the place of its first letter, which its place tells, the other
-/// letters, and what it says in two bytes.
-static SPELLED: [u8; SPELLED_LENGTH] = MEANINGS_SPELLED.0;
-const SPELLED_LENGTH: usize = spelled::<0>().2;
-const MEANINGS_SPELLED: ([u8; SPELLED_LENGTH], Starts, usize) = spelled();
-
-/// The first `N` bytes, where the words of each letter begin, and how many bytes there are in all.
-const fn spelled<const N: usize>() -> ([u8; N], Starts, usize) {
-    let (mut bytes, mut starts) = ([0; N], [0; 27]);
-    let (mut at, mut entry) = (0, 0);
-    while entry < MEANINGS.len() {
-        let (word, says) = MEANINGS[entry];
-        let [high, low] = says.to_be_bytes();
-        let end = at + word.len() + 2;
-        let mut from = 0;
-        while at < end {
-            if at < N {
-                bytes[at] = match end - at {
-                    1 => low,
-                    2 => high,
-                    _ if from == 0 => word.len() as u8,
-                    _ => word.as_bytes()[from],
-                };
-            }
+/// [`MEANINGS`] and [`SHOWN`] as entries, how many bytes they are, and where those of each letter begin.
+const fn listed() -> ([u8; 4096], usize, [u16; 27]) {
+    let (mut bytes, mut at, mut starts) = ([0; 4096], 0, [0; 27]);
+    let (mut spoken, mut shown) = (0, SHOWN.as_bytes());
+    let mut before: &[u8] = b"z";
+    while spoken < MEANINGS.len() || !shown.is_empty() {
+        let mut length = 0;
+        while length < shown.len() && shown[length] != b' ' {
+            length += 1;
+        }
+        let (mut word, mut says) = (shown.split_at(length).0, 0);
+        if spoken < MEANINGS.len() && (length == 0 || is_before(MEANINGS[spoken].0.as_bytes(), word)) {
+            (word, says) = (MEANINGS[spoken].0.as_bytes(), MEANINGS[spoken].1);
+            spoken += 1;
+        } else {
+            shown = shown.split_at(length + 1).1;
+        }
+        assert!(word.len() <= LONGEST && says.count_ones() <= 2);
+        let mut from = in_common(before, word);
+        from = if from > MOST_SHARED {
+            MOST_SHARED
+        } else if from == 0 {
+            1
+        } else {
+            from
+        };
+        assert!(word.len() - from < 16);
+        bytes[at] = ((from - 1) << 5 | (word.len() - from) << 1) as u8 | (says != 0) as u8;
+        at += 1;
+        while from < word.len() {
+            bytes[at] = word[from];
             at += 1;
             from += 1;
         }
-        starts[(word.as_bytes()[0] - b'a') as usize + 1] = at as u16;
-        entry += 1;
-    }
-    (bytes, filled(starts), at)
-}
-
-const SHOWN_STARTS: Starts = {
-    let shown = SHOWN.as_bytes();
-    let mut starts = [0; 27];
-    let mut at = 0;
-    let mut letter = 0;
-    while at < shown.len() {
-        if at == 0 || shown[at - 1] == b' ' {
-            letter = (shown[at] - b'a') as usize + 1;
+        if says != 0 {
+            bytes[at] = (says.trailing_zeros() << 4 | says.ilog2()) as u8;
+            at += 1;
         }
-        at += 1;
-        starts[letter] = at as u16;
+        starts[(word[0] - b'a') as usize + 1] = at as u16;
+        before = word;
     }
-    filled(starts)
-};
-
-/// A letter without words begins where the one before it ends.
-const fn filled(mut starts: Starts) -> Starts {
+    // A letter without words begins where the one before it ends.
     let mut letter = 1;
     while letter < starts.len() {
         if starts[letter] == 0 {
@@ -119,17 +136,20 @@ const fn filled(mut starts: Starts) -> Starts {
         }
         letter += 1;
     }
-    starts
+    (bytes, at, starts)
 }
 
-fn of_letter(starts: &Starts, word: &str) -> std::ops::Range<usize> {
-    match word.as_bytes().first() {
-        Some(letter @ b'a'..=b'z') if word.len() <= LONGEST => {
-            let at = usize::from(letter - b'a');
-            usize::from(starts[at])..usize::from(starts[at + 1])
-        }
-        _ => 0..0,
+const fn in_common(word: &[u8], other: &[u8]) -> usize {
+    let mut same = 0;
+    while same < word.len() && same < other.len() && word[same] == other[same] {
+        same += 1;
     }
+    same
+}
+
+const fn is_before(word: &[u8], other: &[u8]) -> bool {
+    let same = in_common(word, other);
+    same < other.len() && (same == word.len() || word[same] < other[same])
 }
 
 /// `invalidGrant`, `INVALID-GRANT` and `ns#InvalidGrant:` are all `invalid_grant`.
