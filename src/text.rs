@@ -55,7 +55,7 @@ pub(crate) fn joined(texts: &[&str], by: &str) -> String {
 
 /// Whether a word is one of those in a list with a space between each two.
 pub(crate) fn is_one_of(word: &str, words: &str) -> bool {
-    words.split(' ').any(|known| known == word)
+    words.as_bytes().split(|byte| *byte == b' ').any(|known| known == word.as_bytes())
 }
 
 #[cfg(test)]

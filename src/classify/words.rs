@@ -49,23 +49,25 @@ pub(super) fn known(word: &str) -> bool {
 fn find(word: &[u8]) -> Option<u16> {
     let letter = usize::from(word.first()?.checked_sub(b'a')?);
     let [start, end] = *STARTS.get(letter..)?.first_chunk()?;
-    let mut entries = ENTRIES.get(usize::from(start)..usize::from(end))?;
+    let entries = ENTRIES.get(usize::from(start)..usize::from(end))?;
+    let mut at = 0;
     // How many letters the word has in common with the one before the entry.
     let mut common = 1;
-    while let Some((&head, rest)) = entries.split_first() {
-        let (shared, length, speaks) = (usize::from(head >> 5) + 1, usize::from(head >> 1 & 15), usize::from(head & 1));
-        let (entry, next) = rest.split_at_checked(length + speaks)?;
-        entries = next;
+    while let Some(head) = entries.get(at) {
+        let (shared, start) = (usize::from(head >> 5) + 1, at + 1);
+        at = start + usize::from(head >> 1 & 15);
         if shared > common {
             continue;
         }
-        let ((letters, says), wanted) = (entry.split_at_checked(length)?, word.get(shared..)?);
+        let entry = entries.get(start..at)?;
+        let (says, letters) = if head & 1 == 0 { (&0, entry) } else { entry.split_last()? };
+        let wanted = word.get(shared..)?;
         let same = letters.iter().zip(wanted).take_while(|(letter, wanted)| letter == wanted).count();
         match letters.get(same).cmp(&wanted.get(same)) {
             Ordering::Less if shared == common => common = MOST_SHARED.min(shared + same),
             // Both are at their end.
             Ordering::Equal if shared == common => {
-                return Some(says.first().map_or(0, |bits| 1 << (bits >> 4) | 1 << (bits & 15)));
+                return Some(if head & 1 == 0 { 0 } else { 1 << (says >> 4) | 1 << (says & 15) });
             }
             // They are sorted: the word would have come before.
             _ => return None,
@@ -114,7 +116,7 @@ const fn listed() -> ([u8; 4096], usize, [u16; 27]) {
             from
         };
         assert!(word.len() - from < 16);
-        bytes[at] = ((from - 1) << 5 | (word.len() - from) << 1) as u8 | (says != 0) as u8;
+        bytes[at] = ((from - 1) << 5 | (word.len() - from + (says != 0) as usize) << 1) as u8 | (says != 0) as u8;
         at += 1;
         while from < word.len() {
             bytes[at] = word[from];
