@@ -419,7 +419,7 @@ pub fn origin(url: &str) -> Option<String> {
     if authority.is_empty() || !authority.bytes().all(plain) {
         return None;
     }
-    let (host, port) = match authority.rsplit_once(':') {
+    let (host, port) = match text::rsplit_once(&authority, ":") {
         Some((host, port)) if !port.ends_with(']') => {
             (host.to_owned(), port.parse::<u64>().ok().filter(|port| *port <= 65_535)?)
         }
@@ -430,9 +430,10 @@ pub fn origin(url: &str) -> Option<String> {
 
 /// Whether an origin is on this machine.
 pub fn is_loopback(origin: &str) -> bool {
-    let host = text::split_once(origin, "://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
+    let host =
+        text::split_once(origin, "://").and_then(|(_, rest)| text::rsplit_once(rest, ":")).map_or("", |(host, _)| host);
     let octets: Vec<Option<u64>> =
-        host.split('.').map(|octet| octet.parse().ok().filter(|octet| *octet <= 255)).collect();
+        text::split(host, ".").map(|octet| octet.parse().ok().filter(|octet| *octet <= 255)).collect();
     host == "localhost" || host == "[::1]" || matches!(octets[..], [Some(127), Some(_), Some(_), Some(_)])
 }
 

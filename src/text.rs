@@ -1,6 +1,8 @@
 //! Texts are searched and cut plainly. What the standard library brings for that, with the messages of its indexing and
 //! the Unicode tables behind them, is 8 KB of WebAssembly.
 
+use std::iter;
+
 /// The bytes of a text from `start` to `end`, both between two characters: anything else is a mistake of ours, and a panic.
 pub(crate) fn part(text: &str, start: usize, end: usize) -> &str {
     text.get(start..end).expect("a text is cut between its characters")
@@ -41,6 +43,23 @@ pub(crate) fn split_once<'a>(text: &'a str, by: &str) -> Option<(&'a str, &'a st
     Some((part(text, 0, at), after(text, at + by.len())))
 }
 
+/// What stands before the last of another text, and what after it.
+pub(crate) fn rsplit_once<'a>(text: &'a str, by: &str) -> Option<(&'a str, &'a str)> {
+    let at = text.as_bytes().windows(by.len()).rposition(|part| part == by.as_bytes())?;
+    Some((part(text, 0, at), after(text, at + by.len())))
+}
+
+/// What stands before, between and after all of another text.
+pub(crate) fn split<'a>(text: &'a str, by: &'static str) -> impl Iterator<Item = &'a str> {
+    let mut rest = Some(text);
+    iter::from_fn(move || {
+        let text = rest?;
+        let (part, more) = split_once(text, by).map_or((text, None), |(part, more)| (part, Some(more)));
+        rest = more;
+        Some(part)
+    })
+}
+
 /// Texts behind each other, with another between each two.
 pub(crate) fn joined(texts: &[&str], by: &str) -> String {
     let mut all = String::new();
@@ -70,11 +89,22 @@ mod tests {
 
     #[test]
     fn a_text_is_found_where_it_begins_first() {
-        for (text, wanted) in
-            [("abcabc", "bc"), ("abc", "abc"), ("ab", "abc"), ("", "a"), ("aab", "ab"), ("é=a", "="), ("a", "")]
-        {
+        for (text, wanted) in [
+            ("abcabc", "bc"),
+            ("abc", "abc"),
+            ("ab", "abc"),
+            ("", "a"),
+            ("aab", "ab"),
+            ("aa", "a"),
+            ("é=a", "="),
+            ("a", ""),
+        ] {
             assert_eq!(find(text, wanted), text.find(wanted), "{text}");
             assert_eq!(split_once(text, wanted), text.split_once(wanted), "{text}");
+            if !wanted.is_empty() {
+                assert_eq!(rsplit_once(text, wanted), text.rsplit_once(wanted), "{text}");
+                assert!(split(text, wanted).eq(text.split(wanted)), "{text}");
+            }
         }
     }
 }

@@ -97,15 +97,14 @@ impl<'a> Raw<'a> {
 
 /// Text that begins with a member only a token endpoint would send, or is labelled as a form.
 fn looks_like_a_form(text: &str, label: &str) -> bool {
-    let Some((key, _)) = text.split_once('=') else { return false };
+    let Some((key, _)) = text::split_once(text, "=") else { return false };
     let known = "error error_description error_uri access_token refresh_token expires_in token_type scope";
     !text.contains('\n') && (text::contains(label, "x-www-form-urlencoded") || text::is_one_of(key, known))
 }
 
 fn form(text: &str, complete: bool) -> Json<'_> {
-    let mut members: Vec<_> = text
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
+    let mut members: Vec<_> = text::split(text, "&")
+        .filter_map(|pair| text::split_once(pair, "="))
         .map(|(key, value)| (Json::Text(decoded(key)), Json::Text(decoded(value))))
         .collect();
     if !complete {

@@ -54,7 +54,7 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
         found.walk(json, 0);
     }
     if let Some(kind) = header(answer, "x-amzn-errortype") {
-        found.code(kind.split(':').next().unwrap_or_default(), "x-amzn-errortype");
+        found.code(text::split(kind, ":").next().unwrap_or_default(), "x-amzn-errortype");
     }
     if let Some(message) = header(answer, "x-amzn-errormessage") {
         found.message(message);
@@ -70,7 +70,7 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
 
 fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
     let (_, rest) = text::split_once(text, before)?;
-    rest.split_once('"').map(|(value, _)| value)
+    text::split_once(rest, "\"").map(|(value, _)| value)
 }
 
 /// Members that hold a code, a message, or either. Names are compared without case, `_` and `-`.
@@ -221,7 +221,7 @@ impl<'a> Found<'a> {
         if !text.contains(' ') {
             return self.code(text, place);
         }
-        if !is_message && text.len() <= LONGEST_CODE && text.split(' ').count() <= MOST_WORDS {
+        if !is_message && text.len() <= LONGEST_CODE && text::split(text, " ").count() <= MOST_WORDS {
             self.push(Code { sent: text.into(), name: words::snake(text), is_number: false, place });
         }
         self.message(text);

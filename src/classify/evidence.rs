@@ -26,7 +26,7 @@ pub(super) fn is_error_word(name: &str) -> bool {
         words::meaning(word) & (DEAD | NOT | CONFIG | FAULT | INTERACT) != 0
             || texts::is_one_of(word, "error exception denied failed failure forbidden required unauthorized")
     };
-    name.split('_').all(words::known) && name.split('_').any(complains)
+    texts::split(name, "_").all(words::known) && texts::split(name, "_").any(complains)
 }
 
 /// The message with every word that is not on the list replaced by one "..".

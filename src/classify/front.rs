@@ -56,7 +56,7 @@ fn at_the_edge(answer: &Answer<'_>) -> bool {
 pub(super) fn redirect_host<'a>(answer: &Answer<'a>) -> Option<&'a str> {
     let (_, rest) = text::split_once(header(answer, "location")?, "//")?;
     let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = host.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    let host = text::split(text::rsplit_once(host, "@").map_or(host, |(_, host)| host), ":").next().unwrap_or_default();
     let is_host =
         (1..=80).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
     is_host.then_some(host)

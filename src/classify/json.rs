@@ -30,7 +30,7 @@ impl<'a> Json<'a> {
 
     /// RFC 6901, without its escapes: no provider needs them.
     pub(super) fn pointer(&self, pointer: &str) -> Option<&Json<'a>> {
-        pointer.split('/').skip(1).try_fold(self, |at, step| match at {
+        text::split(pointer, "/").skip(1).try_fold(self, |at, step| match at {
             Self::List(items) => items.get(usize::try_from(step.parse::<u64>().ok()?).ok()?),
             _ => at.member(step),
         })

@@ -92,7 +92,7 @@ fn number(text: &str, unit_ms: u64) -> Option<u64> {
 /// "123.4" of a unit, in milliseconds; more digits than fit are a long time, not none. Without floating point,
 /// whose parser is 15 KB of WebAssembly.
 fn decimal_ms(text: &str, unit_ms: u64) -> Option<u64> {
-    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
+    let (whole, part) = text::split_once(text, ".").unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(part) {
         return None;
@@ -172,7 +172,8 @@ fn http_date(text: &str) -> Option<u64> {
         if let Some(at) = MONTHS.iter().position(|name| part == *name) {
             month = Some(at as i64 + 1);
         } else if part.contains(':') {
-            let mut clock = part.split(':').map(|field| field.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
+            let mut clock =
+                text::split(part, ":").map(|field| field.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
             let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
             time = (hours < 24 && minutes < 60).then_some(hours * 3600 + minutes * 60 + seconds);
         } else if let Ok(number) = part.parse::<i64>() {

@@ -87,7 +87,7 @@ fn lifetime_s(value: &Json<'_>, unit: Unit, now_unix_s: u64) -> Option<u64> {
     const LONGEST_S: u64 = 100 * 365 * 24 * 3600;
     let whole = match value {
         Json::Number(number) => number.as_u64()?,
-        value => value.text()?.trim().split('.').next()?.parse().ok()?,
+        value => text::split(value.text()?.trim(), ".").next()?.parse().ok()?,
     };
     let seconds = match unit {
         Unit::S => whole,

@@ -4,6 +4,7 @@
 use std::cmp::Ordering;
 
 use crate::packed;
+use crate::text;
 
 /// What a word can say, as bits.
 pub(super) const REFRESH: u16 = 1;
@@ -156,7 +157,7 @@ const fn is_before(word: &[u8], other: &[u8]) -> bool {
 
 /// `invalidGrant`, `INVALID-GRANT` and `ns#InvalidGrant:` are all `invalid_grant`.
 pub(super) fn snake(code: &str) -> String {
-    let code = code.rsplit_once('#').map_or(code, |(_, name)| name);
+    let code = text::rsplit_once(code, "#").map_or(code, |(_, name)| name);
     let mut out = Vec::with_capacity(code.len() + 8);
     join(&mut out, code, b'_');
     text(out)

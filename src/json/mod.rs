@@ -93,7 +93,7 @@ impl<'a> Fields<'a> {
     /// The value at a JSON pointer (RFC 6901).
     pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
         let below = pointer.strip_prefix('/')?;
-        let (first, deeper) = text::split_at(below, below.find('/').unwrap_or(below.len()));
+        let (first, deeper) = text::split_at(below, text::find(below, "/").unwrap_or(below.len()));
         let value = if first.contains('~') { self.get(&tokens(pointer).next()?) } else { self.get(first) };
         value?.pointer(deeper)
     }
@@ -210,7 +210,7 @@ impl<'a> Value<'a> {
         let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
         let exponent: i64 =
             exponent.trim_start_matches('+').parse().unwrap_or(if exponent.starts_with('-') { -999 } else { 999 });
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+        let (whole, fraction) = text::split_once(mantissa, ".").unwrap_or((mantissa, ""));
         let digits = whole.bytes().chain(fraction.bytes());
         let kept = exponent.clamp(-999, 999) + i64::from(shift) + whole.len() as i64;
         let mut value = 0u64;
@@ -250,8 +250,8 @@ impl fmt::Debug for Value<'_> {
 
 /// The unescaped reference tokens of a JSON pointer.
 pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
-    pointer.split('/').skip(1).map(|token| {
-        let mut parts = token.split('~');
+    text::split(pointer, "/").skip(1).map(|token| {
+        let mut parts = text::split(token, "~");
         let mut unescaped = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let (char, rest) = match part.as_bytes().first() {

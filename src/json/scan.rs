@@ -189,7 +189,7 @@ pub(super) fn position(text: &str, byte: usize, what: &'static str) -> JsonError
     JsonError {
         what,
         line: before.matches('\n').count() + 1,
-        column: before.rsplit('\n').next().map_or(0, |line| line.chars().count()) + 1,
+        column: text::rsplit_once(before, "\n").map_or(before, |(_, line)| line).chars().count() + 1,
         byte,
     }
 }

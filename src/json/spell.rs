@@ -30,7 +30,7 @@ pub fn quote(text: &str) -> String {
 pub(super) fn unquote(inner: &str) -> String {
     let mut unquoted = String::with_capacity(inner.len());
     let mut rest = inner;
-    while let Some(at) = rest.find('\\') {
+    while let Some(at) = text::find(rest, "\\") {
         let (plain, escape) = text::split_at(rest, at);
         let (char, length) = escaped(escape);
         unquoted.push_str(plain);

@@ -209,7 +209,7 @@ fn lead<'a>(container: Value<'a>, parts: &[Part]) -> &'a str {
         [only] => text::part(text, container.span().start + 1, only.span.start),
         [.., before, last] => {
             let between = text::part(text, before.span.end, last.span.start);
-            between.split_once(',').map_or("", |(_, space)| space)
+            text::split_once(between, ",").map_or("", |(_, space)| space)
         }
     }
 }
