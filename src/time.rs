@@ -17,7 +17,7 @@ pub enum Zone {
 /// Spells a moment as RFC 3339 in UTC, with microseconds as the documents we share have them.
 pub fn to_rfc3339(unix_ms: u64, zone: Zone) -> String {
     let (days, in_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
-    let (year, month, day) = civil(days as i64);
+    let (year, month, day) = civil(days);
     let zone = match zone {
         Zone::Letter => "Z",
         Zone::Offset => "+00:00",
@@ -83,15 +83,15 @@ pub(crate) fn days_before(year: i64, month: i64, day: i64) -> i64 {
     era * 146_097 + of_era * 365 + of_era / 4 - of_era / 100 + of_year - 719_468
 }
 
-fn civil(days: i64) -> (i64, i64, i64) {
+fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let of_era = days.rem_euclid(146_097);
+    let era = days / 146_097;
+    let of_era = days % 146_097;
     let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_index = (5 * of_year + 2) / 153;
     let month = if month_index < 10 { month_index + 3 } else { month_index - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
     (year, month, of_year - (153 * month_index + 2) / 5 + 1)
 }
 

@@ -36,7 +36,7 @@ impl Reading<'_> {
     }
 
     fn status_text(&self) -> String {
-        match (self.answer.status, self.answer.transport_error) {
+        match (self.answer.status.map(u64::from), self.answer.transport_error) {
             (Some(status), None) => format!("HTTP {status}"),
             (Some(status), Some(_)) => format!("HTTP {status}, then the connection failed"),
             (None, kind) => {
@@ -99,7 +99,7 @@ impl Reading<'_> {
 
     fn in_doubt(&self, ruling: &Ruling<'_>) -> bool {
         let sent = |kind: &str| !TRANSPORT.iter().any(|(known, before_sending)| *known == kind && *before_sending);
-        match (self.answer.status, self.answer.transport_error) {
+        match (self.answer.status.map(u64::from), self.answer.transport_error) {
             (None, kind) => kind.is_none_or(|kind| sent(&kind.to_ascii_lowercase())),
             (Some(_), Some(_)) => true,
             (Some(200..=299), None) => ruling.verdict != Verdict::Refreshed && !ruling.spoken,
