@@ -61,13 +61,13 @@ pub(crate) fn split<'a>(text: &'a str, by: &'static str) -> impl Iterator<Item =
 }
 
 /// Texts behind each other, with another between each two.
-pub(crate) fn joined(texts: &[&str], by: &str) -> String {
+pub(crate) fn joined(texts: &[impl AsRef<str>], by: &str) -> String {
     let mut all = String::new();
     for (at, text) in texts.iter().enumerate() {
         if at > 0 {
             all.push_str(by);
         }
-        all.push_str(text);
+        all.push_str(text.as_ref());
     }
     all
 }

@@ -113,7 +113,7 @@ impl Object {
     /// The object on one line.
     pub fn line(&self) -> String {
         let members: Vec<String> = self.members.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-        format!("{{{}}}", members.join(","))
+        format!("{{{}}}", text::joined(&members, ","))
     }
 
     /// The object with a line for each member.
@@ -123,6 +123,6 @@ impl Object {
         }
         let members: Vec<String> =
             self.members.iter().map(|(key, value)| format!("  {key}: {}", value.replace('\n', "\n  "))).collect();
-        format!("{{\n{}\n}}", members.join(",\n"))
+        format!("{{\n{}\n}}", text::joined(&members, ",\n"))
     }
 }

@@ -219,7 +219,7 @@ fn descend<'a, 'p>(root: Value<'a>, path: &'p [String]) -> Result<(Value<'a>, &'
     let mut object = root;
     for (index, key) in path.iter().enumerate() {
         if object.kind() != Kind::Object {
-            return Err(EditError::NotAnObject(path[..index].join("/")));
+            return Err(EditError::NotAnObject(text::joined(&path[..index], "/")));
         }
         let mut places = object.members().filter(|member| member.key.is_str(key));
         match (places.next(), places.next()) {
@@ -228,7 +228,7 @@ fn descend<'a, 'p>(root: Value<'a>, path: &'p [String]) -> Result<(Value<'a>, &'
             (None, _) => return Ok((object, &path[index..])),
         }
     }
-    if object.kind() == Kind::Object { Ok((object, &[])) } else { Err(EditError::NotAnObject(path.join("/"))) }
+    if object.kind() == Kind::Object { Ok((object, &[])) } else { Err(EditError::NotAnObject(text::joined(path, "/"))) }
 }
 
 /// Spells an object below missing parents; none if it would hold nothing.
@@ -243,7 +243,7 @@ fn new_object(parents: &[String], members: &[(String, Change)]) -> Option<String
     if members.is_empty() {
         return None;
     }
-    let object = format!("{{{}}}", members.join(", "));
+    let object = format!("{{{}}}", text::joined(&members, ", "));
     Some(parents.iter().rev().fold(object, |inner, key| format!("{{{}: {inner}}}", json::quote(key))))
 }
 
