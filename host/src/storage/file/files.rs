@@ -3,7 +3,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
@@ -121,6 +121,25 @@ pub(super) fn create_dirs(files: &dyn Files, path: &Path) -> Result<(), StorageE
             Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(failed(&error)),
             _ => files.sync_dir(&Dir::open(above)?).map_err(|error| failed(&error))?,
         }
+    }
+    Ok(())
+}
+
+/// Makes the names of the directories that lead to `dir` durable, on its file system. Somebody else may have created
+/// them just now, and have died before telling the disk.
+pub(super) fn sync_way_to(files: &dyn Files, dir: &Dir) -> Result<(), StorageError> {
+    let device = |dir: &Dir| dir.file.metadata().map(|stat| stat.dev()).ok();
+    for above in dir.path.ancestors().skip(1) {
+        let above = match Dir::open(above) {
+            Ok(above) => above,
+            // Who may not read a directory has hardly created one in it.
+            Err(error) if error.code == "denied" => continue,
+            Err(error) => return Err(error),
+        };
+        if device(&above) != device(dir) {
+            return Ok(());
+        }
+        files.sync_dir(&above).map_err(|error| io_error("sync", &above.path, &error))?;
     }
     Ok(())
 }

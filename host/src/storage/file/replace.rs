@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use super::super::{StorageError, StoreOutcome, random_id, version_of};
 use super::errors::io_error;
-use super::files::{Dir, Files, Temp};
+use super::files::{Dir, Files, Temp, sync_way_to};
 use super::holder::is_alive;
 use super::text::Text;
 
@@ -47,6 +47,9 @@ pub(super) fn replace(
 
     let dir = Dir::open(parent)?;
     remove_leftovers(files, &dir.path, file_name);
+    if change.durable && before.is_none() {
+        sync_way_to(files, &dir)?;
+    }
 
     let temp = Unfinished::open(files, &dir.path.join(temp_name(file_name)?))?;
     keep_owner_and_mode(files, &temp.temp, before.as_ref(), change)?;

@@ -2,6 +2,8 @@
 
 mod crashes;
 mod leases;
+mod power_cuts;
+mod recorder;
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::Write;
