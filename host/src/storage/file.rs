@@ -62,7 +62,7 @@ pub struct FileStorage {
 struct Lease {
     claim: Claim,
     place: Place,
-    _held: Held,
+    held: Held,
 }
 
 impl FileStorage {
@@ -131,14 +131,15 @@ impl FileStorage {
     /// Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's
     /// before our own.
     fn claim(&self, claim: Claim, patience: Patience) -> Result<Result<Lease, Holder>, StorageError> {
-        // While one waits for a lock the link may be pointed elsewhere; then it was the wrong lock.
+        // While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the
+        // wrong lock.
         for _ in 0..3 {
             let place = self.places.find(claim.kind())?.ok_or_else(no_profiles)?;
             self.refuse_network(claim, &place)?;
             match self.locks(claim, &place).take(&*self.files, patience)? {
                 Taken::Busy(holder) => return Ok(Err(holder)),
                 Taken::Held(held) => {
-                    let lease = Lease { claim, place, _held: held };
+                    let lease = Lease { claim, place, held };
                     if self.is_in_place(&lease)? {
                         return Ok(Ok(lease));
                     }
@@ -149,10 +150,10 @@ impl FileStorage {
         Err(StorageError::new("unavailable", moving))
     }
 
-    /// Whether the document still lies where the lease reaches.
+    /// Whether the document still lies where the lease reaches, and its locks where others find them.
     fn is_in_place(&self, lease: &Lease) -> Result<bool, StorageError> {
         let now = self.places.find(lease.claim.kind())?;
-        Ok(now.is_some_and(|now| now.is(&lease.place)))
+        Ok(now.is_some_and(|now| now.is(&lease.place)) && lease.held.is_in_place())
     }
 
     fn locks(&self, claim: Claim, place: &Place) -> Locks {
@@ -186,11 +187,12 @@ impl FileStorage {
     /// The lease that a store was given, if it permits this store.
     fn lease_for(&self, kind: Kind, lease: &str) -> Result<Arc<Lease>, StorageError> {
         let held = self.leases().get(lease).cloned();
-        let held = held.filter(|held| held.claim == Claim::Document(kind)).ok_or_else(|| invalid_lease(kind.name()))?;
+        let permits = |lease: &Arc<Lease>| lease.claim == Claim::Document(kind) && lease.held.is_of_this_process();
+        let held = held.filter(permits).ok_or_else(|| invalid_lease(kind.name()))?;
         if self.is_in_place(&held)? {
             return Ok(held);
         }
-        let moved = format!("{} now lies elsewhere, where the lease does not reach; try again", kind.name());
+        let moved = format!("{} or its lock was moved, and the lease does not reach there; try again", kind.name());
         Err(StorageError::new("unavailable", moved))
     }
 

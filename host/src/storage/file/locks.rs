@@ -2,10 +2,11 @@
 //! somebody removed a file. Locks are `flock` on files of their own, which are never deleted; two handles exclude each
 //! other within one process as between two.
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::process;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,14 +33,47 @@ pub(super) struct Locks {
 
 /// Locks that are held until this is dropped.
 pub(super) struct Held {
-    own: File,
-    /// Let go after our own, in the reverse of the order of taking.
-    _foreign: Vec<File>,
+    /// Another program's, in the order of taking, and our own as the last.
+    locks: Vec<Lock>,
+    /// The process that took them. One that is forked off has the files too, but not the right.
+    pid: u32,
+}
+
+/// A lock file that was opened, and where.
+struct Lock {
+    file: File,
+    path: PathBuf,
+}
+
+impl Held {
+    pub(super) fn is_of_this_process(&self) -> bool {
+        self.pid == process::id()
+    }
+
+    #[cfg(test)]
+    pub(super) fn pretend_to_be_forked(&mut self) {
+        self.pid += 1;
+    }
+
+    /// Whether each is still the file that others would lock: somebody may have moved or removed it all the same.
+    pub(super) fn is_in_place(&self) -> bool {
+        self.locks.iter().all(|lock| {
+            let named = fs::symlink_metadata(&lock.path).ok();
+            named.zip(lock.file.metadata().ok()).is_some_and(|(named, locked)| is_same_file(&named, &locked))
+        })
+    }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        Hint::clear(&self.own);
+        if !self.is_of_this_process() {
+            return; // closed, and nothing else: the lock is its parent's
+        }
+        if let Some(own) = self.locks.last() {
+            Hint::clear(&own.file);
+        }
+        // Closing would do, but for a process forked off in between, which keeps the file open.
+        unlock(&self.locks);
     }
 }
 
@@ -72,29 +106,30 @@ impl Locks {
         if let Some(dir) = self.own.parent() {
             self.create_own_dir(files, dir)?;
         }
-        let own = open_lock(&self.own, self.owner)?;
-        let mut foreign: Vec<(File, &Path)> = Vec::new();
-        for path in &self.foreign {
-            let file = open_lock(path, self.owner)?;
+        let locks = self.open()?;
+        let mut pauses = Pauses { patience, next: FIRST_PAUSE };
+        while let Some(busy) = lock_all(&locks)? {
+            if !pauses.wait() {
+                return Ok(Taken::Busy(holder(&locks, busy)));
+            }
+        }
+        if let Some(own) = locks.last() {
+            Hint::of_this_process().write(&own.file);
+        }
+        Ok(Taken::Held(Held { locks, pid: process::id() }))
+    }
+
+    /// All of them in their order, each once.
+    fn open(&self) -> Result<Vec<Lock>, StorageError> {
+        let mut locks: Vec<(Lock, Metadata)> = Vec::new();
+        for path in self.foreign.iter().chain([&self.own]) {
+            let (file, stat) = open_lock(path, self.owner)?;
             // Two names of one lock file would wait for each other for ever.
-            let mut known = false;
-            for (other, _) in &foreign {
-                known |= is_same_file(&file, other).map_err(|error| io_error("look at", path, &error))?;
-            }
-            if !known {
-                foreign.push((file, path));
+            if !locks.iter().any(|(_, other)| is_same_file(&stat, other)) {
+                locks.push((Lock { file, path: path.clone() }, stat));
             }
         }
-        for (file, path) in &foreign {
-            if !lock(file, path, patience)? {
-                return Ok(Taken::Busy(foreign_holder(&own, path)));
-            }
-        }
-        if !lock(&own, &self.own, patience)? {
-            return Ok(Taken::Busy(Hint::read(&own).map(Holder::from).unwrap_or_default()));
-        }
-        Hint::of_this_process().write(&own);
-        Ok(Taken::Held(Held { own, _foreign: foreign.into_iter().map(|(file, _)| file).collect() }))
+        Ok(locks.into_iter().map(|(lock, _)| lock).collect())
     }
 
     fn create_own_dir(&self, files: &dyn Files, dir: &Path) -> Result<(), StorageError> {
@@ -116,7 +151,7 @@ impl Locks {
 }
 
 /// Opens a lock file, and creates it for its owner alone if it is missing.
-fn open_lock(path: &Path, owner: Option<(u32, u32)>) -> Result<File, StorageError> {
+fn open_lock(path: &Path, owner: Option<(u32, u32)>) -> Result<(File, Metadata), StorageError> {
     let failed = |error: &io::Error| io_error("open the lock", path, error);
     let open = |create: bool| {
         let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
@@ -143,42 +178,75 @@ fn open_lock(path: &Path, owner: Option<(u32, u32)>) -> Result<File, StorageErro
         result => result,
     }
     .map_err(|error| failed(&error))?;
-    if file.metadata().is_ok_and(|stat| stat.is_file()) {
-        return Ok(file);
+    let stat = file.metadata().map_err(|error| failed(&error))?;
+    if stat.is_file() {
+        return Ok((file, stat));
     }
     Err(StorageError::new("unsafe", format!("the lock {} is not a file: move it away", path.display())))
 }
 
-fn is_same_file(one: &File, other: &File) -> io::Result<bool> {
-    let (one, other) = (one.metadata()?, other.metadata()?);
-    Ok((one.dev(), one.ino()) == (other.dev(), other.ino()))
+fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Locks `file`, looking again and again until the patience ends; false: it ended.
-fn lock(file: &File, path: &Path, patience: Patience) -> Result<bool, StorageError> {
-    let mut pause = FIRST_PAUSE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(true),
-            Err(TryLockError::WouldBlock) => {}
-            Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => continue,
-            Err(TryLockError::Error(error)) => return Err(io_error("lock", path, &error)),
-        }
-        let Some(left) = patience.left() else {
-            return Ok(false);
+/// Locks all of them, or none: who kept the first while waiting for the second could wait for somebody who does the
+/// opposite, and another program's order is its own. Some: the one that somebody else holds.
+fn lock_all(locks: &[Lock]) -> Result<Option<usize>, StorageError> {
+    for (at, lock) in locks.iter().enumerate() {
+        let error = loop {
+            match lock.file.try_lock() {
+                Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Interrupted => {}
+                Ok(()) => break None,
+                Err(error) => break Some(error),
+            }
         };
-        // Half of the pause by chance, so that those who wait do not all look at the same moment.
-        let chance = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
-        thread::sleep(pause.mul_f64(0.5 + chance / 2.0).min(left));
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        if let Some(error) = error {
+            unlock(&locks[..at]);
+            return match error {
+                TryLockError::WouldBlock => Ok(Some(at)),
+                TryLockError::Error(error) => Err(io_error("lock", &lock.path, &error)),
+            };
+        }
+    }
+    Ok(None)
+}
+
+/// In the reverse of the order of taking.
+fn unlock(locks: &[Lock]) {
+    for lock in locks.iter().rev() {
+        // What cannot be unlocked is unlocked when it is closed.
+        let _ = lock.file.unlock();
     }
 }
 
-/// Who may hold another program's lock: a lazaret, if one that lives says so in our own lock file.
-fn foreign_holder(own: &File, path: &Path) -> Holder {
-    let hint = Hint::read(own).filter(Hint::is_of_a_living_process_here);
-    hint.map_or_else(
-        || Holder { name: format!("a program that holds {}", path.display()), since_ms: None },
+/// The pauses of one who waits.
+struct Pauses {
+    patience: Patience,
+    next: Duration,
+}
+
+impl Pauses {
+    /// False: the patience has ended.
+    fn wait(&mut self) -> bool {
+        let Some(left) = self.patience.left() else {
+            return false;
+        };
+        // Half of the pause by chance, so that those who wait do not all look at the same moment.
+        let chance = f64::from(getrandom::u32().unwrap_or(0)) / f64::from(u32::MAX);
+        thread::sleep(self.next.mul_f64(0.5 + chance / 2.0).min(left));
+        self.next = (self.next * 2).min(LONGEST_PAUSE);
+        true
+    }
+}
+
+/// Who may hold `locks[busy]`. Another program's lock: a lazaret, if one that lives says so in our own lock file.
+fn holder(locks: &[Lock], busy: usize) -> Holder {
+    let hint = locks.last().and_then(|own| Hint::read(&own.file));
+    if busy + 1 == locks.len() {
+        return hint.map(Holder::from).unwrap_or_default();
+    }
+    hint.filter(Hint::is_of_a_living_process_here).map_or_else(
+        || Holder { name: format!("a program that holds {}", locks[busy].path.display()), since_ms: None },
         Holder::from,
     )
 }
@@ -186,6 +254,7 @@ fn foreign_holder(own: &File, path: &Path) -> Holder {
 #[cfg(test)]
 mod tests {
     use std::process::Command;
+    use std::time::UNIX_EPOCH;
 
     use super::super::files::Disk;
     use super::*;
@@ -268,5 +337,96 @@ mod tests {
         let pipe = Locks { own: dir.path().join("locks/pipe"), ..locks(dir.path()) };
         assert!(Command::new("mkfifo").arg(&pipe.own).status().expect("mkfifo runs").success());
         assert_eq!(pipe.take(&Disk, now()).err().map(|e| e.code), Some("unsafe"));
+    }
+
+    #[test]
+    fn neither_age_nor_a_dead_pid_nor_a_lost_hint_frees_a_lock_that_is_held() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = held(locks(dir.path()).take(&Disk, now()));
+        let path = dir.path().join("locks/00");
+        for hint in ["{\"pid\":2147483647,\"host\":\"\",\"since_ms\":0}", "", "\0\0\0"] {
+            fs::write(&path, hint).expect("written");
+            let file = File::options().write(true).open(&path).expect("open");
+            file.set_modified(UNIX_EPOCH).expect("set back");
+            busy(locks(dir.path()).take(&Disk, now()));
+        }
+        drop(lock);
+        held(locks(dir.path()).take(&Disk, now()));
+    }
+
+    #[test]
+    fn waiting_ends_in_time_also_for_a_thread_that_holds_the_lock_itself() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let _lock = held(locks(dir.path()).take(&Disk, now()));
+        let (started, wait) = (Instant::now(), Duration::from_millis(60));
+        busy(locks(dir.path()).take(&Disk, Patience::new(wait)));
+        assert!(started.elapsed() >= wait, "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn who_waits_for_one_lock_holds_no_other() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let [one, two] = ["a.lock", "b.lock"].map(|name| dir.path().join(name));
+        fs::write(&one, "").expect("written");
+        fs::write(&two, "").expect("written");
+        let open = |path: &Path| File::options().write(true).open(path).expect("open");
+        let both = Locks { foreign: vec![one.clone(), two.clone()], ..locks(dir.path()) };
+        // The reference may hold the second and wait for the first.
+        let (first, second) = (open(&one), open(&two));
+        second.try_lock().expect("free");
+        thread::scope(|scope| {
+            let waiting = scope.spawn(|| held(both.take(&Disk, Patience::new(Duration::from_secs(60)))));
+            while !dir.path().join("locks/00").exists() {
+                thread::yield_now(); // until it waits
+            }
+            let until = Instant::now() + Duration::from_secs(30);
+            for _ in 0..30 {
+                while first.try_lock().is_err() {
+                    assert!(Instant::now() < until, "the one who waits keeps the first");
+                    thread::yield_now();
+                }
+                first.unlock().expect("free");
+                thread::sleep(LONGEST_PAUSE / 10); // in which one who keeps it would take it
+            }
+            first.lock().expect("free again and again");
+            second.unlock().expect("free");
+            assert!(!waiting.is_finished(), "the first is not free");
+            first.unlock().expect("free");
+            let lock = waiting.join().expect("held");
+            assert!(first.try_lock().is_err() && second.try_lock().is_err() && lock.is_in_place());
+        });
+    }
+
+    /// What a forked process has: the same open files.
+    fn forked(lock: &Held, pid: u32) -> Held {
+        let copy = |lock: &Lock| Lock { file: lock.file.try_clone().expect("a copy"), path: lock.path.clone() };
+        Held { locks: lock.locks.iter().map(copy).collect(), pid }
+    }
+
+    #[test]
+    fn a_forked_process_neither_keeps_a_lock_that_was_let_go_nor_lets_go_one_that_is_held() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = held(locks(dir.path()).take(&Disk, now()));
+        let child = forked(&lock, process::id() + 1);
+        assert!(lock.is_of_this_process() && !child.is_of_this_process());
+        drop(child);
+        let holder = busy(locks(dir.path()).take(&Disk, now()));
+        assert!(holder.name.starts_with("pid "), "the hint is still there: {holder:?}");
+
+        let child = forked(&lock, process::id() + 1);
+        drop(lock);
+        held(locks(dir.path()).take(&Disk, now()));
+        drop(child);
+    }
+
+    #[test]
+    fn a_lock_file_that_was_moved_away_is_no_lock_any_more() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let lock = held(locks(dir.path()).take(&Disk, now()));
+        assert!(lock.is_in_place());
+        fs::rename(dir.path().join("locks"), dir.path().join("moved")).expect("moved");
+        assert!(!lock.is_in_place());
+        let other = held(locks(dir.path()).take(&Disk, now()));
+        assert!(other.is_in_place() && !lock.is_in_place());
     }
 }

@@ -111,6 +111,35 @@ fn a_store_needs_the_right_lease_or_none() {
 }
 
 #[test]
+fn a_lease_is_no_lease_in_a_forked_process() {
+    let (_dir, _, storage) = with_vault("auth.json", "one");
+    let id = acquired(storage.acquire(&of(VAULT), 1000, 0));
+    let lease = storage.leases().remove(&id).and_then(Arc::into_inner);
+    let mut lease = lease.expect("nobody else has it");
+    lease.held.pretend_to_be_forked();
+    storage.leases().insert(id.clone(), Arc::new(lease));
+    let outcome = storage.store(VAULT, "two", Some(&document("one").version), true, Some(&id));
+    assert_eq!(code(outcome), "invalid-lease");
+}
+
+#[test]
+fn a_lease_whose_lock_file_somebody_removed_permits_nothing_any_more() {
+    for removed in ["auth.json.lazaret-locks/document-vault", "auth.lock"] {
+        let (dir, vault, storage) = with_vault("auth.json", "one");
+        let version = document("one").version;
+        let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+        fs::remove_file(dir.path().join(removed)).expect("removed");
+        let other = FileStorage::open(&vault);
+        // Whoever comes now locks another file. What the first still has does not count beside it.
+        busy(other.acquire(&of(VAULT), 1000, 0)); // the one of the two that is still there
+        assert_eq!(code(storage.store(VAULT, "two", Some(&version), true, Some(&lease))), "unavailable", "{removed}");
+        storage.release(&lease);
+        let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+        stored(storage.store(VAULT, "two", Some(&version), true, Some(&lease)));
+    }
+}
+
+#[test]
 fn a_store_without_a_lease_waits_for_the_lock_and_then_names_its_holder() {
     let (_dir, vault, storage) = with_vault("auth.json", "one");
     let mut impatient = FileStorage::open(&vault);
@@ -228,23 +257,26 @@ fn a_panic_elsewhere_does_not_spoil_the_storage() {
 const VAULT_OF_CHILD: &str = "LAZARET_TEST_VAULT_OF_CHILD";
 
 #[test]
-fn another_process_holds_what_it_leased_until_it_is_killed() {
+fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_started() {
     if let Some(vault) = std::env::var_os(VAULT_OF_CHILD) {
         let storage = FileStorage::open(PathBuf::from(vault));
         acquired(storage.acquire(&grant(0), 1000, 0));
         acquired(storage.acquire(&of(VAULT), 1000, 0));
+        // It lives until the test is over, and must not have inherited the locks.
+        let _grandchild = Command::new("cat").stdout(Stdio::null()).spawn().expect("a process");
         println!("\nboth are held");
         let _ = std::io::stdin().read_line(&mut String::new()); // until it is killed
         return;
     }
     let (_dir, vault, storage) = with_vault("auth.json", "one");
-    let mut child = this_test_binary("leases::another_process_holds_what_it_leased_until_it_is_killed")
-        .env(VAULT_OF_CHILD, &vault)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .map(Killed)
-        .expect("this binary runs again");
+    let mut child =
+        this_test_binary("leases::another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_started")
+            .env(VAULT_OF_CHILD, &vault)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map(Killed)
+            .expect("this binary runs again");
     let output = child.0.stdout.take().expect("piped");
     assert!(BufReader::new(output).lines().map_while(Result::ok).any(|line| line == "both are held"));
 
