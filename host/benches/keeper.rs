@@ -4,19 +4,24 @@
 //! compiling ahead of time saves.
 
 use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use divan::Bencher;
 use lazaret_host::demo_server::{Behaviour, Rotation, TokenServer};
-use lazaret_host::storage::{FileStorage, VAULT};
+use lazaret_host::storage::{FileStorage, LoadOutcome, Storage, VAULT};
 use lazaret_host::{Answer, Keeper, TokenRequest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 fn main() {
     println!("largest child process so far: {}", peak_memory_of_a_cold_token());
+    for spent in [1, 100] {
+        println!("{}", cost_of_writing(spent));
+    }
     divan::main();
 }
 
@@ -189,9 +194,8 @@ fn compile(bencher: Bencher<'_, '_>) {
     });
 }
 
-/// One refresh that rotates, against a server on loopback, every durable write included.
-#[divan::bench(sample_count = 50)]
-fn refresh(bencher: Bencher<'_, '_>) {
+/// A server that answers at once, and a vault with one login at it.
+fn home_with_a_login() -> (TokenServer, Home) {
     let server = TokenServer::start(Behaviour { rotate: Rotation::RevokeFamilyOnReuse, ..Behaviour::default() })
         .expect("a port");
     let home = Home::new(1);
@@ -200,24 +204,118 @@ fn refresh(bencher: Bencher<'_, '_>) {
         json!({ "profiles": { "acme": { "token_endpoint": server.token_endpoint(), "client_id": "acme-client" } } });
     fs::write(home.path("providers.json"), profiles.to_string()).expect("written");
     home.write(&json!({ "providers": { "acme": { "tokens": { "access_token": login.access_token, "refresh_token": login.refresh_token } } } }));
+    (server, home)
+}
+
+/// One refresh that rotates, against a server on loopback, every durable write included.
+#[divan::bench(sample_count = 50)]
+fn refresh(bencher: Bencher<'_, '_>) {
+    let (_server, home) = home_with_a_login();
     let keeper = home.keeper(1);
     let request = TokenRequest::new(VAULT, "acme");
     bencher.bench_local(|| keeper.refresh(&request).expect("refreshed"));
 }
 
-/// Beside it: two bare replaces of a file of the same size, each synced with its folder.
+/// A refresh less a bare exchange with the same server, beside two bare replaces of files of the same sizes in the same folder. They
+/// take turns, so that a busy machine is as slow for each. The ledger knows of `spent` tokens, and of six more before it is put back.
+fn cost_of_writing(spent: usize) -> String {
+    const ROUNDS: usize = 60;
+    const PUT_BACK_EVERY: usize = 7;
+    let (server, home) = home_with_a_login();
+    let keeper = home.keeper(1);
+    let request = TokenRequest::new(VAULT, "acme");
+    keeper.refresh(&request).expect("refreshed");
+    let ledger = ledger_that_knows(spent, &home.storage());
+    let (mut bare_token, mut requests) = (server.login("acme-client").refresh_token, 0);
+    let (mut refreshes, mut exchanges, mut replaces) = (Vec::new(), Vec::new(), Vec::new());
+    for round in 0.. {
+        let is_put_back = round % PUT_BACK_EVERY == 0;
+        if is_put_back {
+            bare_replace(&home.path("auth.json.lazaret"), ledger.as_bytes());
+        }
+        let before = server.requests();
+        let refresh = timed(|| keeper.refresh(&request).map(drop).expect("refreshed"));
+        requests = requests.max(server.requests() - before);
+        let exchange = timed(|| bare_token = bare_exchange(&server, &bare_token));
+        let texts = ["auth.json", "auth.json.lazaret"].map(|name| fs::read(home.path(name)).expect("there"));
+        let replace = timed(|| texts.iter().for_each(|text| bare_replace(&home.path("bare"), text)));
+        if refreshes.len() == ROUNDS {
+            break;
+        }
+        // The first after a ledger that somebody replaced has more to do.
+        if !is_put_back {
+            refreshes.push(refresh);
+            exchanges.push(exchange);
+            replaces.push(replace);
+        }
+    }
+    let [refresh, exchange, replace] = [refreshes, exchanges, replaces].map(median_ms);
+    let overhead = refresh - exchange;
+    format!(
+        "a ledger of {spent} spent tokens, {} KiB, median of {ROUNDS}: a refresh {refresh:.2} ms, with {requests} request; a bare \
+         exchange {exchange:.2} ms\n  so beyond the network {overhead:.2} ms; two bare synced replaces {replace:.2} ms; ratio {:.2} (aim: at most 1.5)",
+        ledger.len() / 1024,
+        overhead / replace
+    )
+}
+
+/// A ledger as a first refresh left it, with more tokens of other lineages.
+fn ledger_that_knows(spent: usize, storage: &FileStorage) -> String {
+    let Ok(LoadOutcome::Loaded(ledger)) = storage.load("vault.lazaret", None) else { panic!("no ledger") };
+    let mut ledger: Value = serde_json::from_str(&ledger.text).expect("json");
+    let tokens = ledger["tokens"].as_object_mut().expect("tokens");
+    let record = tokens.values().find(|record| record["state"] == "spent").expect("a spent token").clone();
+    for n in tokens.len()..=spent {
+        tokens.insert(format!("{n:032x}"), record.clone());
+    }
+    serde_json::to_string_pretty(&ledger).expect("json")
+}
+
+fn timed(work: impl FnOnce()) -> Duration {
+    let started = Instant::now();
+    work();
+    started.elapsed()
+}
+
+fn median_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64() * 1_000.0
+}
+
+/// One refresh grant over a connection of its own, without any client. Gives the successor.
+fn bare_exchange(server: &TokenServer, refresh_token: &str) -> String {
+    let body = format!("grant_type=refresh_token&refresh_token={refresh_token}&client_id=acme-client");
+    let (endpoint, origin) = (server.token_endpoint(), server.origin());
+    let path = endpoint.strip_prefix(&origin).expect("an endpoint of the server");
+    let mut stream = TcpStream::connect(server.address()).expect("connected");
+    write!(
+        stream,
+        "POST {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: {}\r\n\r\n{body}",
+        server.address(),
+        body.len()
+    )
+    .expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("answered");
+    let body = answer.split_once("\r\n\r\n").expect("a body").1;
+    let body: Value = serde_json::from_str(body).expect("json");
+    body["refresh_token"].as_str().expect("a successor").to_owned()
+}
+
+/// What any program does that wants a file to survive: written beside, synced, renamed, and the folder synced.
+fn bare_replace(path: &Path, text: &[u8]) {
+    let (temp, folder) = (path.with_extension("bare-temp"), path.parent().expect("a folder"));
+    let mut file = fs::File::create(&temp).expect("made");
+    file.write_all(text).expect("written");
+    file.sync_all().expect("synced");
+    fs::rename(&temp, path).expect("renamed");
+    fs::File::open(folder).expect("a folder").sync_all().expect("synced");
+}
+
+/// Beside the refresh: two bare replaces of a file of the same size, each synced with its folder.
 #[divan::bench(sample_count = 50)]
 fn two_synced_replaces(bencher: Bencher<'_, '_>) {
     let folder = TempDir::new().expect("a folder");
-    let (temp, path) = (folder.path().join("temp"), folder.path().join("file"));
     let text = vec![b'x'; 1_000];
-    bencher.bench_local(|| {
-        for _ in 0..2 {
-            let mut file = fs::File::create(&temp).expect("made");
-            std::io::Write::write_all(&mut file, &text).expect("written");
-            file.sync_all().expect("synced");
-            fs::rename(&temp, &path).expect("renamed");
-            fs::File::open(folder.path()).expect("a folder").sync_all().expect("synced");
-        }
-    });
+    bencher.bench_local(|| (0..2).for_each(|_| bare_replace(&folder.path().join("file"), &text)));
 }
