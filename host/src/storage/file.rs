@@ -9,6 +9,7 @@
 //! | `locks.rs` | a lock lasts as long as its holder |
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
 //! | `replace.rs` | a document is the old text or the new one, whole |
+//! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
 //! | `files.rs` | the operations that change the disk, behind a trait |
 //! | `network.rs` | which file systems lie on another machine |
 
@@ -21,6 +22,7 @@ mod network;
 mod places;
 mod replace;
 mod text;
+mod unsynced;
 mod way;
 
 use std::collections::HashMap;
@@ -116,8 +118,11 @@ impl FileStorage {
         }
     }
 
-    fn read(&self, path: &Path) -> Result<Option<Text>, StorageError> {
-        text::read(path, self.now, self.network_name)
+    fn read(&self, kind: Kind, place: &Place) -> Result<Option<Text>, StorageError> {
+        match place.unsynced(kind) {
+            Some(beside) => unsynced::read(&place.path, &beside, self.now, self.network_name),
+            None => text::read(&place.path, self.now, self.network_name),
+        }
     }
 
     fn seen(&self) -> MutexGuard<'_, [Option<Seen>; Kind::ALL.len()]> {
@@ -165,8 +170,9 @@ impl FileStorage {
     }
 
     fn refuse_network(&self, claim: Claim, place: &Place) -> Result<(), StorageError> {
-        match (claim, self.network(&place.anchor)) {
-            (Claim::Grant(_), Some(network)) if !self.allow_network => Err(StorageError::new(
+        let matters = matches!(claim, Claim::Grant(_)) && !self.allow_network;
+        match matters.then(|| self.network(&place.anchor)).flatten() {
+            Some(network) => Err(StorageError::new(
                 "unsupported",
                 format!(
                     "{} lies on {network}, where a lock may not keep another machine from refreshing the same \
@@ -174,7 +180,7 @@ impl FileStorage {
                     place.path.display()
                 ),
             )),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -218,7 +224,7 @@ impl Storage for FileStorage {
         let Some(place) = self.places.find(kind)? else {
             return Ok(LoadOutcome::Absent);
         };
-        let Some(Text { document, seen, .. }) = self.read(&place.path)? else {
+        let Some(Text { document, seen, .. }) = self.read(kind, &place)? else {
             return Ok(LoadOutcome::Absent);
         };
         self.seen()[kind as usize] = seen;
@@ -243,8 +249,16 @@ impl Storage for FileStorage {
         if text.len() as u64 > MAX_BYTES {
             return Err(too_large(&place.path, &errors::size(text.len() as u64)));
         }
-        let change = Change { target: &place.path, text, expected, durable, new_owner: place.owner_of_new() };
-        replace(&*self.files, &change, || self.read(&place.path))
+        let unsynced = place.unsynced(kind);
+        let change = Change {
+            target: &place.path,
+            unsynced: unsynced.as_deref(),
+            text,
+            expected,
+            durable,
+            new_owner: place.owner_of_new(),
+        };
+        replace(&*self.files, &change, || self.read(kind, place))
     }
 
     fn acquire(&self, scope: &Scope, _ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {

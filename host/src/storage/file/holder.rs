@@ -33,8 +33,11 @@ impl Hint {
         // A full disk is no reason not to hold a lock.
         if let Ok(mut line) = serde_json::to_vec(self) {
             line.push(b'\n');
-            let _ = file.set_len(0);
             let _ = file.write_all_at(&line, 0);
+            // The last holder may have died and left a longer one.
+            if file.metadata().is_ok_and(|stat| stat.len() > line.len() as u64) {
+                let _ = file.set_len(line.len() as u64);
+            }
         }
     }
 

@@ -75,6 +75,12 @@ impl Place {
         (&self.path, &ours.target, &ours.links) == (&other.path, &theirs.target, &theirs.links)
     }
 
+    /// Where a text of this document may lie that was not synced. None: nowhere.
+    pub(super) fn unsynced(&self, kind: Kind) -> Option<PathBuf> {
+        // All other documents are read by people and by other programs, who would not know.
+        (kind == Kind::Ledger).then(|| with_suffix(&self.path, ".unsynced"))
+    }
+
     /// Our own lock file for `claim`.
     pub(super) fn lock(&self, claim: Claim) -> PathBuf {
         let dir = with_suffix(&self.anchor.target, ".lazaret-locks");

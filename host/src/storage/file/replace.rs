@@ -12,6 +12,7 @@ use super::errors::io_error;
 use super::files::{Dir, Files, Temp, sync_way_to};
 use super::holder::is_alive;
 use super::text::Text;
+use super::unsynced;
 
 /// How many names are looked at, and how many files removed, in search of what crashed processes left.
 const MAX_NAMES: usize = 1024;
@@ -21,6 +22,8 @@ const MAX_LEFTOVERS: usize = 16;
 pub(super) struct Change<'a> {
     /// The document, in a directory named without links.
     pub(super) target: &'a Path,
+    /// Where a text that need not be durable may lie, in the same directory.
+    pub(super) unsynced: Option<&'a Path>,
     pub(super) text: &'a str,
     /// The version that it must be at. None: it must not exist.
     pub(super) expected: Option<&'a str>,
@@ -51,19 +54,38 @@ pub(super) fn replace(
         sync_way_to(files, &dir)?;
     }
 
+    let is_replaced = before.as_ref().is_some_and(|text| text.is_unsynced);
+    let beside = change.unsynced;
+    if let Some(idle) = beside.filter(|path| !is_replaced && fs::symlink_metadata(path).is_ok()) {
+        // It was left behind. It must not come back if the file below it should ever be at that version again.
+        let removed = files.remove(idle).and_then(|()| files.sync_dir(&dir));
+        removed.map_err(|error| io_error("remove", idle, &error))?;
+    }
+
+    // The first text of a document needs a file of its own.
+    let base = before.as_ref().filter(|_| !change.durable).map(|text| text.base.as_str());
+    let unsynced = base.zip(beside).and_then(|(base, path)| unsynced::spelled(base, change.text).zip(Some(path)));
     let temp = Unfinished::open(files, &dir.path.join(temp_name(file_name)?))?;
     keep_owner_and_mode(files, &temp.temp, before.as_ref(), change)?;
-    files.write(&temp.temp, change.text.as_bytes()).map_err(|error| io_error("write", target, &error))?;
-    // Also when the store need not be durable: a rename that reaches the disk before the content it names would
-    // leave an empty document after a power cut.
-    files.sync_file(&temp.temp).map_err(|error| io_error("sync", target, &error))?;
+    let write =
+        |text: &str| files.write(&temp.temp, text.as_bytes()).map_err(|error| io_error("write", target, &error));
+    match &unsynced {
+        Some((spelled, _)) => write(spelled)?,
+        // Also when the store need not be durable: a rename that reaches the disk before the content it names would
+        // leave an empty document after a power cut.
+        None => {
+            write(change.text)?;
+            files.sync_file(&temp.temp).map_err(|error| io_error("sync", target, &error))?;
+        }
+    }
 
     // As late as can be, for programs that keep no lock.
     let now = read()?;
-    if !is_at(now.as_ref(), change.expected) {
+    let base = |text: &Option<Text>| text.as_ref().map(|text| text.base.clone());
+    if !is_at(now.as_ref(), change.expected) || base(&now) != base(&before) {
         return Ok(stale(now));
     }
-    if let Err(error) = files.rename(&temp.temp, target) {
+    if let Err(error) = files.rename(&temp.temp, unsynced.as_ref().map_or(target, |(_, path)| path)) {
         // What still has its own name has not taken the other's.
         return if temp.is_still_there() {
             Err(io_error("replace", target, &error))
@@ -73,6 +95,11 @@ pub(super) fn replace(
     }
     temp.keep();
 
+    if let Some(replaced) = beside.filter(|_| is_replaced && unsynced.is_none())
+        && files.remove(replaced).is_err()
+    {
+        return Ok(StoreOutcome::Unknown);
+    }
     if change.durable && files.sync_dir(&dir).is_err() {
         return Ok(StoreOutcome::Unknown);
     }

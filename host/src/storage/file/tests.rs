@@ -1,6 +1,7 @@
 //! Documents as files, seen from outside: names, contents, owners, links.
 
 mod crashes;
+mod late;
 mod leases;
 mod power_cuts;
 mod recorder;

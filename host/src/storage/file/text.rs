@@ -81,6 +81,10 @@ impl Seen {
 /// A document as read from its file.
 pub(super) struct Text {
     pub(super) document: Document,
+    /// The version of the document's own file.
+    pub(super) base: String,
+    /// Whether the text is that of another file, which lies beside the document's own.
+    pub(super) is_unsynced: bool,
     /// The file's, when it was read.
     pub(super) stat: Metadata,
     /// None: this file must be read again next time.
@@ -114,7 +118,8 @@ pub(super) fn read(
         let version = version_of(text.as_bytes());
         let is_proof = is_steady && key.is_proof_when_read_at(read_at) && network_name(path).is_none();
         let seen = is_proof.then(|| Seen { key, version: version.clone() });
-        return Ok(Some(Text { document: Document { version, text }, stat, seen }));
+        let base = version.clone();
+        return Ok(Some(Text { document: Document { version, text }, base, is_unsynced: false, stat, seen }));
     }
 }
 

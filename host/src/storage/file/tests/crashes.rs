@@ -143,6 +143,44 @@ fn a_store_writes_syncs_renames_and_syncs_the_directory_in_this_order() {
 }
 
 #[test]
+fn a_store_of_the_ledger_that_need_not_be_durable_syncs_nothing() {
+    let (_dir, vault, plain) = with_vault("auth.json", "vault");
+    let version = stored(plain.store("vault.lazaret", "one", None, true, None));
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let storage = rigged(&vault, {
+        let log = Arc::clone(&log);
+        move |operation, _| {
+            log.lock().expect("not poisoned").push(operation.to_owned());
+            Ok(())
+        }
+    });
+    let taken = || std::mem::take(&mut *log.lock().expect("not poisoned"));
+    let version = stored(storage.store("vault.lazaret", "two", Some(&version), false, None));
+    assert_eq!(taken(), ["open_temp", "write", "rename"]);
+    stored(storage.store("vault.lazaret", "three", Some(&version), true, None));
+    assert_eq!(taken(), ["open_temp", "write", "sync_file", "rename", "remove", "sync_dir"]);
+}
+
+#[test]
+fn an_unsynced_text_that_cannot_be_removed_makes_the_outcome_unknown_and_does_not_come_back() {
+    let (_dir, vault, plain) = with_vault("auth.json", "vault");
+    let version = stored(plain.store("vault.lazaret", "one", None, true, None));
+    let version = stored(plain.store("vault.lazaret", "two", Some(&version), false, None));
+    let storage = rigged(&vault, |operation, _| match operation {
+        "remove" => Err(errno(rustix::io::Errno::IO)),
+        _ => Ok(()),
+    });
+    let outcome = storage.store("vault.lazaret", "three", Some(&version), true, None);
+    assert_eq!(outcome, Ok(StoreOutcome::Unknown));
+    assert_eq!(storage.load("vault.lazaret", None), loaded("three"));
+    let outcome = storage.store("vault.lazaret", "one", Some(&document("three").version), true, None);
+    assert_eq!(code(outcome), "other", "it would come back over this text");
+    assert_eq!(plain.load("vault.lazaret", None), loaded("three"));
+    stored(plain.store("vault.lazaret", "one", Some(&document("three").version), true, None));
+    assert_eq!(plain.load("vault.lazaret", None), loaded("one"));
+}
+
+#[test]
 fn a_store_that_comes_too_late_touches_nothing() {
     let (_dir, vault, plain) = with_vault("auth.json", "old");
     stored(plain.store("settings.json", "", None, true, None));

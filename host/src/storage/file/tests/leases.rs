@@ -263,9 +263,10 @@ fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_start
         acquired(storage.acquire(&grant(0), 1000, 0));
         acquired(storage.acquire(&of(VAULT), 1000, 0));
         // It lives until the test is over, and must not have inherited the locks.
-        let _grandchild = Command::new("cat").stdout(Stdio::null()).spawn().expect("a process");
+        let mut grandchild = Command::new("cat").stdout(Stdio::null()).spawn().expect("a process");
         println!("\nboth are held");
         let _ = std::io::stdin().read_line(&mut String::new()); // until it is killed
+        let _ = grandchild.wait();
         return;
     }
     let (_dir, vault, storage) = with_vault("auth.json", "one");

@@ -6,8 +6,9 @@
 //! owner or a mode as at birth; before its directory is synced any selection of the changes of names may have
 //! happened, and what was renamed may have both names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::rc::Rc;
 
 use super::super::files::{Dir, Temp};
 use super::*;
@@ -84,51 +85,75 @@ impl Op {
     }
 }
 
-/// Every state that a power cut can leave after `ops`, done to a disk that was at `before`; and whether it is the one in which
-/// nothing was lost, which is all that the end of a process leaves.
-pub(super) fn states_after(before: &State, ops: &[Op]) -> Vec<(State, bool)> {
-    let fates: Vec<Vec<Fate>> = ops.iter().enumerate().map(|(at, op)| op.fates(&ops[at + 1..])).collect();
-    let mut chosen = vec![0; ops.len()];
-    let mut states = Vec::new();
-    loop {
-        let done: Vec<(&Op, Fate)> = ops.iter().zip(fates.iter().zip(&chosen).map(|(of, at)| of[*at])).collect();
-        states.push((apply(before, &done), chosen.iter().all(|at| *at == 0)));
-        // The next choice, as an odometer counts.
-        let Some(turning) = chosen.iter().zip(&fates).position(|(at, of)| at + 1 < of.len()) else {
-            return states;
-        };
-        chosen[..turning].fill(0);
-        chosen[turning] += 1;
-    }
+/// What a power cut can leave.
+pub(super) struct Left {
+    /// In how many ways the operations can have been lost.
+    pub(super) ways: u64,
+    /// To what they come; and whether nothing was lost, which is all that the end of a process leaves.
+    pub(super) states: BTreeSet<(State, bool)>,
 }
 
-fn apply(before: &State, done: &[(&Op, Fate)]) -> State {
-    let mut contents: BTreeMap<&Path, Content> = BTreeMap::new();
-    // A name leads to what was there before, or to a file by the path of its birth.
-    let mut names: BTreeMap<&Path, Result<&Node, &Path>> =
-        before.iter().map(|(path, node)| (path.as_path(), Ok(node))).collect();
-    const NEW_DIR: Node = Node::Dir { mode: 0o700 };
-    let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    for (op, fate) in done {
+/// Every state that a power cut can leave after `ops`, done to a disk that was at `before`.
+pub(super) fn left_after(before: &State, ops: &[Op]) -> Left {
+    let names = before.iter().map(|(path, node)| (path.clone(), Name::Old(Rc::new(node.clone())))).collect();
+    let mut ways = 1;
+    let mut medleys = BTreeSet::from([Medley { names, contents: BTreeMap::new(), nothing_lost: true }]);
+    for (at, op) in ops.iter().enumerate() {
+        let later = &ops[at + 1..];
+        let fates = op.fates(later);
+        ways *= fates.len() as u64;
+        let after = |medley: &Medley| {
+            let medley = medley.clone();
+            let after = move |fate: &Fate| medley.clone().after(op, *fate, later);
+            fates.iter().map(after).collect::<Vec<_>>()
+        };
+        medleys = medleys.iter().flat_map(after).collect();
+    }
+    Left { ways, states: medleys.into_iter().map(Medley::into_state).collect() }
+}
+
+/// A disk on which some operations have happened.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Medley {
+    names: BTreeMap<PathBuf, Name>,
+    contents: BTreeMap<PathBuf, Rc<Content>>,
+    nothing_lost: bool,
+}
+
+/// What a name leads to.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Name {
+    Old(Rc<Node>),
+    NewDir,
+    /// By the path of its birth.
+    NewFile(PathBuf),
+}
+
+impl Medley {
+    fn after(mut self, op: &Op, fate: Fate, later: &[Op]) -> Self {
+        self.nothing_lost &= fate == Fate::Done;
+        let is_lost = fate == Fate::Lost;
         match op {
             // The content is there for whoever reaches it by another name.
             Op::Create { file } => {
-                contents.insert(file, Content { bytes: Vec::new(), mode: 0o600, owner: me });
-                if *fate == Fate::Done {
-                    names.insert(file, Err(file));
+                let owner = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+                let born = Content { bytes: Vec::new(), mode: 0o600, owner };
+                self.contents.insert(file.clone(), Rc::new(born));
+                if !is_lost {
+                    self.names.insert(file.clone(), Name::NewFile(file.clone()));
                 }
             }
-            _ if *fate == Fate::Lost => {}
+            _ if is_lost => {}
             Op::CreateDir { path } => {
-                names.insert(path, Ok(&NEW_DIR));
+                self.names.insert(path.clone(), Name::NewDir);
             }
-            Op::SetOwner { file, owner } => contents.entry(file).or_default().owner = *owner,
-            Op::SetMode { file, mode } => contents.entry(file).or_default().mode = *mode,
+            Op::SetOwner { file, owner } => self.content(file).owner = *owner,
+            Op::SetMode { file, mode } => self.content(file).mode = *mode,
             Op::Write { file, bytes } => {
-                let content = &mut contents.entry(file).or_default().bytes;
+                let content = &mut self.content(file).bytes;
                 let start = content.len();
                 let kept = match fate {
-                    Fate::Cut(kept) | Fate::Zeroed(kept) => *kept,
+                    Fate::Cut(kept) | Fate::Zeroed(kept) => kept,
                     _ => bytes.len(),
                 };
                 content.extend(&bytes[..kept]);
@@ -137,24 +162,50 @@ fn apply(before: &State, done: &[(&Op, Fate)]) -> State {
                 }
             }
             Op::Rename { file, to } => {
-                if *fate == Fate::Done {
-                    names.remove(file.as_path());
+                if fate == Fate::Done {
+                    self.names.remove(file);
                 }
-                names.insert(to, Err(file));
+                self.names.insert(to.clone(), Name::NewFile(file.clone()));
             }
             Op::Remove { path } => {
-                names.remove(path.as_path());
+                self.names.remove(path);
             }
             Op::SyncFile { .. } | Op::SyncDir { .. } => {}
         }
+        // What nothing leads to any more, and nothing will, makes no difference; nor what is in a file that kept its
+        // temporary name, for nobody reads it.
+        let will_be_named =
+            |file: &Path| later.iter().any(|op| matches!(op, Op::Rename { file: named, .. } if named == file));
+        let is_at = |path: &Path, file: &Path| matches!(self.names.get(path), Some(Name::NewFile(at)) if at == file);
+        let is_named = |file: &Path| self.names.keys().any(|path| path != file && is_at(path, file));
+        self.contents.retain(|file, content| {
+            let is_used = is_named(file) || will_be_named(file);
+            if !is_used && !content.bytes.is_empty() {
+                Rc::make_mut(content).bytes = Vec::new();
+            }
+            is_used || is_at(file, file)
+        });
+        self
     }
-    // What lies in a directory whose own name was lost cannot be reached.
-    let is_reachable = |path: &Path| path.ancestors().skip(1).all(|above| above == "" || names.contains_key(above));
-    let node = |found: &Result<&Node, &Path>| match found {
-        Ok(node) => (*node).clone(),
-        Err(file) => Node::File(contents.get(file).cloned().unwrap_or_default()),
-    };
-    names.iter().filter(|(path, _)| is_reachable(path)).map(|(path, found)| (path.to_path_buf(), node(found))).collect()
+
+    fn content(&mut self, file: &Path) -> &mut Content {
+        Rc::make_mut(self.contents.entry(file.to_owned()).or_default())
+    }
+
+    fn into_state(self) -> (State, bool) {
+        // What lies in a directory whose own name was lost cannot be reached.
+        let is_reachable =
+            |path: &Path| path.ancestors().skip(1).all(|above| above == "" || self.names.contains_key(above));
+        let node = |name: &Name| match name {
+            Name::Old(node) => (**node).clone(),
+            Name::NewDir => Node::Dir { mode: 0o700 },
+            Name::NewFile(file) => {
+                Node::File(self.contents.get(file).map(|content| (**content).clone()).unwrap_or_default())
+            }
+        };
+        let reached = self.names.iter().filter(|(path, _)| is_reachable(path));
+        (reached.map(|(path, name)| (path.clone(), node(name))).collect(), self.nothing_lost)
+    }
 }
 
 /// What is in `root` now, as if all of it had been synced.
@@ -178,6 +229,11 @@ pub(super) fn snapshot(root: &Path) -> State {
         }
     }
     state
+}
+
+/// A directory where nothing needs to survive, in memory if there is such a place.
+pub(super) fn scratch() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a directory")
 }
 
 /// Makes the empty directory `root` what `state` says.
