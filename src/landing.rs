@@ -393,14 +393,18 @@ impl<P: Ports> Keeper<P> {
     }
 }
 
+/// The tokens of a place, as if a refresh had just brought them: what has expired stays so.
 fn fresh_of(place: &Place, now_ms: u64) -> Fresh {
+    let issued_ms = place.issued_at_ms.unwrap_or(now_ms);
+    // A lifetime of nothing at all would read as an unknown one.
+    let received_at_ms = place.expires_at_ms.map_or(issued_ms, |at_ms| issued_ms.min(at_ms.saturating_sub(1_000)));
     Fresh {
         access_token: place.access_token.clone().unwrap_or_else(|| Secret::new("")),
         refresh_token: place.refresh_token.clone(),
-        expires_in_s: place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms) / 1_000),
+        expires_in_s: place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(received_at_ms) / 1_000),
         scope: None,
         token_type: None,
         id_token: None,
-        received_at_ms: now_ms,
+        received_at_ms,
     }
 }

@@ -434,19 +434,23 @@ impl<P: Ports> Keeper<P> {
         self.take_out(sending, &dead).await
     }
 
-    /// Quarantines, and goes on with whatever newer tokens lie in the credential's places.
+    /// Quarantines, and goes on with whatever newer tokens lie in the credential's places, or wait for them.
     pub(crate) async fn take_out(&self, sending: &Sending<'_>, dead: &Dead<'_>) -> Result<Next, KeeperError> {
         self.quarantine(sending.ask.vault, &sending.to, dead, sending.held.document.as_ref()).await?;
-        match self.found(sending.ask).await {
-            Ok((_, credential)) if credential.leading().refresh_token.is_some() => Ok(Next::Again),
-            _ => match &sending.due.usable {
-                Some(token) => Ok(Next::Serve(AccessToken {
-                    origin: Origin::Sealed,
-                    warning: Some(dead.message()),
-                    ..token.clone()
-                })),
-                None => Err(dead.error()),
-            },
+        let ask = sending.ask;
+        let found = self.found(ask).await;
+        let has_other = found.is_ok_and(|(_, credential)| credential.leading().refresh_token.is_some());
+        // A copy from before a refresh died, whose successor the vault could not take.
+        let sealed = sealed::load(&self.ports, ask.vault).await;
+        if has_other || sealed.is_ok_and(|sealed| sealed.successor_for(&ask.profile.id, &ask.credential).is_some()) {
+            return Ok(Next::Again);
+        }
+        match &sending.due.usable {
+            Some(token) => {
+                let warning = Some(dead.message());
+                Ok(Next::Serve(AccessToken { origin: Origin::Sealed, warning, ..token.clone() }))
+            }
+            None => Err(dead.error()),
         }
     }
 

@@ -103,7 +103,10 @@ impl<S> Home<S> {
     }
 
     pub fn ledger(&self) -> String {
-        fs::read_to_string(self.folder.path().join("auth.json.lazaret")).unwrap_or_default()
+        match self.storage().load("vault.lazaret", None) {
+            Ok(LoadOutcome::Loaded(document)) => document.text,
+            _ => String::new(),
+        }
     }
 
     /// A keeper as a new session has it: nothing in memory, everything on disk.

@@ -4,6 +4,7 @@
 mod check;
 mod chooser;
 mod exhaustive;
+mod mutants;
 mod outside;
 mod schedule;
 mod server;
@@ -93,4 +94,33 @@ fn every_schedule_of_two_sessions_and_one_fault_holds() {
         }
     }
     say(&format!("every schedule of two sessions and one fault: {all:?} in {:.1?}", begun.elapsed()));
+}
+
+/// How many schedules a mutant may survive.
+const OF_A_MUTANT: u64 = 3_000_000;
+
+#[test]
+fn every_mutant_is_caught() {
+    let mut lines = Vec::new();
+    for flaw in [
+        Flaw::LeasesExcludeNobody,
+        Flaw::StoresCompareNothing,
+        Flaw::ClientSendsTwice,
+        Flaw::StoresAreNotDurable,
+        Flaw::ForeignLockIsIgnored,
+    ] {
+        let caught = schedule::first_broken(flaw, OF_A_MUTANT);
+        lines.push((format!("{flaw:?}"), caught.map(|(seed, broken)| format!("{} {}", seed + 1, broken.invariant))));
+    }
+    for (name, program) in mutants::build(std::path::Path::new(env!("CARGO_MANIFEST_DIR"))) {
+        let ran = std::process::Command::new(program).arg(OF_A_MUTANT.to_string()).output().expect("it runs");
+        let caught = ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).trim().to_owned());
+        lines.push((name.to_owned(), caught));
+    }
+    say(&format!("{} mutants, and after how many schedules each was caught, by which invariant:", lines.len()));
+    for (name, caught) in &lines {
+        say(&format!("{name:>40}  {}", caught.as_deref().unwrap_or("NOT CAUGHT")));
+    }
+    let missed: Vec<_> = lines.iter().filter(|(_, caught)| caught.is_none()).map(|(name, _)| name).collect();
+    assert!(missed.is_empty(), "not caught: {missed:?}");
 }

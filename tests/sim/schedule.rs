@@ -405,3 +405,9 @@ fn describe(call: Call, sessions: &Sessions) -> String {
         call => format!("{call:?}"),
     }
 }
+
+/// The first seed below `at_most` whose schedule breaks something. A session that panics is broken as well.
+pub fn first_broken(flaw: Flaw, at_most: u64) -> Option<(u64, Broken)> {
+    let mut lab = Lab { flaw, ..Lab::default() };
+    (0..at_most).find_map(|seed| lab.run(seed).err().map(|broken| (seed, broken)))
+}

@@ -1,0 +1,19 @@
+//! The scheduler over one mutant of the shipped code: says after how many schedules something was broken, and what.
+#![allow(dead_code, reason = "the modules are those of the tests")]
+
+mod check;
+mod chooser;
+mod outside;
+mod schedule;
+mod server;
+mod session;
+mod text;
+mod world;
+
+fn main() {
+    let at_most = std::env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(1_000_000);
+    match schedule::first_broken(world::Flaw::None, at_most) {
+        Some((seed, broken)) => println!("{} {}", seed + 1, broken.invariant),
+        None => std::process::exit(1),
+    }
+}
