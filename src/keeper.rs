@@ -1,6 +1,6 @@
 //! The use cases. Each call is complete in itself; what an instance remembers is only what it may forget at any time.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
@@ -33,6 +33,8 @@ pub struct Keeper<P> {
     pub(crate) ports: P,
     profiles: RefCell<Option<Rc<Profiles>>>,
     vaults: RefCell<Table<String, Rc<Snapshot>>>,
+    /// Drawn once: where in the advisory window this keeper refreshes.
+    pub(crate) share: Cell<Option<u64>>,
 }
 
 /// Which access token is wanted.
@@ -211,7 +213,7 @@ thread_local! {
 impl<P: Ports> Keeper<P> {
     /// A keeper that reaches the world through these ports.
     pub fn new(ports: P) -> Self {
-        Self { ports, profiles: RefCell::new(None), vaults: RefCell::new(Table::default()) }
+        Self { ports, profiles: RefCell::new(None), vaults: RefCell::new(Table::default()), share: Cell::new(None) }
     }
 
     /// An access token that is valid as asked, refreshed if need be.

@@ -73,7 +73,7 @@ impl<P: Ports> Keeper<P> {
         let skew_ms =
             ask.profile.skew_s.saturating_mul(1_000).min(place.lifetime_ms.map_or(u64::MAX, |lifetime| lifetime / 2));
         let good = |needed_ms: u64| left_ms.is_none_or(|left| left > needed_ms);
-        if kind == CredentialKind::ApiKey || good(ask.min_valid_ms.max(skew_ms)) {
+        if kind == CredentialKind::ApiKey || good(ask.min_valid_ms.max(self.refresh_point(skew_ms, left_ms))) {
             if origin == Origin::Adopted {
                 self.tell(ask, "adopted", Severity::Info, "another process had refreshed it meanwhile");
             }
@@ -91,6 +91,17 @@ impl<P: Ports> Keeper<P> {
             }
             (_, usable) => Ok(Look::Due(Due { vault, credential, usable, spent: None })),
         }
+    }
+
+    /// How long before a token's end it is refreshed: within the skew, and not by every process at the same moment.
+    fn refresh_point(&self, skew_ms: u64, left_ms: Option<u64>) -> u64 {
+        let latest_ms = skew_ms - skew_ms / 5;
+        if left_ms.is_none_or(|left| left > skew_ms || left <= latest_ms) {
+            return skew_ms;
+        }
+        let share = self.share.get().unwrap_or_else(|| self.ports.random_u64() % 1_024);
+        self.share.set(Some(share));
+        skew_ms - skew_ms / 5 * share / 1_024
     }
 
     /// A credential with nothing to send: its new tokens may wait in the sealed document, or its access token may still

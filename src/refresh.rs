@@ -23,6 +23,11 @@ const ROUNDS: u32 = 16;
 const LEASE_ALLOWANCE_MS: u64 = 5_000;
 /// The reference's programs wait 15 s for their lock, and a request must be over by then.
 const SHARED_DEADLINE_MS: u64 = 10_000;
+/// Within which a second request must be over as well, and what is too little for one.
+const SHARED_HOLD_MS: u64 = 14_000;
+const LEAST_DEADLINE_MS: u64 = 2_000;
+/// A clock that is off by more than this is told of.
+const CLOCK_ALLOWANCE_S: u64 = 300;
 
 /// What follows from a round under the lease.
 pub(crate) enum Next {
@@ -49,6 +54,8 @@ pub(crate) struct Held {
     /// Read before the lease was asked for.
     pub(crate) monotonic_ms: u64,
     pub(crate) wall_ms: u64,
+    /// Read when all of it was held, on the monotonic clock.
+    pub(crate) since_ms: u64,
 }
 
 /// What is about to be sent, and for whom.
@@ -185,10 +192,14 @@ impl<P: Ports> Keeper<P> {
         let scope = Scope::Grant { document: ask.vault.to_owned(), fingerprint };
         let (grant, granted_ttl_ms) = self.acquire(ask, &scope, ttl_ms, wait_ms).await?;
         if !shared {
-            return Ok(Held { grant, document: None, granted_ttl_ms, monotonic_ms, wall_ms });
+            let since_ms = self.ports.monotonic_ms();
+            return Ok(Held { grant, document: None, granted_ttl_ms, monotonic_ms, wall_ms, since_ms });
         }
         match self.acquire(ask, &Scope::Document(ask.vault.to_owned()), ttl_ms, wait_ms).await {
-            Ok((document, _)) => Ok(Held { grant, document: Some(document), granted_ttl_ms, monotonic_ms, wall_ms }),
+            Ok((document, _)) => {
+                let since_ms = self.ports.monotonic_ms();
+                Ok(Held { grant, document: Some(document), granted_ttl_ms, monotonic_ms, wall_ms, since_ms })
+            }
             Err(error) => {
                 self.ports.release(&grant).await;
                 Err(error)
@@ -361,34 +372,49 @@ impl<P: Ports> Keeper<P> {
         if !self.has_time(sending) {
             return None;
         }
-        let mut outcome = self.send_once(sending, answer_lost).await;
+        let mut outcome = self.send_once(sending, sending.deadline_ms, answer_lost).await;
         // The answer was lost. If the server has spent the token, sending it again soon is the only way to its successor; if
         // it has not, the token is as good as before.
-        if lost(&outcome) && self.has_time(sending) && self.still_stored(sending).await {
+        let deadline_ms = self.deadline_of_a_resend(sending);
+        let has_time = deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending);
+        if lost(&outcome) && has_time && self.still_stored(sending).await {
             self.tell(
                 sending.ask,
                 "in-doubt",
                 Severity::Warning,
                 "the answer to a refresh was lost; the same token is sent once more",
             );
-            outcome = Outcome { is_resend: true, ..self.send_once(sending, true).await };
+            outcome = Outcome { is_resend: true, ..self.send_once(sending, deadline_ms, true).await };
         }
         Some(outcome)
     }
 
-    async fn send_once(&self, sending: &Sending<'_>, answer_lost: bool) -> Outcome {
+    /// Whoever waits for the vault's own lock waits for both requests.
+    fn deadline_of_a_resend(&self, sending: &Sending<'_>) -> u64 {
+        if sending.held.document.is_none() {
+            return sending.deadline_ms;
+        }
+        let held_ms = self.ports.monotonic_ms().saturating_sub(sending.held.since_ms);
+        sending.deadline_ms.min(SHARED_HOLD_MS.saturating_sub(held_ms))
+    }
+
+    async fn send_once(&self, sending: &Sending<'_>, deadline_ms: u64, answer_lost: bool) -> Outcome {
         let request = request::refresh(
             &sending.ask.profile,
             &sending.to,
             sending.token,
             sending.client_secret.as_ref(),
-            sending.deadline_ms,
+            deadline_ms,
         );
         let sent_at_ms = self.ports.wall_ms();
         let result = self.ports.send(request).await;
         let now_s = self.ports.wall_ms() / 1_000;
         let judgement = match &result {
-            Ok(response) => classify::classify(&sending.ask.profile.rules, &answer_of(response), now_s),
+            Ok(response) => {
+                let answer = answer_of(response);
+                self.notice_the_clock(sending.ask, classify::date_s(&answer), now_s);
+                classify::classify(&sending.ask.profile.rules, &answer, now_s)
+            }
             Err(failure) => {
                 let mut judgement = classify::classify(&sending.ask.profile.rules, &no_answer(failure), now_s);
                 judgement.in_doubt = failure.maybe_sent;
@@ -396,6 +422,15 @@ impl<P: Ports> Keeper<P> {
             }
         };
         Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost, is_resend: false }
+    }
+
+    /// Expiries are reckoned on this machine's clock: whoever's is wrong should know.
+    fn notice_the_clock(&self, ask: &Ask<'_>, server_s: Option<u64>, now_s: u64) {
+        let Some(differs_s) = server_s.map(|server_s| server_s.abs_diff(now_s)) else { return };
+        if differs_s > CLOCK_ALLOWANCE_S {
+            let what = format!("this machine's clock differs from the server's by {differs_s} s");
+            self.tell(ask, "clock-differs", Severity::Warning, &what);
+        }
     }
 
     /// Step 6: the lease, counted from before it was asked for, outlasts one more exchange.

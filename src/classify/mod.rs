@@ -45,6 +45,11 @@ pub struct Answer<'a> {
     pub transport_error: Option<&'a str>,
 }
 
+/// What the server's own clock showed, in seconds since 1970 (RFC 9110 section 6.6.1).
+pub fn date_s(answer: &Answer<'_>) -> Option<u64> {
+    retry_after::http_date(body::header(answer, "date")?)
+}
+
 /// Reads an answer. `now_unix_s` is for dates in it; the verdict does not depend on it.
 pub fn classify(rules: &Rules, answer: &Answer<'_>, now_unix_s: u64) -> Judgement {
     let raw = Raw::of(answer);

@@ -164,7 +164,7 @@ fn from_words(plain: &str) -> Option<u64> {
 }
 
 /// The three forms of RFC 9110 5.6.7, read by their parts: day, month, year, time. Seconds since 1970.
-fn http_date(text: &str) -> Option<u64> {
+pub(super) fn http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let text = text.to_ascii_lowercase();
     let (mut day, mut month, mut year, mut time) = (None, None, None, None);

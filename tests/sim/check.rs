@@ -111,7 +111,8 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
                 let has_descendant = kept.iter().any(|token| world.server.is_ancestor(gone, token));
                 let is_put_away = sealed.quarantined.has(gone) || process.errand == Errand::Unquarantine;
                 if !has_descendant && !is_put_away {
-                    let what = format!("session {session} takes {} out, and it is not in the sealed document", name(gone));
+                    let what =
+                        format!("session {session} takes {} out, and it is not in the sealed document", name(gone));
                     return Err(Broken::new("sealed", what));
                 }
                 let state = &world.server.tokens[usize::from(gone)];

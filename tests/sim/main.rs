@@ -12,66 +12,79 @@ mod session;
 mod text;
 mod world;
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use schedule::{Figures, Lab};
+use schedule::{Figures, Lab, Seed};
 use server::Kind;
 use session::Errand;
 use world::{Flaw, Setting};
 
-/// Runs the schedules of seeds until they are done or the time is up; a schedule that breaks something is told step by
-/// step.
-fn run(seeds: impl Iterator<Item = u64>, at_most: Duration) -> Figures {
-    let (mut lab, begun) = (Lab::default(), Instant::now());
-    for seed in seeds {
-        if let Err(broken) = lab.run(seed) {
-            panic!("seed {seed}: {} is broken: {}\n{}", broken.invariant, broken.what, told(seed, Flaw::None));
-        }
-        if seed % 4096 == 0 && begun.elapsed() > at_most {
-            break;
-        }
-    }
-    lab.finish()
-}
-
-fn told(seed: u64, flaw: Flaw) -> String {
-    let mut lab = Lab { flaw, ..Lab::telling() };
-    let _ = lab.run(seed);
-    lab.trace.unwrap_or_default()
-}
-
-fn number(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
-}
-
-/// Past libtest, which keeps what a test prints.
-fn say(text: &str) {
-    use std::io::Write as _;
-    let _ = writeln!(std::io::stderr(), "{text}");
-}
+/// In how many orders each plan is run: the more, the more often a session's history comes up again.
+const ORDERS: u64 = 1024;
+/// How many schedules a mutant may survive.
+const OF_A_MUTANT: u64 = 3_000_000;
 
 #[test]
 fn five_million_schedules_or_a_minute_of_them_break_nothing() {
     let begun = Instant::now();
-    let figures = run(number("LAZARET_SEED", 0).., Duration::from_secs(60));
+    let seeds = schedule::seeds(number("LAZARET_PLAN", 0), ORDERS).take(5_000_000);
+    let figures = run(seeds, Duration::from_secs(60));
     say(&figures.told(begun.elapsed()));
 }
 
-/// Seeds that once broke something.
+/// By hand, on every core: `LAZARET_SCHEDULES` of them, 200 million if it does not say.
+#[test]
+#[ignore = "many minutes"]
+fn two_hundred_million_schedules_break_nothing() {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let (each, begun) = (number("LAZARET_SCHEDULES", 200_000_000) / cores, Instant::now());
+    let first = number("LAZARET_PLAN", 0);
+    let part = |core: u64| {
+        let seeds = schedule::seeds(first + core * (each / ORDERS + 1), ORDERS).take(each as usize);
+        std::thread::spawn(move || run(seeds, Duration::MAX))
+    };
+    let parts: Vec<_> = (0..cores).map(part).collect();
+    let mut figures = Figures::default();
+    parts.into_iter().for_each(|part| figures.add(part.join().expect("nothing is broken")));
+    say(&figures.told(begun.elapsed()));
+}
+
 #[test]
 fn what_was_broken_once_stays_mended() {
-    run(
-        include_str!("seeds.txt").lines().filter_map(|line| line.split_whitespace().next()?.parse().ok()),
-        Duration::MAX,
-    );
+    let seed = |line: &str| {
+        let mut numbers = line.split_whitespace().map(|number| number.parse().expect("a number"));
+        Seed { plan: numbers.next().expect("a plan"), order: numbers.next().expect("an order") }
+    };
+    let lines = include_str!("seeds.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    run(lines.map(seed), Duration::MAX);
 }
 
 #[test]
 fn every_schedule_of_two_sessions_and_one_fault_holds() {
     let (mut all, begun) = (exhaustive::Explored::default(), Instant::now());
+    for setting in small_worlds() {
+        match exhaustive::explore(setting) {
+            Ok(explored) => {
+                all.states += explored.states;
+                all.steps += explored.steps;
+                all.schedules += explored.schedules;
+            }
+            Err((broken, path)) => panic!("{setting:?}: {broken:?} after\n{}", exhaustive::told(setting, &path)),
+        }
+    }
+    let (schedules, states, steps) = (all.schedules, all.states, all.steps);
+    let took = begun.elapsed();
+    say(&format!("every one of {schedules} schedules: {states} states, {steps} steps between them, in {took:.1?}"));
+}
+
+/// Two sessions and one fault at every server, with either kind of lease; and with the reference beside them.
+fn small_worlds() -> Vec<Setting> {
+    let mut worlds = Vec::new();
     for kind in Kind::ALL {
         for leases_run_out in [false, true] {
-            let setting = Setting {
+            let world = Setting {
                 kind,
                 sessions: 2,
                 faults: 1,
@@ -82,22 +95,14 @@ fn every_schedule_of_two_sessions_and_one_fault_holds() {
                 is_shared: false,
                 errands: [Errand::Token; 4],
             };
-            match exhaustive::explore(setting) {
-                Ok(explored) => {
-                    all.states += explored.states;
-                    all.steps += explored.steps;
-                    all.schedules += explored.schedules;
-                    say(&format!("{kind:?} {leases_run_out} {explored:?} {:?}", begun.elapsed()));
-                }
-                Err((broken, path)) => panic!("{setting:?}: {broken:?} after\n{}", exhaustive::told(setting, &path)),
+            worlds.push(world);
+            if !leases_run_out {
+                worlds.push(Setting { faults: 0, meddling: 2, is_shared: true, ..world });
             }
         }
     }
-    say(&format!("every schedule of two sessions and one fault: {all:?} in {:.1?}", begun.elapsed()));
+    worlds
 }
-
-/// How many schedules a mutant may survive.
-const OF_A_MUTANT: u64 = 3_000_000;
 
 #[test]
 fn every_mutant_is_caught() {
@@ -110,12 +115,21 @@ fn every_mutant_is_caught() {
         Flaw::ForeignLockIsIgnored,
     ] {
         let caught = schedule::first_broken(flaw, OF_A_MUTANT);
-        lines.push((format!("{flaw:?}"), caught.map(|(seed, broken)| format!("{} {}", seed + 1, broken.invariant))));
+        let caught =
+            caught.map(|(count, seed, broken)| format!("{count}  {}  (plan and order {seed})", broken.invariant));
+        lines.push((format!("{flaw:?}"), caught));
     }
-    for (name, program) in mutants::build(std::path::Path::new(env!("CARGO_MANIFEST_DIR"))) {
-        let ran = std::process::Command::new(program).arg(OF_A_MUTANT.to_string()).output().expect("it runs");
-        let caught = ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).trim().to_owned());
-        lines.push((name.to_owned(), caught));
+    // Two at a time.
+    for pair in mutants::build(Path::new(env!("CARGO_MANIFEST_DIR"))).chunks(2) {
+        let run = |(name, program): &(&'static str, PathBuf)| {
+            let command = Command::new(program).arg(OF_A_MUTANT.to_string()).stdout(Stdio::piped()).spawn();
+            (*name, command.expect("it runs"))
+        };
+        for (name, running) in pair.iter().map(run).collect::<Vec<_>>() {
+            let ran = running.wait_with_output().expect("it ends");
+            let caught = ran.status.success().then(|| String::from_utf8_lossy(&ran.stdout).trim().to_owned());
+            lines.push((name.to_owned(), caught));
+        }
     }
     say(&format!("{} mutants, and after how many schedules each was caught, by which invariant:", lines.len()));
     for (name, caught) in &lines {
@@ -123,4 +137,31 @@ fn every_mutant_is_caught() {
     }
     let missed: Vec<_> = lines.iter().filter(|(_, caught)| caught.is_none()).map(|(name, _)| name).collect();
     assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// Runs schedules until they are done or the time is up; one that breaks something is told step by step.
+fn run(seeds: impl Iterator<Item = Seed>, at_most: Duration) -> Figures {
+    let (mut lab, begun) = (Lab::default(), Instant::now());
+    for (count, seed) in seeds.enumerate() {
+        if let Err(broken) = lab.run(seed) {
+            let mut telling = Lab::telling();
+            let _ = telling.run(seed);
+            let told = telling.trace.unwrap_or_default();
+            panic!("seed {seed}: {} is broken: {}\n{told}", broken.invariant, broken.what);
+        }
+        if count % 4096 == 0 && begun.elapsed() > at_most {
+            break;
+        }
+    }
+    lab.finish()
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
+}
+
+/// Past libtest, which keeps what a test prints.
+fn say(text: &str) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -13,7 +13,7 @@ mod world;
 fn main() {
     let at_most = std::env::args().nth(1).and_then(|number| number.parse().ok()).unwrap_or(1_000_000);
     match schedule::first_broken(world::Flaw::None, at_most) {
-        Some((seed, broken)) => println!("{} {}", seed + 1, broken.invariant),
+        Some((count, seed, broken)) => println!("{count}  {}  (plan and order {seed})", broken.invariant),
         None => std::process::exit(1),
     }
 }

@@ -89,6 +89,21 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "stored-over-the-parent-only" in "landing.rs":
         "let ours = |token: &Fingerprint| token == sent || ledger.is_ancestor(token, sent);"
         => "let ours = |token: &Fingerprint| token != sent && ledger.is_ancestor(token, sent);";
+    "restored-token-never-expires" in "landing.rs":
+        "issued_ms.min(at_ms.saturating_sub(1_000))"
+        => "at_ms";
+    "another-vault-confirmed-than-decided-on" in "landing.rs":
+        "        let vault = &sending.due.vault;\n"
+        => "        let vault = &self.vault(sending.ask.vault).await?;\n";
+    "tombstone-of-the-successor-lifted" in "ledger.rs":
+        "        if !is_known {\n"
+        => "        if true {\n";
+    "copy-that-died-ends-it-all" in "refresh.rs":
+        "if has_other || sealed.is_ok_and("
+        => "if has_other || false && sealed.is_ok_and(";
+    "unsaved-without-a-lease" in "keeper.rs":
+        "let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;"
+        => "let held = self.lease(&ask, Some(&Fingerprint::of(\"\")), Patience::OneRefresh).await?;";
     "quarantine-without-reload" in "quarantine.rs":
         "Some(token) => place.refresh_token.as_ref() == Some(token),"
         => "Some(_) => provider == self.provider.id && place.spot == self.place.spot,";
@@ -122,7 +137,7 @@ pub fn build(root: &Path) -> Vec<(&'static str, PathBuf)> {
     write(
         &at.join("Cargo.toml"),
         &format!(
-            "[workspace]\nresolver = \"3\"\nmembers = [{}]\n\n[profile.dev]\nopt-level = 1\ndebug = false\nincremental = false\n",
+            "[workspace]\nresolver = \"3\"\nmembers = [{}]\n\n[profile.dev]\nopt-level = 2\ndebug = false\nincremental = false\n",
             members.join(", ")
         ),
     );

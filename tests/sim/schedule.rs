@@ -38,6 +38,8 @@ pub struct Figures {
     pub strict: u64,
     pub steps: u64,
     pub polls: u64,
+    /// Of the processor, for all threads together.
+    pub busy_s: f64,
     pub by_name: FxHashMap<&'static str, u64>,
     pub end_states: FxHashSet<u64>,
     /// How the last caller fared.
@@ -51,9 +53,9 @@ impl Figures {
         let mut by_name: Vec<_> = self.by_name.iter().chain(&self.ends).collect();
         by_name.sort();
         let mut told = format!(
-            "{} schedules in {seconds:.1} s ({:.0} a second): {} steps, {} of them by running the code; {} distinct end states; {:.1} % strict\n",
+            "{} schedules in {seconds:.1} s ({:.0} a second of one core's time): {} steps, {} of them by running the code; {} distinct end states; {:.1} % strict\n",
             self.schedules,
-            schedules / seconds,
+            schedules / self.busy_s,
             self.steps,
             self.polls,
             self.end_states.len(),
@@ -70,6 +72,7 @@ impl Figures {
         self.strict += other.strict;
         self.steps += other.steps;
         self.polls += other.polls;
+        self.busy_s += other.busy_s;
         self.end_states.extend(other.end_states);
         for (name, count) in other.by_name {
             *self.by_name.entry(name).or_default() += count;
@@ -80,8 +83,24 @@ impl Figures {
     }
 }
 
-/// How many schedules in a row have one plan: they differ in who goes on when.
-const OF_ONE_PLAN: u64 = 256;
+/// Which schedule: a plan, that is a setting and what is not as it should be, and an order, that is who goes on when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed {
+    pub plan: u64,
+    pub order: u64,
+}
+
+impl std::fmt::Display for Seed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.plan, self.order)
+    }
+}
+
+/// Every plan from the first on, each in so many orders.
+pub fn seeds(first_plan: u64, orders: u64) -> impl Iterator<Item = Seed> {
+    (first_plan..).flat_map(move |plan| (0..orders).map(move |order| Seed { plan, order }))
+}
+
 const MOST_INCIDENTS: usize = 8;
 
 /// What is not as it should be in a schedule, and when.
@@ -165,17 +184,19 @@ impl Lab {
     /// What it came to.
     pub fn finish(mut self) -> Figures {
         self.figures.polls += self.sessions.polls;
+        self.figures.busy_s = busy_s();
         self.figures
     }
 
     /// Runs the schedule of a seed.
-    pub fn run(&mut self, seed: u64) -> Result<(), Broken> {
+    pub fn run(&mut self, seed: Seed) -> Result<(), Broken> {
         if self.sessions.len() > MOST_POINTS {
             self.figures.polls += self.sessions.polls;
             self.sessions = Sessions::default();
         }
-        let mut plan = Plan::new(&mut Chance::new(seed / OF_ONE_PLAN));
-        let mut chance = Chance::new(!seed);
+        let mut plan = Plan::new(&mut Chance::new(seed.plan));
+        // Plans and orders that follow each other must have nothing in common.
+        let mut chance = Chance::new(Chance::new(!seed.plan).next() ^ seed.order);
         let mut world = World::new(plan.setting, self.flaw, &self.sessions);
         let mut running: Running = Default::default();
         if self.trace.is_some() {
@@ -406,8 +427,15 @@ fn describe(call: Call, sessions: &Sessions) -> String {
     }
 }
 
-/// The first seed below `at_most` whose schedule breaks something. A session that panics is broken as well.
-pub fn first_broken(flaw: Flaw, at_most: u64) -> Option<(u64, Broken)> {
+/// How long this thread had a processor: what others do to the machine does not count.
+fn busy_s() -> f64 {
+    let told = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap_or_default();
+    told.split(' ').next().and_then(|ns| ns.parse::<f64>().ok()).map_or(f64::NAN, |ns| ns / 1e9)
+}
+
+/// The first schedule that breaks something, and how many it took; each plan is tried in a few orders only.
+pub fn first_broken(flaw: Flaw, at_most: u64) -> Option<(u64, Seed, Broken)> {
     let mut lab = Lab { flaw, ..Lab::default() };
-    (0..at_most).find_map(|seed| lab.run(seed).err().map(|broken| (seed, broken)))
+    let numbered = (1..=at_most).zip(seeds(0, 32));
+    numbered.into_iter().find_map(|(count, seed)| lab.run(seed).err().map(|broken| (count, seed, broken)))
 }

@@ -5,7 +5,7 @@
 //! session is a number that moves along a tree. That is why millions of schedules can be run: not one of them runs a model
 //! of the protocol. [`Sessions::forgetful`] runs every step anew, and a test sees that it comes to the same.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -155,11 +155,14 @@ struct Point {
     parent: At,
     reply: Reply,
     now: Now,
+    /// What came next the first time: mostly it comes next again.
+    next: Option<(Reply, Now, At)>,
 }
 
 /// Every history that came up.
 pub struct Sessions {
     pub texts: Rc<RefCell<Texts>>,
+    first_texts: OnceCell<(Text, Text)>,
     points: Vec<Point>,
     next: FxHashMap<(At, Reply, Now), At>,
     starts: FxHashMap<(Start, Now), At>,
@@ -177,6 +180,7 @@ impl Default for Sessions {
     fn default() -> Self {
         Self {
             texts: Rc::default(),
+            first_texts: OnceCell::new(),
             points: Vec::new(),
             next: FxHashMap::default(),
             starts: FxHashMap::default(),
@@ -194,6 +198,14 @@ impl Sessions {
     /// Runs the shipped code for every step, whether it came up before or not.
     pub fn forgetful() -> Self {
         Self { remembers: false, ..Self::default() }
+    }
+
+    /// The vault that every world begins with, and the settings that say it is nobody else's.
+    pub fn first_texts(&self) -> (Text, Text) {
+        *self.first_texts.get_or_init(|| {
+            let mut texts = self.texts.borrow_mut();
+            (texts.number(include_str!("vault.json")), texts.number("{\"shared_with_reference\": false}"))
+        })
     }
 
     /// How many points it remembers.
@@ -230,10 +242,16 @@ impl Sessions {
 
     /// The session at a point is answered.
     pub fn answer(&mut self, at: At, reply: Reply, now: Now, live: &mut Option<Live>) -> At {
-        if self.remembers
-            && let Some(next) = self.next.get(&(at, reply, now))
-        {
-            return *next;
+        if self.remembers {
+            match self.points[at as usize].next {
+                Some((known, then, next)) if known == reply && then == now => return next,
+                Some(_) => {
+                    if let Some(next) = self.next.get(&(at, reply, now)) {
+                        return *next;
+                    }
+                }
+                None => {}
+            }
         }
         let mut running = match live.take() {
             Some(running) if running.at == at => running,
@@ -241,7 +259,10 @@ impl Sessions {
         };
         let next = self.run(&mut running, at, reply, now);
         *live = Some(running);
-        self.next.insert((at, reply, now), next);
+        match &mut self.points[at as usize].next {
+            Some(_) => drop(self.next.insert((at, reply, now), next)),
+            first => *first = Some((reply, now, next)),
+        }
         next
     }
 
@@ -273,7 +294,7 @@ impl Sessions {
         let call = call.unwrap_or_else(|| Call::End(self.number(end.expect("it asks or it ends"))));
         self.leak = self.leak.take().or_else(|| running.wire.leak.take());
         let at = self.points.len() as At;
-        self.points.push(Point { call, events, parent, reply, now });
+        self.points.push(Point { call, events, parent, reply, now, next: None });
         running.at = at;
         at
     }

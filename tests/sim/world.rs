@@ -262,9 +262,8 @@ pub type Running = [Option<Live>; MOST_SESSIONS];
 
 impl World {
     pub fn new(setting: Setting, flaw: Flaw, sessions: &Sessions) -> Self {
-        let mut texts = sessions.texts.borrow_mut();
-        let vault = texts.number(include_str!("vault.json"));
-        let settings = (!setting.is_shared).then(|| texts.number("{\"shared_with_reference\": false}"));
+        let (vault, ours_alone) = sessions.first_texts();
+        let settings = (!setting.is_shared).then_some(ours_alone);
         let vault = Shelf { now: Some(vault), durable: Some(vault), before: None };
         let process = Process {
             at: 0,
