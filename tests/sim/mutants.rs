@@ -45,8 +45,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "Verdict::Terminal => self.refused(&sending, &outcome).await,"
         => "Verdict::Terminal | Verdict::Unknown | Verdict::Transient => self.refused(&sending, &outcome).await,";
     "answer-lost-is-not-resent-but-buried" in "refresh.rs":
-        "if lost(&outcome) && self.has_time(sending) && self.still_stored(sending).await {"
-        => "if lost(&outcome) { outcome.judgement.verdict = Verdict::Terminal; } else if false {";
+        "if lost(&outcome) && has_time && self.still_stored(sending).await {"
+        => "if lost(&outcome) { outcome.judgement.verdict = Verdict::Terminal; } else if has_time && false {";
     "withdrawn-intent-stays" in "refresh.rs":
         "ledger.record(&sending.fingerprint, &sending.to, now_ms).account_for(&intended.intent);"
         => "ledger.record(&sending.fingerprint, &sending.to, now_ms);";
