@@ -3,7 +3,6 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
-use std::time::Instant;
 
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
@@ -15,6 +14,7 @@ use crate::engine;
 use crate::events::{EventSink, NoEvents};
 use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Sent};
 use crate::limits::{Limits, Ticker};
+use crate::sources::{Clock, Random, SystemClock, SystemRandom};
 use crate::storage::{LoadOutcome, Storage};
 use crate::types::{
     AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
@@ -27,13 +27,29 @@ use crate::world::{self, BeforeSend, Shared, World};
 pub struct Keeper(Arc<Inner>);
 
 struct Inner {
-    engine: Engine,
-    ticker: Ticker,
-    component: KeeperWorldPre<World>,
+    code: Arc<Code>,
     limits: Limits,
     shared: Arc<Shared>,
     warm: Mutex<Vec<Instance>>,
     warm_at_most: usize,
+}
+
+/// The component, loaded: any number of keepers may run it.
+struct Code {
+    engine: Engine,
+    ticker: Ticker,
+    component: KeeperWorldPre<World>,
+}
+
+impl Code {
+    fn load() -> wasmtime::Result<Self> {
+        let engine = Engine::new(&engine::config())?;
+        let mut linker = Linker::new(&engine);
+        world::add_to_linker(&mut linker)?;
+        let component = deserialize(&engine)?;
+        let component = linker.instantiate_pre(&component).and_then(KeeperWorldPre::new)?;
+        Ok(Self { engine, ticker: Ticker::new(), component })
+    }
 }
 
 struct Instance {
@@ -70,6 +86,9 @@ pub struct Builder {
     storage: Option<Box<dyn Storage>>,
     http: Option<Box<dyn Http>>,
     events: Option<Box<dyn EventSink>>,
+    clock: Option<Box<dyn Clock>>,
+    random: Option<Box<dyn Random>>,
+    code: Option<Arc<Code>>,
     limits: Limits,
     before_send: Option<Box<BeforeSend>>,
     allow_loopback_http: bool,
@@ -92,6 +111,25 @@ impl Builder {
     /// Where events go. Default: nowhere.
     pub fn events(mut self, events: impl EventSink + 'static) -> Self {
         self.events = Some(Box::new(events));
+        self
+    }
+
+    /// What time it is for the component. Default: what this machine's clocks show.
+    pub fn clock(mut self, clock: impl Clock + 'static) -> Self {
+        self.clock = Some(Box::new(clock));
+        self
+    }
+
+    /// Where the component's random numbers come from. Default: this machine's generator.
+    pub fn random(mut self, random: impl Random + 'static) -> Self {
+        self.random = Some(Box::new(random));
+        self
+    }
+
+    /// Runs the code that another keeper has loaded already, instead of loading it again: for a host that makes many
+    /// keepers. They share nothing else.
+    pub fn code_of(mut self, keeper: &Keeper) -> Self {
+        self.code = Some(keeper.0.code.clone());
         self
     }
 
@@ -120,15 +158,13 @@ impl Builder {
         self
     }
 
-    /// Loads the component, which was compiled when this crate was, and asks it which origins its profiles name.
+    /// Loads the component, which was compiled when this crate was.
     pub fn build(self) -> Result<Keeper, OpenError> {
         let storage = self.storage.ok_or(OpenError::NoStorage)?;
-        let engine = Engine::new(&engine::config()).map_err(OpenError::Component)?;
-        let mut linker = Linker::new(&engine);
-        world::add_to_linker(&mut linker).map_err(OpenError::Component)?;
-        let component = deserialize(&engine).map_err(OpenError::Component)?;
-        let component =
-            linker.instantiate_pre(&component).and_then(KeeperWorldPre::new).map_err(OpenError::Component)?;
+        let code = match self.code {
+            Some(code) => code,
+            None => Arc::new(Code::load().map_err(OpenError::Component)?),
+        };
         let network = Arc::new(Network {
             allow_loopback_http: self.allow_loopback_http,
             keeper: OnceLock::new(),
@@ -139,12 +175,11 @@ impl Builder {
             http: self.http.unwrap_or_else(|| Box::new(network.clone())),
             events: self.events.unwrap_or_else(|| Box::new(NoEvents)),
             before_send: self.before_send,
-            started: Instant::now(),
+            clock: self.clock.unwrap_or_else(|| Box::new(SystemClock::default())),
+            random: self.random.unwrap_or_else(|| Box::new(SystemRandom)),
         };
         let inner = Arc::new(Inner {
-            engine,
-            ticker: Ticker::new(),
-            component,
+            code,
             limits: self.limits,
             shared: Arc::new(shared),
             warm: Mutex::default(),
@@ -308,7 +343,7 @@ impl Inner {
 
     /// One call, in a warm instance or in a new one. A trap ends the instance, and nothing else.
     fn call<T>(&self, call: impl FnOnce(&mut Instance) -> wasmtime::Result<T>) -> Result<T, KeeperError> {
-        let _under_way = self.ticker.during_a_call(&self.engine);
+        let _under_way = self.code.ticker.during_a_call(&self.code.engine);
         let mut instance = match self.warm.lock().unwrap_or_else(PoisonError::into_inner).pop() {
             Some(instance) => instance,
             None => self.instance().map_err(|error| trapped(&error))?,
@@ -327,14 +362,14 @@ impl Inner {
     }
 
     fn instance(&self) -> wasmtime::Result<Instance> {
-        let mut store = Store::new(&self.engine, World::new(self.shared.clone(), self.limits.clone()));
+        let mut store = Store::new(&self.code.engine, World::new(self.shared.clone(), self.limits.clone()));
         store.limiter(|world| &mut world.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |context: StoreContextMut<'_, World>| match context.data().overdrawn() {
             Some(limit) => Err(wasmtime::Error::msg(format!("the component computed for more than {limit:?}"))),
             None => Ok(UpdateDeadline::Continue(1)),
         });
-        let world = self.component.instantiate(&mut store)?;
+        let world = self.code.component.instantiate(&mut store)?;
         Ok(Instance { store, world })
     }
 }

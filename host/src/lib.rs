@@ -18,6 +18,7 @@
 //! | where do documents live | [`storage`] |
 //! | who may be spoken to | [`http`] |
 //! | what may the component use up | [`Limits`] |
+//! | what time is it for the component | [`Clock`] |
 //! | what is on the command line | [`cli`] |
 
 #![cfg(not(target_arch = "wasm32"))]
@@ -35,6 +36,7 @@ mod engine;
 mod events;
 mod keeper;
 mod limits;
+mod sources;
 mod types;
 mod world;
 
@@ -42,6 +44,7 @@ pub use component::{CLASSIFIER_WASM, COMPONENT_WASM};
 pub use events::{Event, EventSink, NoEvents};
 pub use keeper::{Builder, Keeper, OpenError};
 pub use limits::Limits;
+pub use sources::{Clock, Random, SystemClock, SystemRandom};
 pub use types::{
     AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
     TokenRequest,

@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{StoreContextMut, StoreLimits};
@@ -12,6 +12,7 @@ use crate::bindings::wasi::clocks::wall_clock::Datetime;
 use crate::events::{Event, EventSink};
 use crate::http::{Http, HttpRequest, Sent};
 use crate::limits::{Limits, Stopwatch};
+use crate::sources::{Clock, Random};
 use crate::storage::{AcquireOutcome, Document, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
 
 /// What is told of each request before it leaves.
@@ -24,7 +25,8 @@ pub(crate) struct Shared {
     pub(crate) events: Box<dyn EventSink>,
     /// Called before each request leaves.
     pub(crate) before_send: Option<Box<BeforeSend>>,
-    pub(crate) started: Instant,
+    pub(crate) clock: Box<dyn Clock>,
+    pub(crate) random: Box<dyn Random>,
 }
 
 /// The state of one instance.
@@ -78,18 +80,17 @@ pub(crate) fn add_to_linker(linker: &mut Linker<World>) -> wasmtime::Result<()> 
     events::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
     linker.instance("lazaret:keeper/http@0.1.0")?.func_wrap("send", send)?;
     // Of the WASI interfaces the component uses these functions only.
-    linker.instance("wasi:clocks/wall-clock@0.2.0")?.func_wrap("now", |_, (): ()| {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    linker.instance("wasi:clocks/wall-clock@0.2.0")?.func_wrap("now", |store, (): ()| {
+        let now = store.data().shared.clock.wall();
         Ok((Datetime { seconds: now.as_secs(), nanoseconds: now.subsec_nanos() },))
     })?;
     linker.instance("wasi:clocks/monotonic-clock@0.2.0")?.func_wrap("now", |store, (): ()| {
-        let elapsed = store.data().shared.started.elapsed();
-        Ok((u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX),))
+        let now = store.data().shared.clock.monotonic();
+        Ok((u64::try_from(now.as_nanos()).unwrap_or(u64::MAX),))
     })?;
-    linker.instance("wasi:random/random@0.2.0")?.func_wrap("get-random-u64", |_, (): ()| {
-        let mut bytes = [0; 8];
-        getrandom::fill(&mut bytes).map_err(|error| wasmtime::Error::msg(format!("no random bytes: {error}")))?;
-        Ok((u64::from_le_bytes(bytes),))
+    linker.instance("wasi:random/random@0.2.0")?.func_wrap("get-random-u64", |store, (): ()| {
+        let number = store.data().shared.random.random_u64();
+        Ok((number.map_err(|error| wasmtime::Error::msg(format!("no random bytes: {error}")))?,))
     })?;
     Ok(())
 }
@@ -150,9 +151,10 @@ impl storage::Host for World {
 
     fn release(&mut self, lease: String) {
         // Only what this instance holds: an instance must not free another's.
-        if let Some(at) = self.leases.iter().position(|held| *held == lease) {
-            self.leases.swap_remove(at);
-            self.shared.storage.release(&lease);
+        let Self { shared, stopwatch, leases, .. } = self;
+        if let Some(at) = leases.iter().position(|held| *held == lease) {
+            leases.swap_remove(at);
+            stopwatch.pause(|| shared.storage.release(&lease));
         }
     }
 
@@ -162,7 +164,8 @@ impl storage::Host for World {
     }
 
     fn describe(&mut self) -> storage::Capabilities {
-        let capabilities = self.shared.storage.describe();
+        let Self { shared, stopwatch, .. } = self;
+        let capabilities = stopwatch.pause(|| shared.storage.describe());
         storage::Capabilities {
             cas: capabilities.cas.to_owned(),
             reads: capabilities.reads.to_owned(),
