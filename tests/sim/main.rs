@@ -3,8 +3,10 @@
 
 mod check;
 mod chooser;
+mod compiled;
 mod exhaustive;
 mod mutants;
+mod native;
 mod outside;
 mod schedule;
 mod server;
@@ -14,11 +16,13 @@ mod world;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use compiled::{Component, Wrong};
 use schedule::{Figures, Lab, Seed};
 use server::Kind;
-use session::Errand;
+use session::{Errand, Sessions};
 use world::{Flaw, Setting};
 
 /// In how many orders each plan is run: the more, the more often a session's history comes up again.
@@ -137,6 +141,49 @@ fn every_mutant_is_caught() {
     }
     let missed: Vec<_> = lines.iter().filter(|(_, caught)| caught.is_none()).map(|(name, _)| name).collect();
     assert!(missed.is_empty(), "not caught: {missed:?}");
+}
+
+/// The seeds are spread over plans. `LAZARET_COMPILED` asks for more of them.
+#[test]
+fn the_compiled_component_does_step_by_step_what_the_native_code_does() {
+    let (component, begun) = (Arc::new(Component::load()), Instant::now());
+    let compared = compiled::compare(
+        compiled::spread(number("LAZARET_COMPILED", 2_000)),
+        64,
+        |per_call| Sessions::forgetful().with_a_keeper_per_call(per_call),
+        |per_call| component.sessions().with_a_keeper_per_call(per_call),
+    );
+    let compared = compared.unwrap_or_else(|difference| panic!("- native, + component: {difference}"));
+    say(&compiled::told(&compared, &component, begun.elapsed()));
+    let (all, missing) = compared.faults();
+    assert_eq!(compared.kinds_and_errands(), (8, 5));
+    assert!(missing.len() * 10 <= all, "too little went wrong: {missing:?} never did");
+}
+
+#[test]
+fn a_host_that_differs_from_the_native_ports_is_found_out() {
+    for wrong in [Wrong::Clock, Wrong::Event, Wrong::Random, Wrong::Forgets] {
+        let difference = compiled::found_out(wrong).unwrap_or_else(|| panic!("nobody noticed {wrong:?}"));
+        say(&format!("{wrong:?}: {}", difference.lines().next().unwrap_or_default()));
+    }
+}
+
+#[test]
+fn a_history_that_is_remembered_goes_on_as_one_that_is_run() {
+    // Sixteen schedules of each plan, so that most of what they do is remembered.
+    let seeds = (0..4_096).map(|number| Seed { plan: number / 16, order: number % 16 });
+    let native = |sessions: Sessions, per_call| sessions.with_a_keeper_per_call(per_call);
+    let compared = compiled::compare(
+        seeds,
+        512,
+        |per_call| native(Sessions::forgetful(), per_call),
+        |per_call| native(Sessions::default(), per_call),
+    );
+    let compared = compared.unwrap_or_else(|difference| panic!("- run, + remembered: {difference}"));
+    say(&format!(
+        "{} seeds remembered as they run: {} steps, {} of them by running the code",
+        compared.seeds, compared.figures.steps, compared.figures.polls
+    ));
 }
 
 /// Runs schedules until they are done or the time is up; one that breaks something is told step by step.

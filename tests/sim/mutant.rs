@@ -3,6 +3,7 @@
 
 mod check;
 mod chooser;
+mod native;
 mod outside;
 mod schedule;
 mod server;

@@ -369,6 +369,7 @@ impl Lab {
         if let Some(trace) = &mut self.trace {
             trace.push_str(line);
         }
+        self.sessions.note(line);
     }
 
     fn note_action(&mut self, world: &World, action: Action) {

@@ -5,21 +5,19 @@
 //! session is a number that moves along a tree. That is why millions of schedules can be run: not one of them runs a model
 //! of the protocol. [`Sessions::forgetful`] runs every step anew, and a test sees that it comes to the same.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::future::Future;
-use std::pin::Pin;
+use std::cell::{OnceCell, RefCell};
+use std::hash::Hasher;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex};
 
 use lazaret::error::KeeperError;
-use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
-use lazaret::ports::{
-    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
-    Response, Scope, Storage, StorageError, Stored, Version,
-};
+use lazaret::keeper::{AccessToken, TokenRequest};
+use lazaret::ports::{Event, Request, Response, Scope};
 use lazaret::secret::Secret;
-use rustc_hash::FxHashMap;
+use lazaret::status::CredentialStatus;
+use rustc_hash::{FxHashMap, FxHasher};
 
+use super::native::Native;
 use super::server::{Answer, NO_TOKEN, Token};
 use super::text::{self, Text, Texts, Tokens};
 
@@ -159,6 +157,9 @@ struct Point {
     next: Option<(Reply, Now, At)>,
 }
 
+/// Begins a session, with one keeper for all its calls or with one for each.
+type Code = Rc<dyn Fn(Start, bool, Notes) -> Box<dyn Running>>;
+
 /// Every history that came up.
 pub struct Sessions {
     pub texts: Rc<RefCell<Texts>>,
@@ -172,6 +173,12 @@ pub struct Sessions {
     /// How often the shipped code was run for a step.
     pub polls: u64,
     remembers: bool,
+    /// How the code of a session is begun.
+    code: Code,
+    /// Each call of a session has a keeper of its own, as in a host that keeps no instance between calls.
+    keeper_per_call: bool,
+    /// Every step of every session, in full, if somebody wants to compare.
+    pub record: Option<String>,
     /// A secret that was told or returned in an error.
     pub leak: Option<String>,
 }
@@ -189,6 +196,9 @@ impl Default for Sessions {
             end_numbers: FxHashMap::default(),
             polls: 0,
             remembers: true,
+            code: Rc::new(|start, keeper_per_call, notes| Box::new(Native::new(start, keeper_per_call, notes))),
+            keeper_per_call: false,
+            record: None,
             leak: None,
         }
     }
@@ -206,6 +216,49 @@ impl Sessions {
             let mut texts = self.texts.borrow_mut();
             (texts.number(include_str!("vault.json")), texts.number("{\"shared_with_reference\": false}"))
         })
+    }
+
+    /// Runs another build of the code than the native one, for every step.
+    pub fn running(code: impl Fn(Start, bool, Notes) -> Box<dyn Running> + 'static) -> Self {
+        Self { code: Rc::new(code), ..Self::forgetful() }
+    }
+
+    /// Calls share nothing but their session's storage.
+    pub fn with_a_keeper_per_call(self, keeper_per_call: bool) -> Self {
+        Self { keeper_per_call, ..self }
+    }
+
+    /// Writes down every step.
+    pub fn recording(self) -> Self {
+        Self { record: Some(String::new()), ..self }
+    }
+
+    /// Adds to the record, if there is one.
+    pub fn note(&mut self, line: &str) {
+        if let Some(record) = &mut self.record {
+            record.push_str(line);
+        }
+    }
+
+    /// What a session was answered, and what it did then.
+    fn note_point(&mut self, at: At) {
+        let Some(record) = &mut self.record else { return };
+        let (texts, point) = (self.texts.borrow(), &self.points[at as usize]);
+        let whole = |text: Text| {
+            let (text, mut hasher) = (texts.text(text), FxHasher::default());
+            hasher.write(text.as_bytes());
+            format!("{} bytes, {:016x}", text.len(), hasher.finish())
+        };
+        let content = if let Reply::Found(text) = point.reply { whole(text) } else { String::new() };
+        *record += &format!("  is answered {:?} {content} at {:?}\n", point.reply, point.now);
+        for said in &point.events {
+            *record += &format!("  {}\n", texts.text(*said));
+        }
+        *record += &match point.call {
+            Call::End(end) => format!("  ends {:?}\n", self.ends[end as usize]),
+            Call::Store { text, .. } => format!("  asks {:?}\n{}\n", point.call, texts.text(text)),
+            call => format!("  asks {call:?}\n"),
+        };
     }
 
     /// How many points it remembers.
@@ -227,12 +280,21 @@ impl Sessions {
 
     /// A session begins. `live` keeps the running code, where it must be run.
     pub fn start(&mut self, start: Start, now: Now, live: &mut Option<Live>) -> At {
+        if self.record.is_some() {
+            self.note(&format!("  begins {start:?}\n"));
+        }
+        let at = self.begun(start, now, live);
+        self.note_point(at);
+        at
+    }
+
+    fn begun(&mut self, start: Start, now: Now, live: &mut Option<Live>) -> At {
         if self.remembers
             && let Some(at) = self.starts.get(&(start, now))
         {
             return *at;
         }
-        let mut running = Live::new(start, self.texts.clone());
+        let mut running = self.live(start);
         let at = self.run(&mut running, u32::MAX, Reply::Start, now);
         *live = Some(running);
         self.starts.insert((start, now), at);
@@ -242,6 +304,12 @@ impl Sessions {
 
     /// The session at a point is answered.
     pub fn answer(&mut self, at: At, reply: Reply, now: Now, live: &mut Option<Live>) -> At {
+        let next = self.answered(at, reply, now, live);
+        self.note_point(next);
+        next
+    }
+
+    fn answered(&mut self, at: At, reply: Reply, now: Now, live: &mut Option<Live>) -> At {
         if self.remembers {
             match self.points[at as usize].next {
                 Some((known, then, next)) if known == reply && then == now => return next,
@@ -266,6 +334,12 @@ impl Sessions {
         next
     }
 
+    fn live(&self, start: Start) -> Live {
+        let notes = Notes::new(self.record.is_some());
+        let code = (self.code)(start, self.keeper_per_call, notes.clone());
+        Live { code, notes, texts: self.texts.clone(), asked_for: Right::Vault, at: u32::MAX }
+    }
+
     /// Runs the code to where it was.
     fn replay(&mut self, at: At) -> Live {
         let mut path = Vec::new();
@@ -274,7 +348,7 @@ impl Sessions {
             path.push(point);
             point = self.points[point as usize].parent;
         }
-        let mut running = Live::new(self.started[&point], self.texts.clone());
+        let mut running = self.live(self.started[&point]);
         self.polls += 1 + path.len() as u64;
         running.poll(Reply::Start, self.points[point as usize].now);
         for point in path.into_iter().rev() {
@@ -292,7 +366,7 @@ impl Sessions {
         let (call, end) = running.poll(reply, now);
         let events = running.take_events();
         let call = call.unwrap_or_else(|| Call::End(self.number(end.expect("it asks or it ends"))));
-        self.leak = self.leak.take().or_else(|| running.wire.leak.take());
+        self.leak = self.leak.take().or_else(|| running.notes.leak());
         let at = self.points.len() as At;
         self.points.push(Point { call, events, parent, reply, now, next: None });
         running.at = at;
@@ -308,46 +382,195 @@ impl Sessions {
     }
 }
 
+/// What the code asks of the world, whichever build of it asks.
+#[derive(Clone, Debug)]
+pub enum Asked {
+    Load { name: String, known: Option<String> },
+    Store { name: String, text: String, expected: Option<String>, durable: bool, lease: Option<String> },
+    Acquire { scope: Scope, ttl_ms: u64, wait_ms: u64 },
+    Release { lease: String },
+    Send(Request),
+}
+
+impl Asked {
+    /// In full, but for the text of a store.
+    fn told(&self) -> String {
+        match self {
+            Self::Store { name, text, expected, durable, lease } => {
+                format!("Store {name}, {} bytes, expected {expected:?}, durable {durable}, lease {lease:?}", text.len())
+            }
+            Self::Send(Request { method, url, headers, body, deadline_ms }) => {
+                let headers: String = headers.iter().map(|(name, value)| format!("{name}: {}, ", value.expose())).collect();
+                format!("Send {method} {url} {headers}{} within {deadline_ms} ms", body.expose())
+            }
+            asked => format!("{asked:?}"),
+        }
+    }
+}
+
+/// What it is answered.
+#[derive(Clone, Debug)]
+pub struct Heard {
+    pub reply: Reply,
+    /// The text that was found, or the name of the lease that was granted.
+    pub text: String,
+    pub now: Now,
+}
+
+/// What a session does next.
+pub enum Next {
+    Asks(Asked),
+    Ends(End),
+}
+
+/// Code that runs until it asks something or ends.
+pub trait Running {
+    fn go_on(&mut self, heard: Heard) -> Next;
+}
+
+/// What a session tells, beside what it asks.
+#[derive(Clone)]
+pub struct Notes(Arc<Mutex<Noted>>);
+
+struct Noted {
+    lines: Vec<String>,
+    leak: Option<String>,
+    is_everything: bool,
+}
+
+impl Notes {
+    fn new(is_everything: bool) -> Self {
+        Self(Arc::new(Mutex::new(Noted { lines: Vec::new(), leak: None, is_everything })))
+    }
+
+    /// For the record alone.
+    pub fn say(&self, line: impl FnOnce() -> String) {
+        let mut noted = self.0.lock().unwrap();
+        if noted.is_everything {
+            noted.lines.push(line());
+        }
+    }
+
+    pub fn event(&self, event: &Event) {
+        let whole = format!("{event:?}");
+        self.look_for_secrets(&whole);
+        let mut noted = self.0.lock().unwrap();
+        let line = if noted.is_everything { whole } else { format!("{}: {}", event.name, event.message) };
+        noted.lines.push(line);
+    }
+
+    fn error(&self, error: &KeeperError) -> Ended {
+        self.look_for_secrets(&format!("{error} {error:?}"));
+        self.say(|| format!("{error:?}"));
+        Ended::Error { code: error.code, action: error.action.as_str(), retry_after_s: error.retry_after_s }
+    }
+
+    fn look_for_secrets(&self, text: &str) {
+        if text::shows_a_token(text) {
+            self.0.lock().unwrap().leak = Some(text.to_owned());
+        }
+    }
+
+    fn leak(&self) -> Option<String> {
+        self.0.lock().unwrap().leak.take()
+    }
+
+    fn lines(&self) -> Vec<String> {
+        std::mem::take(&mut self.0.lock().unwrap().lines)
+    }
+}
+
 /// A session whose code is running.
 pub struct Live {
-    wire: Rc<Wire>,
-    code: Pin<Box<dyn Future<Output = End>>>,
+    code: Box<dyn Running>,
+    notes: Notes,
+    texts: Rc<RefCell<Texts>>,
+    /// The lease that was asked for last.
+    asked_for: Right,
     at: At,
 }
 
 impl Live {
-    fn new(start: Start, texts: Rc<RefCell<Texts>>) -> Self {
-        let wire = Rc::new(Wire {
-            call: Cell::new(None),
-            reply: Cell::new(None),
-            now: Cell::new(Now { wall_ms: 0, mono_ms: 0 }),
-            randoms: Cell::new(u64::from(start.number) << 32 | 1),
-            reads_may_be_stale: start.reads_may_be_stale,
-            events: RefCell::default(),
-            leak: Cell::new(None),
-            texts,
-        });
-        Self { code: Box::pin(run(Ports(wire.clone()), start.errand)), wire, at: u32::MAX }
+    fn poll(&mut self, reply: Reply, now: Now) -> (Option<Call>, Option<End>) {
+        let text = match (reply, self.asked_for) {
+            (Reply::Found(text), _) => self.texts.borrow().text(text).as_ref().to_owned(),
+            (Reply::Granted { .. }, Right::Vault) => "vault".to_owned(),
+            (Reply::Granted { .. }, Right::Grant(token)) => token.to_string(),
+            _ => String::new(),
+        };
+        match self.code.go_on(Heard { reply, text, now }) {
+            Next::Asks(asked) => {
+                self.notes.say(|| asked.told());
+                (Some(self.call(asked)), None)
+            }
+            Next::Ends(end) => (None, Some(end)),
+        }
     }
 
-    fn poll(&mut self, reply: Reply, now: Now) -> (Option<Call>, Option<End>) {
-        self.wire.reply.set(Some(reply).filter(|reply| *reply != Reply::Start));
-        self.wire.now.set(now);
-        match self.code.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Pending => (self.wire.call.take(), None),
-            Poll::Ready(end) => (None, Some(end)),
+    fn call(&mut self, asked: Asked) -> Call {
+        let version =
+            |version: Option<String>| version.map(|text| Text(text.parse().expect("a version of this world")));
+        match asked {
+            Asked::Load { name, known } => Call::Load { doc: doc(&name), known: version(known) },
+            Asked::Store { name, text, expected, durable, .. } => Call::Store {
+                doc: doc(&name),
+                text: self.texts.borrow_mut().number(&text),
+                expected: version(expected),
+                durable,
+            },
+            Asked::Acquire { scope, ttl_ms, wait_ms } => {
+                let right = self.right(&scope);
+                self.asked_for = right;
+                Call::Acquire { right, ttl_ms: ttl_ms as u32, wait_ms: wait_ms as u32 }
+            }
+            Asked::Release { lease } if lease == "vault" => Call::Release { right: Right::Vault },
+            Asked::Release { lease } => Call::Release { right: Right::Grant(lease.parse().expect("a lease")) },
+            Asked::Send(request) => {
+                let sent = request.body.expose().split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
+                let token = sent.and_then(text::as_refresh_token).expect("a refresh request names its token");
+                Call::Send { token, deadline_ms: request.deadline_ms as u32 }
+            }
+        }
+    }
+
+    fn right(&self, scope: &Scope) -> Right {
+        match scope {
+            Scope::Document(_) => Right::Vault,
+            Scope::Grant { fingerprint, .. } => {
+                Right::Grant(self.texts.borrow().token_of(fingerprint).unwrap_or(NO_TOKEN))
+            }
         }
     }
 
     fn take_events(&mut self) -> Box<[Text]> {
-        self.wire.events.take().into()
+        let mut texts = self.texts.borrow_mut();
+        self.notes.lines().iter().map(|line| texts.number(line)).collect()
     }
 }
 
+fn doc(name: &str) -> Doc {
+    match name {
+        "vault" => Doc::Vault,
+        "vault.lazaret" => Doc::Ledger,
+        "vault.lazaret-sealed" => Doc::Sealed,
+        "settings.json" => Doc::Settings,
+        "providers.json" => Doc::Profiles,
+        name => panic!("nobody needs a document called {name}"),
+    }
+}
+
+/// A keeper of either build.
+#[allow(async_fn_in_trait, reason = "nobody sends it anywhere")]
+pub trait Keeps {
+    async fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError>;
+    async fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError>;
+    async fn unquarantine(&self, vault: &str, provider: &str, named: &str) -> Result<CredentialStatus, KeeperError>;
+    async fn reset(&self, vault: &str, provider: &str, named: &str) -> Result<CredentialStatus, KeeperError>;
+    async fn save_unsaved(&self, unsaved: &Secret) -> Result<(), KeeperError>;
+}
+
 /// One session, from its first call to its last.
-async fn run(ports: Ports, errand: Errand) -> End {
-    let wire = ports.0.clone();
-    let keeper = Keeper::new(ports);
+pub async fn run(keeper: impl Keeps, errand: Errand, notes: Notes) -> End {
     let request = |refused: Option<Secret>| TokenRequest {
         vault: "vault".into(),
         provider: "xai-oauth".into(),
@@ -359,12 +582,14 @@ async fn run(ports: Ports, errand: Errand) -> End {
     let mut unsaved = Vec::new();
     let mut note = |result: Result<AccessToken, KeeperError>| match result {
         Ok(token) => {
+            let exposed = |secret: &Secret| secret.expose().to_owned();
+            notes.say(|| format!("{token:?} {} {:?}", token.token.expose(), token.unsaved.as_ref().map(exposed)));
             unsaved.extend(token.unsaved);
             end.calls.push(Ended::Token(text::as_access_token(token.token.expose()).expect("an access token")));
             Some(token.token)
         }
         Err(error) => {
-            end.calls.push(wire.error(&error));
+            end.calls.push(notes.error(&error));
             None
         }
     };
@@ -378,15 +603,20 @@ async fn run(ports: Ports, errand: Errand) -> End {
         }
         Errand::Unquarantine | Errand::Reset => {
             let result = match errand {
-                Errand::Reset => keeper.reset("vault", "xai-oauth", Some("login")).await,
-                _ => keeper.unquarantine("vault", "xai-oauth", Some("login")).await,
+                Errand::Reset => keeper.reset("vault", "xai-oauth", "login").await,
+                _ => keeper.unquarantine("vault", "xai-oauth", "login").await,
             };
-            end.calls.push(result.map_or_else(|error| wire.error(&error), |_| Ended::Done));
+            notes.say(|| format!("{:?}", result.as_ref().ok()));
+            end.calls.push(result.map_or_else(|error| notes.error(&error), |_| Ended::Done));
         }
     }
     // As `AccessToken::unsaved` asks: kept, and tried again.
     for unsaved in unsaved {
-        if keeper.save_unsaved(&unsaved).await.is_err() && keeper.save_unsaved(&unsaved).await.is_err() {
+        let mut is_saved = false;
+        for _ in 0..2 {
+            is_saved = is_saved || keeper.save_unsaved(&unsaved).await.map_err(|error| notes.error(&error)).is_ok();
+        }
+        if !is_saved {
             let json: serde_json::Value = serde_json::from_str(unsaved.expose()).expect("JSON");
             let token = json["successor"]["refresh_token"].as_str().and_then(text::as_refresh_token);
             end.unsaved = token.map_or(end.unsaved, |token| end.unsaved.with(token));
@@ -395,144 +625,25 @@ async fn run(ports: Ports, errand: Errand) -> End {
     end
 }
 
-/// Between a session and the scheduler.
-struct Wire {
-    call: Cell<Option<Call>>,
-    reply: Cell<Option<Reply>>,
-    now: Cell<Now>,
-    randoms: Cell<u64>,
-    reads_may_be_stale: bool,
-    events: RefCell<Vec<Text>>,
-    leak: Cell<Option<String>>,
-    texts: Rc<RefCell<Texts>>,
+/// A session's random numbers: the next, where this many were drawn.
+pub fn random(start: Start, drawn: u32) -> u64 {
+    // Spread, so that what is made of it shows in every bit.
+    (u64::from(start.number) << 32 | u64::from(drawn + 1)).wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
-impl Wire {
-    /// Parks the session until the scheduler has answered.
-    fn ask(&self, call: Call) -> impl Future<Output = Reply> {
-        let mut call = Some(call);
-        std::future::poll_fn(move |_| match call.take() {
-            Some(call) => {
-                self.call.set(Some(call));
-                Poll::Pending
-            }
-            None => self.reply.take().map_or(Poll::Pending, Poll::Ready),
-        })
-    }
+/// What a storage says that cannot: its code and its message.
+pub const FAILED: (&str, &str) = ("io", "the disk said no");
+/// Who holds a lease that is not to be had.
+pub const HOLDER: &str = "pid 1";
 
-    fn error(&self, error: &KeeperError) -> Ended {
-        self.look_for_secrets(&format!("{error} {error:?}"));
-        Ended::Error { code: error.code, action: error.action.as_str(), retry_after_s: error.retry_after_s }
-    }
-
-    fn look_for_secrets(&self, text: &str) {
-        if text::shows_a_token(text) {
-            self.leak.set(Some(text.to_owned()));
-        }
-    }
-
-    fn version(&self, version: Option<&Version>) -> Option<Text> {
-        version.map(|version| Text(version.0.parse().expect("a version of this world")))
-    }
-
-    fn right(&self, scope: &Scope) -> Right {
-        match scope {
-            Scope::Document(_) => Right::Vault,
-            Scope::Grant { fingerprint, .. } => {
-                Right::Grant(self.texts.borrow().token_of(fingerprint).unwrap_or(NO_TOKEN))
-            }
-        }
-    }
+/// What an HTTP client says that got no answer: the kind and the message.
+pub fn no_answer(maybe_sent: bool) -> (&'static str, &'static str) {
+    (if maybe_sent { "timeout" } else { "connect" }, "no answer")
 }
 
-#[derive(Clone)]
-struct Ports(Rc<Wire>);
-
-fn doc(name: &str) -> Doc {
-    match name {
-        "vault" => Doc::Vault,
-        "vault.lazaret" => Doc::Ledger,
-        "vault.lazaret-sealed" => Doc::Sealed,
-        "settings.json" => Doc::Settings,
-        "providers.json" => Doc::Profiles,
-        name => panic!("nobody needs a document called {name}"),
-    }
-}
-
-fn failed() -> StorageError {
-    StorageError { code: "io".into(), message: "the disk said no".into() }
-}
-
-impl Storage for Ports {
-    async fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError> {
-        match self.0.ask(Call::Load { doc: doc(name), known: self.0.version(known) }).await {
-            Reply::Unchanged => Ok(Loaded::Unchanged),
-            Reply::Absent => Ok(Loaded::Absent),
-            Reply::Found(text) => Ok(Loaded::Found(Document {
-                version: Version(text.0.to_string()),
-                text: Secret::from(&*self.0.texts.borrow().text(text)),
-            })),
-            _ => Err(failed()),
-        }
-    }
-
-    async fn store(
-        &self,
-        name: &str,
-        text: &str,
-        expected: Option<&Version>,
-        durable: bool,
-        _lease: Option<&Lease>,
-    ) -> Result<Stored, StorageError> {
-        let text = self.0.texts.borrow_mut().number(text);
-        let expected = self.0.version(expected);
-        match self.0.ask(Call::Store { doc: doc(name), text, expected, durable }).await {
-            Reply::Stored(text) => Ok(Stored::Done(Version(text.0.to_string()))),
-            Reply::Stale => Ok(Stored::Stale(None)),
-            Reply::Unknown => Ok(Stored::Unknown),
-            _ => Err(failed()),
-        }
-    }
-
-    async fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
-        let right = self.0.right(scope);
-        match self.0.ask(Call::Acquire { right, ttl_ms: ttl_ms as u32, wait_ms: wait_ms as u32 }).await {
-            Reply::Granted { ttl_ms } => Ok(Acquired::Granted {
-                lease: Lease(match right {
-                    Right::Vault => "vault".into(),
-                    Right::Grant(token) => token.to_string(),
-                }),
-                granted_ttl_ms: (ttl_ms > 0).then_some(ttl_ms.into()),
-            }),
-            Reply::Busy => Ok(Acquired::Busy("pid 1".into())),
-            _ => Err(failed()),
-        }
-    }
-
-    async fn release(&self, lease: &Lease) {
-        let right = if lease.0 == "vault" { Right::Vault } else { Right::Grant(lease.0.parse().expect("a lease")) };
-        self.0.ask(Call::Release { right }).await;
-    }
-
-    fn describe(&self) -> Capabilities {
-        Capabilities { reads_are_linearizable: !self.0.reads_may_be_stale, excludes_foreign: true }
-    }
-}
-
-impl Http for Ports {
-    async fn send(&self, request: Request) -> Result<Response, HttpFailure> {
-        let sent = request.body.expose().split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
-        let token = sent.and_then(text::as_refresh_token).expect("a refresh request names its token");
-        match self.0.ask(Call::Send { token, deadline_ms: request.deadline_ms as u32 }).await {
-            Reply::Answered(answer) => Ok(response(answer)),
-            Reply::NoAnswer { maybe_sent } => Err(HttpFailure {
-                kind: if maybe_sent { "timeout" } else { "connect" }.into(),
-                maybe_sent,
-                message: "no answer".into(),
-            }),
-            reply => panic!("{reply:?} is no answer to a request"),
-        }
-    }
+/// What a wall clock shows, in milliseconds since 1970.
+pub fn wall_ms(now: Now) -> u64 {
+    EPOCH_MS + u64::from(now.wall_ms)
 }
 
 /// The bytes of an answer.
@@ -563,32 +674,4 @@ fn tokens(access: text::Access, refresh: Token) -> String {
         token => format!(r#","refresh_token":"{}""#, text::refresh_token(token)),
     };
     format!(r#"{{"access_token":"{access}","token_type":"Bearer","expires_in":3600{refresh}}}"#)
-}
-
-impl Clock for Ports {
-    fn wall_ms(&self) -> u64 {
-        EPOCH_MS + u64::from(self.0.now.get().wall_ms)
-    }
-
-    fn monotonic_ms(&self) -> u64 {
-        self.0.now.get().mono_ms.into()
-    }
-}
-
-impl Random for Ports {
-    fn random_u64(&self) -> u64 {
-        let number = self.0.randoms.get();
-        self.0.randoms.set(number + 1);
-        // Spread, so that what is made of it shows in every bit.
-        number.wrapping_mul(0x9e37_79b9_7f4a_7c15)
-    }
-}
-
-impl Events for Ports {
-    fn emit(&self, event: Event) {
-        let told = format!("{}: {}", event.name, event.message);
-        self.0.look_for_secrets(&format!("{event:?}"));
-        let told = self.0.texts.borrow_mut().number(&told);
-        self.0.events.borrow_mut().push(told);
-    }
 }
