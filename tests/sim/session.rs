@@ -400,7 +400,8 @@ impl Asked {
                 format!("Store {name}, {} bytes, expected {expected:?}, durable {durable}, lease {lease:?}", text.len())
             }
             Self::Send(Request { method, url, headers, body, deadline_ms }) => {
-                let headers: String = headers.iter().map(|(name, value)| format!("{name}: {}, ", value.expose())).collect();
+                let headers: String =
+                    headers.iter().map(|(name, value)| format!("{name}: {}, ", value.expose())).collect();
                 format!("Send {method} {url} {headers}{} within {deadline_ms} ms", body.expose())
             }
             asked => format!("{asked:?}"),

@@ -630,7 +630,9 @@ impl World {
             Phase::Sent { token, since_ms, deadline_ms } => {
                 let answer = self.server.exchange(token, self.real_ms);
                 check::server(self)?;
-                self.processes[usize::from(session)].phase = Phase::Answered { token, answer, since_ms, deadline_ms };
+                let process = &mut self.processes[usize::from(session)];
+                process.phase = Phase::Answered { token, answer, since_ms, deadline_ms };
+                process.calls += 1;
                 if self.flaw == Flaw::ClientSendsTwice && self.faults_left % 2 == 1 {
                     self.server.exchange(token, self.real_ms);
                     check::server(self)?;
@@ -662,6 +664,8 @@ impl World {
                         }
                         let process = &mut self.processes[usize::from(session)];
                         process.sends += 1;
+                        // Its way there and its way back are steps of their own, at which something can go wrong.
+                        process.calls += 1;
                         process.sent = token;
                         process.overslept = false;
                         process.phase = Phase::Sent { token, since_ms: self.real_ms, deadline_ms };
@@ -886,7 +890,7 @@ impl World {
         self.processes[usize::from(session)].overslept
     }
 
-    /// How often a session has been answered.
+    /// How often a session has gone on: it was answered, or its request was.
     pub fn answers(&self, session: u8) -> u16 {
         self.processes[usize::from(session)].calls
     }
