@@ -128,6 +128,8 @@ enum IncidentKind {
     Past,
     /// Something goes wrong for the session.
     Fault,
+    /// Something goes wrong for it while its request, or the answer, is on its way.
+    OnTheWay,
     /// Something goes wrong in the world.
     World,
     /// Somebody else does something, a session begins anew, or a late request arrives.
@@ -157,7 +159,11 @@ impl Plan {
         };
         let mut plan = Self { setting, incidents: Default::default(), count: 0 };
         for _ in 0..setting.faults {
-            let kind = if chance.one_in(4) { IncidentKind::World } else { IncidentKind::Fault };
+            let kind = match chance.below(8) {
+                0 | 1 => IncidentKind::World,
+                2..5 => IncidentKind::OnTheWay,
+                _ => IncidentKind::Fault,
+            };
             plan.add(kind, chance);
         }
         for _ in 0..(setting.meddling + setting.restarts).min(5) {
@@ -226,20 +232,30 @@ impl Lab {
         };
         for incident in &mut plan.incidents[..plan.count] {
             // At rest, whatever is left to happen happens.
-            let is_now = at.is_none() || at == Some(incident.session) && answers >= incident.answers;
+            let is_due = match incident.kind {
+                IncidentKind::OnTheWay => {
+                    let phase = world.processes[usize::from(incident.session)].phase;
+                    matches!(phase, Phase::Answered { .. } | Phase::Sent { .. })
+                        && incident.pick % 2 == answers as u32 % 2
+                }
+                _ => answers >= incident.answers,
+            };
+            let is_now = at.is_none() || at == Some(incident.session) && is_due;
             if incident.kind == IncidentKind::Past || !is_now {
                 continue;
             }
             actions.clear();
             match incident.kind {
                 IncidentKind::Past => {}
-                IncidentKind::Fault => world.faults_of(incident.session, &self.sessions, actions),
+                IncidentKind::Fault | IncidentKind::OnTheWay => {
+                    world.faults_of(incident.session, &self.sessions, actions)
+                }
                 IncidentKind::World => world.faults_of_the_world(actions),
                 IncidentKind::Others => world.more(&self.sessions, actions),
             }
             incident.kind = IncidentKind::Past;
             if !actions.is_empty() {
-                return Some(actions[incident.pick as usize % actions.len()]);
+                return Some(actions[(incident.pick / 2) as usize % actions.len()]);
             }
         }
         step
