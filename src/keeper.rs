@@ -492,7 +492,7 @@ impl<P: Ports> Keeper<P> {
         message: &str,
     ) {
         let mut attributes = vec![("verdict", judgement.verdict.word().to_owned()), ("rule", judgement.rule.clone())];
-        attributes.extend(judgement.status.map(|status| ("status", status.to_string())));
+        attributes.extend(judgement.status.map(|status| ("status", u64::from(status).to_string())));
         attributes.extend(judgement.code.clone().map(|code| ("code", code)));
         attributes.extend(judgement.retry_after_s.map(|seconds| ("retry-after-s", seconds.to_string())));
         self.tell_with(ask, name, Severity::Warning, message.to_owned(), attributes);
@@ -538,7 +538,7 @@ impl<P: Ports> Keeper<P> {
 /// The names that `wit/storage.wit` allows.
 fn is_document_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    name.split('/').all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed))
+    text::split(name, "/").all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed))
 }
 
 struct Unsaved {

@@ -219,7 +219,7 @@ impl<P: Ports> Keeper<P> {
 
     fn tell_quarantined(&self, dead: &Dead<'_>, token: Option<&Fingerprint>) {
         let mut attributes = vec![("reason", dead.reason.as_str().to_owned()), ("code", dead.code.clone())];
-        attributes.extend(dead.status.map(|status| ("status", status.to_string())));
+        attributes.extend(dead.status.map(|status| ("status", u64::from(status).to_string())));
         attributes.extend(token.map(|token| ("fingerprint", token.short().to_owned())));
         self.ports.emit(Event {
             name: "quarantined",
@@ -342,7 +342,10 @@ fn death<'a>(dead: &Dead<'_>, node: Value<'_>, at_ms: u64) -> Vec<(&'a str, Chan
     let mut changes = vec![
         ("/last_status", Change::Set("\"dead\"".to_owned())),
         ("/last_status_at", Change::Set(format!("{}.{:03}", at_ms / 1_000, at_ms % 1_000))),
-        ("/last_error_code", Change::Set(dead.status.map_or("null".to_owned(), |status| status.to_string()))),
+        (
+            "/last_error_code",
+            Change::Set(dead.status.map_or("null".to_owned(), |status| u64::from(status).to_string())),
+        ),
         ("/last_error_reason", Change::Set(json::quote(&dead.code))),
         ("/last_error_message", Change::Set(json::quote(&dead.summary))),
     ];

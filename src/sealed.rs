@@ -9,6 +9,7 @@ use crate::layers::Layers;
 use crate::ports::{Ports, Stored, Version};
 use crate::secret::Secret;
 use crate::table::Table;
+use crate::text;
 use crate::time::DAY_MS;
 use crate::vault::hermes::Fresh;
 
@@ -207,7 +208,7 @@ impl Quarantined {
             .maybe_text("access_token", self.access_token.as_ref().map(Secret::expose))
             .maybe_number("access_expires_at_ms", self.access_expires_at_ms)
             .raw("access_refused", self.access_refused.to_string())
-            .raw("removed", format!("[{}]", removed.join(", ")))
+            .raw("removed", format!("[{}]", text::joined(&removed, ", ")))
             .lines()
     }
 }
