@@ -1,6 +1,8 @@
 //! What lazaret's own documents beside a vault have in common: a schema, fingerprints, and that one which cannot be
 //! understood is an error.
 
+use std::fmt;
+
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json;
@@ -25,18 +27,23 @@ pub(crate) fn read<T>(
     advice: &str,
     read: impl FnOnce(&Layers<'_>) -> T,
 ) -> Result<T, KeeperError> {
-    let corrupt = |what: &dyn std::fmt::Display| {
-        KeeperError::new("corrupt-ledger", Action::Inspect, format!("{name} cannot be read ({what}){advice}"))
-    };
-    let root = json::check(text).map_err(|error| corrupt(&error))?;
-    let schema = Layers::read(vec![root], |top| top.number("schema")).map_err(|misread| corrupt(&misread))?;
-    if schema > SCHEMA {
+    let root = json::check(text).map_err(|error| corrupt(name, &error, advice))?;
+    let read = Layers::read(vec![root], |top| {
+        let schema = top.number("schema");
+        if schema > SCHEMA { Err(schema) } else { Ok(read(top)) }
+    });
+    read.map_err(|misread| corrupt(name, &misread, advice))?.map_err(|schema| {
         let what = format!(
             "{name} has schema {schema}, and this lazaret knows {SCHEMA}: nothing is sent. Use the newer lazaret that wrote it"
         );
-        return Err(KeeperError::new("newer-ledger", Action::Inspect, what));
-    }
-    Layers::read(vec![root], read).map_err(|misread| corrupt(&misread))
+        KeeperError::new("newer-ledger", Action::Inspect, what)
+    })
+}
+
+/// That the document called `name` cannot be understood.
+#[cold]
+pub(crate) fn corrupt(name: &str, what: &dyn fmt::Display, advice: &str) -> KeeperError {
+    KeeperError::new("corrupt-ledger", Action::Inspect, format!("{name} cannot be read ({what}){advice}"))
 }
 
 /// A fingerprint that a member holds, or is a key of.

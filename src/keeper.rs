@@ -294,7 +294,9 @@ impl<P: Ports> Keeper<P> {
             .collect();
         let ledger = ledger::load(&self.ports, vault).await?.ledger;
         let is_paused = |token: &Fingerprint| ledger.tokens.get(token).is_some_and(|record| record.pause.is_some());
-        let (_, id) = tokens.iter().find(|(token, _)| is_paused(token)).ok_or_else(|| {
+        let paused = tokens.iter().find(|(token, _)| is_paused(token));
+        ledger.understood()?;
+        let (_, id) = paused.ok_or_else(|| {
             KeeperError::new(
                 "nothing-to-do",
                 Action::Usage,

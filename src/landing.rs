@@ -319,6 +319,8 @@ impl<P: Ports> Keeper<P> {
                 }
             }
         }
+        // A descendant is looked for along the lineage.
+        ledger.understood()?;
         let dead = Dead {
             provider: &sending.ask.profile,
             credential: &sending.ask.credential,

@@ -6,14 +6,14 @@
 use std::cell::OnceCell;
 use std::fmt;
 
-use crate::json::{Items, Kind, Member, Value};
+use crate::json::{Fields, Items, Kind, Member, Value};
 use crate::table::Table;
 use crate::text;
 
 /// Objects, the top one first, and where they stand.
 #[derive(Clone)]
 pub struct Layers<'a> {
-    layers: Vec<Value<'a>>,
+    layers: Vec<Fields<'a>>,
     path: String,
     /// What was found wrong first.
     wrong: &'a OnceCell<Misread>,
@@ -33,6 +33,7 @@ impl<'a> Layers<'a> {
     /// What `read` makes of these, the top one first; or what it found wrong.
     pub fn read<T>(layers: Vec<Value<'_>>, read: impl FnOnce(&Layers<'_>) -> T) -> Result<T, Misread> {
         let wrong = OnceCell::new();
+        let layers = layers.into_iter().map(Fields::of).collect();
         let all = read(&Layers { layers, path: String::new(), wrong: &wrong });
         wrong.into_inner().map_or(Ok(all), Err)
     }
@@ -43,7 +44,8 @@ impl<'a> Layers<'a> {
             if layer.kind() != Kind::Object {
                 return self.note(format!("`{}` should be an object, and is {}", self.path, layer.kind()));
             }
-            if let Some(member) = layer.members().find(|member| !known.iter().any(|name| member.key.is_str(name))) {
+            if let Some(member) = layer.members.iter().find(|member| !known.iter().any(|name| member.key.is_str(name)))
+            {
                 return self.note(format!(
                     "{} is not known here; known are {}",
                     self.below(member.key.raw()),
@@ -71,7 +73,7 @@ impl<'a> Layers<'a> {
         let mut layers = Vec::new();
         for value in self.layers.iter().filter_map(|layer| layer.get(name)) {
             match value.kind() {
-                Kind::Object => layers.push(value),
+                Kind::Object => layers.push(Fields::of(value)),
                 Kind::Null => break,
                 _ => self.mistaken(name, "an object", value),
             }
@@ -86,24 +88,35 @@ impl<'a> Layers<'a> {
 
     /// A member that is a list of objects.
     pub fn items(&self, name: &str) -> Vec<Self> {
-        let item =
-            |(at, item)| Self { layers: vec![item], path: format!("{}[{at}]", self.below(name)), wrong: self.wrong };
+        let item = |(at, item)| Self {
+            layers: vec![Fields::of(item)],
+            path: format!("{}[{at}]", self.below(name)),
+            wrong: self.wrong,
+        };
         self.list(name).enumerate().map(item).collect()
     }
 
     /// A member that is an object of objects, each with its key.
     pub fn entries(&self, name: &str) -> Vec<(String, Self)> {
-        let section = self.object(name);
-        let members = section.layers.first().into_iter().flat_map(|section| section.members());
+        let path = self.below(name);
         let entry = |member: Member<'a>| {
             let key = member.key.as_str().unwrap_or_default();
-            if member.value.kind() != Kind::Object {
-                section.mistaken(&key, "an object", member.value);
-            }
-            let path = section.below(&key);
-            (key, Self { layers: vec![member.value], path, wrong: self.wrong })
+            let path = format!("{path}.{key}");
+            (key, Self { layers: vec![Fields::of(member.value)], path, wrong: self.wrong })
         };
-        members.map(entry).collect()
+        self.objects(name).into_iter().map(entry).collect()
+    }
+
+    /// A member that is an object of objects, as the top layer has it.
+    pub fn objects(&self, name: &str) -> Vec<Member<'a>> {
+        let section = self.object(name);
+        let members = section.layers.first().map(|top| top.members.clone()).unwrap_or_default();
+        for member in &members {
+            if member.value.kind() != Kind::Object {
+                section.mistaken(&member.key.as_str().unwrap_or_default(), "an object", member.value);
+            }
+        }
+        members
     }
 
     /// A member that is a string, if it is there.
@@ -118,10 +131,10 @@ impl<'a> Layers<'a> {
 
     /// A member that is a string.
     pub fn text(&self, name: &str) -> String {
-        if self.one(name).is_none() {
+        self.maybe_text(name).unwrap_or_else(|| {
             self.misread(name, "is missing");
-        }
-        self.maybe_text(name).unwrap_or_default()
+            String::new()
+        })
     }
 
     /// A member that is a list of strings; empty if there is none.
@@ -187,7 +200,7 @@ impl<'a> Layers<'a> {
     /// Every member, each a string.
     pub fn all_texts(&self) -> Table<String, String> {
         let mut texts = Table::default();
-        for member in self.layers.iter().rev().flat_map(|layer| layer.members()) {
+        for member in self.layers.iter().rev().flat_map(|layer| &layer.members) {
             let name = member.key.as_str().unwrap_or_default();
             match (member.value.kind(), member.value.as_str()) {
                 (Kind::Null, _) => texts.remove(&name),

@@ -69,6 +69,7 @@ impl<P: Ports> Keeper<P> {
                 report.credentials.push(self.credential_status(&profile, credential, to.as_ref(), &ledger, &sealed));
             }
         }
+        report.warnings.extend(ledger.understood().err().map(|error| error.message.clone()));
         Ok(report)
     }
 

@@ -75,14 +75,22 @@ pub struct Value<'a> {
 }
 
 /// An object whose members are looked up often: scanned once.
+#[derive(Clone)]
 pub struct Fields<'a> {
-    members: Vec<Member<'a>>,
+    kind: Kind,
+    /// In order.
+    pub members: Vec<Member<'a>>,
 }
 
 impl<'a> Fields<'a> {
     /// Of an object; there are none in any other kind.
     pub fn of(value: Value<'a>) -> Self {
-        Self { members: value.members().collect() }
+        Self { kind: value.kind(), members: value.members().collect() }
+    }
+
+    /// Of what kind of value they are.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The value of a key; of the last one where it is repeated.
@@ -281,12 +289,12 @@ impl<'a> Iterator for Members<'a> {
             return None;
         }
         let mut scanner = Scanner { bytes: self.text.as_bytes(), at: self.at };
-        let key = scanner.next_item(b'}').and_then(|()| scanner.value(0).ok());
+        let key = scanner.next_item(b'}').and_then(|()| scanner.known_value());
         let member = key.and_then(|key| {
             scanner.space();
             scanner.at += 1; // the colon
             scanner.space();
-            let value = scanner.value(0).ok()?;
+            let value = scanner.known_value()?;
             Some(Member {
                 key: Value { text: self.text, start: key.start, end: key.end },
                 value: Value { text: self.text, start: value.start, end: value.end },
@@ -314,7 +322,7 @@ impl<'a> Iterator for Items<'a> {
             return None;
         }
         let mut scanner = Scanner { bytes: self.text.as_bytes(), at: self.at };
-        let item = scanner.next_item(b']').and_then(|()| scanner.value(0).ok()).map(|range| Value {
+        let item = scanner.next_item(b']').and_then(|()| scanner.known_value()).map(|range| Value {
             text: self.text,
             start: range.start,
             end: range.end,

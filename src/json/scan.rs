@@ -89,9 +89,7 @@ impl Scanner<'_> {
     fn string(&mut self) -> Scan<()> {
         self.at += 1;
         loop {
-            let rest = &self.bytes[self.at..];
-            let plain = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..=0x1f));
-            self.at += plain.unwrap_or(rest.len());
+            self.plain();
             match self.peek() {
                 None => return Err("the text ends inside a string"),
                 Some(b'"') => {
@@ -101,6 +99,17 @@ impl Scanner<'_> {
                 Some(b'\\') => self.escape()?,
                 Some(_) => return Err("a control character inside a string"),
             }
+        }
+    }
+
+    /// Steps over what stands for itself in a string.
+    fn plain(&mut self) {
+        // Eight bytes at a time: most of a document are strings.
+        while self.bytes.get(self.at..).and_then(<[u8]>::first_chunk).is_some_and(|eight| !has_special(eight)) {
+            self.at += 8;
+        }
+        while self.peek().is_some_and(|byte| !matches!(byte, b'"' | b'\\' | 0..=0x1f)) {
+            self.at += 1;
         }
     }
 
@@ -161,6 +170,29 @@ impl Scanner<'_> {
         Ok(())
     }
 
+    /// A value of a text that was checked before: of what is in brackets only the brackets and strings count.
+    pub(super) fn known_value(&mut self) -> Option<Range<usize>> {
+        let (start, mut depth) = (self.at, 0);
+        if !matches!(self.peek()?, b'{' | b'[') {
+            return self.value(0).ok();
+        }
+        loop {
+            match self.peek()? {
+                b'"' => {
+                    self.string().ok()?;
+                    continue;
+                }
+                b'{' | b'[' => depth += 1,
+                b'}' | b']' => depth -= 1,
+                _ => {}
+            }
+            self.at += 1;
+            if depth == 0 {
+                return Some(start..self.at);
+            }
+        }
+    }
+
     /// Steps over space and one comma to the next item of a container; none at its end.
     pub(super) fn next_item(&mut self, close: u8) -> Option<()> {
         self.space();
@@ -182,6 +214,16 @@ impl Scanner<'_> {
     }
 }
 
+/// Whether a quote, a backslash or a control character is among eight bytes.
+fn has_special(eight: &[u8; 8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let eight = u64::from_le_bytes(*eight);
+    // The high bit of a byte that is below `least`: subtracting that takes it from the one above.
+    let below = |bytes: u64, least: u64| bytes.wrapping_sub(ONES * least) & !bytes & ONES << 7;
+    let is = |byte: u8| below(eight ^ ONES * u64::from(byte), 1);
+    below(eight, 0x20) | is(b'"') | is(b'\\') != 0
+}
+
 /// The place of a byte, for a person.
 pub(super) fn position(text: &str, byte: usize, what: &'static str) -> JsonError {
     let byte = (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
@@ -191,5 +233,38 @@ pub(super) fn position(text: &str, byte: usize, what: &'static str) -> JsonError
         line: before.matches('\n').count() + 1,
         column: text::rsplit_once(before, "\n").map_or(before, |(_, line)| line).chars().count() + 1,
         byte,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_special_in_a_string_is_seen_wherever_it_stands() {
+        for byte in 0..=u8::MAX {
+            for (at, beside) in (0..8).flat_map(|at| [b' ', b'a', 0x7f, 0x80, 0xff].map(|beside| (at, beside))) {
+                let mut eight = [beside; 8];
+                eight[at] = byte;
+                assert_eq!(has_special(&eight), matches!(byte, b'"' | b'\\' | 0..=0x1f), "{eight:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_value_that_was_checked_ends_where_it_ended() {
+        for text in [
+            "{}",
+            "[[],{}]",
+            r#"{"a":{"}":"[\"{"},"b":[1,"]\\",{"c":null}]}"#,
+            r#""twelve bytes}\" and more""#,
+            "-1.5e3",
+            "true",
+        ] {
+            let text = format!("{text} , ]");
+            let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+            assert_eq!(scanner.known_value(), Some(0..text.len() - 4), "{text}");
+            assert_eq!(Scanner { bytes: text.as_bytes(), at: 0 }.value(0), Ok(0..text.len() - 4), "{text}");
+        }
     }
 }
