@@ -268,7 +268,7 @@ fn ledger_that_knows(spent: usize, storage: &FileStorage) -> String {
     for n in tokens.len()..=spent {
         tokens.insert(format!("{n:032x}"), record.clone());
     }
-    serde_json::to_string_pretty(&ledger).expect("json")
+    serde_json::to_string(&ledger).expect("json")
 }
 
 fn timed(work: impl FnOnce()) -> Duration {

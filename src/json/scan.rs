@@ -209,6 +209,8 @@ impl Scanner<'_> {
         }
     }
 
+    /// Asked of every byte: as a call it takes half of a scan's time, and more code than it saves.
+    #[inline(always)]
     fn peek(&self) -> Option<u8> {
         self.bytes.get(self.at).copied()
     }
@@ -220,7 +222,7 @@ fn has_special(eight: &[u8; 8]) -> bool {
     let eight = u64::from_le_bytes(*eight);
     // The high bit of a byte that is below `least`: subtracting that takes it from the one above.
     let below = |bytes: u64, least: u64| bytes.wrapping_sub(ONES * least) & !bytes & ONES << 7;
-    let is = |byte: u8| below(eight ^ ONES * u64::from(byte), 1);
+    let is = |byte: u8| below(eight ^ (ONES * u64::from(byte)), 1);
     below(eight, 0x20) | is(b'"') | is(b'\\') != 0
 }
 
