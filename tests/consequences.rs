@@ -64,6 +64,10 @@ impl World {
         serde_json::from_str(&self.0.documents.borrow()["vault"].1).expect("json")
     }
 
+    fn ledger(&self) -> String {
+        self.0.documents.borrow()["vault.lazaret"].1.clone()
+    }
+
     fn answer(&self, status: u16, body: &Value) {
         self.answer_with(status, &[], body);
     }
@@ -325,4 +329,27 @@ fn a_tombstone_outlives_the_sealed_copy_and_a_new_login_with_the_same_token_earn
     world.write("vault", &json!({ "providers": { "acme": login } }).to_string());
     world.answer(200, &tokens());
     assert_eq!(world.token().expect("it lives").token.expose(), "at-new");
+}
+
+#[test]
+fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_as_it_is() {
+    let world = World::new();
+    world.answer(503, &json!({}));
+    world.token().expect_err("in trouble");
+    let broken = world.ledger().replace("\"live\"", "\"alive\"");
+    world.write("vault.lazaret", &broken);
+    let keeper = Keeper::new(world.clone());
+    assert_eq!(world.token().expect_err("what is known of it cannot be read").code, "corrupt-ledger");
+    assert_eq!(now(keeper.reset("vault", "acme", None)).expect_err("nor ended").code, "corrupt-ledger");
+    let warnings = now(keeper.status("vault", None)).expect("served").warnings;
+    assert!(warnings[0].contains("`state` should be one of"), "{warnings:?}");
+    assert_eq!((world.requests(), world.ledger()), (1, broken.clone()));
+    // Another login does not need it, until what is old is looked for.
+    world.log_in("rt-of-another-login");
+    world.answer(200, &tokens());
+    world.token().expect("refreshed");
+    assert!(world.ledger().contains("\"alive\"") && world.ledger().contains("\"spent\""));
+    world.pass(DAY_MS);
+    assert_eq!(world.token().expect_err("every record is read now").code, "corrupt-ledger");
+    assert_eq!(world.requests(), 2);
 }
