@@ -95,7 +95,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "another-vault-confirmed-than-decided-on" in "landing.rs":
         "        let vault = &sending.due.vault;\n"
         => "        let vault = &self.vault(sending.ask.vault).await?;\n";
-    "tombstone-of-the-successor-lifted" in "ledger.rs":
+    "tombstone-of-the-successor-lifted" in "ledger/mod.rs":
         "        if !is_known {\n"
         => "        if true {\n";
     "copy-that-died-ends-it-all" in "refresh.rs":
