@@ -1,0 +1,325 @@
+//! One machine for the logic to run on natively: documents in memory, a clock that stands still until it is told, and a server
+//! that answers what it was told to. Nothing in it waits.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, VecDeque};
+use std::future::{Future, pending};
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use lazaret::error::KeeperError;
+use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
+use lazaret::ports::{
+    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
+    Response, Scope, Severity, Storage, StorageError, Stored, Version,
+};
+use lazaret::secret::Secret;
+use lazaret::status::CredentialStatus;
+use serde_json::{Value, json};
+
+pub const START_MS: u64 = 1_784_541_600_000;
+pub const SECOND_MS: u64 = 1_000;
+pub const DAY_MS: u64 = 86_400_000;
+
+/// One machine: its documents, its clock, and a server that answers what it is told to.
+#[derive(Clone, Default)]
+pub struct World(pub Rc<Machine>);
+
+#[derive(Default)]
+pub struct Machine {
+    documents: RefCell<BTreeMap<String, (u64, String)>>,
+    pub now_ms: Cell<u64>,
+    answers: RefCell<VecDeque<Answer>>,
+    /// The body of each request, and when it left.
+    pub sent: RefCell<Vec<(String, u64)>>,
+    pub events: RefCell<Vec<Event>>,
+    /// Every store and every send, in order.
+    pub deeds: RefCell<Vec<String>>,
+    meanwhile: RefCell<Option<(Moment, Deed)>>,
+}
+
+type Deed = Box<dyn FnOnce(&World)>;
+
+enum Answer {
+    Comes(Response),
+    /// After so many milliseconds.
+    Fails(u64, HttpFailure),
+    /// The process is gone by then.
+    Never,
+}
+
+/// When somebody else does something.
+pub enum Moment {
+    /// Right before the next call of this kind: `load`, `store`, `acquire`, `release` or `send`.
+    Before(&'static str),
+    /// So many calls from now.
+    After(u32),
+}
+
+impl World {
+    /// With a login whose access token ended an hour ago.
+    pub fn new() -> Self {
+        let world = Self::default();
+        world.0.now_ms.set(START_MS);
+        world.log_in("rt-1");
+        world.profile("client-1");
+        world
+    }
+
+    pub fn log_in(&self, refresh_token: &str) {
+        self.write("vault", &json!({ "providers": { "acme": login(refresh_token) } }).to_string());
+    }
+
+    pub fn profile(&self, client: &str) {
+        self.profile_with(&json!({ "client_id": client }));
+    }
+
+    /// What a profile of acme says beside its endpoint.
+    pub fn profile_with(&self, more: &Value) {
+        let mut profile = more.clone();
+        profile["token_endpoint"] = json!("https://acme.example/token");
+        self.write("providers.json", &json!({ "profiles": { "acme": profile } }).to_string());
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let mut documents = self.0.documents.borrow_mut();
+        let version = documents.get(name).map_or(0, |(version, _)| version + 1);
+        documents.insert(name.to_owned(), (version, text.to_owned()));
+    }
+
+    pub fn text(&self, name: &str) -> String {
+        self.0.documents.borrow()[name].1.clone()
+    }
+
+    pub fn vault(&self) -> Value {
+        serde_json::from_str(&self.text("vault")).expect("json")
+    }
+
+    /// The tokens of the login, as they are stored.
+    pub fn tokens(&self) -> Value {
+        self.vault()["providers"]["acme"]["tokens"].clone()
+    }
+
+    pub fn answer(&self, status: u16, body: &Value) {
+        self.answer_with(status, &[], body);
+    }
+
+    pub fn answer_with(&self, status: u16, headers: &[(&str, &str)], body: &Value) {
+        let headers = [headers, &[("content-type", "application/json")]].concat();
+        self.answer_text(status, &headers, &body.to_string());
+    }
+
+    pub fn answer_text(&self, status: u16, headers: &[(&str, &str)], body: &str) {
+        let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let body = Secret::new(body.to_owned());
+        let response = Response { status, headers, body, body_complete: true, body_lossy: false };
+        self.0.answers.borrow_mut().push_back(Answer::Comes(response));
+    }
+
+    /// No answer comes to the next request.
+    pub fn fail(&self, kind: &str, maybe_sent: bool, after_ms: u64) {
+        let failure = HttpFailure { kind: kind.to_owned(), maybe_sent, message: format!("https://acme.example: {kind}") };
+        self.0.answers.borrow_mut().push_back(Answer::Fails(after_ms, failure));
+    }
+
+    /// The process is killed when its next request has left.
+    pub fn die_at_the_next_request(&self) {
+        self.0.answers.borrow_mut().push_back(Answer::Never);
+    }
+
+    /// Somebody else does something, once.
+    pub fn meanwhile(&self, moment: Moment, deed: impl FnOnce(&World) + 'static) {
+        *self.0.meanwhile.borrow_mut() = Some((moment, Box::new(deed)));
+    }
+
+    /// Whether that has not happened yet.
+    pub fn is_still_to_come(&self) -> bool {
+        self.0.meanwhile.borrow().is_some()
+    }
+
+    pub fn pass(&self, time_ms: u64) {
+        self.0.now_ms.set(self.0.now_ms.get() + time_ms);
+    }
+
+    /// A new session asks for a token.
+    pub fn token(&self) -> Result<AccessToken, KeeperError> {
+        now(Keeper::new(self.clone()).token(&request(None)))
+    }
+
+    /// A new session asks for another token than the one an API refused.
+    pub fn token_instead_of(&self, refused: &str) -> Result<AccessToken, KeeperError> {
+        now(Keeper::new(self.clone()).token(&request(Some(refused))))
+    }
+
+    /// A new session asks for a token, and is killed before it has one.
+    pub fn token_of_a_process_that_dies(&self) {
+        let keeper = Keeper::new(self.clone());
+        let request = request(None);
+        let call = pin!(keeper.token(&request));
+        assert!(call.poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it lived");
+    }
+
+    pub fn reset(&self) {
+        now(Keeper::new(self.clone()).reset("vault", "acme", None)).expect("there is something to end");
+    }
+
+    /// Of the first credential.
+    pub fn status(&self) -> CredentialStatus {
+        let report = now(Keeper::new(self.clone()).status("vault", Some("acme"))).expect("a status");
+        report.credentials.into_iter().next().expect("a credential")
+    }
+
+    pub fn requests(&self) -> usize {
+        self.0.sent.borrow().len()
+    }
+
+    /// What each request carried under this name.
+    pub fn sent(&self, name: &str) -> Vec<String> {
+        let value = |body: &str| {
+            let pair = body.split('&').filter_map(|pair| pair.split_once('=')).find(|pair| pair.0 == name);
+            pair.map_or_else(String::new, |pair| pair.1.to_owned())
+        };
+        self.0.sent.borrow().iter().map(|(body, _)| value(body)).collect()
+    }
+
+    /// The names of all events that a person should see.
+    pub fn warnings(&self) -> Vec<&'static str> {
+        let events = self.0.events.borrow();
+        events.iter().filter(|event| event.severity != Severity::Info).map(|event| event.name).collect()
+    }
+
+    /// Before each call that leaves the logic.
+    fn step(&self, call: &str) {
+        let mut meanwhile = self.0.meanwhile.borrow_mut();
+        let is_now = match &mut *meanwhile {
+            Some((Moment::Before(kind), _)) => *kind == call,
+            Some((Moment::After(0), _)) => true,
+            Some((Moment::After(calls), _)) => {
+                *calls -= 1;
+                false
+            }
+            None => false,
+        };
+        let due = if is_now { meanwhile.take() } else { None };
+        drop(meanwhile);
+        if let Some((_, deed)) = due {
+            deed(self);
+        }
+    }
+}
+
+/// A login as the reference writes it, whose access token ended an hour ago.
+pub fn login(refresh_token: &str) -> Value {
+    json!({ "tokens": { "access_token": "at-old", "refresh_token": refresh_token, "expires_in": 3600 },
+        "last_refresh": "2026-07-20T08:00:00Z" })
+}
+
+/// What a server answers that rotates.
+pub fn tokens() -> Value {
+    json!({ "access_token": "at-new", "refresh_token": "rt-2", "expires_in": 3600, "token_type": "Bearer" })
+}
+
+fn request(refused: Option<&str>) -> TokenRequest {
+    TokenRequest {
+        vault: "vault".into(),
+        provider: "acme".into(),
+        credential: None,
+        min_valid_s: 0,
+        refused_access_token: refused.map(Secret::from),
+    }
+}
+
+/// Nothing here waits, so a future is ready when it is polled once.
+pub fn now<T>(call: impl Future<Output = T>) -> T {
+    match pin!(call).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(result) => result,
+        Poll::Pending => panic!("something waited"),
+    }
+}
+
+impl Storage for World {
+    async fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError> {
+        self.step("load");
+        let documents = self.0.documents.borrow();
+        let Some((version, text)) = documents.get(name) else { return Ok(Loaded::Absent) };
+        let version = Version(version.to_string());
+        if known == Some(&version) {
+            return Ok(Loaded::Unchanged);
+        }
+        Ok(Loaded::Found(Document { version, text: Secret::from(text.as_str()) }))
+    }
+
+    async fn store(
+        &self,
+        name: &str,
+        text: &str,
+        expected: Option<&Version>,
+        durable: bool,
+        _lease: Option<&Lease>,
+    ) -> Result<Stored, StorageError> {
+        self.step("store");
+        let current = self.0.documents.borrow().get(name).map(|(version, _)| Version(version.to_string()));
+        if current.as_ref() != expected {
+            return Ok(Stored::Stale(None));
+        }
+        self.write(name, text);
+        let how = if durable { "durably" } else { "at leisure" };
+        self.0.deeds.borrow_mut().push(format!("{name} {how}"));
+        Ok(Stored::Done(Version(self.0.documents.borrow()[name].0.to_string())))
+    }
+
+    async fn acquire(&self, _: &Scope, _: u64, _: u64) -> Result<Acquired, StorageError> {
+        self.step("acquire");
+        Ok(Acquired::Granted { lease: Lease("lease".into()), granted_ttl_ms: None })
+    }
+
+    async fn release(&self, _: &Lease) {
+        self.step("release");
+    }
+
+    fn describe(&self) -> Capabilities {
+        Capabilities { reads_are_linearizable: true, excludes_foreign: true }
+    }
+}
+
+impl Http for World {
+    async fn send(&self, request: Request) -> Result<Response, HttpFailure> {
+        self.step("send");
+        self.0.sent.borrow_mut().push((request.body.expose().to_owned(), self.0.now_ms.get()));
+        self.0.deeds.borrow_mut().push("send".to_owned());
+        let answer = self.0.answers.borrow_mut().pop_front().expect("no request was expected");
+        match answer {
+            Answer::Comes(response) => Ok(response),
+            Answer::Fails(after_ms, failure) => {
+                self.pass(after_ms);
+                Err(failure)
+            }
+            Answer::Never => pending().await,
+        }
+    }
+}
+
+impl Clock for World {
+    fn wall_ms(&self) -> u64 {
+        self.0.now_ms.get()
+    }
+
+    fn monotonic_ms(&self) -> u64 {
+        self.0.now_ms.get()
+    }
+}
+
+impl Random for World {
+    fn random_u64(&self) -> u64 {
+        4
+    }
+}
+
+impl Events for World {
+    fn emit(&self, event: Event) {
+        self.0.events.borrow_mut().push(event);
+    }
+}
