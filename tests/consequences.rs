@@ -4,6 +4,7 @@
 mod machine;
 
 use lazaret::keeper::Keeper;
+use lazaret::ports::Severity;
 use machine::{DAY_MS, SECOND_MS, START_MS, World, now, tokens};
 use serde_json::json;
 
@@ -56,6 +57,8 @@ fn what_only_a_person_can_mend_is_held_until_something_changes() {
     for (status, code, action) in [
         (400, "interaction_required", "configure"),
         (401, "invalid_client", "configure"),
+        (403, "unauthorized_client", "configure"),
+        (400, "invalid_request", "configure"),
         (400, "invalid_scope", "configure"),
     ] {
         // Held for a year, and ended by another client.
@@ -65,6 +68,7 @@ fn what_only_a_person_can_mend_is_held_until_something_changes() {
         world.pass(365 * DAY_MS);
         assert_eq!(world.token().expect_err("still held").code, "held", "{code}");
         assert_eq!(world.requests(), 1, "{code}");
+        assert_eq!(world.warnings(), ["held"], "{code}: the operator was told once");
         assert_eq!(
             world.vault()["providers"]["acme"]["tokens"]["refresh_token"],
             "rt-1",
@@ -101,11 +105,7 @@ fn an_answer_that_nobody_understands_is_tried_five_times_and_then_parked() {
         world.pass(2 * 3_600 * SECOND_MS);
     }
     assert_eq!(world.token().expect_err("parked").code, "parked");
-    assert_eq!(
-        world.warnings().iter().filter(|name| **name == "parked").count(),
-        1,
-        "the operator was told once"
-    );
+    assert_eq!(world.warnings().iter().filter(|name| **name == "parked").count(), 1, "the operator was told once");
     world.pass(365 * DAY_MS);
     world.token().expect_err("parked for good");
     assert_eq!(world.requests(), 5);
@@ -148,24 +148,177 @@ fn a_tombstone_outlives_the_sealed_copy_and_a_new_login_with_the_same_token_earn
 }
 
 #[test]
-fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_as_it_is() {
+fn a_thousand_callers_of_a_dead_token_cause_no_request_and_no_second_warning() {
     let world = World::new();
-    world.answer(503, &json!({}));
-    world.token().expect_err("in trouble");
-    let broken = world.ledger().replace("\"live\"", "\"alive\"");
-    world.write("vault.lazaret", &broken);
-    let keeper = Keeper::new(world.clone());
-    assert_eq!(world.token().expect_err("what is known of it cannot be read").code, "corrupt-ledger");
-    assert_eq!(now(keeper.reset("vault", "acme", None)).expect_err("nor ended").code, "corrupt-ledger");
-    let warnings = now(keeper.status("vault", None)).expect("served").warnings;
-    assert!(warnings[0].contains("`state` should be one of"), "{warnings:?}");
-    assert_eq!((world.requests(), world.ledger()), (1, broken.clone()));
-    // Another login does not need it, until what is old is looked for.
-    world.log_in("rt-of-another-login");
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    for _ in 0..1_000 {
+        assert_eq!(world.token().expect_err("dead").code, "quarantined");
+        world.pass(60 * SECOND_MS);
+    }
+    assert_eq!(world.requests(), 1, "the one that told");
+    assert_eq!(world.warnings(), ["quarantined"]);
+}
+
+#[test]
+fn a_thousand_callers_after_a_429_fail_at_once_with_its_cause_and_do_not_prolong_it() {
+    let world = World::new();
+    world.answer_with(429, &[("Retry-After", "1000")], &json!({ "error": "slow_down" }));
+    world.token().expect_err("throttled");
+    for passed_s in 1..=999 {
+        world.pass(SECOND_MS);
+        let error = world.token().expect_err("not yet");
+        assert_eq!((error.code, error.retry_after_s), ("cooling-down", Some(1_000 - passed_s)));
+        assert!(error.message.contains("HTTP 429 slow_down"), "{error}");
+    }
+    assert_eq!((world.requests(), world.warnings().len()), (1, 1));
+    world.pass(SECOND_MS);
     world.answer(200, &tokens());
-    world.token().expect("refreshed");
-    assert!(world.ledger().contains("\"alive\"") && world.ledger().contains("\"spent\""));
-    world.pass(DAY_MS);
-    assert_eq!(world.token().expect_err("every record is read now").code, "corrupt-ledger");
-    assert_eq!(world.requests(), 2);
+    world.token().expect("the wait is over");
+}
+
+#[test]
+fn a_wait_of_days_ends_at_once_when_an_operator_says_so() {
+    let world = World::new();
+    world.answer_with(429, &[("Retry-After", "500000")], &json!({ "error": "slow_down" }));
+    assert!(world.token().expect_err("throttled").retry_after_s > Some(4 * 86_400));
+    world.reset();
+    world.answer(200, &tokens());
+    world.token().expect("an operator said so");
+}
+
+#[test]
+fn a_network_that_fails_changes_no_byte_and_costs_a_few_seconds() {
+    for (kind, maybe_sent) in
+        [("dns", false), ("connect", false), ("tls", false), ("timeout", false), ("timeout", true), ("reset", true)]
+    {
+        let world = World::new();
+        let before = world.text("vault");
+        // What may have arrived is asked for again at once.
+        (0..1 + usize::from(maybe_sent)).for_each(|_| world.fail(kind, maybe_sent, 0));
+        let error = world.token().expect_err("no network");
+        assert_eq!(error.action.as_str(), "retry", "{kind}: no login is asked for");
+        assert!(error.retry_after_s <= Some(6), "{kind}: one failure is no reason for a long wait: {error}");
+        assert_eq!(world.text("vault"), before, "{kind}");
+        world.pass(6 * SECOND_MS);
+        world.answer(200, &tokens());
+        world.token().expect("the network is back");
+    }
+}
+
+#[test]
+fn an_answer_without_a_code_that_somebody_defined_changes_no_byte() {
+    for status in [400, 401, 403, 404, 418] {
+        for (kind, body) in [
+            ("text/plain", ""),
+            ("application/json", "{}"),
+            ("application/json", r#"{"error":"quirky_thing"}"#),
+            ("application/json", r#"{"message":"Bad Request"}"#),
+            ("text/plain", "no"),
+            ("text/html", "<html>invalid_grant</html>"),
+        ] {
+            let world = World::new();
+            let before = world.text("vault");
+            world.answer_text(status, &[("content-type", kind)], body);
+            assert_eq!(world.token().expect_err("no token").action.as_str(), "retry", "{status} {body}");
+            assert_eq!(world.text("vault"), before, "{status} {body}");
+            world.pass(60 * SECOND_MS);
+            world.answer(200, &tokens());
+            world.token().expect("it was good all the time");
+        }
+    }
+}
+
+#[test]
+fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
+    for (status, code, event) in [
+        (400, "invalid_grant", "quarantined"),
+        (401, "invalid_client", "held"),
+        (400, "interaction_required", "held"),
+        (429, "slow_down", "cooling"),
+        (503, "temporarily_unavailable", "in-doubt"),
+    ] {
+        let world = World::new();
+        world.answer(status, &json!({ "error": code, "error_description": "no such token: rt-1" }));
+        let error = world.token().expect_err("no token");
+        let told = world.0.events.borrow().last().expect("an event").clone();
+        assert_eq!((told.name, told.severity, told.provider.as_str()), (event, Severity::Warning, "acme"), "{code}");
+        for said in [("status", status.to_string()), ("code", code.to_owned())] {
+            assert!(told.attributes.contains(&said), "{code}: {told:?}");
+        }
+        for message in [&error.message, &told.message] {
+            assert!(message.contains(&format!("HTTP {status} {code}")), "{message}");
+        }
+        let help = match error.action.as_str() {
+            "login" => "Log in again: ",
+            "retry" => "next try in",
+            _ => "lazaret reset acme",
+        };
+        assert!(error.message.contains(help) && told.message.contains(help), "{error}");
+        let shown = format!("{error:?} {told:?} {:?} {}", world.status(), world.text("vault.lazaret"));
+        assert!(!shown.contains("rt-1") && shown.contains("no such token: .."), "{shown}");
+    }
+}
+
+#[test]
+fn status_says_what_stops_a_credential_since_when_and_what_ends_it() {
+    for (status, code, times, state, todo) in [
+        (429, "slow_down", 1, "cooling-down", None),
+        (401, "invalid_client", 1, "held", Some("lazaret reset acme")),
+        (418, "quirky_thing", 5, "parked", Some("lazaret reset acme")),
+        (400, "invalid_grant", 1, "quarantined", Some("log in again: ")),
+    ] {
+        let world = World::new();
+        let mut at_ms = START_MS;
+        for _ in 0..times {
+            world.pass(DAY_MS);
+            at_ms = world.0.now_ms.get();
+            world.answer(status, &json!({ "error": code }));
+            world.token().expect_err("no token");
+        }
+        world.pass(SECOND_MS);
+        let shown = world.status();
+        assert_eq!(shown.state, state, "{code}");
+        let error = shown.last_error.expect("a reason");
+        // Codes that nobody defined are not repeated: they could be anything.
+        assert!(error.code == code || times > 1, "{error:?}");
+        assert!(error.message.contains(&format!("HTTP {status}")), "{error:?}");
+        assert_eq!(error.at_ms, Some(at_ms), "{code}: since when");
+        assert!(shown.todo.as_deref().unwrap_or_default().contains(todo.unwrap_or_default()), "{:?}", shown.todo);
+        assert_eq!((shown.todo.is_some(), shown.retry_at_ms.is_some()), (todo.is_some(), state == "cooling-down"));
+        assert_eq!(world.requests(), times, "to ask is not to refresh");
+    }
+}
+
+#[test]
+fn a_dead_refresh_token_leaves_its_access_token_served_until_that_ends() {
+    let world = World::new();
+    world.0.now_ms.set(START_MS - 3_660 * SECOND_MS);
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    for _ in 0..60 {
+        let token = world.token().expect("it is still good");
+        assert_eq!((token.token.expose(), token.origin.as_str()), ("at-old", "sealed"));
+        assert!(token.warning.is_some_and(|warning| warning.contains("Log in again")), "and says so each time");
+        assert_eq!(world.status().state, "quarantined");
+        world.pass(SECOND_MS);
+    }
+    assert_eq!(world.token().expect_err("its hour is over").action.as_str(), "login");
+    assert_eq!((world.requests(), world.warnings()), (1, vec!["quarantined"]));
+}
+
+#[test]
+fn where_a_server_is_known_to_refuse_good_tokens_a_refusal_is_tried_again_and_never_a_tombstone() {
+    let flapping = "AADSTS70000: The provided value for the 'refresh_token' parameter is not valid";
+    let world = World::new();
+    let rule = json!({ "name": "acme-flaps", "verdict": "unknown", "code": ["invalid_grant"] });
+    world.profile_with(&json!({ "client_id": "client-1", "rules": { "rules": [rule] } }));
+    let before = world.text("vault");
+    for _ in 0..2 {
+        world.answer(400, &json!({ "error": "invalid_grant", "error_description": flapping }));
+        assert_eq!(world.token().expect_err("refused").action.as_str(), "retry");
+        world.pass(3_600 * SECOND_MS);
+    }
+    assert_eq!(world.text("vault"), before);
+    world.answer(200, &tokens());
+    world.token().expect("the same token works minutes later");
+    assert_eq!(world.sent("refresh_token"), ["rt-1", "rt-1", "rt-1"]);
 }

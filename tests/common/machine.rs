@@ -121,7 +121,8 @@ impl World {
 
     /// No answer comes to the next request.
     pub fn fail(&self, kind: &str, maybe_sent: bool, after_ms: u64) {
-        let failure = HttpFailure { kind: kind.to_owned(), maybe_sent, message: format!("https://acme.example: {kind}") };
+        let failure =
+            HttpFailure { kind: kind.to_owned(), maybe_sent, message: format!("https://acme.example: {kind}") };
         self.0.answers.borrow_mut().push_back(Answer::Fails(after_ms, failure));
     }
 
