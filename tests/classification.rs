@@ -168,6 +168,41 @@ fn what_an_answer_says_beside_the_verdict_is_read_too() {
 }
 
 #[test]
+fn what_is_not_the_authorization_server_is_called_so_and_not_repeated() {
+    const PAGE: &str = "<!DOCTYPE html><html><title>Welcome to the hotel</title></html>";
+    let (html, json) = (("content-type", "text/html"), ("content-type", "application/json"));
+    let portal = ("location", "https://portal.example/login?token=s3cret");
+    let (page, network) =
+        ("blocked or answered before the authorization server", "answered by the network's own proxy or portal");
+    for (status, headers, body, said) in [
+        (403, vec![html], PAGE, page),
+        (503, vec![html], PAGE, page),
+        (200, vec![html], PAGE, page),
+        (200, vec![json], PAGE, page),
+        (403, vec![json], PAGE, page),
+        (200, vec![("content-type", "text/plain")], "Welcome to the hotel", "a success that cannot be read"),
+        (407, vec![html], PAGE, network),
+        (511, vec![html], PAGE, network),
+        (302, vec![html, portal], PAGE, "redirects, which is not followed; it points to portal.example"),
+    ] {
+        let headers: Vec<_> = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let answer = Answer {
+            status: Some(status),
+            headers: &headers,
+            body,
+            body_complete: true,
+            body_lossy: false,
+            transport_error: None,
+        };
+        let judged = classify(&Rules::default(), &answer, NOW);
+        assert_eq!(judged.verdict, Verdict::Transient, "{status}");
+        assert!(judged.summary.starts_with(&format!("HTTP {status}: ")), "{}", judged.summary);
+        assert!(judged.summary.contains(said), "{status}: {}", judged.summary);
+        assert!(judged.summary.len() <= 200 && !judged.summary.contains("hotel") && !judged.summary.contains("s3cret"));
+    }
+}
+
+#[test]
 fn profile_rules_are_written_in_the_form_they_are_compared_in() {
     let is_code =
         |text: &String| text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'-'));
