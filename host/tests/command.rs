@@ -3,13 +3,15 @@
 
 mod home;
 
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use home::{Home, Ran};
+use lazaret::time::{Zone, to_rfc3339};
 use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -73,6 +75,53 @@ fn exit_codes_say_what_helps() {
     assert_eq!(home.run(&["token", "acme"]).code, Some(3));
     assert_eq!(home.run(&["status"]).code, Some(0));
     assert_eq!(home.run(&["unquarantine", "acme"]).code, Some(0));
+    assert_eq!(home.run(&["token", "acme"]).code, Some(0));
+}
+
+#[test]
+fn while_a_refresh_is_under_way_the_vault_can_be_read_and_a_good_token_is_served() {
+    let home = Home::with_expired_login();
+    let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
+    let mut vault = home.vault();
+    vault["providers"]["acme"]["tokens"]["expires_in"] = json!(3600);
+    vault["providers"]["acme"]["last_refresh"] = json!(to_rfc3339(now_ms, Zone::Letter));
+    home.write(vault.to_string());
+    home.server.fault([Fault::Held]);
+    let refresh = home.command(&["refresh", "acme"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let refresh = refresh.expect("it runs");
+    assert!(home.server.wait_for_requests(1, Duration::from_secs(60)));
+    // The other program's lock is held from before the send until after the write, and it is a file of its own.
+    let lock = File::open(home.path("auth.lock")).expect("it is there");
+    assert!(matches!(lock.try_lock(), Err(TryLockError::WouldBlock)));
+    assert_eq!(home.text(), vault.to_string());
+    let status = home.run(&["status"]);
+    assert!(status.code == Some(0) && status.out.contains("acme"), "{status:?}");
+    let token = home.run(&["token", "acme"]);
+    assert_eq!((token.code, token.out.as_str(), token.err.as_str()), (Some(0), "at-old\n", ""));
+    home.server.let_go();
+    assert_eq!(Ran::of(refresh.wait_with_output().expect("it ends")).code, Some(0));
+    assert!(home.server.is_live(&home.refresh_token()));
+    lock.try_lock().expect("it was given back");
+    assert_eq!((home.server.requests(), home.server.replays()), (1, 0));
+}
+
+#[test]
+fn after_a_429_no_process_sends_before_the_wait_is_over_and_each_says_why() {
+    let home = Home::with_expired_login();
+    home.server.fault([Fault::Status {
+        code: 429,
+        content_type: "application/json".into(),
+        body: r#"{"error":"slow_down"}"#.into(),
+        headers: vec![("retry-after".into(), "600".into())],
+    }]);
+    assert_eq!(home.run(&["token", "acme"]).code, Some(4));
+    for command in [&["token", "acme"][..], &["refresh", "acme"], &["token", "acme", "--min-valid", "60"]] {
+        let ran = home.run(command);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(4), ""), "{ran:?}");
+        assert!(ran.err.contains("HTTP 429 slow_down") && ran.err.contains("may be tried in"), "{ran:?}");
+    }
+    assert_eq!(home.server.requests(), 1);
+    assert_eq!(home.run(&["reset", "acme"]).code, Some(0));
     assert_eq!(home.run(&["token", "acme"]).code, Some(0));
 }
 
