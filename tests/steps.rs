@@ -70,6 +70,21 @@ fn what_another_program_wrote_while_we_waited_for_the_lease_is_adopted_and_nothi
     assert_eq!(world.requests(), 0);
 }
 
+#[test]
+fn who_still_has_a_good_token_does_not_wait_for_the_one_who_refreshes_it() {
+    let world = World::new();
+    world.0.is_busy.set(true);
+    world.0.now_ms.set(START_MS - 3_660 * SECOND_MS);
+    let token = world.token().expect("good for another minute");
+    assert_eq!((token.token.expose(), world.requests()), ("at-old", 0));
+    assert_eq!(*world.0.waits.borrow(), [0]);
+    // And who has none waits as long as a refresh may take, and is told who is at it.
+    world.pass(3_660 * SECOND_MS);
+    let error = world.token().expect_err("not in time");
+    assert!(error.code == "busy" && error.message.contains("pid 7"), "{error}");
+    assert_eq!(*world.0.waits.borrow(), [0, 25_000]);
+}
+
 /// It may come before any call that the session makes once it was refused, or after the last: the older token is taken out, the
 /// newer one never.
 #[test]

@@ -38,6 +38,10 @@ pub struct Machine {
     pub events: RefCell<Vec<Event>>,
     /// Every store and every send, in order.
     pub deeds: RefCell<Vec<String>>,
+    /// Another process holds every lease.
+    pub is_busy: Cell<bool>,
+    /// How long each lease was waited for, in milliseconds.
+    pub waits: RefCell<Vec<u64>>,
     meanwhile: RefCell<Option<(Moment, Deed)>>,
 }
 
@@ -272,8 +276,12 @@ impl Storage for World {
         Ok(Stored::Done(Version(self.0.documents.borrow()[name].0.to_string())))
     }
 
-    async fn acquire(&self, _: &Scope, _: u64, _: u64) -> Result<Acquired, StorageError> {
+    async fn acquire(&self, _: &Scope, _: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
         self.step("acquire");
+        if self.0.is_busy.get() {
+            self.0.waits.borrow_mut().push(wait_ms);
+            return Ok(Acquired::Busy("pid 7".to_owned()));
+        }
         Ok(Acquired::Granted { lease: Lease("lease".into()), granted_ttl_ms: None })
     }
 
