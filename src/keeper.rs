@@ -347,7 +347,7 @@ impl<P: Ports> Keeper<P> {
     ) -> Result<(), KeeperError> {
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
         let landed = self.land(ask, spent, fresh, &ledger, fresh.received_at_ms, held.document.as_ref()).await?;
-        if landed == Landed::Failed {
+        if matches!(landed, Landed::Failed | Landed::Overtaken) {
             let what = "the vault still cannot be written: keep `unsaved`";
             return Err(KeeperError::new("unsaved", Action::Inspect, what));
         }

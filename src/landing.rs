@@ -23,6 +23,8 @@ pub(crate) enum Landed {
     Stored,
     /// A new login is: it wins.
     Superseded,
+    /// Somebody put older tokens in its place meanwhile.
+    Overtaken,
     /// The credential is not in the vault any more.
     Gone,
     /// The vault cannot be written.
@@ -66,7 +68,7 @@ impl<P: Ports> Keeper<P> {
             )
             .await?;
         let mut unsaved = None;
-        if landed == Landed::Failed && fresh.refresh_token.is_some() {
+        if matches!(landed, Landed::Failed | Landed::Overtaken) && fresh.refresh_token.is_some() {
             unsaved = self.seal_successor(sending, &fresh).await;
         }
         if unsaved.is_none() {
@@ -80,11 +82,14 @@ impl<P: Ports> Keeper<P> {
             return Err(ask.error("refresh-failed", Action::Retry, what));
         }
         let warning = match (landed, &unsaved) {
-            (Landed::Failed, Some(_)) => Some(
+            (Landed::Failed | Landed::Overtaken, Some(_)) => Some(
                 "the new tokens could not be stored anywhere: hand `unsaved` to save-unsaved, or this login is lost",
             ),
             (Landed::Failed, None) if fresh.refresh_token.is_none() => {
                 Some("the new access token could not be written to the vault; the refresh token in it stays good")
+            }
+            (Landed::Overtaken, None) => {
+                Some("another program put older tokens back meanwhile; the new ones wait in the sealed document")
             }
             (Landed::Failed, None) => {
                 Some("the new tokens could not be written to the vault; they wait in the sealed document")
@@ -194,8 +199,13 @@ impl<P: Ports> Keeper<P> {
             write(place, &ask.profile)?;
         }
         if !holds_it && !holds_successor {
-            let has_other = places().any(|place| place.refresh_token.is_some());
-            return Ok(Plan::Done(if has_other { Landed::Superseded } else { Landed::Gone }));
+            let is_new = |place: &Place| place.issued_at_ms.is_none_or(|issued_ms| issued_ms >= since_ms);
+            let mut others = places().filter(|place| place.refresh_token.is_some()).map(is_new);
+            return Ok(Plan::Done(match others.next() {
+                None => Landed::Gone,
+                Some(is_new) if is_new || others.any(|is_new| is_new) => Landed::Superseded,
+                Some(_) => Landed::Overtaken,
+            }));
         }
         Ok(if edits.is_empty() { Plan::Done(Landed::Stored) } else { Plan::Write(edits.apply(text)) })
     }
@@ -244,9 +254,12 @@ impl<P: Ports> Keeper<P> {
     ) {
         let now_ms = self.ports.wall_ms();
         let successor = fresh.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()));
+        // What was known of it before it was given to us.
+        let record = |ledger: &Ledger| ledger.tokens.get(successor.as_ref()?).map(|record| record.state.clone());
+        let was = intended.as_ref().and_then(|intended| record(&intended.ledger.ledger));
         let (ours, known) = intended.map(|intended| (intended.intent, intended.ledger)).unzip();
         let resolved = ledger::update(&self.ports, vault, false, known, &|ledger| match &successor {
-            Some(successor) => ledger.rotate(sent, successor, to, fresh.received_at_ms, now_ms),
+            Some(successor) => ledger.rotate(sent, successor, to, was.as_ref(), now_ms),
             None => {
                 let record = ledger.record(sent, to, now_ms);
                 record.generation += 1;
@@ -367,7 +380,7 @@ impl<P: Ports> Keeper<P> {
         let fresh = &successor.fresh;
         let landed = self.land(ask, spent, fresh, ledger, fresh.received_at_ms, held.document.as_ref()).await?;
         self.resolve(ask.vault, spent, to, fresh, None).await;
-        if landed == Landed::Failed {
+        if matches!(landed, Landed::Failed | Landed::Overtaken) {
             return self.serve_from_sealed(ask, fresh);
         }
         sealed::update(&self.ports, ask.vault, &|sealed| {

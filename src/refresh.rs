@@ -19,7 +19,7 @@ use crate::vault::hermes::{self, Place, Spot};
 
 /// How often the protocol starts over before it gives up: each time somebody else changed something.
 const ROUNDS: u32 = 16;
-/// What a lease must last beyond the HTTP deadline.
+/// What a lease must last beyond the deadlines of two requests.
 const LEASE_ALLOWANCE_MS: u64 = 5_000;
 /// The reference's programs wait 15 s for their lock, and a request must be over by then.
 const SHARED_DEADLINE_MS: u64 = 10_000;
@@ -133,7 +133,7 @@ impl<P: Ports> Keeper<P> {
         // 4. Ask the ledger.
         let read = ledger::load(&self.ports, ask.vault).await?;
         self.notice_a_lost_ledger(&sending, read.version.is_none()).await;
-        if let Some(next) = self.ask_the_ledger(&sending, &read.ledger).await? {
+        if let Some(next) = self.ask_the_ledger(&sending, &read).await? {
             return Ok(next);
         }
         if !self.check_that_it_can_be_stored(&sending).await? {
@@ -182,7 +182,8 @@ impl<P: Ports> Keeper<P> {
             .of(&ask.profile.id, &ask.credential));
         }
         let (monotonic_ms, wall_ms) = (self.ports.monotonic_ms(), self.ports.wall_ms());
-        let ttl_ms = ask.profile.deadline_ms.saturating_add(LEASE_ALLOWANCE_MS);
+        // A request whose answer is lost is made once more.
+        let ttl_ms = ask.profile.deadline_ms.saturating_mul(2).saturating_add(LEASE_ALLOWANCE_MS);
         let wait_ms = match patience {
             Patience::None => 0,
             Patience::OneRefresh => ttl_ms,
@@ -298,9 +299,12 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// Step 4: what follows from what is known of the token; nothing, if it may be sent.
-    async fn ask_the_ledger(&self, sending: &Sending<'_>, ledger: &Ledger) -> Result<Option<Next>, KeeperError> {
+    async fn ask_the_ledger(&self, sending: &Sending<'_>, read: &ledger::Read) -> Result<Option<Next>, KeeperError> {
+        let ledger = &read.ledger;
         let now_ms = self.ports.wall_ms();
         match ledger.standing(&sending.fingerprint, &sending.to, now_ms) {
+            // Where the ledger was lost, the sealed document may still know the successor.
+            Standing::Sendable(None) if read.version.is_none() => self.finish_a_sealed_successor(sending, ledger).await,
             Standing::Sendable(None) => Ok(None),
             Standing::Sendable(Some(intent)) => {
                 // The answer may have come, and only the vault could not be written.

@@ -322,3 +322,65 @@ fn where_a_server_is_known_to_refuse_good_tokens_a_refusal_is_tried_again_and_ne
     world.token().expect("the same token works minutes later");
     assert_eq!(world.sent("refresh_token"), ["rt-1", "rt-1", "rt-1"]);
 }
+
+#[test]
+fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_as_it_is() {
+    let world = World::new();
+    world.answer(503, &json!({}));
+    world.token().expect_err("in trouble");
+    let broken = world.text("vault.lazaret").replace("\"live\"", "\"alive\"");
+    world.write("vault.lazaret", &broken);
+    let keeper = Keeper::new(world.clone());
+    assert_eq!(world.token().expect_err("what is known of it cannot be read").code, "corrupt-ledger");
+    assert_eq!(now(keeper.reset("vault", "acme", None)).expect_err("nor ended").code, "corrupt-ledger");
+    let warnings = now(keeper.status("vault", None)).expect("served").warnings;
+    assert!(warnings[0].contains("`state` should be one of"), "{warnings:?}");
+    assert_eq!((world.requests(), world.text("vault.lazaret")), (1, broken.clone()));
+    // Another login does not need it, until what is old is looked for.
+    world.log_in("rt-of-another-login");
+    world.answer(200, &tokens());
+    world.token().expect("refreshed");
+    assert!(world.text("vault.lazaret").contains("\"alive\"") && world.text("vault.lazaret").contains("\"spent\""));
+    world.pass(DAY_MS);
+    assert_eq!(world.token().expect_err("every record is read now").code, "corrupt-ledger");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn not_every_process_refreshes_at_the_same_moment_of_the_advisory_window() {
+    let world = World::new();
+    world.answer(200, &tokens());
+    world.token().expect("refreshed");
+    // The skew is 120 s; its last fifth is for the late ones.
+    world.pass((3_600 - 119) * SECOND_MS);
+    let mut early = 0;
+    for _ in 0..40 {
+        world.answer(503, &json!({}));
+        let before = world.requests();
+        world.token().expect("it is still good");
+        early += world.requests() - before;
+        world.forget_answers();
+        if world.requests() > before {
+            world.reset();
+        }
+    }
+    assert!((1..40).contains(&early), "{early} of 40 were early");
+    world.pass(24 * SECOND_MS);
+    world.answer(503, &json!({}));
+    let before = world.requests();
+    world.token().expect("it is still good");
+    assert_eq!(world.requests(), before + 1, "96 s before the end everybody is due");
+}
+
+#[test]
+fn a_clock_that_differs_from_the_servers_is_told_of() {
+    let world = World::new();
+    // START_MS is 10:00:00 on the server's calendar too.
+    world.answer_with(200, &[("Date", "Mon, 20 Jul 2026 10:04:59 GMT")], &tokens());
+    world.token().expect("refreshed");
+    assert!(!world.warnings().contains(&"clock-differs"), "five minutes are no news");
+    let world = World::new();
+    world.answer_with(200, &[("Date", "Mon, 20 Jul 2026 11:00:00 GMT")], &tokens());
+    world.token().expect("refreshed");
+    assert!(world.warnings().contains(&"clock-differs"), "{:?}", world.warnings());
+}

@@ -246,7 +246,6 @@ fn a_success_without_an_access_token_writes_nothing_unless_it_brings_a_successor
 }
 
 #[test]
-#[ignore = "its lifetime is erased and the old access token with it is served as one of unknown expiry: src/vault/hermes.rs, write_tokens"]
 fn a_successor_without_an_access_token_does_not_make_the_old_access_token_good_again() {
     let world = World::new();
     world.answer(200, &json!({ "access_token": "", "refresh_token": "rt-2" }));

@@ -134,16 +134,17 @@ impl Ledger {
         record
     }
 
-    /// Notes that the server gave `successor` for `parent`, at `since_ms`. What has become of the successor since, stays.
+    /// Notes that the server gave `successor` for `parent`. `was` is what was known of the successor before that: what has become
+    /// of it since, stays.
     pub fn rotate(
         &mut self,
         parent: &Fingerprint,
         successor: &Fingerprint,
         to: &Counterpart,
-        since_ms: u64,
+        was: Option<&State>,
         now_ms: u64,
     ) {
-        let is_known = self.tokens.get(successor).is_some_and(|record| record.changed_at_ms >= since_ms);
+        let is_news = self.tokens.get(successor).map(|record| &record.state) == was;
         let spent = self.record(parent, to, now_ms);
         spent.state = State::Spent { successor: successor.clone() };
         spent.intent = None;
@@ -153,7 +154,7 @@ impl Ledger {
         record.generation = generation + 1;
         record.lineage = lineage;
         record.parent = Some(parent.clone());
-        if !is_known {
+        if is_news {
             record.state = State::Live;
             record.pause = None;
         }
@@ -315,8 +316,8 @@ mod tests {
     fn a_rotation_makes_the_parent_spent_and_carries_the_lineage_on() {
         let mut ledger = Ledger::default();
         let [a, b, c] = ["a", "b", "c"].map(Fingerprint::of);
-        ledger.rotate(&a, &b, &to(), 1, 1);
-        ledger.rotate(&b, &c, &to(), 2, 2);
+        ledger.rotate(&a, &b, &to(), None, 1);
+        ledger.rotate(&b, &c, &to(), Some(&State::Live), 2);
         assert!(matches!(ledger.standing(&a, &to(), 3), Standing::Spent(successor) if *successor == b));
         assert!(matches!(ledger.standing(&c, &to(), 3), Standing::Sendable(None)));
         assert!(ledger.is_ancestor(&a, &c) && !ledger.is_ancestor(&c, &a));
@@ -355,10 +356,10 @@ mod tests {
         let mut ledger = Ledger::default();
         let [a, b] = ["a", "b"].map(Fingerprint::of);
         ledger.record(&b, &to(), 7).state = dead(7);
-        ledger.rotate(&a, &b, &to(), 5, 9);
+        ledger.rotate(&a, &b, &to(), None, 9);
         assert!(matches!(ledger.tokens.get(&b).unwrap().state, State::Dead(_)));
-        // But a server that gives the same token once more, later, has brought it back to life.
-        ledger.rotate(&a, &b, &to(), 20, 21);
+        // But a server that gives a token once more that was dead before has brought it back to life.
+        ledger.rotate(&a, &b, &to(), Some(&dead(7)), 21);
         assert_eq!(ledger.tokens.get(&b).unwrap().state, State::Live);
     }
 
@@ -386,7 +387,7 @@ mod tests {
         let mut ledger = Ledger::default();
         let tokens: Vec<_> = (0..100).map(|n| Fingerprint::of(&n.to_string())).collect();
         for pair in tokens.windows(2) {
-            ledger.rotate(&pair[0], &pair[1], &to(), 1, 1);
+            ledger.rotate(&pair[0], &pair[1], &to(), None, 1);
         }
         let open = Fingerprint::of("open");
         ledger.record(&open, &to(), 1).intent =
@@ -434,8 +435,8 @@ mod tests {
     fn a_record_that_cannot_be_understood_is_an_error_once_it_is_asked_for_or_pruned() {
         let mut known = Ledger::default();
         let [a, b, c] = ["a", "b", "c"].map(Fingerprint::of);
-        known.rotate(&a, &b, &to(), 1, 1);
-        known.rotate(&b, &c, &to(), 2, 2);
+        known.rotate(&a, &b, &to(), None, 1);
+        known.rotate(&b, &c, &to(), Some(&State::Live), 2);
         let broken = render(&known).replace(&format!("\"parent\":\"{}\"", a.as_str()), "\"parent\":17");
         let asked = |ask: &dyn Fn(&mut Ledger)| {
             let mut ledger = parse(&broken).unwrap();
@@ -456,7 +457,7 @@ mod tests {
     fn a_record_that_nobody_asked_for_is_written_as_it_was_spelled() {
         let [a, b, c] = ["a", "b", "c"].map(Fingerprint::of);
         let mut known = Ledger::default();
-        known.rotate(&a, &b, &to(), 1, 1);
+        known.rotate(&a, &b, &to(), None, 1);
         let text = render(&known).replace("\"generation\":0", "\"generation\" : 0.0e0, \"new\":[\"}\"]");
         let mut ledger = parse(&text).unwrap();
         assert_eq!(render(&ledger), text);
@@ -473,7 +474,7 @@ mod tests {
     fn a_ledger_reads_back_as_it_was_written() {
         let mut ledger = Ledger::default();
         let [a, b] = ["a", "b"].map(Fingerprint::of);
-        ledger.rotate(&a, &b, &to(), 1, 1);
+        ledger.rotate(&a, &b, &to(), None, 1);
         let record = ledger.record(&b, &to(), 2);
         record.intent = Some(Intent { nonce: "n".into(), since_ms: 1, sent_at_ms: 2, sends: 3 });
         let pause = |until| Some(Pause { until, failures: 2, code: "c\"".into(), summary: "s\n".into(), at_ms: 4 });

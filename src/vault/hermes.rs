@@ -341,6 +341,8 @@ pub fn write_tokens(
         let value = match source {
             // A constant mends what is there and adds nothing.
             Source::Constant(value) => there.map(|_| value.clone()),
+            // Without an access token nothing that the vault says of one is new.
+            Source::Field(field) if fresh.access_token.is_empty() && *field != Field::RefreshToken => None,
             Source::Field(field) => fresh.field(*field).or_else(|| stale(*field, there).then(|| "null".to_owned())),
         };
         if let Some(value) = value {

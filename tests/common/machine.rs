@@ -33,6 +33,7 @@ pub struct Machine {
     documents: RefCell<BTreeMap<String, (u64, String)>>,
     pub now_ms: Cell<u64>,
     answers: RefCell<VecDeque<Answer>>,
+    drawn: Cell<u64>,
     /// The body of each request, and when it left.
     pub sent: RefCell<Vec<(String, u64)>>,
     pub events: RefCell<Vec<Event>>,
@@ -143,6 +144,11 @@ impl World {
     /// Whether that has not happened yet.
     pub fn is_still_to_come(&self) -> bool {
         self.0.meanwhile.borrow().is_some()
+    }
+
+    /// What was not asked for is not answered.
+    pub fn forget_answers(&self) {
+        self.0.answers.borrow_mut().clear();
     }
 
     pub fn pass(&self, time_ms: u64) {
@@ -323,7 +329,9 @@ impl Clock for World {
 
 impl Random for World {
     fn random_u64(&self) -> u64 {
-        4
+        let drawn = self.0.drawn.get() + 1;
+        self.0.drawn.set(drawn);
+        drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20
     }
 }
 

@@ -110,7 +110,8 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
             for gone in before.tokens.minus(after.tokens).iter() {
                 let has_descendant = kept.iter().any(|token| world.server.is_ancestor(gone, token));
                 let is_put_away = sealed.quarantined.has(gone) || process.errand == Errand::Unquarantine;
-                if !has_descendant && !is_put_away {
+                let is_spent = world.server.tokens[usize::from(gone)].successor != NO_TOKEN;
+                if !has_descendant && !is_put_away && !is_spent {
                     let what =
                         format!("session {session} takes {} out, and it is not in the sealed document", name(gone));
                     return Err(Broken::new("sealed", what));
@@ -163,7 +164,9 @@ pub fn end(world: &World, session: u8, end: &End, sessions: &Sessions) -> Result
     let family = |token: Token| world.server.tokens[usize::from(token)].family;
     // A new login wins; and what was removed stays removed.
     let login = &vault.places[LOGIN];
-    let is_superseded = !login.exists || login.refresh.is_some_and(|token| family(token) != family(held));
+    let is_superseded = world.outside.has_left(family(held))
+        || !login.exists
+        || login.refresh.is_some_and(|token| family(token) != family(held));
     let parent = world.server.tokens[usize::from(held)].parent;
     let as_good = |token: Token| {
         let is_sibling = world.server.tokens[usize::from(token)].parent == parent && world.server.is_alive(token);
@@ -230,7 +233,7 @@ impl Texts {
         }
         let (mut was, mut is) = (self.json(old), self.json(new));
         let row_is_gone =
-            self.vault(old).places[super::text::ROW].exists && !self.vault(new).places[super::text::ROW].exists;
+            self.vault(old).places[super::text::ROW].exists != self.vault(new).places[super::text::ROW].exists;
         without_what_may_change(&mut was, row_is_gone);
         without_what_may_change(&mut is, row_is_gone);
         // As text: order and spelling count.

@@ -1,4 +1,5 @@
 //! The refresh protocol, proved by running the shipped code through every schedule it could meet: see `docs/proof.md`.
+#![allow(unreachable_pub, reason = "a test has no public side")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 mod check;

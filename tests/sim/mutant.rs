@@ -1,4 +1,5 @@
 //! The scheduler over one mutant of the shipped code: says after how many schedules something was broken, and what.
+#![allow(unreachable_pub, reason = "a test has no public side")]
 #![allow(dead_code, reason = "the modules are those of the tests")]
 
 mod check;

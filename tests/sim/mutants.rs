@@ -72,7 +72,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "for place in places().filter(|place| emptied(place)) {"
         => "for place in places().filter(|place| emptied(place) && false) {";
     "successor-not-sealed" in "landing.rs":
-        "if landed == Landed::Failed && fresh.refresh_token.is_some() {"
+        "if matches!(landed, Landed::Failed | Landed::Overtaken) && fresh.refresh_token.is_some() {"
         => "if false {";
     "intent-never-resolved" in "landing.rs":
         "        let now_ms = self.ports.wall_ms();\n        let successor = fresh.refresh_token"
@@ -96,7 +96,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "        let vault = &sending.due.vault;\n"
         => "        let vault = &self.vault(sending.ask.vault).await?;\n";
     "tombstone-of-the-successor-lifted" in "ledger/mod.rs":
-        "        if !is_known {\n"
+        "        if is_news {\n"
         => "        if true {\n";
     "copy-that-died-ends-it-all" in "refresh.rs":
         "if has_other || sealed.is_ok_and("

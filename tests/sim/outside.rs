@@ -137,7 +137,10 @@ pub fn act(world: &mut World, act: Act, sessions: &Sessions) -> Result<(), Broke
             world.server.log_in().map(|(access, refresh)| Edit::Login { access, refresh, now_ms })
         }
         Act::LogInAgain => match login {
-            Some(refresh) => world.server.log_in_again(refresh).map(|access| Edit::Login { access, refresh, now_ms }),
+            Some(refresh) => {
+                world.buried = world.buried.minus(Tokens::default().with(refresh));
+                world.server.log_in_again(refresh).map(|access| Edit::Login { access, refresh, now_ms })
+            }
             None => None,
         },
         Act::LogOut => {

@@ -324,6 +324,10 @@ impl Lab {
         let sealed = world.shelves[2].now.map(|text| texts.sealed(text)).unwrap_or_default();
         let own = [LOGIN, ROW].map(|place| places[place].refresh).into_iter().flatten();
         let own = own.fold(Tokens::default(), Tokens::with);
+        // What was written over its successor by somebody who knows nothing of us leads nowhere.
+        if own.iter().any(|own| world.outside.lost.iter().any(|lost| world.server.is_ancestor(own, lost))) {
+            return false;
+        }
         // Of a token that came back after its intent had stayed open, or after the ledger was lost, nobody can say whether
         // it was spent.
         let doubtful = |own: Token| world.unresolved.has(own) || world.forgotten.has(own);

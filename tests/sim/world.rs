@@ -410,11 +410,11 @@ impl World {
     }
 
     pub fn faults_of_the_world(&self, actions: &mut Vec<Action>) {
-        actions.extend([12_000, 40_000, 4_000_000].map(Action::pass));
+        actions.extend([12_000, 60_000, 4_000_000].map(Action::pass));
         // A clock set back, set forward, and a lid that was closed.
         actions.push(Action::Pass { wall_ms: -3_600_000, mono_ms: 0, real_ms: 0 });
         actions.push(Action::Pass { wall_ms: 90_000_000, mono_ms: 0, real_ms: 0 });
-        actions.push(Action::Pass { wall_ms: 40_000, mono_ms: 0, real_ms: 40_000 });
+        actions.push(Action::Pass { wall_ms: 60_000, mono_ms: 0, real_ms: 60_000 });
         actions.push(Action::MachineCrash);
         if self.shelves[1].now.is_some() {
             actions.push(Action::LedgerLost);
