@@ -8,7 +8,7 @@ use crate::document;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Object, Value};
-use crate::landing::Landed;
+use crate::landing::{Landed, Landing};
 use crate::layers::Layers;
 use crate::ledger::{self, Counterpart};
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
@@ -346,7 +346,7 @@ impl<P: Ports> Keeper<P> {
         held: &Held,
     ) -> Result<(), KeeperError> {
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
-        let landed = self.land(ask, spent, fresh, &ledger, fresh.received_at_ms, held.document.as_ref()).await?;
+        let landed = self.land(ask, &Landing::of(spent, fresh, &ledger, held)).await?;
         if matches!(landed, Landed::Failed | Landed::Overtaken) {
             let what = "the vault still cannot be written: keep `unsaved`";
             return Err(KeeperError::new("unsaved", Action::Inspect, what));

@@ -31,6 +31,28 @@ pub(crate) enum Landed {
     Failed,
 }
 
+/// Fresh tokens on their way.
+pub(crate) struct Landing<'a> {
+    /// The token that was spent for them.
+    pub(crate) sent: &'a Fingerprint,
+    pub(crate) fresh: &'a Fresh,
+    /// Who came before whom.
+    pub(crate) ledger: &'a Ledger,
+    /// A place that was emptied after this moment, by somebody who was refused the parent, is a place for them.
+    pub(crate) since_ms: u64,
+    /// When the parent was issued, if that is known: what is older is no new login.
+    pub(crate) parent_issued_ms: Option<u64>,
+    pub(crate) lease: Option<&'a Lease>,
+}
+
+impl<'a> Landing<'a> {
+    /// Tokens that were received some time ago.
+    pub(crate) fn of(sent: &'a Fingerprint, fresh: &'a Fresh, ledger: &'a Ledger, held: &'a Held) -> Self {
+        let lease = held.document.as_ref();
+        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, parent_issued_ms: None, lease }
+    }
+}
+
 enum Plan {
     Write(String),
     Done(Landed),
@@ -57,16 +79,15 @@ impl<P: Ports> Keeper<P> {
             id_token: tokens.id_token,
             received_at_ms: self.ports.wall_ms(),
         };
-        let landed = self
-            .land(
-                ask,
-                &sending.fingerprint,
-                &fresh,
-                &intended.ledger.ledger,
-                outcome.sent_at_ms,
-                sending.held.document.as_ref(),
-            )
-            .await?;
+        let landing = Landing {
+            sent: &sending.fingerprint,
+            fresh: &fresh,
+            ledger: &intended.ledger.ledger,
+            since_ms: outcome.sent_at_ms,
+            parent_issued_ms: sending.place.issued_at_ms,
+            lease: sending.held.document.as_ref(),
+        };
+        let landed = self.land(ask, &landing).await?;
         let mut unsaved = None;
         if matches!(landed, Landed::Failed | Landed::Overtaken) && fresh.refresh_token.is_some() {
             unsaved = self.seal_successor(sending, &fresh).await;
@@ -110,18 +131,9 @@ impl<P: Ports> Keeper<P> {
         }))
     }
 
-    /// Stores fresh tokens by lineage, looking at what is stored now, until it is durable or cannot be. A place that was
-    /// emptied after `since_ms`, by somebody who was refused the parent, is a place for them.
-    pub(crate) async fn land(
-        &self,
-        ask: &Ask<'_>,
-        sent: &Fingerprint,
-        fresh: &Fresh,
-        ledger: &Ledger,
-        since_ms: u64,
-        lease: Option<&Lease>,
-    ) -> Result<Landed, KeeperError> {
-        let ours = |token: &Fingerprint| token == sent || ledger.is_ancestor(token, sent);
+    /// Stores fresh tokens by lineage, looking at what is stored now, until it is durable or cannot be.
+    pub(crate) async fn land(&self, ask: &Ask<'_>, landing: &Landing<'_>) -> Result<Landed, KeeperError> {
+        let lease = landing.lease;
         for _ in 0..STORE_ATTEMPTS {
             let document = match self.ports.load(ask.vault, None).await {
                 Ok(Loaded::Found(document)) => document,
@@ -130,7 +142,7 @@ impl<P: Ports> Keeper<P> {
                 Err(error) => return Ok(self.cannot_store(ask, &error)),
             };
             let text = document.text.expose();
-            let planned = self.plan_landing(text, ask, &ours, fresh, since_ms);
+            let planned = self.plan_landing(text, ask, landing);
             let edited = match planned {
                 Ok(Plan::Write(edited)) => Secret::new(edited),
                 // What an old read says is no reason to let fresh tokens go.
@@ -158,14 +170,9 @@ impl<P: Ports> Keeper<P> {
         Ok(Landed::Failed)
     }
 
-    fn plan_landing(
-        &self,
-        text: &str,
-        ask: &Ask<'_>,
-        ours: &dyn Fn(&Fingerprint) -> bool,
-        fresh: &Fresh,
-        since_ms: u64,
-    ) -> Result<Plan, KeeperError> {
+    fn plan_landing(&self, text: &str, ask: &Ask<'_>, landing: &Landing<'_>) -> Result<Plan, KeeperError> {
+        let (sent, fresh) = (landing.sent, landing.fresh);
+        let ours = |token: &Fingerprint| token == sent || landing.ledger.is_ancestor(token, sent);
         let root = hermes::open(text).map_err(|error| self.corrupt(&error))?;
         let mut edits = Edits::default();
         let (mut holds_it, mut holds_successor) = (false, false);
@@ -178,7 +185,7 @@ impl<P: Ports> Keeper<P> {
         for provider in hermes::providers(root) {
             let profile = self.profile_or_generic(&provider)?;
             for place in hermes::places(root, &profile, &mut Vec::new()) {
-                if place.fingerprint().as_ref().is_some_and(ours) {
+                if place.fingerprint().as_ref().is_some_and(&ours) {
                     holds_it = true;
                     write(&place, &profile)?;
                 } else if place.refresh_token.is_some() && place.refresh_token == fresh.refresh_token {
@@ -191,7 +198,7 @@ impl<P: Ports> Keeper<P> {
         // Emptied by somebody who was refused what we were just given another for.
         let emptied = |place: &Place| {
             let marked_at = place.last_error.as_ref().and_then(|error| error.at_ms);
-            place.refresh_token.is_none() && marked_at.is_some_and(|marked| marked >= since_ms)
+            place.refresh_token.is_none() && marked_at.is_some_and(|marked| marked >= landing.since_ms)
         };
         let places = || credential.into_iter().flat_map(|credential| &credential.places);
         for place in places().filter(|place| emptied(place)) {
@@ -199,7 +206,10 @@ impl<P: Ports> Keeper<P> {
             write(place, &ask.profile)?;
         }
         if !holds_it && !holds_successor {
-            let is_new = |place: &Place| place.issued_at_ms.is_none_or(|issued_ms| issued_ms >= since_ms);
+            let is_new = |place: &Place| {
+                let (issued_ms, parent_issued_ms) = (place.issued_at_ms, landing.parent_issued_ms);
+                issued_ms.zip(parent_issued_ms).is_none_or(|(issued_ms, parent_ms)| issued_ms > parent_ms)
+            };
             let mut others = places().filter(|place| place.refresh_token.is_some()).map(is_new);
             return Ok(Plan::Done(match others.next() {
                 None => Landed::Gone,
@@ -230,7 +240,7 @@ impl<P: Ports> Keeper<P> {
                     ask,
                     "successor-sealed",
                     Severity::Error,
-                    "the vault could not be written: the new tokens wait in the sealed document",
+                    "the vault could not take the new tokens: they wait in the sealed document",
                 );
                 None
             }
@@ -321,7 +331,12 @@ impl<P: Ports> Keeper<P> {
                     matches!(ledger.standing(&token, &sending.to, now_ms), Standing::Sendable(_) | Standing::Paused(_));
                 if live && ledger.is_ancestor(&sending.fingerprint, &token) {
                     let fresh = fresh_of(&place, now_ms);
-                    self.land(sending.ask, &token, &fresh, ledger, now_ms, sending.held.document.as_ref()).await?;
+                    let landing = Landing {
+                        sent: &token,
+                        since_ms: now_ms,
+                        ..Landing::of(&sending.fingerprint, &fresh, ledger, sending.held)
+                    };
+                    self.land(sending.ask, &landing).await?;
                     self.tell(
                         sending.ask,
                         "restored",
@@ -378,7 +393,7 @@ impl<P: Ports> Keeper<P> {
         held: &Held,
     ) -> Result<Next, KeeperError> {
         let fresh = &successor.fresh;
-        let landed = self.land(ask, spent, fresh, ledger, fresh.received_at_ms, held.document.as_ref()).await?;
+        let landed = self.land(ask, &Landing::of(spent, fresh, ledger, held)).await?;
         self.resolve(ask.vault, spent, to, fresh, None).await;
         if matches!(landed, Landed::Failed | Landed::Overtaken) {
             return self.serve_from_sealed(ask, fresh);

@@ -4,7 +4,7 @@
 use rustc_hash::FxHashSet;
 use serde_json::Value;
 
-use super::server::{NO_TOKEN, Token};
+use super::server::{Kind, NO_TOKEN, Token};
 use super::session::{Doc, End, Errand, Sessions};
 use super::text::{LOGIN, Text, Texts, Tokens};
 use super::world::{Phase, World};
@@ -170,7 +170,9 @@ pub fn end(world: &World, session: u8, end: &End, sessions: &Sessions) -> Result
     let parent = world.server.tokens[usize::from(held)].parent;
     let as_good = |token: Token| {
         let is_sibling = world.server.tokens[usize::from(token)].parent == parent && world.server.is_alive(token);
-        world.server.is_ancestor(held, token) || is_sibling
+        // Where old tokens stay good, any of the family does.
+        let is_kin = world.server.kind == Kind::OldStaysValid && family(token) == family(held);
+        world.server.is_ancestor(held, token) || is_sibling || is_kin
     };
     if is_superseded || world.stored_tokens(sessions).iter().any(as_good) {
         return Ok(());

@@ -63,11 +63,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "Ok(Stored::Stale(_)) => self.tell("
         => "Ok(Stored::Stale(_)) if true => return Ok(Landed::Gone), Ok(Stored::Stale(_)) => self.tell(";
     "only-one-place-written" in "landing.rs":
-        "if place.fingerprint().as_ref().is_some_and(ours) {"
-        => "if !holds_it && place.fingerprint().as_ref().is_some_and(ours) {";
+        "if place.fingerprint().as_ref().is_some_and(&ours) {"
+        => "if !holds_it && place.fingerprint().as_ref().is_some_and(&ours) {";
     "new-login-overwritten" in "landing.rs":
-        "if place.fingerprint().as_ref().is_some_and(ours) {"
-        => "if place.spot == crate::vault::hermes::Spot::Login || place.fingerprint().as_ref().is_some_and(ours) {";
+        "if place.fingerprint().as_ref().is_some_and(&ours) {"
+        => "if place.spot == crate::vault::hermes::Spot::Login || place.fingerprint().as_ref().is_some_and(&ours) {";
     "emptied-place-stays-empty" in "landing.rs":
         "for place in places().filter(|place| emptied(place)) {"
         => "for place in places().filter(|place| emptied(place) && false) {";
@@ -87,8 +87,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "self.ports.describe().reads_are_linearizable\n"
         => "true || self.ports.describe().reads_are_linearizable\n";
     "stored-over-the-parent-only" in "landing.rs":
-        "let ours = |token: &Fingerprint| token == sent || ledger.is_ancestor(token, sent);"
-        => "let ours = |token: &Fingerprint| token != sent && ledger.is_ancestor(token, sent);";
+        "let ours = |token: &Fingerprint| token == sent || landing.ledger.is_ancestor(token, sent);"
+        => "let ours = |token: &Fingerprint| token != sent && landing.ledger.is_ancestor(token, sent);";
     "restored-token-never-expires" in "landing.rs":
         "issued_ms.min(at_ms.saturating_sub(1_000))"
         => "at_ms";

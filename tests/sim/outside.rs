@@ -183,7 +183,11 @@ fn refresh(world: &mut World, login: Option<Token>) -> Result<Option<Option<(Acc
     world.server.excuse(token);
     world.is_excused = true;
     Ok(match world.server.exchange(token, world.real_ms) {
-        Answer::Tokens { access, refresh } => Some(Some((access, if refresh == NO_TOKEN { token } else { refresh }))),
+        Answer::Tokens { access, refresh } => {
+            // Whatever was thought of it, it is good.
+            world.buried = world.buried.minus(Tokens::default().with(token));
+            Some(Some((access, if refresh == NO_TOKEN { token } else { refresh })))
+        }
         Answer::Refused => Some(None),
         _ => None,
     })
