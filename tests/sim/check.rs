@@ -192,8 +192,9 @@ pub fn at_rest(world: &World, sessions: &Sessions) -> Result<(), Broken> {
     }
     for family in (0..server.families).filter(|family| !world.outside.has_left(*family)) {
         let of_family = |token: &Token| server.tokens[usize::from(*token)].family == family;
-        let live = (0..server.count).filter(of_family).filter(|token| server.is_alive(*token));
-        let Some(live) = live.last() else { continue };
+        let Some(live) = (0..server.count).rev().filter(of_family).find(|token| server.is_alive(*token)) else {
+            continue;
+        };
         if stored.has(live) {
             continue;
         }

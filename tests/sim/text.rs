@@ -38,11 +38,9 @@ impl Tokens {
     }
 }
 
-/// The spots of the vault that the model knows of.
+/// Two of the four spots that the model knows of: the alias and the manual entry come after them.
 pub const LOGIN: usize = 0;
 pub const ROW: usize = 1;
-pub const ALIAS: usize = 2;
-pub const MANUAL: usize = 3;
 
 /// One spot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,10 +104,6 @@ impl Texts {
 
     pub fn text(&self, number: Text) -> Rc<str> {
         self.texts[number.0 as usize].clone()
-    }
-
-    pub fn len(&self) -> usize {
-        self.texts.len()
     }
 
     pub fn json(&self, number: Text) -> Value {

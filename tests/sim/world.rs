@@ -473,10 +473,6 @@ impl World {
         }
     }
 
-    pub fn is_at_rest(&self) -> bool {
-        self.processes.iter().all(|process| matches!(process.phase, Phase::Off | Phase::Ended))
-    }
-
     // ---- What it comes to.
 
     pub fn act(&mut self, action: Action, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
