@@ -4,12 +4,14 @@
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
+use crate::lease::Held;
 use crate::ledger::{self, Counterpart, Ledger, Standing, State};
 use crate::ports::{Lease, Loaded, Ports, Severity, StorageError, Stored, Version};
 use crate::quarantine::{Dead, Reason, is_refused};
-use crate::refresh::{Held, Intended, Next, Outcome, Sending};
+use crate::refresh::{Intended, Next, Sending};
 use crate::sealed::{self, Successor};
 use crate::secret::Secret;
+use crate::sending::Outcome;
 use crate::vault::edit::Edits;
 use crate::vault::hermes::{self, Fresh, Place};
 

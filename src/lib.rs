@@ -7,7 +7,7 @@
 //! | question | file |
 //! |---|---|
 //! | what can a caller ask for | [`keeper`] |
-//! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first |
+//! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
 //! | where are tokens that are out of use | [`sealed`] |
@@ -44,6 +44,8 @@ pub mod keeper;
 #[cfg(feature = "keeper")]
 mod landing;
 #[cfg(feature = "keeper")]
+mod lease;
+#[cfg(feature = "keeper")]
 pub mod ledger;
 #[cfg(feature = "keeper")]
 mod look;
@@ -59,6 +61,8 @@ mod refresh;
 mod request;
 #[cfg(feature = "keeper")]
 pub mod sealed;
+#[cfg(feature = "keeper")]
+mod sending;
 #[cfg(feature = "keeper")]
 pub mod status;
 pub mod time;

@@ -5,7 +5,8 @@ use crate::error::{Action, KeeperError};
 use crate::keeper::Keeper;
 use crate::ledger::{self, Pause, Until};
 use crate::ports::Ports;
-use crate::refresh::{Intended, Outcome, Sending};
+use crate::refresh::{Intended, Sending};
+use crate::sending::Outcome;
 
 /// The first cooldown after a passing fault; it doubles up to the cap.
 const COOLDOWN_MS: u64 = 5_000;

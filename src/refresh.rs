@@ -4,30 +4,25 @@
 //! [`Keeper::ensure`] and [`Keeper::under_lease`] are its ten steps in order; everything else here is a step's detail.
 //! `docs/protocol.md` says why each step is there.
 
-use crate::classify::{self, Answer, Judgement, Verdict};
+use crate::classify::Verdict;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
+use crate::lease::{Held, Patience};
 use crate::ledger::{self, Counterpart, Intent, Ledger, Standing, State, Swapped};
 use crate::look::{Due, Look};
-use crate::ports::{Acquired, HttpFailure, Lease, Ports, Response, Scope, Severity};
+use crate::ports::{Ports, Severity};
 use crate::quarantine::{Dead, Reason, is_refused};
 use crate::request;
 use crate::sealed;
 use crate::secret::Secret;
+use crate::sending::Outcome;
 use crate::vault::hermes::{self, Place, Spot};
 
 /// How often the protocol starts over before it gives up: each time somebody else changed something.
 const ROUNDS: u32 = 16;
-/// What a lease must last beyond the deadlines of two requests.
-const LEASE_ALLOWANCE_MS: u64 = 5_000;
 /// The reference's programs wait 15 s for their lock, and a request must be over by then.
 const SHARED_DEADLINE_MS: u64 = 10_000;
-/// Within which a second request must be over as well, and what is too little for one.
-const SHARED_HOLD_MS: u64 = 14_000;
-const LEAST_DEADLINE_MS: u64 = 2_000;
-/// A clock that is off by more than this is told of.
-const CLOCK_ALLOWANCE_S: u64 = 300;
 
 /// What follows from a round under the lease.
 pub(crate) enum Next {
@@ -35,27 +30,6 @@ pub(crate) enum Next {
     Serve(AccessToken),
     /// Something changed: start over.
     Again,
-}
-
-/// How long to wait for a lease.
-#[derive(Clone, Copy)]
-pub(crate) enum Patience {
-    None,
-    /// As long as somebody else's refresh can take.
-    OneRefresh,
-}
-
-/// The leases of one refresh.
-pub(crate) struct Held {
-    pub(crate) grant: Lease,
-    /// The vault's own lock, if another program writes it too.
-    pub(crate) document: Option<Lease>,
-    pub(crate) granted_ttl_ms: Option<u64>,
-    /// Read before the lease was asked for.
-    pub(crate) monotonic_ms: u64,
-    pub(crate) wall_ms: u64,
-    /// Read when all of it was held, on the monotonic clock.
-    pub(crate) since_ms: u64,
 }
 
 /// What is about to be sent, and for whom.
@@ -76,17 +50,6 @@ pub(crate) struct Intended {
     pub(crate) intent: Intent,
     /// The ledger as it was stored with the intent.
     pub(crate) ledger: ledger::Read,
-}
-
-/// What became of a send.
-pub(crate) struct Outcome {
-    pub(crate) judgement: Judgement,
-    pub(crate) failure: Option<HttpFailure>,
-    pub(crate) sent_at_ms: u64,
-    /// An earlier answer was lost: a refusal now may be about a token that was replaced.
-    pub(crate) answer_lost: bool,
-    /// It was lost in this call: its send is still in doubt, whatever came of the one after it.
-    pub(crate) is_resend: bool,
 }
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
@@ -159,78 +122,6 @@ impl<P: Ports> Keeper<P> {
             // 10. In doubt: the intent stays open. Or 9 again: a known outcome that is not the token's end.
             _ => Err(self.put_off(&sending, &outcome, intended).await?),
         }
-    }
-
-    /// Step 2: the lease on the grant, by the fingerprint about to be sent; then the vault's own lock, if another program
-    /// writes the vault too.
-    pub(crate) async fn lease(
-        &self,
-        ask: &Ask<'_>,
-        token: Option<&Fingerprint>,
-        patience: Patience,
-    ) -> Result<Held, KeeperError> {
-        let shared = self.settings(ask.vault).await?.shared_with_reference;
-        if shared && !self.ports.describe().excludes_foreign {
-            return Err(KeeperError::new(
-                "shared-vault",
-                Action::Configure,
-                format!(
-                    "{}: the vault counts as shared with a program whose lock this host cannot take: nothing is refreshed. If it is not, its settings should say {{\"shared_with_reference\": false}}",
-                    ask.profile.id
-                ),
-            )
-            .of(&ask.profile.id, &ask.credential));
-        }
-        let (monotonic_ms, wall_ms) = (self.ports.monotonic_ms(), self.ports.wall_ms());
-        // A request whose answer is lost is made once more.
-        let ttl_ms = ask.profile.deadline_ms.saturating_mul(2).saturating_add(LEASE_ALLOWANCE_MS);
-        let wait_ms = match patience {
-            Patience::None => 0,
-            Patience::OneRefresh => ttl_ms,
-        };
-        let of_its_name = Fingerprint::of(&ask.credential);
-        let fingerprint = token.unwrap_or(&of_its_name).as_str().to_owned();
-        let scope = Scope::Grant { document: ask.vault.to_owned(), fingerprint };
-        let (grant, granted_ttl_ms) = self.acquire(ask, &scope, ttl_ms, wait_ms).await?;
-        if !shared {
-            let since_ms = self.ports.monotonic_ms();
-            return Ok(Held { grant, document: None, granted_ttl_ms, monotonic_ms, wall_ms, since_ms });
-        }
-        match self.acquire(ask, &Scope::Document(ask.vault.to_owned()), ttl_ms, wait_ms).await {
-            Ok((document, _)) => {
-                let since_ms = self.ports.monotonic_ms();
-                Ok(Held { grant, document: Some(document), granted_ttl_ms, monotonic_ms, wall_ms, since_ms })
-            }
-            Err(error) => {
-                self.ports.release(&grant).await;
-                Err(error)
-            }
-        }
-    }
-
-    async fn acquire(
-        &self,
-        ask: &Ask<'_>,
-        scope: &Scope,
-        ttl_ms: u64,
-        wait_ms: u64,
-    ) -> Result<(Lease, Option<u64>), KeeperError> {
-        match self.ports.acquire(scope, ttl_ms, wait_ms).await {
-            Ok(Acquired::Granted { lease, granted_ttl_ms }) => Ok((lease, granted_ttl_ms)),
-            Ok(Acquired::Busy(holder)) => {
-                let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
-                let what = format!("{holder} holds the lock and did not let go within {wait_ms} ms");
-                Err(ask.error("busy", Action::Retry, &what).after(1))
-            }
-            Err(error) => Err(KeeperError::storage(ask.vault, &error).of(&ask.profile.id, &ask.credential)),
-        }
-    }
-
-    pub(crate) async fn give_back(&self, held: Held) {
-        if let Some(document) = &held.document {
-            self.ports.release(document).await;
-        }
-        self.ports.release(&held.grant).await;
     }
 
     /// Step 3: what the vault holds now, unless that is something else than step 1 saw.
@@ -333,16 +224,6 @@ impl<P: Ports> Keeper<P> {
         }
     }
 
-    /// A lease with a time to live may have passed while its holder was still sending: one HTTP deadline is waited out.
-    fn wait_for_the_other(&self, sending: &Sending<'_>, intent: &Intent, now_ms: u64) -> Result<(), KeeperError> {
-        let over_ms = intent.sent_at_ms.saturating_add(sending.ask.profile.deadline_ms);
-        if sending.held.granted_ttl_ms.is_none() || now_ms >= over_ms || now_ms < intent.sent_at_ms {
-            return Ok(());
-        }
-        let what = "another process may still be sending this refresh token";
-        Err(sending.ask.error("in-doubt", Action::Retry, what).after((over_ms - now_ms).div_ceil(1_000)))
-    }
-
     /// Step 5: the intent, durable before anything leaves. None: somebody else was first.
     async fn intend(&self, sending: &Sending<'_>, mut read: ledger::Read) -> Result<Option<Intended>, KeeperError> {
         let now_ms = self.ports.wall_ms();
@@ -367,93 +248,6 @@ impl<P: Ports> Keeper<P> {
         match ledger::swap(&self.ports, sending.ask.vault, read, true, &ours).await? {
             Swapped::Done(ledger) => Ok(Some(Intended { intent, ledger })),
             Swapped::Stale => Ok(None),
-        }
-    }
-
-    /// Steps 6 and 7, and the one resend of step 10. None: there is no time left for a send.
-    async fn send(&self, sending: &Sending<'_>, intended: &Intended) -> Option<Outcome> {
-        let answer_lost = intended.intent.sends > 1;
-        if !self.has_time(sending) {
-            return None;
-        }
-        let mut outcome = self.send_once(sending, sending.deadline_ms, answer_lost).await;
-        // The answer was lost. If the server has spent the token, sending it again soon is the only way to its successor; if
-        // it has not, the token is as good as before.
-        let deadline_ms = self.deadline_of_a_resend(sending);
-        let has_time = deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending);
-        if lost(&outcome) && has_time && self.still_stored(sending).await {
-            self.tell(
-                sending.ask,
-                "in-doubt",
-                Severity::Warning,
-                "the answer to a refresh was lost; the same token is sent once more",
-            );
-            outcome = Outcome { is_resend: true, ..self.send_once(sending, deadline_ms, true).await };
-        }
-        Some(outcome)
-    }
-
-    /// Whoever waits for the vault's own lock waits for both requests.
-    fn deadline_of_a_resend(&self, sending: &Sending<'_>) -> u64 {
-        if sending.held.document.is_none() {
-            return sending.deadline_ms;
-        }
-        let held_ms = self.ports.monotonic_ms().saturating_sub(sending.held.since_ms);
-        sending.deadline_ms.min(SHARED_HOLD_MS.saturating_sub(held_ms))
-    }
-
-    async fn send_once(&self, sending: &Sending<'_>, deadline_ms: u64, answer_lost: bool) -> Outcome {
-        let request = request::refresh(
-            &sending.ask.profile,
-            &sending.to,
-            sending.token,
-            sending.client_secret.as_ref(),
-            deadline_ms,
-        );
-        let sent_at_ms = self.ports.wall_ms();
-        let result = self.ports.send(request).await;
-        let now_s = self.ports.wall_ms() / 1_000;
-        let judgement = match &result {
-            Ok(response) => {
-                let answer = answer_of(response);
-                self.notice_the_clock(sending.ask, classify::date_s(&answer), now_s);
-                classify::classify(&sending.ask.profile.rules, &answer, now_s)
-            }
-            Err(failure) => {
-                let mut judgement = classify::classify(&sending.ask.profile.rules, &no_answer(failure), now_s);
-                judgement.in_doubt = failure.maybe_sent;
-                judgement
-            }
-        };
-        Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost, is_resend: false }
-    }
-
-    /// Expiries are reckoned on this machine's clock: whoever's is wrong should know.
-    fn notice_the_clock(&self, ask: &Ask<'_>, server_s: Option<u64>, now_s: u64) {
-        let Some(differs_s) = server_s.map(|server_s| server_s.abs_diff(now_s)) else { return };
-        if differs_s > CLOCK_ALLOWANCE_S {
-            let what = format!("this machine's clock differs from the server's by {differs_s} s");
-            self.tell(ask, "clock-differs", Severity::Warning, &what);
-        }
-    }
-
-    /// Step 6: the lease, counted from before it was asked for, outlasts one more exchange.
-    fn has_time(&self, sending: &Sending<'_>) -> bool {
-        let Some(ttl_ms) = sending.held.granted_ttl_ms else { return true };
-        let (monotonic_ms, wall_ms) = (self.ports.monotonic_ms(), self.ports.wall_ms());
-        if wall_ms < sending.held.wall_ms {
-            return false;
-        }
-        let elapsed_ms = monotonic_ms.saturating_sub(sending.held.monotonic_ms).max(wall_ms - sending.held.wall_ms);
-        elapsed_ms.saturating_add(sending.deadline_ms) < ttl_ms
-    }
-
-    async fn still_stored(&self, sending: &Sending<'_>) -> bool {
-        match self.found(sending.ask).await {
-            Ok((_, credential)) => {
-                credential.places.iter().any(|place| place.refresh_token.as_ref() == Some(sending.token))
-            }
-            Err(_) => false,
         }
     }
 
@@ -529,38 +323,4 @@ fn earned_a_send(place: &Place, tombstone: &ledger::Tombstone) -> bool {
     access.is_some()
         && access != tombstone.access
         && place.issued_at_ms.is_some_and(|issued_ms| issued_ms > tombstone.at_ms)
-}
-
-/// No answer came although the server may have seen the request, or what came is no answer.
-fn lost(outcome: &Outcome) -> bool {
-    let judgement = &outcome.judgement;
-    let gateway = matches!(judgement.status, None | Some(200..=299 | 502 | 504 | 520..=524));
-    let new_token = judgement.tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_some());
-    judgement.in_doubt
-        && gateway
-        && judgement.retry_after_s.is_none()
-        && !new_token
-        && judgement.verdict != Verdict::Refreshed
-}
-
-fn answer_of(response: &Response) -> Answer<'_> {
-    Answer {
-        status: Some(response.status),
-        headers: &response.headers,
-        body: response.body.expose(),
-        body_complete: response.body_complete,
-        body_lossy: response.body_lossy,
-        transport_error: None,
-    }
-}
-
-fn no_answer(failure: &HttpFailure) -> Answer<'_> {
-    Answer {
-        status: None,
-        headers: &[],
-        body: "",
-        body_complete: true,
-        body_lossy: false,
-        transport_error: Some(&failure.kind),
-    }
 }

@@ -26,10 +26,10 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "no-reload-under-the-lease" in "refresh.rs":
         "let Some(now) = self.look_again(ask, due).await? else { return Ok(Next::Again) };"
         => "let _ = self.look_again(ask, due).await?; let now = Due { vault: due.vault.clone(), credential: due.credential.clone(), usable: due.usable.clone(), spent: due.spent.clone() };";
-    "no-deadline-check" in "refresh.rs":
+    "no-deadline-check" in "lease.rs":
         "let Some(ttl_ms) = sending.held.granted_ttl_ms else { return true };"
         => "let Some(ttl_ms) = sending.held.granted_ttl_ms.filter(|_| false) else { return true };";
-    "clock-set-back-not-noticed" in "refresh.rs":
+    "clock-set-back-not-noticed" in "lease.rs":
         "monotonic_ms.saturating_sub(sending.held.monotonic_ms).max(wall_ms - sending.held.wall_ms)"
         => "monotonic_ms.saturating_sub(sending.held.monotonic_ms)";
     "ledger-not-asked" in "refresh.rs":
@@ -44,7 +44,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "unknown-outcome-taken-as-dead" in "refresh.rs":
         "Verdict::Terminal => self.refused(&sending, &outcome).await,"
         => "Verdict::Terminal | Verdict::Unknown | Verdict::Transient => self.refused(&sending, &outcome).await,";
-    "answer-lost-is-not-resent-but-buried" in "refresh.rs":
+    "answer-lost-is-not-resent-but-buried" in "sending.rs":
         "if lost(&outcome) && has_time && self.still_stored(sending).await {"
         => "if lost(&outcome) { outcome.judgement.verdict = Verdict::Terminal; } else if has_time && false {";
     "withdrawn-intent-stays" in "refresh.rs":
