@@ -26,6 +26,7 @@ use lazaret_host::storage::{
 };
 use lazaret_host::{Clock, EventSink, Keeper, Random, Selector};
 
+use super::action::Action;
 use super::outside::Act;
 use super::schedule::{Figures, Lab, Seed};
 use super::server::{Answer, Kind};
@@ -34,7 +35,6 @@ use super::session::{
     response, run, wall_ms,
 };
 use super::text::Text;
-use super::world::Action;
 
 /// The component, loaded once.
 pub struct Component {

@@ -5,9 +5,10 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
+use super::action::Action;
 use super::check::Broken;
 use super::schedule::Lab;
-use super::world::{Action, Running, Setting, World};
+use super::world::{Running, Setting, World};
 
 /// What there was.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "a test has no public side")]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+mod action;
 mod check;
 mod chooser;
 mod compiled;

@@ -2,6 +2,7 @@
 #![allow(unreachable_pub, reason = "a test has no public side")]
 #![allow(dead_code, reason = "the modules are those of the tests")]
 
+mod action;
 mod check;
 mod chooser;
 mod native;

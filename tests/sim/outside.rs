@@ -67,10 +67,10 @@ impl Act {
 }
 
 /// What they may do now.
-pub fn acts(world: &World, sessions: &Sessions, actions: &mut Vec<super::world::Action>) {
+pub fn acts(world: &World, sessions: &Sessions, actions: &mut Vec<super::action::Action>) {
     let outside = &world.outside;
     let vault = sessions.texts.borrow().vault(world.vault());
-    let mut may = |act: Act| actions.push(super::world::Action::Outside(act));
+    let mut may = |act: Act| actions.push(super::action::Action::Outside(act));
     if world.setting.is_shared && outside.snapshot.is_none() {
         may(Act::Read);
     }

@@ -6,12 +6,13 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
+use super::action::Action;
 use super::check::{self, Broken};
 use super::chooser::Chance;
 use super::server::{Kind, NO_TOKEN, Token};
 use super::session::{Call, Ended, Errand, Sessions};
 use super::text::{LOGIN, ROW, Tokens};
-use super::world::{Action, Flaw, MOST_SESSIONS, Phase, Running, Setting, World};
+use super::world::{Flaw, MOST_SESSIONS, Phase, Running, Setting, World};
 
 /// A session remembers this many points of histories before it starts anew.
 const MOST_POINTS: usize = 4_000_000;
