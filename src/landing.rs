@@ -13,7 +13,7 @@ use crate::sealed::{self, Successor};
 use crate::secret::Secret;
 use crate::sending::Outcome;
 use crate::vault::edit::Edits;
-use crate::vault::hermes::{self, Fresh, Place};
+use crate::vault::hermes::{self, Credential, Fresh, Place};
 
 /// How often a vault is written against others who write too, before the successor is sealed instead.
 const STORE_ATTEMPTS: u32 = 64;
@@ -40,8 +40,10 @@ pub(crate) struct Landing<'a> {
     pub(crate) fresh: &'a Fresh,
     /// Who came before whom.
     pub(crate) ledger: &'a Ledger,
-    /// A place that was emptied after this moment, by somebody who was refused the parent, is a place for them.
+    /// A place that was emptied after this moment, by somebody who was refused the parent, is a place for them,
     pub(crate) since_ms: u64,
+    /// and so is one that held the parent here and is empty now.
+    pub(crate) was: Option<&'a Credential>,
     /// When the parent was issued, if that is known: what is older is no new login.
     pub(crate) parent_issued_ms: Option<u64>,
     pub(crate) lease: Option<&'a Lease>,
@@ -51,7 +53,7 @@ impl<'a> Landing<'a> {
     /// Tokens that were received some time ago.
     pub(crate) fn of(sent: &'a Fingerprint, fresh: &'a Fresh, ledger: &'a Ledger, held: &'a Held) -> Self {
         let lease = held.document.as_ref();
-        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, parent_issued_ms: None, lease }
+        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, was: None, parent_issued_ms: None, lease }
     }
 }
 
@@ -86,6 +88,7 @@ impl<P: Ports> Keeper<P> {
             fresh: &fresh,
             ledger: &intended.ledger.ledger,
             since_ms: outcome.sent_at_ms,
+            was: Some(&sending.due.credential),
             parent_issued_ms: sending.place.issued_at_ms,
             lease: sending.held.document.as_ref(),
         };
@@ -198,9 +201,13 @@ impl<P: Ports> Keeper<P> {
         let reading = hermes::read(root, &ask.profile);
         let credential = reading.credentials.iter().find(|credential| credential.id() == ask.credential);
         // Emptied by somebody who was refused what we were just given another for.
+        let held_it = |place: &Place| {
+            let before = landing.was.into_iter().flat_map(|credential| &credential.places);
+            before.filter(|was| was.id == place.id).any(|was| was.fingerprint().as_ref() == Some(sent))
+        };
         let emptied = |place: &Place| {
-            let marked_at = place.last_error.as_ref().and_then(|error| error.at_ms);
-            place.refresh_token.is_none() && marked_at.is_some_and(|marked| marked >= landing.since_ms)
+            let Some(error) = &place.last_error else { return false };
+            place.refresh_token.is_none() && (error.at_ms >= Some(landing.since_ms) || held_it(place))
         };
         let places = || credential.into_iter().flat_map(|credential| &credential.places);
         for place in places().filter(|place| emptied(place)) {

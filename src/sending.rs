@@ -33,9 +33,10 @@ impl<P: Ports> Keeper<P> {
         let mut outcome = self.send_once(sending, sending.deadline_ms, answer_lost).await;
         // The answer was lost. If the server has spent the token, sending it again soon is the only way to its successor; if
         // it has not, the token is as good as before.
+        let is_still_ours = lost(&outcome) && self.still_stored(sending).await;
+        // The checks once more, as the last thing before it leaves.
         let deadline_ms = self.deadline_of_a_resend(sending);
-        let has_time = deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending);
-        if lost(&outcome) && has_time && self.still_stored(sending).await {
+        if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending) {
             self.tell(
                 sending.ask,
                 "in-doubt",

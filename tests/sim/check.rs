@@ -5,7 +5,7 @@ use rustc_hash::FxHashSet;
 use serde_json::Value;
 
 use super::server::{Kind, NO_TOKEN, Token};
-use super::session::{Doc, End, Errand, Sessions};
+use super::session::{Doc, End, Ended, Errand, Sessions};
 use super::text::{LOGIN, Text, Texts, Tokens};
 use super::world::{Phase, World};
 
@@ -156,6 +156,15 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
 
 /// A session has ended.
 pub fn end(world: &World, session: u8, end: &End, sessions: &Sessions) -> Result<(), Broken> {
+    let ledger = world.shelves[1].now.map(|text| sessions.texts.borrow().ledger(text)).unwrap_or_default();
+    let is_in_doubt = matches!(end.calls[..], [Ended::Error { code: "in-doubt", .. }]);
+    let sent = world.sent(session);
+    if is_in_doubt && sent != NO_TOKEN && !world.amnesia {
+        let known = Tokens(ledger.open.0 | ledger.spent.0 | ledger.dead.0);
+        if !known.has(sent) {
+            return Err(Broken::new("intent", format!("Rt_{sent} is in doubt, and the ledger does not say so")));
+        }
+    }
     let held = world.holding(session);
     if held == NO_TOKEN || end.unsaved.has(held) || world.stored_tokens(sessions).has(held) {
         return Ok(());

@@ -8,6 +8,8 @@ use rustc_hash::{FxHashMap, FxHasher};
 use super::action::Action;
 use super::check::Broken;
 use super::schedule::Lab;
+use super::server::Kind;
+use super::session::Errand;
 use super::world::{Running, Setting, World};
 
 /// What there was.
@@ -37,6 +39,36 @@ struct Search {
     known: FxHashMap<(u64, u64), u128>,
     steps: u64,
     path: Vec<Action>,
+}
+
+/// Two sessions and one fault at every server, with either kind of lease; and with others who write the vault beside them.
+pub fn small_worlds() -> Vec<Setting> {
+    let mut worlds = Vec::new();
+    for kind in Kind::ALL {
+        for leases_run_out in [true, false] {
+            let world = Setting {
+                kind,
+                sessions: 2,
+                faults: 1,
+                meddling: 0,
+                restarts: 0,
+                leases_run_out,
+                reads_may_be_stale: leases_run_out,
+                is_shared: false,
+                errands: [Errand::Token; 4],
+            };
+            worlds.push(world);
+            if !leases_run_out {
+                worlds.push(Setting { faults: 0, meddling: 2, is_shared: true, ..world });
+            }
+        }
+    }
+    worlds
+}
+
+/// What is broken in any of them.
+pub fn first_broken() -> Option<Broken> {
+    small_worlds().into_iter().find_map(|world| explore(world).err()).map(|(broken, _)| broken)
 }
 
 pub fn explore(setting: Setting) -> Result<Explored, (Broken, Vec<Action>)> {

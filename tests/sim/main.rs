@@ -23,9 +23,8 @@ use std::time::{Duration, Instant};
 
 use compiled::{Component, Wrong};
 use schedule::{Figures, Lab, Seed};
-use server::Kind;
-use session::{Errand, Sessions};
-use world::{Flaw, Setting};
+use session::Sessions;
+use world::Flaw;
 
 /// In how many orders each plan is run: the more, the more often a session's history comes up again.
 const ORDERS: u64 = 1024;
@@ -59,18 +58,13 @@ fn two_hundred_million_schedules_break_nothing() {
 
 #[test]
 fn what_was_broken_once_stays_mended() {
-    let seed = |line: &str| {
-        let mut numbers = line.split_whitespace().map(|number| number.parse().expect("a number"));
-        Seed { plan: numbers.next().expect("a plan"), order: numbers.next().expect("an order") }
-    };
-    let lines = include_str!("seeds.txt").lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-    run(lines.map(seed), Duration::MAX);
+    run(schedule::known_seeds(), Duration::MAX);
 }
 
 #[test]
 fn every_schedule_of_two_sessions_and_one_fault_holds() {
     let (mut all, begun) = (exhaustive::Explored::default(), Instant::now());
-    for setting in small_worlds() {
+    for setting in exhaustive::small_worlds() {
         match exhaustive::explore(setting) {
             Ok(explored) => {
                 all.states += explored.states;
@@ -83,31 +77,6 @@ fn every_schedule_of_two_sessions_and_one_fault_holds() {
     let (schedules, states, steps) = (all.schedules, all.states, all.steps);
     let took = begun.elapsed();
     say(&format!("every one of {schedules} schedules: {states} states, {steps} steps between them, in {took:.1?}"));
-}
-
-/// Two sessions and one fault at every server, with either kind of lease; and with the reference beside them.
-fn small_worlds() -> Vec<Setting> {
-    let mut worlds = Vec::new();
-    for kind in Kind::ALL {
-        for leases_run_out in [false, true] {
-            let world = Setting {
-                kind,
-                sessions: 2,
-                faults: 1,
-                meddling: 0,
-                restarts: 0,
-                leases_run_out,
-                reads_may_be_stale: leases_run_out,
-                is_shared: false,
-                errands: [Errand::Token; 4],
-            };
-            worlds.push(world);
-            if !leases_run_out {
-                worlds.push(Setting { faults: 0, meddling: 2, is_shared: true, ..world });
-            }
-        }
-    }
-    worlds
 }
 
 #[test]

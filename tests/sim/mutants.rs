@@ -45,8 +45,11 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "Verdict::Terminal => self.refused(&sending, &outcome).await,"
         => "Verdict::Terminal | Verdict::Unknown | Verdict::Transient => self.refused(&sending, &outcome).await,";
     "answer-lost-is-not-resent-but-buried" in "sending.rs":
-        "if lost(&outcome) && has_time && self.still_stored(sending).await {"
-        => "if lost(&outcome) { outcome.judgement.verdict = Verdict::Terminal; } else if has_time && false {";
+        "let is_still_ours = lost(&outcome) && self.still_stored(sending).await;"
+        => "let is_still_ours = false; if lost(&outcome) { outcome.judgement.verdict = Verdict::Terminal; }";
+    "resend-without-a-last-look-at-the-clock" in "sending.rs":
+        "if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending) {"
+        => "if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS {";
     "withdrawn-intent-stays" in "refresh.rs":
         "ledger.record(&sending.fingerprint, &sending.to, now_ms).account_for(&intended.intent);"
         => "ledger.record(&sending.fingerprint, &sending.to, now_ms);";

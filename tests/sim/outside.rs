@@ -185,7 +185,8 @@ fn refresh(world: &mut World, login: Option<Token>) -> Result<Option<Option<(Acc
     Ok(match world.server.exchange(token, world.real_ms) {
         Answer::Tokens { access, refresh } => {
             // Whatever was thought of it, it is good.
-            world.buried = world.buried.minus(Tokens::default().with(token));
+            let good = [token, refresh].into_iter().filter(|token| *token != NO_TOKEN);
+            world.buried = world.buried.minus(good.fold(Tokens::default(), Tokens::with));
             Some(Some((access, if refresh == NO_TOKEN { token } else { refresh })))
         }
         Answer::Refused => Some(None),

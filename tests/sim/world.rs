@@ -666,6 +666,11 @@ impl World {
         self.processes[usize::from(session)].holding
     }
 
+    /// What a session has sent last.
+    pub fn sent(&self, session: u8) -> Token {
+        self.processes[usize::from(session)].sent
+    }
+
     pub fn sends(&self, session: u8) -> u8 {
         self.processes[usize::from(session)].sends
     }
