@@ -159,7 +159,8 @@ pub fn end(world: &World, session: u8, end: &End, sessions: &Sessions) -> Result
     let ledger = world.shelves[1].now.map(|text| sessions.texts.borrow().ledger(text)).unwrap_or_default();
     let is_in_doubt = matches!(end.calls[..], [Ended::Error { code: "in-doubt", .. }]);
     let sent = world.sent(session);
-    if is_in_doubt && sent != NO_TOKEN && !world.amnesia {
+    // Where a lease can run out, somebody else may have ended the doubt.
+    if is_in_doubt && sent != NO_TOKEN && !world.amnesia && !world.setting.leases_run_out {
         let known = Tokens(ledger.open.0 | ledger.spent.0 | ledger.dead.0);
         if !known.has(sent) {
             return Err(Broken::new("intent", format!("Rt_{sent} is in doubt, and the ledger does not say so")));

@@ -63,6 +63,21 @@ pub fn small_worlds() -> Vec<Setting> {
             }
         }
     }
+    // One session alone among others who do three things, with old reads and without.
+    for (kind, reads_may_be_stale) in [(Kind::KillsTheFamily, true), (Kind::Refuses, false)] {
+        worlds.push(Setting {
+            kind,
+            sessions: 1,
+            faults: 1,
+            meddling: 3,
+            restarts: 0,
+            leases_run_out: reads_may_be_stale,
+            reads_may_be_stale,
+            is_shared: true,
+            errands: [Errand::Token; 4],
+        });
+    }
+    worlds.reverse();
     worlds
 }
 

@@ -86,24 +86,15 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "another-s-intent-closed" in "landing.rs":
         "Some(ours) if record.intent.as_ref().is_some_and(|intent| intent.nonce != ours.nonce) => {"
         => "Some(ours) if false => {";
-    "an-old-read-believed" in "landing.rs":
-        "self.ports.describe().reads_are_linearizable\n"
-        => "true || self.ports.describe().reads_are_linearizable\n";
     "stored-over-the-parent-only" in "landing.rs":
         "let ours = |token: &Fingerprint| token == sent || landing.ledger.is_ancestor(token, sent);"
         => "let ours = |token: &Fingerprint| token != sent && landing.ledger.is_ancestor(token, sent);";
     "restored-token-never-expires" in "landing.rs":
         "issued_ms.min(at_ms.saturating_sub(1_000))"
         => "at_ms";
-    "another-vault-confirmed-than-decided-on" in "landing.rs":
-        "        let vault = &sending.due.vault;\n"
-        => "        let vault = &self.vault(sending.ask.vault).await?;\n";
     "tombstone-of-the-successor-lifted" in "ledger/mod.rs":
         "        if is_news {\n"
         => "        if true {\n";
-    "copy-that-died-ends-it-all" in "refresh.rs":
-        "if has_other || sealed.is_ok_and("
-        => "if has_other || false && sealed.is_ok_and(";
     "unsaved-without-a-lease" in "keeper.rs":
         "let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;"
         => "let held = self.lease(&ask, Some(&Fingerprint::of(\"\")), Patience::OneRefresh).await?;";
