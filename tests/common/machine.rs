@@ -339,7 +339,7 @@ impl Random for World {
         if drawn > 0 {
             self.0.drawn.set(drawn + 1);
         }
-        4 + (drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20)
+        4 + (drawn.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40)
     }
 }
 
