@@ -111,7 +111,7 @@ impl<P: Ports> Keeper<P> {
             (Landed::Failed | Landed::Overtaken, Some(_)) => Some(
                 "the new tokens could not be stored anywhere: hand `unsaved` to save-unsaved, or this login is lost",
             ),
-            (Landed::Failed, None) if fresh.refresh_token.is_none() => {
+            (Landed::Failed | Landed::Overtaken, None) if fresh.refresh_token.is_none() => {
                 Some("the new access token could not be written to the vault; the refresh token in it stays good")
             }
             (Landed::Overtaken, None) => {
