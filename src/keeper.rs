@@ -7,7 +7,7 @@ use std::rc::Rc;
 use crate::document;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
-use crate::json::{self, Object, Value};
+use crate::json::{self, Object};
 use crate::landing::{Landed, Landing};
 use crate::layers::Layers;
 use crate::lease::{Held, Patience};
@@ -21,7 +21,7 @@ use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
 use crate::vault::edit::EditError;
-use crate::vault::hermes::{self, Credential, CredentialKind, Fresh, Reading, VaultError};
+use crate::vault::{Credential, CredentialKind, Fresh, Reading, Spot, Vault, VaultError};
 
 const PROFILES: &str = "providers.json";
 const SETTINGS: &str = "settings.json";
@@ -176,15 +176,15 @@ impl Snapshot {
         self.text.expose()
     }
 
-    pub(crate) fn root(&self) -> Result<Value<'_>, KeeperError> {
-        hermes::open(self.text()).map_err(|error| corrupt(&error))
+    pub(crate) fn open(&self) -> Result<Vault<'_>, KeeperError> {
+        Vault::open(self.text()).map_err(|error| corrupt(&error))
     }
 
     pub(crate) fn reading(&self, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
         if let Some(reading) = self.readings.borrow().get(&profile.id) {
             return Ok(reading.clone());
         }
-        let reading = Rc::new(hermes::read(self.root()?, profile));
+        let reading = Rc::new(self.open()?.read(profile));
         self.readings.borrow_mut().insert(profile.id.clone(), reading.clone());
         Ok(reading)
     }
@@ -320,7 +320,7 @@ impl<P: Ports> Keeper<P> {
             .ok_or_else(|| KeeperError::new("bad-request", Action::Usage, "this is not what `unsaved` held"))?;
         let profile = self.profile(&unsaved.successor.provider).await?;
         let snapshot = self.vault(&unsaved.vault).await?;
-        let login = hermes::node(snapshot.root()?, &profile.id, hermes::Spot::Login);
+        let login = snapshot.open()?.node(&profile.id, Spot::Login);
         let (to, _) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
         let fresh = unsaved.successor.fresh;
         let ask = Ask {
@@ -381,7 +381,7 @@ impl<P: Ports> Keeper<P> {
         match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
             (Loaded::Unchanged, Some(snapshot)) => Ok(snapshot),
             (Loaded::Found(document), _) => {
-                hermes::open(document.text.expose()).map_err(|error| corrupt(&error))?;
+                Vault::open(document.text.expose()).map_err(|error| corrupt(&error))?;
                 let snapshot =
                     Rc::new(Snapshot { version: document.version, text: document.text, readings: RefCell::default() });
                 self.vaults.borrow_mut().insert(vault.to_owned(), snapshot.clone());

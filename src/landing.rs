@@ -13,7 +13,7 @@ use crate::sealed::{self, Successor};
 use crate::secret::Secret;
 use crate::sending::Outcome;
 use crate::vault::edit::Edits;
-use crate::vault::hermes::{self, Credential, Fresh, Place};
+use crate::vault::{Credential, Fresh, Place, Vault};
 
 /// How often a vault is written against others who write too, before the successor is sealed instead.
 const STORE_ATTEMPTS: u32 = 64;
@@ -178,18 +178,18 @@ impl<P: Ports> Keeper<P> {
     fn plan_landing(&self, text: &str, ask: &Ask<'_>, landing: &Landing<'_>) -> Result<Plan, KeeperError> {
         let (sent, fresh) = (landing.sent, landing.fresh);
         let ours = |token: &Fingerprint| token == sent || landing.ledger.is_ancestor(token, sent);
-        let root = hermes::open(text).map_err(|error| self.corrupt(&error))?;
+        let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
         let mut edits = Edits::default();
         let (mut holds_it, mut holds_successor) = (false, false);
-        let mut write =
-            |place: &Place, profile: &crate::provider::Profile| match hermes::node(root, &profile.id, place.spot) {
-                Some(node) => hermes::write_tokens(&mut edits, node, place.spot, profile, fresh)
-                    .map_err(|error| self.uneditable(&error)),
-                None => Ok(()),
-            };
-        for provider in hermes::providers(root) {
+        let mut write = |place: &Place, profile: &crate::provider::Profile| match vault.node(&profile.id, place.spot) {
+            Some(node) => vault
+                .write_tokens(&mut edits, node, place.spot, profile, fresh)
+                .map_err(|error| self.uneditable(&error)),
+            None => Ok(()),
+        };
+        for provider in vault.providers() {
             let profile = self.profile_or_generic(&provider)?;
-            for place in hermes::places(root, &profile, &mut Vec::new()) {
+            for place in vault.places(&profile, &mut Vec::new()) {
                 if place.fingerprint().as_ref().is_some_and(&ours) {
                     holds_it = true;
                     write(&place, &profile)?;
@@ -198,7 +198,7 @@ impl<P: Ports> Keeper<P> {
                 }
             }
         }
-        let reading = hermes::read(root, &ask.profile);
+        let reading = vault.read(&ask.profile);
         let credential = reading.credentials.iter().find(|credential| credential.id() == ask.credential);
         // Emptied by somebody who was refused what we were just given another for.
         let held_it = |place: &Place| {
@@ -301,12 +301,13 @@ impl<P: Ports> Keeper<P> {
     /// Before a token is spent: the vault is what it was taken for, and can be edited where the successor must go. False: it
     /// has changed.
     pub(crate) async fn check_that_it_can_be_stored(&self, sending: &Sending<'_>) -> Result<bool, KeeperError> {
-        let root = sending.due.vault.root()?;
+        let opened = sending.due.vault.open()?;
         let fresh = fresh_of(sending.place, self.ports.wall_ms());
         let mut edits = Edits::default();
         for place in &sending.due.credential.places {
-            if let Some(node) = hermes::node(root, &sending.ask.profile.id, place.spot) {
-                hermes::write_tokens(&mut edits, node, place.spot, &sending.ask.profile, &fresh)
+            if let Some(node) = opened.node(&sending.ask.profile.id, place.spot) {
+                opened
+                    .write_tokens(&mut edits, node, place.spot, &sending.ask.profile, &fresh)
                     .map_err(|error| self.uneditable(&error))?;
             }
         }
@@ -330,11 +331,11 @@ impl<P: Ports> Keeper<P> {
         if let Some(next) = self.finish_a_sealed_successor(sending, ledger).await? {
             return Ok(next);
         }
-        let root = sending.due.vault.root()?;
+        let vault = sending.due.vault.open()?;
         let now_ms = self.ports.wall_ms();
-        for provider in hermes::providers(root) {
+        for provider in vault.providers() {
             let profile = self.profile_or_generic(&provider)?;
-            for place in hermes::places(root, &profile, &mut Vec::new()) {
+            for place in vault.places(&profile, &mut Vec::new()) {
                 let Some(token) = place.fingerprint() else { continue };
                 let live =
                     matches!(ledger.standing(&token, &sending.to, now_ms), Standing::Sendable(_) | Standing::Paused(_));

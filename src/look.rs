@@ -9,7 +9,7 @@ use crate::ports::{Ports, Severity};
 use crate::quarantine::is_refused;
 use crate::sealed;
 use crate::secret::Secret;
-use crate::vault::hermes::{Credential, CredentialKind, EntryState, Place};
+use crate::vault::{Credential, CredentialKind, EntryState, Place};
 
 /// What step 1 of the protocol found.
 pub(crate) enum Look {

@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::table::Table;
 use crate::time::{self, Zone};
 use crate::vault::edit::{Change, EditError, Edits};
-use crate::vault::hermes::{self, CredentialKind, LOGIN, Place, Spot};
+use crate::vault::{self, CredentialKind, LOGIN, Place, Spot, Vault};
 
 /// Why a token counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,13 +205,13 @@ impl<P: Ports> Keeper<P> {
         ledger: &Ledger,
         at_ms: u64,
     ) -> Result<Option<(String, Vec<Removed>)>, KeeperError> {
-        let root = hermes::open(text).map_err(|error| self.corrupt(&error))?;
+        let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
         let mut edits = Edits::default();
         let mut removed = Vec::new();
-        for provider in hermes::providers(root) {
+        for provider in vault.providers() {
             let profile = self.profile_or_generic(&provider)?;
-            let places = hermes::places(root, &profile, &mut Vec::new());
-            take_out(&mut edits, &mut removed, root, &profile, &places, dead, ledger, at_ms)
+            let places = vault.places(&profile, &mut Vec::new());
+            take_out(&mut edits, &mut removed, &vault, &profile, &places, dead, ledger, at_ms)
                 .map_err(|error| self.uneditable(&error))?;
         }
         Ok((!removed.is_empty()).then(|| (edits.apply(text), removed)))
@@ -291,7 +291,7 @@ fn bury(ledger: &mut Ledger, token: &Fingerprint, to: &Counterpart, tombstone: &
 fn take_out(
     edits: &mut Edits,
     removed: &mut Vec<Removed>,
-    root: Value<'_>,
+    vault: &Vault<'_>,
     profile: &Profile,
     places: &[Place],
     dead: &Dead<'_>,
@@ -306,16 +306,16 @@ fn take_out(
     };
     let mut gone = Vec::new();
     for place in places {
-        let Some(node) = hermes::node(root, &profile.id, place.spot) else { continue };
+        let Some(node) = vault.node(&profile.id, place.spot) else { continue };
         let is_dead = dead.is_in(&profile.id, place);
         match place.spot {
             Spot::Login if is_dead => {
                 let marker = ("/last_auth_error", Change::Set(dead.marker(at_ms)));
-                let values = erase(edits, node, &profile.login.erase, [marker])?;
+                let values = erase(edits, node, &vault.layout(profile, place.spot).erase, [marker])?;
                 removed.push(Removed::Login { provider: profile.id.clone(), values });
             }
             // A copy goes with its login; a copy alone goes because the login has moved on.
-            Spot::Entry(index) if hermes::is_seeded(place, profile) && has_login => {
+            Spot::Entry(index) if vault::is_seeded(place, profile) && has_login => {
                 let goes = is_dead || (login_dies && (place.is_empty() || is_older(place)));
                 gone.extend(goes.then_some(index));
                 removed.extend(goes.then(|| Removed::Entry {
@@ -325,13 +325,13 @@ fn take_out(
                 }));
             }
             Spot::Entry(_) if is_dead => {
-                let values = erase(edits, node, &profile.entry.erase, death(dead, node, at_ms))?;
+                let values = erase(edits, node, &vault.layout(profile, place.spot).erase, death(dead, node, at_ms))?;
                 removed.push(Removed::EntryValues { provider: profile.id.clone(), id: place.id.clone(), values });
             }
             _ => {}
         }
     }
-    if let Some(pool) = hermes::pool(root, &profile.id).filter(|_| !gone.is_empty()) {
+    if let Some(pool) = vault.pool(&profile.id).filter(|_| !gone.is_empty()) {
         edits.remove_items(pool, &gone);
     }
     Ok(())
@@ -389,21 +389,21 @@ fn with(text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
     let uneditable = |error: EditError| {
         KeeperError::new("corrupt-vault", Action::Inspect, format!("the vault cannot be edited: {error}"))
     };
-    let root = hermes::open(text).map_err(|error| {
+    let vault = Vault::open(text).map_err(|error| {
         KeeperError::new("corrupt-vault", Action::Inspect, format!("the vault cannot be read: {error}"))
     })?;
     let mut edits = Edits::default();
     for removed in &entry.removed {
         match removed {
             Removed::Login { provider, values } => {
-                let login = hermes::node(root, provider, Spot::Login)
-                    .ok_or_else(|| taken("its login is gone from the vault"))?;
+                let login =
+                    vault.node(provider, Spot::Login).ok_or_else(|| taken("its login is gone from the vault"))?;
                 put_back(&mut edits, login, values)
                     .map_err(uneditable)?
                     .ok_or_else(|| taken("there is a newer login"))?;
             }
             Removed::EntryValues { provider, id, values } => {
-                let pool = hermes::pool(root, provider);
+                let pool = vault.pool(provider);
                 let node = pool
                     .and_then(|pool| pool.items().find(|item| item.get("id").is_some_and(|value| value.is_str(id))))
                     .ok_or_else(|| taken("its entry is gone from the vault"))?;
@@ -411,7 +411,7 @@ fn with(text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
                     .map_err(uneditable)?
                     .ok_or_else(|| taken("the entry has newer tokens"))?;
             }
-            Removed::Entry { provider, id, text } => match hermes::pool(root, provider) {
+            Removed::Entry { provider, id, text } => match vault.pool(provider) {
                 Some(pool) if pool.items().any(|item| item.get("id").is_some_and(|value| value.is_str(id))) => {}
                 Some(pool) => edits.push_item(pool, text),
                 // The pool went with its last entry; the program that seeds it will make it again.

@@ -17,7 +17,7 @@ use crate::request;
 use crate::sealed;
 use crate::secret::Secret;
 use crate::sending::Outcome;
-use crate::vault::hermes::{self, Place, Spot};
+use crate::vault::{Place, Spot};
 
 /// How often the protocol starts over before it gives up: each time somebody else changed something.
 const ROUNDS: u32 = 16;
@@ -140,7 +140,7 @@ impl<P: Ports> Keeper<P> {
         token: &'a Secret,
         held: &'a Held,
     ) -> Result<Sending<'a>, KeeperError> {
-        let login = hermes::node(due.vault.root()?, &ask.profile.id, Spot::Login);
+        let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
         let (to, client_secret) =
             request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
         let deadline_ms = if held.document.is_some() {
@@ -165,7 +165,7 @@ impl<P: Ports> Keeper<P> {
     /// has no refresh token, although its provider issues them.
     async fn without_refresh_token(&self, ask: &Ask<'_>, due: &Due, held: &Held) -> Result<Next, KeeperError> {
         let place = due.credential.leading();
-        let login = hermes::node(due.vault.root()?, &ask.profile.id, Spot::Login);
+        let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
         let (to, _) = request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
         if let Some(spent) = &due.spent {
             let sealed = sealed::load(&self.ports, ask.vault).await?;

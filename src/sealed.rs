@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use crate::table::Table;
 use crate::text;
 use crate::time::DAY_MS;
-use crate::vault::hermes::Fresh;
+use crate::vault::Fresh;
 
 const ABOUT: &str = "lazaret's sealed document: SECRETS, taken out of use. `lazaret unquarantine` puts one back.";
 const ATTEMPTS: usize = 64;

@@ -7,7 +7,7 @@ use crate::ports::Ports;
 use crate::provider::Profile;
 use crate::request;
 use crate::sealed::{self, Sealed};
-use crate::vault::hermes::{self, Credential, CredentialKind, EntryState, LOGIN, LastError};
+use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Spot};
 
 /// One credential, as a person wants to see it: `credential-status` in the contract.
 #[derive(Clone, Debug)]
@@ -41,7 +41,7 @@ impl<P: Ports> Keeper<P> {
     pub async fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
         self.load_profiles().await?;
         let snapshot = self.vault(vault).await?;
-        let root = snapshot.root()?;
+        let opened = snapshot.open()?;
         let mut report = StatusReport::default();
         let ledger = ledger::load(&self.ports, vault).await.map(|read| read.ledger).unwrap_or_else(|error| {
             report.warnings.push(error.message.clone());
@@ -55,15 +55,15 @@ impl<P: Ports> Keeper<P> {
             Some(name) => Some(self.profile(name).await?.id.clone()),
             None => None,
         };
-        for id in hermes::providers(root) {
+        for id in opened.providers() {
             if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
                 continue;
             }
             let profile = self.profile_or_generic(&id)?;
             report.warnings.extend(profile.wrong.as_ref().map(|error| error.0.clone()));
-            let reading = hermes::read(root, &profile);
+            let reading = opened.read(&profile);
             report.warnings.extend(reading.warnings);
-            let login = hermes::node(root, &id, hermes::Spot::Login);
+            let login = opened.node(&id, Spot::Login);
             let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
             for credential in &reading.credentials {
                 report.credentials.push(self.credential_status(&profile, credential, to.as_ref(), &ledger, &sealed));

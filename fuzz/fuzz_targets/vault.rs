@@ -3,11 +3,10 @@
 
 use std::sync::LazyLock;
 
-use lazaret::json;
 use lazaret::provider::{Catalog, Profile};
 use lazaret::secret::Secret;
 use lazaret::vault::edit::Edits;
-use lazaret::vault::hermes::{self, Fresh, Spot};
+use lazaret::vault::{Fresh, Spot, Vault};
 use libfuzzer_sys::fuzz_target;
 
 static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
@@ -18,11 +17,11 @@ static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = str::from_utf8(data) else { return };
-    let Ok(root) = hermes::open(text) else { return };
+    let Ok(vault) = Vault::open(text) else { return };
     for profile in PROFILES.iter() {
-        let reading = hermes::read(root, profile);
+        let reading = vault.read(profile);
         for place in reading.credentials.iter().flat_map(|credential| &credential.places) {
-            let node = hermes::node(root, &profile.id, place.spot).expect("it was just read");
+            let node = vault.node(&profile.id, place.spot).expect("it was just read");
             let fresh = Fresh {
                 access_token: Secret::from("a-fresh-access-token"),
                 refresh_token: Some(Secret::from("a-fresh-refresh-token")),
@@ -33,19 +32,19 @@ fuzz_target!(|data: &[u8]| {
                 received_at_ms: 1_784_541_600_000,
             };
             let mut edits = Edits::default();
-            if hermes::write_tokens(&mut edits, node, place.spot, profile, &fresh).is_err() {
+            if vault.write_tokens(&mut edits, node, place.spot, profile, &fresh).is_err() {
                 continue;
             }
             let edited = edits.apply(text);
-            let after = json::check(&edited).expect("still JSON");
-            let now = hermes::places(after, profile, &mut Vec::new());
+            let after = Vault::open(&edited).expect("still JSON");
+            let now = after.places(profile, &mut Vec::new());
             let written = now.iter().find(|now| now.spot == place.spot).expect("still there");
             assert_eq!(written.refresh_token, fresh.refresh_token);
             // What lies before the edited place, and every other place, is as it was.
             let start = node.span().start;
             assert_eq!(edited.as_bytes()[..start], text.as_bytes()[..start]);
             for other in now.iter().filter(|now| now.spot != place.spot) {
-                let (before, after) = (hermes::node(root, &profile.id, other.spot), hermes::node(after, &profile.id, other.spot));
+                let (before, after) = (vault.node(&profile.id, other.spot), after.node(&profile.id, other.spot));
                 if place.spot != Spot::Login || other.spot != Spot::Login {
                     assert_eq!(before.map(|node| node.raw().to_owned()), after.map(|node| node.raw().to_owned()));
                 }

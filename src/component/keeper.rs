@@ -8,7 +8,7 @@ use crate::ports::{
 };
 use crate::secret::Secret;
 use crate::status::CredentialStatus;
-use crate::vault::hermes::{CredentialKind, LastError};
+use crate::vault::{CredentialKind, LastError};
 
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::keeper as wit;

@@ -18,7 +18,7 @@ use lazaret::keeper::{AccessToken, Origin, TokenRequest};
 use lazaret::ports::{Event, Request, Scope, Severity};
 use lazaret::secret::Secret;
 use lazaret::status::CredentialStatus;
-use lazaret::vault::hermes::{CredentialKind, LastError};
+use lazaret::vault::{CredentialKind, LastError};
 use lazaret_host::http::{Http, HttpFailure, HttpRequest, HttpResponse, Sent};
 use lazaret_host::storage::{
     self, AcquireOutcome, Capabilities, Document, Holder, LeaseGrant, LoadOutcome, MemoryStorage, Storage,

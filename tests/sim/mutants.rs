@@ -70,7 +70,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
         => "if !holds_it && place.fingerprint().as_ref().is_some_and(&ours) {";
     "new-login-overwritten" in "landing.rs":
         "if place.fingerprint().as_ref().is_some_and(&ours) {"
-        => "if place.spot == crate::vault::hermes::Spot::Login || place.fingerprint().as_ref().is_some_and(&ours) {";
+        => "if place.spot == crate::vault::Spot::Login || place.fingerprint().as_ref().is_some_and(&ours) {";
     "emptied-place-stays-empty" in "landing.rs":
         "for place in places().filter(|place| emptied(place)) {"
         => "for place in places().filter(|place| emptied(place) && false) {";
@@ -116,7 +116,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "unknown-fields-respelled" in "vault/edit.rs":
         "        result.push_str(text::after(text, at));\n        result\n"
         => "        result.push_str(text::after(text, at));\n        result.replace(\" :  \", \": \")\n";
-    "old-refresh-token-lost-when-none-comes" in "vault/hermes.rs":
+    "old-refresh-token-lost-when-none-comes" in "vault/fresh.rs":
         "let about_expiry = matches!(field, Field::ExpiresInS"
         => "let about_expiry = matches!(field, Field::RefreshToken | Field::ExpiresInS";
 };

@@ -1,0 +1,266 @@
+//! One spot of a vault that holds, or held, a credential: what stands there, read tolerantly.
+
+use crate::fingerprint::Fingerprint;
+use crate::json::{Fields, Kind, Value};
+use crate::jwt;
+use crate::provider::{ExpiryAt, Layout, Unit};
+use crate::secret::Secret;
+use crate::time;
+
+/// The id under which a provider's own login is addressed.
+pub const LOGIN: &str = "login";
+
+/// A JWT's `exp` is the server's clock, a stored lifetime is ours. Past the stored one by more than this, the
+/// stored one must be about another token.
+const CLOCK_ALLOWANCE_MS: u64 = 300_000;
+
+/// A moment or a lifetime beyond this (the year 5138) is no time at all.
+const TIMELESS_MS: u64 = 100_000_000_000_000;
+
+/// A spot in a provider's part of a vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Spot {
+    /// `providers.<id>`
+    Login,
+    /// `credential_pool.<id>[index]`
+    Entry(usize),
+}
+
+/// What kind of credential a place holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CredentialKind {
+    /// An access token, perhaps with a refresh token.
+    OAuth,
+    /// A key that does not expire.
+    ApiKey,
+}
+
+/// What an entry says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EntryState {
+    /// Usable.
+    Ok,
+    /// Not before this moment, in milliseconds since 1970.
+    Resting(u64),
+    /// Not again.
+    Dead,
+}
+
+/// `last_auth_error`, or an entry's own error fields.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LastError {
+    /// As stored.
+    pub code: String,
+    /// As stored.
+    pub message: String,
+    /// As stored.
+    pub reason: String,
+    /// Milliseconds since 1970.
+    pub at_ms: Option<u64>,
+}
+
+/// One spot that holds, or held, a credential.
+#[derive(Clone, Debug)]
+pub struct Place {
+    /// Where.
+    pub spot: Spot,
+    /// The entry's id, `#2` for one that has none, or `login`.
+    pub id: String,
+    /// For a person; the id if there is none.
+    pub label: String,
+    /// The entry's source, or `login`.
+    pub source: String,
+    /// What it is.
+    pub kind: CredentialKind,
+    /// Smaller comes first.
+    pub priority: i64,
+    /// What the entry says of itself.
+    pub state: EntryState,
+    /// Its error fields.
+    pub last_error: Option<LastError>,
+    /// None if absent or empty.
+    pub access_token: Option<Secret>,
+    /// None if absent or empty.
+    pub refresh_token: Option<Secret>,
+    /// `Bearer` if it does not say.
+    pub token_type: String,
+    /// Milliseconds since 1970.
+    pub expires_at_ms: Option<u64>,
+    /// How long the access token lives in all, in milliseconds.
+    pub lifetime_ms: Option<u64>,
+    /// When the tokens were issued, in milliseconds since 1970.
+    pub issued_at_ms: Option<u64>,
+}
+
+impl Place {
+    /// The fingerprint of its refresh token.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()))
+    }
+
+    /// Whether it holds nothing that could be used.
+    pub fn is_empty(&self) -> bool {
+        self.access_token.is_none() && self.refresh_token.is_none()
+    }
+}
+
+/// What stands at a spot. `name` says where that is, for a person.
+pub(super) fn place(
+    node: Value<'_>,
+    spot: Spot,
+    layout: &Layout,
+    name: impl Fn() -> String,
+    warnings: &mut Vec<String>,
+) -> Place {
+    let node = &Fields::of(node);
+    let mut text = |pointer: &str| {
+        let value = node.pointer(pointer)?;
+        if !matches!(value.kind(), Kind::String | Kind::Null) {
+            warnings.push(format!("`{pointer}` in {} is {}, not a string: it is ignored", name(), value.kind()));
+        }
+        value.as_str().filter(|text| !text.is_empty())
+    };
+    let access_token = text(&layout.access_token).map(Secret::new);
+    let refresh_token = text(&layout.refresh_token).map(Secret::new);
+    let token_type = layout.token_type.as_deref().and_then(&mut text).unwrap_or_else(|| "Bearer".to_owned());
+    let (id, label, source, kind) = match spot {
+        Spot::Login => (LOGIN.to_owned(), text("/label"), LOGIN.to_owned(), CredentialKind::OAuth),
+        Spot::Entry(index) => {
+            let kind = match text("/auth_type").as_deref() {
+                Some("oauth") => CredentialKind::OAuth,
+                _ if refresh_token.is_some() => CredentialKind::OAuth,
+                _ => CredentialKind::ApiKey,
+            };
+            let source = text("/source").unwrap_or_else(|| "manual".to_owned());
+            (text("/id").unwrap_or_else(|| format!("#{index}")), text("/label"), source, kind)
+        }
+    };
+    let expiry = match kind {
+        CredentialKind::OAuth => expiry(node, layout, access_token.as_ref()),
+        CredentialKind::ApiKey => Expiry::default(),
+    };
+    Place {
+        spot,
+        label: label.unwrap_or_else(|| id.clone()),
+        id,
+        source,
+        kind,
+        priority: node.get("priority").and_then(|value| value.as_i64()).unwrap_or(0),
+        state: if spot == Spot::Login { EntryState::Ok } else { entry_state(node) },
+        last_error: if spot == Spot::Login { login_error(node) } else { entry_error(node) },
+        access_token,
+        refresh_token,
+        token_type,
+        expires_at_ms: expiry.at_ms,
+        lifetime_ms: expiry.lifetime_ms,
+        issued_at_ms: expiry.issued_at_ms,
+    }
+}
+
+#[derive(Default)]
+struct Expiry {
+    at_ms: Option<u64>,
+    lifetime_ms: Option<u64>,
+    issued_at_ms: Option<u64>,
+}
+
+/// What the vault says comes first, for it was reckoned on our own clock; a JWT that expired well before that
+/// shows that the vault speaks of another token (the reference does not keep it up to date).
+fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> Expiry {
+    let claims = access_token.map(|token| jwt::times(token.expose())).unwrap_or_default();
+    let issued_at_ms = claims.issued_at_ms.or_else(|| moment(node, &layout.issued_at, Unit::Rfc3339));
+    let stored = layout.expiry.iter().find_map(|at| match at {
+        ExpiryAt::Moment { at, unit } => {
+            let at_ms = moment(node, at, *unit)?;
+            Some((at_ms, issued_at_ms.map(|issued| at_ms.saturating_sub(issued))))
+        }
+        ExpiryAt::Lifetime { seconds, since } => {
+            let lifetime_ms =
+                node.pointer(seconds)?.as_millis().filter(|lifetime| (1..TIMELESS_MS).contains(lifetime))?;
+            Some((moment(node, since, Unit::Rfc3339)?.saturating_add(lifetime_ms), Some(lifetime_ms)))
+        }
+    });
+    let claimed_lifetime = claims.expires_at_ms.zip(claims.issued_at_ms).map(|(end, start)| end.saturating_sub(start));
+    match (stored, claims.expires_at_ms) {
+        (Some((at_ms, lifetime_ms)), Some(claimed)) if at_ms <= claimed.saturating_add(CLOCK_ALLOWANCE_MS) => {
+            Expiry { at_ms: Some(at_ms), lifetime_ms, issued_at_ms }
+        }
+        (Some((at_ms, lifetime_ms)), None) => Expiry { at_ms: Some(at_ms), lifetime_ms, issued_at_ms },
+        (_, claimed) => Expiry { at_ms: claimed, lifetime_ms: claimed_lifetime, issued_at_ms },
+    }
+}
+
+fn moment(node: &Fields<'_>, pointer: &str, unit: Unit) -> Option<u64> {
+    let value = node.pointer(pointer)?;
+    match unit {
+        Unit::Rfc3339 => time::from_rfc3339(&value.as_str()?),
+        Unit::S => value.as_millis().filter(|at_ms| (1..TIMELESS_MS).contains(at_ms)),
+        Unit::Ms => value.as_u64().filter(|at_ms| (1..TIMELESS_MS).contains(at_ms)),
+    }
+}
+
+/// Seconds since 1970 or RFC 3339: the reference writes one and takes both.
+fn loose_moment(node: &Fields<'_>, key: &str) -> Option<u64> {
+    let pointer = format!("/{key}");
+    moment(node, &pointer, Unit::S).or_else(|| moment(node, &pointer, Unit::Rfc3339))
+}
+
+fn entry_state(node: &Fields<'_>) -> EntryState {
+    match node.get("last_status").and_then(|status| status.as_str()).as_deref() {
+        Some("dead") => EntryState::Dead,
+        Some("exhausted") => {
+            let code = node.get("last_error_code").and_then(|code| code.as_u64());
+            let rest_ms = if code == Some(401) { 300_000 } else { 3_600_000 };
+            let until = loose_moment(node, "last_error_reset_at")
+                .or_else(|| loose_moment(node, "last_status_at").map(|since| since.saturating_add(rest_ms)));
+            until.map_or(EntryState::Ok, EntryState::Resting)
+        }
+        _ => EntryState::Ok,
+    }
+}
+
+fn entry_error(node: &Fields<'_>) -> Option<LastError> {
+    let text = |key: &str| node.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    let code = node.get("last_error_code").filter(|code| code.kind() != Kind::Null);
+    let error = LastError {
+        code: code.map_or_else(String::new, |code| code.as_str().unwrap_or_else(|| code.raw().to_owned())),
+        message: text("last_error_message"),
+        reason: text("last_error_reason"),
+        at_ms: loose_moment(node, "last_status_at"),
+    };
+    let said = !(error.code.is_empty() && error.message.is_empty() && error.reason.is_empty());
+    said.then_some(error)
+}
+
+fn login_error(node: &Fields<'_>) -> Option<LastError> {
+    let error = &Fields::of(node.get("last_auth_error").filter(|error| error.kind() == Kind::Object)?);
+    let text = |key: &str| error.get(key).and_then(|value| value.as_str()).unwrap_or_default();
+    Some(LastError {
+        code: text("code"),
+        message: text("message"),
+        reason: text("reason"),
+        at_ms: moment(error, "/at", Unit::Rfc3339),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Vault;
+    use crate::provider::Catalog;
+
+    #[test]
+    fn a_stored_lifetime_counts_unless_the_token_itself_ended_long_before() {
+        let profile = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
+        let at = |expires_in: u64, access: &str| {
+            let text = format!(
+                r#"{{"providers":{{"xai-oauth":{{"tokens":{{"access_token":"{access}","expires_in":{expires_in}}},"last_refresh":"2026-07-20T10:00:00Z"}}}}}}"#
+            );
+            Vault::open(&text).unwrap().read(&profile).credentials[0].leading().expires_at_ms
+        };
+        // The JWT says 2026-07-20T11:00:00.500Z.
+        let token = "e30.eyJpYXQiOjE3ODQ1NDE2MDAsImV4cCI6MTc4NDU0NTIwMC41fQ.c2ln";
+        assert_eq!(at(60, "opaque"), Some(1_784_541_660_000));
+        assert_eq!(at(60, token), Some(1_784_541_660_000));
+        assert_eq!(at(7_200, token), Some(1_784_545_200_500));
+    }
+}
