@@ -168,6 +168,8 @@ impl Settings {
 pub(crate) struct Snapshot {
     pub(crate) version: Version,
     text: Secret,
+    /// What a person does to log in again, if it is another tool's own file.
+    login_hint: Option<String>,
     readings: RefCell<Table<String, Rc<Reading>>>,
 }
 
@@ -178,6 +180,11 @@ impl Snapshot {
 
     pub(crate) fn open(&self) -> Result<Vault<'_>, KeeperError> {
         Vault::open(self.text()).map_err(|error| corrupt(&error))
+    }
+
+    /// Whether it is another tool's own file, in which no refusal is noted.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.login_hint.is_some()
     }
 
     pub(crate) fn reading(&self, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
@@ -218,7 +225,7 @@ impl<P: Ports> Keeper<P> {
 
     /// An access token that is valid as asked, refreshed if need be.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
-        let profile = self.profile(&request.provider).await?;
+        let profile = self.profile_in(&request.vault, &request.provider).await?;
         let reading = self.reading(&request.vault, &profile).await?;
         let mut first_error = None;
         for credential in candidates(&reading, &profile, request.credential.as_deref())? {
@@ -240,7 +247,7 @@ impl<P: Ports> Keeper<P> {
 
     /// Another access token than the one named as refused, or than the one found now.
     pub async fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
-        let profile = self.profile(&request.provider).await?;
+        let profile = self.profile_in(&request.vault, &request.provider).await?;
         let reading = self.reading(&request.vault, &profile).await?;
         let named = request.credential.as_deref();
         let candidates = candidates(&reading, &profile, named)?;
@@ -273,7 +280,7 @@ impl<P: Ports> Keeper<P> {
         provider: &str,
         credential: Option<&str>,
     ) -> Result<CredentialStatus, KeeperError> {
-        let profile = self.profile(provider).await?;
+        let profile = self.profile_in(vault, provider).await?;
         let restored = self.restore(vault, &profile, credential).await?;
         self.status_of(vault, &profile, &restored).await
     }
@@ -285,7 +292,7 @@ impl<P: Ports> Keeper<P> {
         provider: &str,
         credential: Option<&str>,
     ) -> Result<CredentialStatus, KeeperError> {
-        let profile = self.profile(provider).await?;
+        let profile = self.profile_in(vault, provider).await?;
         let reading = self.reading(vault, &profile).await?;
         let tokens: Vec<(Fingerprint, String)> = candidates(&reading, &profile, credential)?
             .flat_map(|found| {
@@ -381,9 +388,10 @@ impl<P: Ports> Keeper<P> {
         match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
             (Loaded::Unchanged, Some(snapshot)) => Ok(snapshot),
             (Loaded::Found(document), _) => {
-                Vault::open(document.text.expose()).map_err(|error| corrupt(&error))?;
-                let snapshot =
-                    Rc::new(Snapshot { version: document.version, text: document.text, readings: RefCell::default() });
+                let opened = Vault::open(document.text.expose()).map_err(|error| corrupt(&error))?;
+                let login_hint = opened.login_hint().map(str::to_owned);
+                let (version, text) = (document.version, document.text);
+                let snapshot = Rc::new(Snapshot { version, text, login_hint, readings: RefCell::default() });
                 self.vaults.borrow_mut().insert(vault.to_owned(), snapshot.clone());
                 Ok(snapshot)
             }
@@ -441,11 +449,29 @@ impl<P: Ports> Keeper<P> {
         Ok(profile)
     }
 
+    /// The profile a name stands for, as it is for a vault.
+    async fn profile_in(&self, vault: &str, name: &str) -> Result<Rc<Profile>, KeeperError> {
+        let profile = self.profile(name).await?;
+        self.profile_for(&*self.vault(vault).await?, &profile.id)
+    }
+
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
+        self.read_profile(id, None)
+    }
+
+    /// A profile as it is for a vault: another tool has its own way to log in.
+    pub(crate) fn profile_for(&self, vault: &Snapshot, id: &str) -> Result<Rc<Profile>, KeeperError> {
+        self.read_profile(id, vault.login_hint.as_deref())
+    }
+
+    fn read_profile(&self, id: &str, login_hint: Option<&str>) -> Result<Rc<Profile>, KeeperError> {
         let Some(profiles) = self.profiles.borrow().clone() else {
             return Err(KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read"));
         };
-        if let Some(profile) = profiles.read.borrow().get(id) {
+        let mut key = id.to_owned();
+        key.push('\n');
+        key.push_str(login_hint.unwrap_or_default());
+        if let Some(profile) = profiles.read.borrow().get(&key) {
             return Ok(profile.clone());
         }
         let (found, wrong) = match profiles.catalog.profile(id) {
@@ -457,8 +483,11 @@ impl<P: Ports> Keeper<P> {
             None => profiles.catalog.generic(id).map_err(|error| self.bad_profile(&error))?,
         };
         profile.wrong = wrong;
+        if let Some(hint) = login_hint {
+            profile.login_hint = hint.to_owned();
+        }
         let profile = Rc::new(profile);
-        profiles.read.borrow_mut().insert(id.to_owned(), profile.clone());
+        profiles.read.borrow_mut().insert(key, profile.clone());
         Ok(profile)
     }
 

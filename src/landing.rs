@@ -206,8 +206,10 @@ impl<P: Ports> Keeper<P> {
             before.filter(|was| was.id == place.id).any(|was| was.fingerprint().as_ref() == Some(sent))
         };
         let emptied = |place: &Place| {
-            let Some(error) = &place.last_error else { return false };
-            place.refresh_token.is_none() && (error.at_ms >= Some(landing.since_ms) || held_it(place))
+            let since = place.last_error.as_ref().map(|error| error.at_ms >= Some(landing.since_ms));
+            // Another tool's file says nothing of it: what held the parent was emptied.
+            let Some(since) = since.or(vault.tool().map(|_| false)) else { return false };
+            place.refresh_token.is_none() && (since || held_it(place))
         };
         let places = || credential.into_iter().flat_map(|credential| &credential.places);
         for place in places().filter(|place| emptied(place)) {

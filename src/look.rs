@@ -5,8 +5,9 @@ use std::rc::Rc;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin, Snapshot};
+use crate::ledger;
 use crate::ports::{Ports, Severity};
-use crate::quarantine::is_refused;
+use crate::quarantine::{explain, is_refused};
 use crate::sealed;
 use crate::secret::Secret;
 use crate::vault::{Credential, CredentialKind, EntryState, Place};
@@ -110,12 +111,15 @@ impl<P: Ports> Keeper<P> {
         &self,
         ask: &Ask<'_>,
         vault: Rc<Snapshot>,
-        credential: Credential,
+        mut credential: Credential,
     ) -> Result<Look, KeeperError> {
         let now_ms = self.ports.wall_ms();
         let sealed = sealed::load(&self.ports, ask.vault).await.unwrap_or_default();
         if let Some((spent, _)) = sealed.successor_for(&ask.profile.id, &ask.credential) {
             return Ok(Look::Due(Due { vault, credential, usable: None, spent: Some(spent.clone()) }));
+        }
+        if vault.is_foreign() {
+            explain(&mut credential, &ledger::load(&self.ports, ask.vault).await?.ledger);
         }
         let place = credential.leading();
         let kept = sealed

@@ -126,8 +126,8 @@ pub struct Layout {
     pub issued_at: String,
     /// What a refresh writes, and where.
     pub write: Table<String, Source>,
-    /// What a quarantine erases.
-    pub erase: Vec<String>,
+    /// What a quarantine erases, and what stands there then, spelled as JSON; none: nothing does.
+    pub erase: Vec<(String, Option<String>)>,
 }
 
 /// Where an expiry can be read.
@@ -450,7 +450,7 @@ impl RequestShape {
 }
 
 impl Layout {
-    fn read(layers: &Layers<'_>) -> Self {
+    pub(crate) fn read(layers: &Layers<'_>) -> Self {
         layers.only(&["access_token", "refresh_token", "token_type", "expiry", "issued_at", "write", "erase"]);
         let expiry = layers.items("expiry").iter().map(ExpiryAt::read).collect();
         // What a refresh writes should be readable in one place, so it is not merged.
@@ -463,10 +463,20 @@ impl Layout {
             refresh_token: layers.text("refresh_token"),
             token_type: layers.maybe_text("token_type"),
             expiry,
-            issued_at: layers.text("issued_at"),
+            issued_at: layers.maybe_text("issued_at").unwrap_or_default(),
             write,
-            erase: layers.texts("erase"),
+            erase: erased(layers),
         }
+    }
+}
+
+/// A list of pointers, or an object of pointers and what stands there afterwards.
+fn erased(layers: &Layers<'_>) -> Vec<(String, Option<String>)> {
+    match layers.one("erase").filter(|erase| erase.kind() == Kind::Object) {
+        Some(erase) => {
+            erase.members().filter_map(|at| Some((at.key.as_str()?, Some(at.value.raw().to_owned())))).collect()
+        }
+        None => layers.texts("erase").into_iter().map(|pointer| (pointer, None)).collect(),
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
-use crate::json::{self, Object, Value};
+use crate::json::{self, Kind, Object, Value};
 use crate::keeper::Keeper;
 use crate::ledger::{self, Counterpart, Ledger, State, Tombstone};
 use crate::ports::{Event, Lease, Ports, Severity};
@@ -15,7 +15,7 @@ use crate::secret::Secret;
 use crate::table::Table;
 use crate::time::{self, Zone};
 use crate::vault::edit::{Change, EditError, Edits};
-use crate::vault::{self, CredentialKind, LOGIN, Place, Spot, Vault};
+use crate::vault::{self, Credential, CredentialKind, LOGIN, LastError, Place, Spot, Vault};
 
 /// Why a token counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -274,6 +274,23 @@ impl Dead<'_> {
     }
 }
 
+/// Says why a login was emptied whose place cannot say it: by what the ledger knows of its provider's last end.
+pub(crate) fn explain(credential: &mut Credential, ledger: &Ledger) {
+    let provider = &credential.provider;
+    let Some(login) = credential.places.first_mut().filter(|place| place.spot == Spot::Login && place.is_empty())
+    else {
+        return;
+    };
+    let ends = ledger.tokens.values().filter(|record| record.provider == *provider);
+    let last = ends.filter_map(|record| record.tombstone()).max_by_key(|tombstone| tombstone.at_ms);
+    login.last_error = last.map(|tombstone| LastError {
+        code: tombstone.code.clone(),
+        message: tombstone.summary.clone(),
+        reason: tombstone.reason.clone(),
+        at_ms: Some(tombstone.at_ms),
+    });
+}
+
 fn bury(ledger: &mut Ledger, token: &Fingerprint, to: &Counterpart, tombstone: &Tombstone) {
     let record = ledger.record(token, to, tombstone.at_ms);
     let keep = matches!(
@@ -310,8 +327,10 @@ fn take_out(
         let is_dead = dead.is_in(&profile.id, place);
         match place.spot {
             Spot::Login if is_dead => {
+                // Another tool's file says nothing of it: the ledger does.
                 let marker = ("/last_auth_error", Change::Set(dead.marker(at_ms)));
-                let values = erase(edits, node, &vault.layout(profile, place.spot).erase, [marker])?;
+                let marker = vault.tool().is_none().then_some(marker);
+                let values = erase(edits, node, &vault.layout(profile, place.spot).erase, marker)?;
                 removed.push(Removed::Login { provider: profile.id.clone(), values });
             }
             // A copy goes with its login; a copy alone goes because the login has moved on.
@@ -359,19 +378,17 @@ fn death<'a>(dead: &Dead<'_>, node: Value<'_>, at_ms: u64) -> Vec<(&'a str, Chan
 fn erase<'a>(
     edits: &mut Edits,
     node: Value<'_>,
-    pointers: &[String],
+    erased: &[(String, Option<String>)],
     others: impl IntoIterator<Item = (&'a str, Change)>,
 ) -> Result<Table<String, Option<String>>, EditError> {
-    let mut changes: Vec<(String, Change)> = pointers.iter().map(|pointer| (pointer.clone(), Change::Remove)).collect();
+    let there = erased.iter().filter(|(pointer, _)| node.pointer(pointer).is_some());
+    let change = |empty: &Option<String>| empty.clone().map_or(Change::Remove, Change::Set);
+    let mut changes: Vec<(String, Change)> = there.map(|(pointer, empty)| (pointer.clone(), change(empty))).collect();
     changes.extend(others.into_iter().map(|(pointer, change)| (pointer.to_owned(), change)));
     edits.members(node, &changes)?;
-    let before = |pointer: &str| node.pointer(pointer).map(|value| value.raw().to_owned());
     let mut values = Table::default();
     for (pointer, _) in &changes {
-        let before = before(pointer);
-        if before.is_some() || !pointers.contains(pointer) {
-            values.insert(pointer.clone(), before);
-        }
+        values.insert(pointer.clone(), node.pointer(pointer).map(|value| value.raw().to_owned()));
     }
     Ok(values)
 }
@@ -398,7 +415,7 @@ fn with(text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
             Removed::Login { provider, values } => {
                 let login =
                     vault.node(provider, Spot::Login).ok_or_else(|| taken("its login is gone from the vault"))?;
-                put_back(&mut edits, login, values)
+                put_back(&mut edits, login, values, vault.tool().is_some())
                     .map_err(uneditable)?
                     .ok_or_else(|| taken("there is a newer login"))?;
             }
@@ -407,7 +424,7 @@ fn with(text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
                 let node = pool
                     .and_then(|pool| pool.items().find(|item| item.get("id").is_some_and(|value| value.is_str(id))))
                     .ok_or_else(|| taken("its entry is gone from the vault"))?;
-                put_back(&mut edits, node, values)
+                put_back(&mut edits, node, values, false)
                     .map_err(uneditable)?
                     .ok_or_else(|| taken("the entry has newer tokens"))?;
             }
@@ -427,12 +444,15 @@ fn put_back(
     edits: &mut Edits,
     node: Value<'_>,
     values: &Table<String, Option<String>>,
+    is_foreign: bool,
 ) -> Result<Option<()>, EditError> {
-    let is_token = |pointer: &str| pointer.ends_with("_token");
+    // From another tool's file nothing is taken but tokens.
+    let is_token = |pointer: &str| is_foreign || pointer.ends_with("_token");
     let taken = |pointer: &str, text: &str| {
-        node.pointer(pointer)
-            .and_then(|value| value.as_str())
-            .is_some_and(|now| !now.is_empty() && json::quote(&now) != text)
+        node.pointer(pointer).is_some_and(|now| match now.as_str() {
+            Some(token) => !token.is_empty() && json::quote(&token) != text,
+            None => now.kind() == Kind::Object && now.raw() != text,
+        })
     };
     let changes: Vec<(String, Change)> = values
         .iter()

@@ -5,6 +5,7 @@ use crate::keeper::{Keeper, no_credential};
 use crate::ledger::{self, Counterpart, Ledger, Standing, Until};
 use crate::ports::Ports;
 use crate::provider::Profile;
+use crate::quarantine::explain;
 use crate::request;
 use crate::sealed::{self, Sealed};
 use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Spot};
@@ -59,13 +60,16 @@ impl<P: Ports> Keeper<P> {
             if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
                 continue;
             }
-            let profile = self.profile_or_generic(&id)?;
+            let profile = self.profile_for(&snapshot, &id)?;
             report.warnings.extend(profile.wrong.as_ref().map(|error| error.0.clone()));
-            let reading = opened.read(&profile);
+            let mut reading = opened.read(&profile);
             report.warnings.extend(reading.warnings);
             let login = opened.node(&id, Spot::Login);
             let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
-            for credential in &reading.credentials {
+            for credential in &mut reading.credentials {
+                if snapshot.is_foreign() {
+                    explain(credential, &ledger);
+                }
                 report.credentials.push(self.credential_status(&profile, credential, to.as_ref(), &ledger, &sealed));
             }
         }

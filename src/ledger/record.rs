@@ -30,6 +30,16 @@ pub struct Record {
     pub pause: Option<Pause>,
 }
 
+impl Record {
+    /// If the server refused it for good.
+    pub(crate) fn tombstone(&self) -> Option<&Tombstone> {
+        match &self.state {
+            State::Dead(tombstone) => Some(tombstone),
+            _ => None,
+        }
+    }
+}
+
 /// What a token is good for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {

@@ -75,7 +75,7 @@ impl Records {
     }
 
     /// Every record: each is read.
-    pub(super) fn values(&self) -> impl Iterator<Item = &Record> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = &Record> {
         self.rows.iter().filter_map(|(token, row)| self.record(token, row))
     }
 

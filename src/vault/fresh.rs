@@ -56,8 +56,8 @@ impl Fresh {
     }
 }
 
-/// The changes that bring fresh tokens to a place.
-pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh) -> Vec<(String, Change)> {
+/// The changes that bring fresh tokens to a place. Another tool's file keeps a number where it has one.
+pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreign: bool) -> Vec<(String, Change)> {
     let mut changes = Vec::new();
     for (pointer, source) in layout.write.iter() {
         let there = node.pointer(pointer);
@@ -66,7 +66,10 @@ pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh) -> Vec<(S
             Source::Constant(value) => there.map(|_| value.clone()),
             // Without an access token nothing that the vault says of one is new.
             Source::Field(field) if fresh.access_token.is_empty() && *field != Field::RefreshToken => None,
-            Source::Field(field) => fresh.field(*field).or_else(|| stale(*field, there).then(|| "null".to_owned())),
+            Source::Field(field) => fresh.field(*field).or_else(|| {
+                let unknown = if is_foreign && *field == Field::ExpiresAtMs { "0" } else { "null" };
+                stale(*field, there).then(|| unknown.to_owned())
+            }),
         };
         if let Some(value) = value {
             changes.push((pointer.clone(), Change::Set(value)));

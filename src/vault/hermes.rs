@@ -26,7 +26,7 @@ pub(super) fn places(root: Value<'_>, profile: &Profile, warnings: &mut Vec<Stri
     let mut places = Vec::new();
     if let Some(login) = section(root, "providers", warnings).and_then(|section| section.get(&profile.id)) {
         if login.kind() == Kind::Object {
-            places.push(place(login, Spot::Login, &profile.login, || format!("providers.{}", profile.id), warnings));
+            places.push(place(login, Spot::Login, &profile.login, &|| format!("providers.{}", profile.id), warnings));
         } else {
             warnings.push(format!("`providers.{}` is {}, not an object: it is ignored", profile.id, login.kind()));
         }
@@ -38,7 +38,7 @@ pub(super) fn places(root: Value<'_>, profile: &Profile, warnings: &mut Vec<Stri
         for (index, entry) in pool.items().enumerate() {
             if entry.kind() == Kind::Object {
                 let name = || format!("entry {index} of credential_pool.{}", profile.id);
-                places.push(place(entry, Spot::Entry(index), &profile.entry, name, warnings));
+                places.push(place(entry, Spot::Entry(index), &profile.entry, &name, warnings));
             } else {
                 warnings.push(format!(
                     "entry {index} of `credential_pool.{}` is {}, not an object: it is ignored",

@@ -4,15 +4,18 @@
 //! |---|---|
 //! | what stands at one spot | `place` |
 //! | which spots are one credential | `credential` |
-//! | where are the spots | `hermes` |
+//! | where are the spots | `hermes`, and `foreign` for other tools' own files |
 //! | how do fresh tokens get there | `fresh` |
 //! | how does everything else stay as it was | [`edit`] |
 
 mod credential;
 pub mod edit;
+mod foreign;
 mod fresh;
 mod hermes;
 mod place;
+
+use std::rc::Rc;
 
 use crate::json::{self, JsonError, Kind, Value};
 use crate::provider::{Layout, Profile};
@@ -44,18 +47,31 @@ impl std::fmt::Display for VaultError {
 #[derive(Clone, Debug)]
 pub struct Vault<'a> {
     root: Value<'a>,
+    /// Whose file it is, if it is another tool's.
+    form: Option<Rc<foreign::Form>>,
 }
 
 impl<'a> Vault<'a> {
     /// A vault's text, checked.
     pub fn open(text: &'a str) -> Result<Self, VaultError> {
         let root = json::check(text).map_err(VaultError::NotJson)?;
-        if root.kind() == Kind::Object { Ok(Self { root }) } else { Err(VaultError::NotAnObject(root.kind())) }
+        let is_object = root.kind() == Kind::Object;
+        if is_object { Ok(Self { root, form: foreign::form(root) }) } else { Err(VaultError::NotAnObject(root.kind())) }
+    }
+
+    /// The tool whose own file it is; none if it is a vault in the reference's form.
+    pub fn tool(&self) -> Option<&str> {
+        self.form.as_ref().map(|form| form.name.as_str())
+    }
+
+    /// What a person does to log in again, where that is another tool's affair.
+    pub(crate) fn login_hint(&self) -> Option<&str> {
+        self.form.as_ref().map(|form| form.login_hint.as_str())
     }
 
     /// The ids of all providers it names.
     pub fn providers(&self) -> Vec<String> {
-        hermes::providers(self.root)
+        self.form.as_ref().map_or_else(|| hermes::providers(self.root), |form| form.ids(self.root))
     }
 
     /// The credentials of one provider.
@@ -67,22 +83,32 @@ impl<'a> Vault<'a> {
 
     /// Every place of one provider, in the order of the text.
     pub fn places(&self, profile: &Profile, warnings: &mut Vec<String>) -> Vec<Place> {
-        hermes::places(self.root, profile, warnings)
+        match &self.form {
+            Some(form) => form.places(self.root, &profile.id, warnings),
+            None => hermes::places(self.root, profile, warnings),
+        }
     }
 
     /// The object at a spot.
     pub fn node(&self, provider: &str, spot: Spot) -> Option<Value<'a>> {
-        hermes::node(self.root, provider, spot)
+        match &self.form {
+            Some(form) => form.node(self.root, provider),
+            None => hermes::node(self.root, provider, spot),
+        }
     }
 
     /// The list of a provider's entries.
     pub fn pool(&self, provider: &str) -> Option<Value<'a>> {
-        hermes::pool(self.root, provider)
+        if self.form.is_some() { None } else { hermes::pool(self.root, provider) }
     }
 
     /// How the tokens lie at a spot.
     pub fn layout<'l>(&'l self, profile: &'l Profile, spot: Spot) -> &'l Layout {
-        if spot == Spot::Login { &profile.login } else { &profile.entry }
+        match (&self.form, spot) {
+            (Some(form), _) => &form.layout,
+            (None, Spot::Login) => &profile.login,
+            (None, Spot::Entry(_)) => &profile.entry,
+        }
     }
 
     /// Writes fresh tokens to a spot.
@@ -94,8 +120,8 @@ impl<'a> Vault<'a> {
         profile: &Profile,
         fresh: &Fresh,
     ) -> Result<(), EditError> {
-        let mut changes = fresh::changes(node, self.layout(profile, spot), fresh);
-        if spot == Spot::Login {
+        let mut changes = fresh::changes(node, self.layout(profile, spot), fresh, self.form.is_some());
+        if spot == Spot::Login && self.form.is_none() {
             changes.push(("/last_auth_error".to_owned(), Change::Remove));
         }
         edits.members(node, &changes)

@@ -109,7 +109,7 @@ pub(super) fn place(
     node: Value<'_>,
     spot: Spot,
     layout: &Layout,
-    name: impl Fn() -> String,
+    name: &dyn Fn() -> String,
     warnings: &mut Vec<String>,
 ) -> Place {
     let node = &Fields::of(node);
