@@ -1,0 +1,358 @@
+//! Other tools' own files as vaults, through the compiled component: each is served, refreshed, quarantined and put back in
+//! place, and everything else in it stays byte for byte. The files are in `tests/layouts/`.
+
+mod common;
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use common::{Home, client_id};
+use lazaret_host::demo_server::{Behaviour, Fault, Login, TokenServer};
+use lazaret_host::storage::{FileStorage, VAULT};
+use lazaret_host::{Keeper, KeeperError, StatusReport, TokenRequest};
+use serde_json::{Value, json};
+
+const HOUR_MS: i64 = 3_600_000;
+
+/// One tool's file.
+#[derive(Clone, Copy)]
+struct Layout {
+    /// In `tests/layouts/`.
+    name: &'static str,
+    /// As the tool calls it.
+    file: &'static str,
+    provider: &'static str,
+    login_hint: &'static str,
+    /// Where a refresh writes the time.
+    times: &'static [&'static str],
+    /// Where the expiry is, and whether it is a number of milliseconds.
+    expiry: Option<(&'static str, bool)>,
+    /// What a quarantine leaves in place of the tokens.
+    emptied: fn(&str) -> String,
+}
+
+const EMPTY: fn(&str) -> String = |template| template.replace("ACCESS", "").replace("REFRESH", "");
+
+const LAYOUTS: [Layout; 7] = [
+    Layout {
+        name: "codex",
+        file: ".codex/auth.json",
+        provider: "openai-codex",
+        login_hint: "codex login",
+        times: &["/last_refresh"],
+        expiry: None,
+        emptied: |template| {
+            let (before, rest) = template.split_once("\"tokens\": ").expect("tokens");
+            let (_, after) = rest.split_once("  }").expect("their end");
+            format!("{before}\"tokens\": null{after}")
+        },
+    },
+    Layout {
+        name: "claude-code",
+        file: ".claude/.credentials.json",
+        provider: "anthropic",
+        login_hint: "claude auth login",
+        times: &[],
+        expiry: Some(("/claudeAiOauth/expiresAt", true)),
+        emptied: EMPTY,
+    },
+    Layout {
+        name: "hermes-anthropic",
+        file: ".hermes/.anthropic_oauth.json",
+        provider: "anthropic",
+        login_hint: "hermes auth add anthropic",
+        times: &[],
+        expiry: Some(("/expiresAt", true)),
+        emptied: EMPTY,
+    },
+    Layout {
+        name: "hermes-nous",
+        file: ".hermes/shared/nous_auth.json",
+        provider: "nous",
+        login_hint: "hermes auth add nous",
+        times: &["/obtained_at", "/updated_at"],
+        expiry: Some(("/expires_at", false)),
+        emptied: EMPTY,
+    },
+    Layout {
+        name: "gemini-cli",
+        file: ".gemini/oauth_creds.json",
+        provider: "gemini-cli",
+        login_hint: "gemini, then /auth",
+        times: &[],
+        expiry: Some(("/expiry_date", true)),
+        emptied: EMPTY,
+    },
+    Layout {
+        name: "qwen-code",
+        file: ".qwen/oauth_creds.json",
+        provider: "qwen",
+        login_hint: "qwen, then /auth",
+        times: &[],
+        expiry: Some(("/expiry_date", true)),
+        emptied: EMPTY,
+    },
+    Layout {
+        name: "opencode",
+        file: ".local/share/opencode/auth.json",
+        provider: "anthropic",
+        login_hint: "opencode auth login",
+        times: &[],
+        expiry: Some(("/anthropic/expires", true)),
+        emptied: EMPTY,
+    },
+];
+
+/// A home in which one tool keeps its file, and a server that its provider's profile leads to.
+struct Tool {
+    layout: Layout,
+    home: Home,
+    login: Login,
+}
+
+impl Tool {
+    fn new(layout: Layout) -> Self {
+        let jwt_access_tokens = layout.name == "codex";
+        // Some profiles are shown another scope than the files name.
+        let scope = if layout.name == "hermes-nous" { "inference:invoke" } else { GEMINI_SCOPE };
+        let behaviour = Behaviour { jwt_access_tokens, scope: scope.into(), ..Behaviour::default() };
+        let server = TokenServer::start(behaviour).expect("a loopback port");
+        let profiles = json!({ layout.provider: { "token_endpoint": server.token_endpoint() } });
+        let client = match layout.provider {
+            "gemini-cli" => "681255809395-oo8ft2oprdrnp9e3aqf6av3hmdib135j.apps.googleusercontent.com",
+            "qwen" => "f0304373b74a44d2b584a3fb70ca9e56",
+            known => client_id(known),
+        };
+        let login = server.login(client);
+        Self { layout, home: Home::around(server, &profiles), login }
+    }
+
+    fn path(&self) -> PathBuf {
+        self.home.folder.path().join(self.layout.file)
+    }
+
+    /// The tool's file around these tokens, as the tool would write it, but for the times.
+    fn filled(&self, template: &str, access: &str, refresh: &str, expires_ms: i64) -> String {
+        let expires = match self.layout.expiry {
+            Some((_, false)) => lazaret::time::to_rfc3339(expires_ms as u64, lazaret::time::Zone::Offset),
+            _ => expires_ms.to_string(),
+        };
+        template.replace("ACCESS", access).replace("REFRESH", refresh).replace("EXPIRES", &expires)
+    }
+
+    fn template(&self) -> String {
+        let path = format!("{}/tests/layouts/{}.json", env!("CARGO_MANIFEST_DIR"), self.layout.name);
+        fs::read_to_string(path).expect("a template")
+    }
+
+    /// Writes the file, with an access token that ends then.
+    fn write(&self, expires_ms: i64) -> String {
+        let text = self.filled(&self.template(), &self.login.access_token, &self.login.refresh_token, expires_ms);
+        self.put(&text);
+        text
+    }
+
+    fn put(&self, text: &str) {
+        fs::create_dir_all(self.path().parent().expect("a folder")).expect("made");
+        fs::write(self.path(), text).expect("written");
+    }
+
+    fn text(&self) -> String {
+        fs::read_to_string(self.path()).expect("a file")
+    }
+
+    fn session(&self) -> Keeper {
+        let profiles = self.home.folder.path().join("providers.json");
+        self.home.keeper_on(FileStorage::open(self.path()).with_profiles(profiles))
+    }
+
+    fn request(&self) -> TokenRequest {
+        TokenRequest::new(VAULT, self.layout.provider)
+    }
+
+    fn status(&self) -> StatusReport {
+        self.session().status(VAULT, None).expect("a status")
+    }
+
+    fn error(&self) -> KeeperError {
+        self.session().token(&self.request()).expect_err("nothing to serve")
+    }
+
+    /// What another program left beside the file.
+    fn beside(&self) -> Vec<String> {
+        let folder = fs::read_dir(self.path().parent().expect("a folder")).expect("a folder");
+        let mut names: Vec<String> =
+            folder.map(|entry| entry.expect("an entry").file_name().into_string().expect("a name")).collect();
+        names.sort();
+        names
+    }
+}
+
+const GEMINI_SCOPE: &str =
+    "https://www.googleapis.com/auth/cloud-platform https://www.googleapis.com/auth/userinfo.email openid";
+
+fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as i64
+}
+
+fn at<'a>(json: &'a Value, pointer: &str) -> &'a Value {
+    json.pointer(pointer).expect("it is there")
+}
+
+#[test]
+fn a_valid_token_is_served_from_every_file_and_nothing_is_written() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        let expires_ms = (now_ms() + HOUR_MS) / 1_000 * 1_000;
+        let before = tool.write(expires_ms);
+        let token = tool.session().token(&tool.request()).expect(layout.name);
+        assert_eq!((token.token.as_str(), token.origin.as_str()), (tool.login.access_token.as_str(), "stored"));
+        assert_eq!((token.credential.as_str(), token.token_type.as_str()), ("login", "Bearer"), "{}", layout.name);
+        match layout.expiry {
+            Some(_) => assert_eq!(token.expires_at_ms, Some(expires_ms as u64), "{}", layout.name),
+            None => assert!(token.expires_at_ms > Some(now_ms() as u64), "its JWT says so"),
+        }
+        assert_eq!((tool.text(), tool.home.server.requests()), (before, 0));
+    }
+}
+
+#[test]
+fn a_refresh_in_place_changes_the_tokens_and_their_times_and_not_a_byte_else() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        let mut refresh_token = tool.login.refresh_token.clone();
+        tool.write(now_ms() - HOUR_MS);
+        for round in 1..=3 {
+            let token = tool.session().refresh(&tool.request()).expect(layout.name);
+            assert_eq!(token.origin, "refreshed", "{}", layout.name);
+            assert_eq!((tool.home.server.requests(), tool.home.server.replays()), (round, 0), "{}", layout.name);
+            let json: Value = serde_json::from_str(&tool.text()).expect("still JSON");
+            // Whatever is not a token or a time of it is what the template has.
+            let mut template = tool.template();
+            let old: Value = serde_json::from_str(&tool.filled(&template, "", "", 0)).expect("the template is JSON");
+            for time in layout.times {
+                let (old, new) = (at(&old, time).as_str().expect("a time"), at(&json, time).as_str().expect("a time"));
+                assert!(new.starts_with("20") && new != old, "{time} is {new}");
+                template = template.replace(old, new);
+            }
+            let mut expires_ms = 0;
+            if let Some((pointer, is_ms)) = layout.expiry {
+                let expiry = at(&json, pointer);
+                expires_ms = if is_ms {
+                    expiry.as_i64().expect("a number")
+                } else {
+                    lazaret::time::from_rfc3339(expiry.as_str().expect("a text")).expect("a time") as i64
+                };
+                assert!((expires_ms - now_ms() - HOUR_MS).abs() < 60_000, "{} says {expiry}", layout.name);
+            }
+            let text = tool.text();
+            let spent = refresh_token.clone();
+            assert!(!text.contains(&spent), "{}", layout.name);
+            let found = json.to_string();
+            refresh_token = found
+                .split('"')
+                .find(|word| tool.home.server.is_live(word))
+                .unwrap_or_else(|| panic!("{}: no live token", layout.name))
+                .to_owned();
+            assert_eq!(text, tool.filled(&template, &token.token, &refresh_token, expires_ms), "{}", layout.name);
+        }
+    }
+}
+
+#[test]
+fn an_expired_token_is_refreshed_without_being_told_to() {
+    for layout in LAYOUTS.iter().filter(|layout| layout.expiry.is_some()) {
+        let tool = Tool::new(*layout);
+        tool.write(now_ms() - 1_000);
+        let token = tool.session().token(&tool.request()).expect(layout.name);
+        assert_eq!((token.origin.as_str(), tool.home.server.requests()), ("refreshed", 1), "{}", layout.name);
+    }
+}
+
+#[test]
+fn a_refused_token_leaves_the_file_says_why_and_is_put_back_byte_for_byte() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        let name = layout.name;
+        let expires_ms = now_ms() - HOUR_MS;
+        let before = tool.write(expires_ms);
+        tool.home.server.fault([Fault::status(
+            400,
+            "application/json",
+            r#"{"error":"invalid_grant","error_description":"gone"}"#,
+        )]);
+        let error = tool.session().refresh(&tool.request()).expect_err("refused");
+        assert_eq!((error.code.as_str(), error.action.as_str()), ("quarantined", "login"), "{name}");
+        let emptied = tool.filled(&(layout.emptied)(&tool.template()), "", "", expires_ms);
+        assert_eq!(tool.text(), emptied, "{name}");
+        // A later session says why, and what to do with this very tool; nothing is sent.
+        let error = tool.error();
+        assert_eq!(error.code, "quarantined", "{name}");
+        for part in ["gone", "invalid_grant", layout.login_hint] {
+            assert!(error.message.contains(part), "{name}: {}", error.message);
+        }
+        let status = tool.status();
+        let login = status.credentials.iter().find(|status| status.provider == layout.provider).expect("a login");
+        let why = login.last_error.as_ref().expect("why");
+        assert_eq!((login.state.as_str(), why.code.as_str()), ("quarantined", "invalid_grant"), "{name}");
+        assert!(
+            login.sealed_until_ms.is_some() && login.todo.as_ref().is_some_and(|todo| todo.contains(layout.login_hint))
+        );
+        assert_eq!(tool.home.server.requests(), 1, "{name}");
+        tool.session().unquarantine(&tool.home.selector(layout.provider)).expect(name);
+        assert_eq!(tool.text(), before, "{name}");
+        tool.session().refresh(&tool.request()).expect(name);
+    }
+}
+
+#[test]
+fn a_login_anew_with_the_tool_ends_a_quarantine_and_is_not_overwritten_by_one_undone() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        tool.write(now_ms() - HOUR_MS);
+        tool.home.server.fault([Fault::status(400, "application/json", r#"{"error":"invalid_grant"}"#)]);
+        tool.session().refresh(&tool.request()).expect_err("refused");
+        let login = tool.home.server.login("somebody");
+        let anew = tool.filled(&tool.template(), &login.access_token, &login.refresh_token, now_ms() + HOUR_MS);
+        tool.put(&anew);
+        let token = tool.session().token(&tool.request()).expect(layout.name);
+        assert_eq!(token.token, login.access_token, "{}", layout.name);
+        let error = tool.session().unquarantine(&tool.home.selector(layout.provider)).expect_err("taken");
+        assert_eq!((error.code.as_str(), tool.text()), ("nothing-to-do", anew), "{}", layout.name);
+    }
+}
+
+#[test]
+fn keys_in_other_tools_files_are_served_and_never_refreshed() {
+    let opencode = LAYOUTS[6];
+    let tool = Tool::new(opencode);
+    let before = tool.write(now_ms() + HOUR_MS);
+    for (provider, key) in [("openrouter", "sk-or-v1-not-touched"), ("https://example.com", "well-known-token")] {
+        let token = tool.session().token(&TokenRequest::new(VAULT, provider)).expect(provider);
+        assert_eq!((token.token.as_str(), token.origin.as_str(), token.credential.as_str()), (key, "api-key", "key"));
+    }
+    let status = tool.status();
+    assert_eq!(status.credentials.len(), 3, "{:?}", status.credentials);
+    assert!(status.warnings.iter().any(|warning| warning.contains("broken")), "{:?}", status.warnings);
+    let codex = Tool::new(LAYOUTS[0]);
+    codex.put(r#"{"auth_mode":"apikey","OPENAI_API_KEY":"sk-proj-1"}"#);
+    let token = codex.session().token(&codex.request()).expect("a key");
+    assert_eq!((token.token.as_str(), token.origin.as_str()), ("sk-proj-1", "api-key"));
+    assert_eq!(codex.session().refresh(&codex.request()).expect_err("a key").code, "nothing-to-do");
+    assert_eq!((tool.text(), tool.home.server.requests()), (before, 0));
+}
+
+#[test]
+fn what_no_tool_is_known_to_write_is_a_vault_without_credentials_and_is_left_alone() {
+    let tool = Tool::new(LAYOUTS[0]);
+    for text in [r#"{"version":1}"#, r#"{"login":{"access":"x"}}"#, "{}"] {
+        tool.put(text);
+        assert_eq!(tool.error().code, "no-credential", "{text}");
+        assert_eq!(tool.status().credentials.len(), 0);
+        assert_eq!(tool.text(), text);
+    }
+    tool.put("[1]");
+    assert_eq!(tool.error().code, "corrupt-vault");
+    assert_eq!(tool.beside(), ["auth.json"], "a look leaves nothing behind");
+}
