@@ -204,7 +204,7 @@ mod tests {
                     "keys",
                     "login",
                 ]);
-                (layout.text("name"), layout.text("login_hint"), layout.text("$source"));
+                ["name", "login_hint", "$source"].map(|text| layout.text(text));
                 Layout::read(&layout.object("login"));
             });
             assert_eq!(read, Ok(()), "{}", layout.key.raw());
