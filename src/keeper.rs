@@ -148,19 +148,21 @@ impl Ask<'_> {
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) shared_with_reference: bool,
+    /// Whatever other files hold its grants, it is refreshed here.
+    pub(crate) owner: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { shared_with_reference: true }
+        Self { shared_with_reference: true, owner: false }
     }
 }
 
 impl Settings {
     fn read(settings: &Layers<'_>) -> Self {
-        settings.only(&["shared_with_reference"]);
+        settings.only(&["shared_with_reference", "owner"]);
         let stated = settings.one("shared_with_reference").is_some();
-        if stated { Self { shared_with_reference: settings.flag("shared_with_reference") } } else { Self::default() }
+        Self { shared_with_reference: !stated || settings.flag("shared_with_reference"), owner: settings.flag("owner") }
     }
 }
 

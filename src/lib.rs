@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what can a caller ask for | [`keeper`] |
 //! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
+//! | whose file a token may be sent from | `owner` |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
 //! | where are tokens that are out of use | [`sealed`] |
@@ -49,6 +50,8 @@ mod lease;
 pub mod ledger;
 #[cfg(feature = "keeper")]
 mod look;
+#[cfg(feature = "keeper")]
+mod owner;
 #[cfg(feature = "keeper")]
 mod pausing;
 #[cfg(feature = "keeper")]

@@ -99,6 +99,9 @@ impl<P: Ports> Keeper<P> {
         if let Some(next) = self.ask_the_ledger(&sending, &read).await? {
             return Ok(next);
         }
+        if let Some(next) = self.owned_elsewhere(&sending).await? {
+            return Ok(next);
+        }
         if !self.check_that_it_can_be_stored(&sending).await? {
             return Ok(Next::Again);
         }

@@ -204,7 +204,7 @@ mod tests {
                     "keys",
                     "login",
                 ]);
-                ["name", "login_hint", "$source"].map(|text| layout.text(text));
+                assert!(["name", "login_hint", "$source"].iter().all(|text| !layout.text(text).is_empty()));
                 Layout::read(&layout.object("login"));
             });
             assert_eq!(read, Ok(()), "{}", layout.key.raw());

@@ -555,7 +555,8 @@ fn doc(name: &str) -> Doc {
         "vault.lazaret" => Doc::Ledger,
         "vault.lazaret-sealed" => Doc::Sealed,
         "settings.json" => Doc::Settings,
-        "providers.json" => Doc::Profiles,
+        // There is one file only.
+        "providers.json" | "also.json" => Doc::Profiles,
         name => panic!("nobody needs a document called {name}"),
     }
 }

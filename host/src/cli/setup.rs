@@ -81,6 +81,11 @@ impl Setup {
             Some(path) => storage.with_profiles(path.clone()),
             None => storage,
         };
+        let storage = match set("HERMES_SHARED_AUTH_DIR") {
+            Some(folder) => storage.shared_logins(PathBuf::from(folder)),
+            None => storage,
+        };
+        let storage = tools_files().into_iter().fold(storage, FileStorage::also);
         let events = self.events.clone();
         let keeper = Keeper::builder()
             .storage(storage)
@@ -168,6 +173,21 @@ impl Which {
     pub(super) fn selector(&self) -> Selector {
         Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
     }
+}
+
+/// The own files of tools whose logins other programs borrow: they own what is in them.
+fn tools_files() -> Vec<PathBuf> {
+    let home = |name: &str, variable: &str, default: &str| {
+        let folder = set(variable).map(PathBuf::from);
+        let folder = folder.or_else(|| set("HOME").map(|home| Path::new(&home).join(default)))?;
+        Some(folder.join(name))
+    };
+    let files = [
+        home("auth.json", "CODEX_HOME", ".codex"),
+        home(".credentials.json", "CLAUDE_CONFIG_DIR", ".claude"),
+        home("oauth_creds.json", "QWEN_HOME", ".qwen"),
+    ];
+    files.into_iter().flatten().collect()
 }
 
 /// `lazaret/` in `$XDG_CONFIG_HOME`, or in `~/.config`.

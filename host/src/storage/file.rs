@@ -13,6 +13,7 @@
 //! | `files.rs` | the operations that change the disk, behind a trait |
 //! | `network.rs` | which file systems lie on another machine |
 
+mod also;
 mod errors;
 mod files;
 mod holder;
@@ -31,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
+use self::also::Also;
 use self::files::{Disk, Files};
 use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};
@@ -48,6 +50,7 @@ use super::{
 /// Any number of values, in any number of processes, may share one vault.
 pub struct FileStorage {
     places: Places,
+    also: Also,
     /// None: decided by the name of the vault file.
     foreign_lock: Option<bool>,
     allow_network: bool,
@@ -72,6 +75,7 @@ impl FileStorage {
     pub fn open(vault: impl Into<PathBuf>) -> Self {
         Self {
             places: Places { vault: absolute(vault.into()), profiles: None },
+            also: Also::default(),
             foreign_lock: None,
             allow_network: false,
             leases: Mutex::default(),
@@ -93,6 +97,19 @@ impl FileStorage {
     /// The default is yes for a vault file called `auth.json`, and no for any other.
     pub fn foreign_lock(mut self, on: bool) -> Self {
         self.foreign_lock = Some(on);
+        self
+    }
+
+    /// Another file that may hold the same grants. Those that it holds are refreshed only there. What the reference's own
+    /// layout says of its shared and its root store is known without this.
+    pub fn also(mut self, path: impl Into<PathBuf>) -> Self {
+        self.also.name(absolute(path.into()));
+        self
+    }
+
+    /// Where the reference keeps the logins that its profiles share, if not in `shared` in its root.
+    pub fn shared_logins(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.also.share(absolute(folder.into()));
         self
     }
 
@@ -217,6 +234,9 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
+        if let Some(loaded) = self.also.load(&self.places.vault, name, known) {
+            return loaded;
+        }
         let kind = Kind::of(name)?;
         if let Some(outcome) = self.glance(kind, known) {
             return Ok(outcome);

@@ -10,7 +10,7 @@ use super::kinds::{Claim, Kind};
 use super::way::Way;
 
 /// The layout whose own lock is taken unless somebody says otherwise.
-const REFERENCE_VAULT: &str = "auth.json";
+pub(super) const REFERENCE_VAULT: &str = "auth.json";
 
 /// The paths that a storage was opened with.
 pub(super) struct Places {
