@@ -19,6 +19,7 @@ mod files;
 mod holder;
 mod kinds;
 mod locks;
+mod marks;
 mod network;
 mod places;
 mod replace;
@@ -36,7 +37,7 @@ use self::also::Also;
 use self::files::{Disk, Files};
 use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};
-use self::places::{Place, Places, absolute, foreign_locks};
+use self::places::{Place, Places, absolute, foreign_locks, marks};
 use self::replace::{Change, replace};
 use self::text::{MAX_BYTES, Seen, Text, too_large};
 use self::way::Way;
@@ -94,7 +95,8 @@ impl FileStorage {
     }
 
     /// Whether `<stem>.lock` beside `<stem>.json`, the reference program's own lock, is taken for writing the vault.
-    /// The default is yes for a vault file called `auth.json`, and no for any other.
+    /// The default is yes for a vault file called `auth.json` or `nous_auth.json`, and no for any other. No also leaves other
+    /// tools' locks for their own files alone, which are taken else.
     pub fn foreign_lock(mut self, on: bool) -> Self {
         self.foreign_lock = Some(on);
         self
@@ -179,11 +181,13 @@ impl FileStorage {
     }
 
     fn locks(&self, claim: Claim, place: &Place) -> Locks {
-        let foreign = match claim {
-            Claim::Document(Kind::Vault) => foreign_locks(&place.anchor, self.foreign_lock),
-            _ => Vec::new(),
+        let (foreign, marks) = match claim {
+            Claim::Document(Kind::Vault) => {
+                (foreign_locks(&place.anchor, self.foreign_lock), marks(&place.anchor, self.foreign_lock))
+            }
+            _ => Default::default(),
         };
-        Locks { foreign, own: place.lock(claim), owner: place.owner_of_new() }
+        Locks { foreign, marks, own: place.lock(claim), owner: place.owner_of_new() }
     }
 
     fn refuse_network(&self, claim: Claim, place: &Place) -> Result<(), StorageError> {

@@ -16,6 +16,7 @@ use super::super::{Holder, StorageError};
 use super::errors::io_error;
 use super::files::{Dir, Files, create_dirs};
 use super::holder::Hint;
+use super::marks::{Made, Mark};
 
 /// The pauses between two looks at a lock that somebody holds.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -25,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 pub(super) struct Locks {
     /// Another program's own lock files: locked, never written.
     pub(super) foreign: Vec<PathBuf>,
+    /// Other programs' too, of those that lock by making something.
+    pub(super) marks: Vec<Mark>,
     /// Ours, in a directory that is ours as well.
     pub(super) own: PathBuf,
     /// Whom lock files that do not exist yet are to belong to. None: to this process.
@@ -35,6 +38,7 @@ pub(super) struct Locks {
 pub(super) struct Held {
     /// Another program's, in the order of taking, and our own as the last.
     locks: Vec<Lock>,
+    made: Vec<Made>,
     /// The process that took them. One that is forked off has the files too, but not the right.
     pid: u32,
 }
@@ -57,10 +61,11 @@ impl Held {
 
     /// Whether each is still the file that others would lock: somebody may have moved or removed it all the same.
     pub(super) fn is_in_place(&self) -> bool {
-        self.locks.iter().all(|lock| {
+        let mut locks = self.locks.iter();
+        locks.all(|lock| {
             let named = fs::symlink_metadata(&lock.path).ok();
             named.zip(lock.file.metadata().ok()).is_some_and(|(named, locked)| is_same_file(&named, &locked))
-        })
+        }) && self.made.iter().all(Made::is_in_place)
     }
 }
 
@@ -72,6 +77,7 @@ impl Drop for Held {
         if let Some(own) = self.locks.last() {
             Hint::clear(&own.file);
         }
+        self.made.iter().for_each(Made::remove);
         // Closing would do, but for a process forked off in between, which keeps the file open.
         unlock(&self.locks);
     }
@@ -108,15 +114,40 @@ impl Locks {
         }
         let locks = self.open()?;
         let mut pauses = Pauses { patience, next: FIRST_PAUSE };
-        while let Some(busy) = lock_all(&locks)? {
+        let made = loop {
+            let busy = match lock_all(&locks)? {
+                None => match self.make_all()? {
+                    Ok(made) => break made,
+                    Err(busy) => {
+                        unlock(&locks);
+                        Holder { name: held_by_a_program(busy), since_ms: None }
+                    }
+                },
+                Some(busy) => holder(&locks, busy),
+            };
             if !pauses.wait() {
-                return Ok(Taken::Busy(holder(&locks, busy)));
+                return Ok(Taken::Busy(busy));
             }
-        }
+        };
         if let Some(own) = locks.last() {
             Hint::of_this_process().write(&own.file);
         }
-        Ok(Taken::Held(Held { locks, pid: process::id() }))
+        Ok(Taken::Held(Held { locks, made, pid: process::id() }))
+    }
+
+    /// Every mark, or none: then the one that somebody else holds.
+    fn make_all(&self) -> Result<Result<Vec<Made>, &Path>, StorageError> {
+        let mut made = Vec::new();
+        for mark in &self.marks {
+            match mark.make(self.owner) {
+                Ok(Some(mark)) => made.push(mark),
+                failed => {
+                    made.iter().for_each(Made::remove);
+                    return failed.map(|_| Err(mark.path.as_path()));
+                }
+            }
+        }
+        Ok(Ok(made))
     }
 
     /// All of them in their order, each once.
@@ -245,10 +276,12 @@ fn holder(locks: &[Lock], busy: usize) -> Holder {
     if busy + 1 == locks.len() {
         return hint.map(Holder::from).unwrap_or_default();
     }
-    hint.filter(Hint::is_of_a_living_process_here).map_or_else(
-        || Holder { name: format!("a program that holds {}", locks[busy].path.display()), since_ms: None },
-        Holder::from,
-    )
+    hint.filter(Hint::is_of_a_living_process_here)
+        .map_or_else(|| Holder { name: held_by_a_program(&locks[busy].path), since_ms: None }, Holder::from)
+}
+
+fn held_by_a_program(lock: &Path) -> String {
+    format!("a program that holds {}", lock.display())
 }
 
 #[cfg(test)]
@@ -260,7 +293,7 @@ mod tests {
     use super::*;
 
     fn locks(dir: &Path) -> Locks {
-        Locks { foreign: Vec::new(), own: dir.join("locks/00"), owner: None }
+        Locks { foreign: Vec::new(), marks: Vec::new(), own: dir.join("locks/00"), owner: None }
     }
 
     fn now() -> Patience {
@@ -400,7 +433,7 @@ mod tests {
     /// What a forked process has: the same open files.
     fn forked(lock: &Held, pid: u32) -> Held {
         let copy = |lock: &Lock| Lock { file: lock.file.try_clone().expect("a copy"), path: lock.path.clone() };
-        Held { locks: lock.locks.iter().map(copy).collect(), pid }
+        Held { locks: lock.locks.iter().map(copy).collect(), made: Vec::new(), pid }
     }
 
     #[test]

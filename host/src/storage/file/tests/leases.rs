@@ -225,6 +225,41 @@ fn the_foreign_lock_is_on_for_a_vault_called_auth_json_and_else_by_choice() {
 }
 
 #[test]
+fn other_tools_are_kept_out_by_the_locks_that_they_make_themselves() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let files = [
+        (".qwen/oauth_creds.json", Some(".qwen/oauth_creds.lock")),
+        (".claude/.credentials.json", Some(".claude/.oauth_refresh.lock")),
+        (".gemini/oauth_creds.json", None),
+        ("shared/nous_auth.json", None),
+    ];
+    for (file, lock) in files {
+        let path = dir.path().join(file);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        fs::write(&path, "{}").expect("written");
+        let storage = FileStorage::open(&path);
+        let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+        stored(storage.store(VAULT, "{ }", Some(&document("{}").version), true, Some(&lease)));
+        let Some(lock) = lock.map(|lock| dir.path().join(lock)) else {
+            storage.release(&lease);
+            continue;
+        };
+        assert!(lock.exists(), "{file}");
+        busy(FileStorage::open(&path).acquire(&of(VAULT), 1000, 0));
+        storage.release(&lease);
+        assert!(!lock.exists(), "{file}: what is made is removed");
+        fs::create_dir(&lock).expect("theirs");
+        let holder = busy(storage.acquire(&of(VAULT), 1000, 0));
+        assert_eq!(holder.name, format!("a program that holds {}", lock.display()));
+        acquired(storage.acquire(&grant(0), 1000, 0)); // theirs is the file only
+        acquired(FileStorage::open(&path).foreign_lock(false).acquire(&of(VAULT), 1000, 0));
+        assert!(lock.exists(), "{file}: theirs stays");
+    }
+    let nous = File::open(dir.path().join("shared/nous_auth.lock")).expect("the reference's lock");
+    nous.try_lock().expect("free again");
+}
+
+#[test]
 fn on_a_network_file_system_no_grant_is_leased_unless_that_is_allowed() {
     let (_dir, vault, mut storage) = with_vault("auth.json", TEXT);
     storage.network_name = |_| Some("NFS");
