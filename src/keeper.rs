@@ -452,7 +452,7 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// The profile a name stands for, as it is for a vault.
-    async fn profile_in(&self, vault: &str, name: &str) -> Result<Rc<Profile>, KeeperError> {
+    pub(crate) async fn profile_in(&self, vault: &str, name: &str) -> Result<Rc<Profile>, KeeperError> {
         let profile = self.profile(name).await?;
         self.profile_for(&*self.vault(vault).await?, &profile.id)
     }

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | what can a caller ask for | [`keeper`] |
 //! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
+//! | how does a login leave another tool's file | `moving` |
 //! | whose file a token may be sent from | `owner` |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
@@ -50,6 +51,9 @@ mod lease;
 pub mod ledger;
 #[cfg(feature = "keeper")]
 mod look;
+// Until the admin component exports it, nothing in WebAssembly asks for it.
+#[cfg(all(feature = "keeper", not(target_arch = "wasm32")))]
+mod moving;
 #[cfg(feature = "keeper")]
 mod owner;
 #[cfg(feature = "keeper")]

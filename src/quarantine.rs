@@ -375,7 +375,7 @@ fn death<'a>(dead: &Dead<'_>, node: Value<'_>, at_ms: u64) -> Vec<(&'a str, Chan
 }
 
 /// Erases values and makes the other changes; returns how each was spelled before.
-fn erase<'a>(
+pub(crate) fn erase<'a>(
     edits: &mut Edits,
     node: Value<'_>,
     erased: &[(String, Option<String>)],
