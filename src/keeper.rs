@@ -172,6 +172,8 @@ pub(crate) struct Snapshot {
     text: Secret,
     /// What a person does to log in again, if it is another tool's own file.
     login_hint: Option<String>,
+    /// And whose logins that file holds.
+    logins: Vec<String>,
     readings: RefCell<Table<String, Rc<Reading>>>,
 }
 
@@ -392,8 +394,9 @@ impl<P: Ports> Keeper<P> {
             (Loaded::Found(document), _) => {
                 let opened = Vault::open(document.text.expose()).map_err(|error| corrupt(&error))?;
                 let login_hint = opened.login_hint().map(str::to_owned);
+                let logins = if login_hint.is_some() { opened.providers() } else { Vec::new() };
                 let (version, text) = (document.version, document.text);
-                let snapshot = Rc::new(Snapshot { version, text, login_hint, readings: RefCell::default() });
+                let snapshot = Rc::new(Snapshot { version, text, login_hint, logins, readings: RefCell::default() });
                 self.vaults.borrow_mut().insert(vault.to_owned(), snapshot.clone());
                 Ok(snapshot)
             }
@@ -463,7 +466,8 @@ impl<P: Ports> Keeper<P> {
 
     /// A profile as it is for a vault: another tool has its own way to log in.
     pub(crate) fn profile_for(&self, vault: &Snapshot, id: &str) -> Result<Rc<Profile>, KeeperError> {
-        self.read_profile(id, vault.login_hint.as_deref())
+        let holds = vault.logins.iter().any(|login| login == id);
+        self.read_profile(id, vault.login_hint.as_deref().filter(|_| holds))
     }
 
     fn read_profile(&self, id: &str, login_hint: Option<&str>) -> Result<Rc<Profile>, KeeperError> {

@@ -352,6 +352,10 @@ fn what_no_tool_is_known_to_write_is_a_vault_without_credentials_and_is_left_alo
         assert_eq!(tool.status().credentials.len(), 0);
         assert_eq!(tool.text(), text);
     }
+    tool.write(0);
+    let error = tool.session().token(&TokenRequest::new(VAULT, "nous")).expect_err("not in there");
+    assert_eq!(error.code, "no-credential");
+    assert!(!error.message.contains("codex login"), "that would not help: {}", error.message);
     tool.put("[1]");
     assert_eq!(tool.error().code, "corrupt-vault");
     assert_eq!(tool.beside(), ["auth.json"], "a look leaves nothing behind");
