@@ -182,6 +182,21 @@ fn a_token_borrowed_from_another_tools_file_is_refreshed_only_in_that_file() {
 }
 
 #[test]
+fn an_anthropic_login_that_the_reference_keeps_in_a_file_of_its_own_is_refreshed_there() {
+    let root = Root::new();
+    let own = root.home.log_in("anthropic");
+    let file = ".anthropic_oauth.json";
+    root.write(file, &json!({ "accessToken": own.access_token, "refreshToken": own.refresh_token, "expiresAt": 1 }));
+    let mut copy = entry("aaaaaa", "hermes_pkce", &own, 0);
+    copy["expires_at_ms"] = json!(1_600_000_000_000u64);
+    root.write(ROOT, &json!({ "version": 1, "credential_pool": { "anthropic": [copy] } }));
+    is_owned_by(&root.token(ROOT, "anthropic").expect_err("not here"), &root.path(file), "anthropic");
+    let fresh = root.token(file, "anthropic").expect("refreshed there");
+    assert_eq!(root.token(ROOT, "anthropic").expect("served").token, fresh.token);
+    assert_eq!((root.home.server.requests(), root.home.server.replays()), (1, 0));
+}
+
+#[test]
 fn a_token_that_is_still_good_is_served_with_the_reason_why_it_is_not_refreshed() {
     let root = Root::new();
     let own = root.home.log_in("xai-oauth");
