@@ -1,7 +1,8 @@
 //! Refreshes, classifies and quarantines OAuth credentials: it keeps live refresh tokens alive and never sends a dead
 //! one again. All logic, no I/O, no clock, no thread: what it can reach is [`ports`].
 //!
-//! Built for `wasm32-unknown-unknown` this crate is the component `lazaret.wasm`; built natively it is the same logic as a
+//! Built for `wasm32-unknown-unknown` this crate is the component `lazaret.wasm`, or with the feature `admin` the component
+//! `lazaret-admin.wasm`; built natively it is the same logic as a
 //! library, for tests and simulation.
 //!
 //! | question | file |
@@ -10,6 +11,7 @@
 //! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
+//! | what does a person do to a vault | [`adding`], `removing`: only in the component `lazaret-admin.wasm` |
 //! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
 //! | how is a credential doing | [`status`] |
@@ -31,6 +33,8 @@ pub mod secret;
 pub mod table;
 mod text;
 
+#[cfg(feature = "admin")]
+pub mod adding;
 #[cfg(feature = "keeper")]
 mod document;
 #[cfg(feature = "keeper")]
@@ -57,6 +61,8 @@ pub mod ports;
 mod quarantine;
 #[cfg(feature = "keeper")]
 mod refresh;
+#[cfg(feature = "admin")]
+mod removing;
 #[cfg(feature = "keeper")]
 mod request;
 #[cfg(feature = "keeper")]

@@ -24,6 +24,10 @@ const PACKED: ([u8; SPACIOUS.len()], usize) = {
     packed::pack(&text, length)
 };
 
+/// What only the component for persons needs of them, laid over them.
+#[cfg(feature = "admin")]
+const FOR_PERSONS: &str = include_str!("authorization.json");
+
 const NO_PROFILES: &str = "{\"profiles\": {}}";
 
 /// The profile every other one extends.
@@ -74,6 +78,9 @@ pub struct Profile {
     pub seeded_sources: Vec<String>,
     /// What a person does to log in again.
     pub login_hint: String,
+    /// Where the provider's API is, as the reference notes it in entries.
+    #[cfg(feature = "admin")]
+    pub base_url: Option<String>,
     /// How answers are judged, on top of the generic rules.
     pub rules: Rules,
 }
@@ -197,15 +204,15 @@ impl fmt::Display for ProfileError {
 
 /// All profiles, unread until they are asked for.
 pub struct Catalog {
-    user: String,
-    built_in: String,
-    /// Where each profile stands, the user's first.
+    /// The user's first.
+    texts: Vec<String>,
+    /// Where each profile stands, in the order of the texts.
     known: Vec<Known>,
 }
 
 struct Known {
     id: String,
-    is_users: bool,
+    text: usize,
     span: Range<usize>,
 }
 
@@ -227,15 +234,20 @@ impl Catalog {
         if file.get("profiles").is_none() {
             return Err(bad("it has no `profiles`".to_owned()));
         }
-        let built_in = packed::unpack(&BUILT_IN);
+        let texts = vec![
+            user.to_owned(),
+            #[cfg(feature = "admin")]
+            FOR_PERSONS.to_owned(),
+            packed::unpack(&BUILT_IN),
+        ];
         let mut known = Vec::new();
-        for (is_users, text) in [(true, user), (false, &built_in)] {
+        for (at, text) in texts.iter().enumerate() {
             for member in Value::trusted(text).get("profiles").into_iter().flat_map(|profiles| profiles.members()) {
                 let id = member.key.as_str().unwrap_or_default();
-                known.push(Known { id, is_users, span: member.value.span() });
+                known.push(Known { id, text: at, span: member.value.span() });
             }
         }
-        Ok(Self { user: user.to_owned(), built_in, known })
+        Ok(Self { texts, known })
     }
 
     /// Every profile's id, but for `generic`.
@@ -292,7 +304,7 @@ impl Catalog {
     }
 
     fn value(&self, known: &Known) -> Value<'_> {
-        Value::at(if known.is_users { &self.user } else { &self.built_in }, known.span.clone())
+        Value::at(&self.texts[known.text], known.span.clone())
     }
 
     /// What a profile is made of, the top first.
@@ -340,6 +352,8 @@ impl Profile {
             "entry",
             "seeded_sources",
             "login_hint",
+            "base_url",
+            "authorization",
             "rules",
         ]);
         // Who names an endpoint means that one, whatever a vault or a profile underneath says.
@@ -370,6 +384,8 @@ impl Profile {
             entry: Layout::read(&layers.object("entry")),
             seeded_sources: layers.texts("seeded_sources"),
             login_hint: layers.text("login_hint"),
+            #[cfg(feature = "admin")]
+            base_url: layers.maybe_text("base_url"),
             rules: Rules::read(&layers.object("rules")),
         }
     }

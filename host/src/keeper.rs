@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
+use crate::admin::Admin;
+use crate::bindings::admin::AdminWorldPre;
 use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, keeper as keeper_wit};
 use crate::bindings::{KeeperWorld, KeeperWorldPre};
 use crate::component::COMPONENT_CWASM;
@@ -26,8 +28,8 @@ use crate::world::{self, BeforeSend, Shared, World};
 #[derive(Clone)]
 pub struct Keeper(Arc<Inner>);
 
-struct Inner {
-    code: Arc<Code>,
+pub(crate) struct Inner {
+    pub(crate) code: Arc<Code>,
     limits: Limits,
     shared: Arc<Shared>,
     warm: Mutex<Vec<Instance>>,
@@ -35,10 +37,12 @@ struct Inner {
 }
 
 /// The component, loaded: any number of keepers may run it.
-struct Code {
-    engine: Engine,
+pub(crate) struct Code {
+    pub(crate) engine: Engine,
     ticker: Ticker,
     component: KeeperWorldPre<World>,
+    /// The component for persons, if one has asked for anything.
+    pub(crate) admin: OnceLock<AdminWorldPre<World>>,
 }
 
 impl Code {
@@ -46,9 +50,9 @@ impl Code {
         let engine = Engine::new(&engine::config())?;
         let mut linker = Linker::new(&engine);
         world::add_to_linker(&mut linker)?;
-        let component = deserialize(&engine)?;
+        let component = deserialize(&engine, COMPONENT_CWASM)?;
         let component = linker.instantiate_pre(&component).and_then(KeeperWorldPre::new)?;
-        Ok(Self { engine, ticker: Ticker::new(), component })
+        Ok(Self { engine, ticker: Ticker::new(), component, admin: OnceLock::new() })
     }
 }
 
@@ -292,6 +296,13 @@ impl Keeper {
             .map_err(Into::into)
     }
 
+    /// What only a person should do to the vaults: add and remove. Another component does it, which is loaded at the first such call;
+    /// who is handed a keeper and no source code of this crate cannot be kept from it, so a host that serves tokens to others
+    /// should not pass this on.
+    pub fn admin(&self) -> Admin {
+        Admin::of(self.0.clone())
+    }
+
     /// The origins that the profiles name.
     ///
     /// # Errors
@@ -362,6 +373,24 @@ impl Inner {
     }
 
     fn instance(&self) -> wasmtime::Result<Instance> {
+        let mut store = self.store();
+        let world = self.code.component.instantiate(&mut store)?;
+        Ok(Instance { store, world })
+    }
+
+    /// One call in an instance that ends with it.
+    pub(crate) fn call_once<T>(
+        &self,
+        call: impl FnOnce(&mut Store<World>) -> wasmtime::Result<T>,
+    ) -> Result<T, KeeperError> {
+        let _under_way = self.code.ticker.during_a_call(&self.code.engine);
+        let mut store = self.store();
+        store.set_hostcall_fuel(self.limits.hostcall_bytes);
+        store.data_mut().begin_call();
+        call(&mut store).map_err(|error| trapped(&error))
+    }
+
+    fn store(&self) -> Store<World> {
         let mut store = Store::new(&self.code.engine, World::new(self.shared.clone(), self.limits.clone()));
         store.limiter(|world| &mut world.memory);
         store.set_epoch_deadline(1);
@@ -369,8 +398,7 @@ impl Inner {
             Some(limit) => Err(wasmtime::Error::msg(format!("the component computed for more than {limit:?}"))),
             None => Ok(UpdateDeadline::Continue(1)),
         });
-        let world = self.code.component.instantiate(&mut store)?;
-        Ok(Instance { store, world })
+        store
     }
 }
 
@@ -410,9 +438,10 @@ fn trapped(error: &wasmtime::Error) -> KeeperError {
 }
 
 #[allow(unsafe_code, reason = "wasmtime trusts compiled code; this was compiled by our own build script")]
-fn deserialize(engine: &Engine) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes were made by `Engine::precompile_component` in build.rs, and embedded in this binary.
-    unsafe { Component::deserialize(engine, COMPONENT_CWASM) }
+pub(crate) fn deserialize(engine: &Engine, compiled: &'static [u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes were made by `Engine::precompile_component` in build.rs, and embedded in this binary: nothing else
+    // of this crate is `'static` and ends in `CWASM`.
+    unsafe { Component::deserialize(engine, compiled) }
 }
 
 impl From<&TokenRequest> for keeper_wit::TokenRequest {

@@ -93,6 +93,39 @@ pub struct Selector {
     pub credential: Option<String>,
 }
 
+/// A credential to add.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct NewCredential {
+    /// The vault's document name. It is made if there is none.
+    pub vault: String,
+    /// A profile's id, or one of its aliases.
+    pub provider: String,
+    /// None: what its token calls its owner, else a number.
+    pub label: Option<String>,
+    /// `oauth` or `api-key`. None: `oauth` where a refresh token or a lifetime is given.
+    pub kind: Option<String>,
+    /// The access token, or the key. Secret.
+    pub access_token: String,
+    /// Secret.
+    pub refresh_token: Option<String>,
+    /// How long the access token lives from now on.
+    pub expires_in_s: Option<u64>,
+}
+
+impl fmt::Debug for NewCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCredential")
+            .field("vault", &self.vault)
+            .field("provider", &self.provider)
+            .field("label", &self.label)
+            .field("kind", &self.kind)
+            .field("access_token", &Redacted(Some(&self.access_token)))
+            .field("refresh_token", &Redacted(self.refresh_token.as_deref()))
+            .field("expires_in_s", &self.expires_in_s)
+            .finish()
+    }
+}
+
 /// The last thing that went wrong with a credential.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LastError {
@@ -260,7 +293,12 @@ mod tests {
             TokenRequest { refused_access_token: Some("at-secret".into()), ..TokenRequest::new("vault", "p") };
         let answer =
             Answer { body: "secret".into(), headers: vec![("x".into(), "secret".into())], ..Answer::default() };
-        let text = format!("{token:?} {request:?} {answer:?}");
+        let new = NewCredential {
+            access_token: "at-secret".into(),
+            refresh_token: Some("rt-secret".into()),
+            ..NewCredential::default()
+        };
+        let text = format!("{token:?} {request:?} {answer:?} {new:?}");
         assert!(!text.contains("secret"), "{text}");
     }
 }
