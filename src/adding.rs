@@ -222,8 +222,10 @@ impl<P: Ports> Keeper<P> {
                         Ok(id)
                     }
                     None => {
-                        let pool =
-                            (json::pointer(&["credential_pool", &profile.id]), Change::Set(format!("[{entry}]")));
+                        let pool = (
+                            json::pointer(&["credential_pool", &profile.id]),
+                            Change::Set(format!("[\n      {entry}\n    ]")),
+                        );
                         edits.members(root, &[pool]).map(|()| id)
                     }
                 }
@@ -266,6 +268,8 @@ fn kind(new: &NewCredential) -> Result<CredentialKind, String> {
         Some("api-key") => CredentialKind::ApiKey,
         Some(other) => return Err(format!("a credential is `oauth` or `api-key`, and not {}", json::quote(other))),
         None if refresh_token.is_some() || new.expires_in_s.is_some() => CredentialKind::OAuth,
+        // As the reference has it, whatever anybody says.
+        None if new.access_token.expose().starts_with("sk-ant-oat") => CredentialKind::OAuth,
         None => CredentialKind::ApiKey,
     };
     if new.access_token.is_empty() && refresh_token.is_none() {
@@ -355,7 +359,8 @@ fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crat
         set("/base_url", json::quote(url));
     }
     set("/request_count", "0".to_owned());
-    let start = format!("{{\"id\": {}}}", json::quote(id));
+    // On lines of its own, as the reference has it; what follows is laid out like the first member.
+    let start = format!("{{\n        \"id\": {}\n      }}", json::quote(id));
     let mut edits = Edits::default();
     edits.members(Value::trusted(&start), &members)?;
     Ok(edits.apply(&start))

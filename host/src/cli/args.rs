@@ -95,6 +95,23 @@ Example:
 
 A dead token stays dead: see `lazaret unquarantine`.")]
     Reset(Which),
+    /// Add a key, or a login's tokens, from standard input
+    #[command(after_help = "\
+Examples:
+  lazaret add anthropic --label work < key.txt
+  echo '{\"access_token\": \"...\", \"refresh_token\": \"...\", \"expires_in\": 3600}' | lazaret add acme
+
+A secret is never an argument. The vault is made if there is none, for you alone (0600). Tokens of an account that is there
+already take the place of its old ones. Take care that no other program goes on refreshing the same login.")]
+    Add(AddArgs),
+    /// Remove a credential from the vault, and what is sealed of it
+    #[command(after_help = "\
+Example:
+  lazaret remove xai-oauth --credential work
+
+Nothing is sent. It needs no --credential where the provider has only one. What another program found somewhere and would
+put back is suppressed by its source.")]
+    Remove(Which),
     /// Judge token endpoint answers: JSON lines in, JSON lines out
     #[command(after_help = "\
 In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
@@ -143,6 +160,21 @@ pub(super) struct RefreshArgs {
     /// Print the new access token on standard output
     #[arg(long)]
     pub(super) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// A provider's id or alias
+    pub(super) provider: String,
+    /// What to call it [default: what its token says]
+    #[arg(long, value_name = "NAME")]
+    pub(super) label: Option<String>,
+    /// It is a key that does not expire
+    #[arg(long, conflicts_with = "oauth")]
+    pub(super) api_key: bool,
+    /// It is an OAuth access token, or a JSON object with one
+    #[arg(long)]
+    pub(super) oauth: bool,
 }
 
 #[derive(Debug, Args)]

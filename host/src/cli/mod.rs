@@ -8,10 +8,12 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `add.rs` `classify.rs` `demo/` |
+//! | where secrets come in | `stdin.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 
+mod add;
 mod args;
 mod classify;
 mod demo;
@@ -22,6 +24,7 @@ mod refresh;
 mod setup;
 mod signals;
 mod status;
+mod stdin;
 mod table;
 mod terminal;
 mod text;
@@ -62,6 +65,8 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(setup, args),
         Command::Unquarantine(which) => mend::unquarantine(setup, which),
         Command::Reset(which) => mend::reset(setup, which),
+        Command::Add(args) => add::add(setup, args),
+        Command::Remove(which) => add::remove(setup, which),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
     }
