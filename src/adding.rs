@@ -16,9 +16,11 @@ use crate::vault::edit::{Change, Edits};
 use crate::vault::hermes::{self, CredentialKind, Fresh, Place, Spot};
 
 /// What a vault is before the first credential comes.
-const NEW_VAULT: &str = "{\n  \"version\": 1,\n  \"providers\": {},\n  \"credential_pool\": {}\n}\n";
+pub(crate) const NEW_VAULT: &str = "{\n  \"version\": 1,\n  \"providers\": {},\n  \"credential_pool\": {}\n}\n";
 /// How often a vault is edited against others who write too.
-const ATTEMPTS: u32 = 64;
+pub(crate) const ATTEMPTS: u32 = 64;
+/// How often a vault that somebody else holds is waited for.
+pub(crate) const LONGEST_WAITS: u32 = 6;
 /// No token is longer.
 const LONGEST: usize = 64 * 1024;
 /// The claims that tell one account from another: who says so, who it is, and for OpenAI under which of his accounts.
@@ -106,7 +108,7 @@ impl<P: Ports> Keeper<P> {
             let version = snapshot.as_ref().map(|snapshot| &snapshot.version);
             match self.ports.store(&new.vault, edited.expose(), version, true, None).await {
                 Ok(Stored::Done(_)) => {
-                    self.tell_person("added", &profile, &id, "added by a person");
+                    self.tell_person("added", Severity::Info, &profile, &id, "added by a person");
                     return self.status_of(&new.vault, &profile, &id).await;
                 }
                 // Making the plan once more finds it there, if it is.
@@ -236,10 +238,17 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// What a person did, for the log.
-    pub(crate) fn tell_person(&self, name: &'static str, profile: &Profile, credential: &str, what: &str) {
+    pub(crate) fn tell_person(
+        &self,
+        name: &'static str,
+        severity: Severity,
+        profile: &Profile,
+        credential: &str,
+        what: &str,
+    ) {
         self.ports.emit(Event {
             name,
-            severity: Severity::Info,
+            severity,
             at_ms: self.ports.wall_ms(),
             provider: profile.id.clone(),
             credential: Some(credential.to_owned()),

@@ -363,6 +363,17 @@ impl<P: Ports> Keeper<P> {
         Ok(catalog.map(Catalog::origins).unwrap_or_default())
     }
 
+    /// Every profile that can be read.
+    #[cfg(feature = "admin")]
+    pub(crate) fn each_profile(&self, look: &mut dyn FnMut(&Profile)) {
+        let profiles = self.profiles.borrow().clone();
+        for profiles in profiles.iter() {
+            for id in profiles.catalog.ids() {
+                profiles.catalog.profile(&id).ok().flatten().iter().for_each(&mut *look);
+            }
+        }
+    }
+
     pub(crate) async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
         self.vault(vault).await?.reading(profile)
     }

@@ -11,7 +11,7 @@
 //! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
-//! | what does a person do to a vault | [`adding`], `removing`: only in the component `lazaret-admin.wasm` |
+//! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaret-admin.wasm` |
 //! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
 //! | how is a credential doing | [`status`] |
@@ -51,6 +51,8 @@ mod landing;
 mod lease;
 #[cfg(feature = "keeper")]
 pub mod ledger;
+#[cfg(feature = "admin")]
+pub mod login;
 #[cfg(feature = "keeper")]
 mod look;
 #[cfg(feature = "keeper")]

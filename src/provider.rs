@@ -28,6 +28,9 @@ const PACKED: ([u8; SPACIOUS.len()], usize) = {
 #[cfg(feature = "admin")]
 const FOR_PERSONS: &str = include_str!("authorization.json");
 
+#[cfg(feature = "admin")]
+const ANY_PORT: &str = "http://127.0.0.1:0/callback";
+
 const NO_PROFILES: &str = "{\"profiles\": {}}";
 
 /// The profile every other one extends.
@@ -81,8 +84,35 @@ pub struct Profile {
     /// Where the provider's API is, as the reference notes it in entries.
     #[cfg(feature = "admin")]
     pub base_url: Option<String>,
+    /// How a person logs in and out.
+    #[cfg(feature = "admin")]
+    pub authorization: Authorization,
     /// How answers are judged, on top of the generic rules.
     pub rules: Rules,
+}
+
+/// How a person logs in and out at an authorization server.
+#[cfg(feature = "admin")]
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    /// Where a login by device code begins (RFC 8628 section 3.1).
+    pub device_authorization_endpoint: Option<String>,
+    /// What the browser opens for a login by loopback (RFC 6749 section 3.1).
+    pub authorization_endpoint: Option<String>,
+    /// What the server calls itself in its answer to that (RFC 9207). None: anything at the origin of that endpoint.
+    pub issuer: Option<String>,
+    /// Where on this machine the browser is sent back to. Port 0: any free one (RFC 8252 section 7.3).
+    pub redirect_url: String,
+    /// What is asked for, separated by spaces.
+    pub scope: String,
+    /// More parameters for the browser.
+    pub parameters: Table<String, String>,
+    /// Where a token is revoked (RFC 7009).
+    pub revocation_endpoint: Option<String>,
+    /// How that is told.
+    pub revocation_body: BodyKind,
+    /// What else a new login holds: JSON by pointer.
+    pub login: Table<String, String>,
 }
 
 /// How a client proves who it is.
@@ -386,6 +416,8 @@ impl Profile {
             login_hint: layers.text("login_hint"),
             #[cfg(feature = "admin")]
             base_url: layers.maybe_text("base_url"),
+            #[cfg(feature = "admin")]
+            authorization: Authorization::read(&of_endpoint.object("authorization")),
             rules: Rules::read(&layers.object("rules")),
         }
     }
@@ -414,8 +446,66 @@ impl Profile {
                 None => return bad(format!("`{url}` is not an absolute https address")),
             }
         }
+        #[cfg(feature = "admin")]
+        self.authorization.check().or_else(bad)?;
         if self.deadline_ms == 0 || self.deadline_ms > 120_000 {
             return bad("`deadline_ms` must be between 1 and 120000".into());
+        }
+        Ok(())
+    }
+}
+
+#[cfg(feature = "admin")]
+impl Authorization {
+    fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&[
+            "device_authorization_endpoint",
+            "authorization_endpoint",
+            "issuer",
+            "redirect_url",
+            "scope",
+            "parameters",
+            "revocation_endpoint",
+            "revocation_body",
+            "login",
+        ]);
+        let mut login = Table::default();
+        for member in layers.one("login").into_iter().flat_map(|login| login.members()) {
+            login.insert(member.key.as_str().unwrap_or_default(), member.value.raw().to_owned());
+        }
+        let revocation_body = match layers.one("revocation_body") {
+            Some(_) => layers.one_of("revocation_body", ["form", "json"], [BodyKind::Form, BodyKind::Json]),
+            None => BodyKind::Form,
+        };
+        Self {
+            device_authorization_endpoint: layers.maybe_text("device_authorization_endpoint"),
+            authorization_endpoint: layers.maybe_text("authorization_endpoint"),
+            issuer: layers.maybe_text("issuer"),
+            redirect_url: layers.maybe_text("redirect_url").unwrap_or_else(|| ANY_PORT.to_owned()),
+            scope: layers.maybe_text("scope").unwrap_or_default(),
+            parameters: layers.object("parameters").all_texts(),
+            revocation_endpoint: layers.maybe_text("revocation_endpoint"),
+            revocation_body,
+            login,
+        }
+    }
+
+    /// The origins that something is sent to: the authorization endpoint is for a browser.
+    pub fn origins(&self) -> Vec<String> {
+        let endpoints = [&self.device_authorization_endpoint, &self.revocation_endpoint];
+        endpoints.into_iter().flatten().filter_map(|url| origin(url)).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let endpoints = [&self.device_authorization_endpoint, &self.revocation_endpoint, &self.authorization_endpoint];
+        for url in endpoints.into_iter().flatten() {
+            if !origin(url).is_some_and(|origin| origin.starts_with("https://") || is_loopback(&origin)) {
+                return Err(format!("`{url}` is not an absolute https address"));
+            }
+        }
+        if !origin(&self.redirect_url).is_some_and(|origin| origin.starts_with("http://") && is_loopback(&origin)) {
+            let url = &self.redirect_url;
+            return Err(format!("the redirect_url `{url}` is not on this machine, like {ANY_PORT}"));
         }
         Ok(())
     }

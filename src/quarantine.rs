@@ -274,7 +274,7 @@ impl Dead<'_> {
     }
 }
 
-fn bury(ledger: &mut Ledger, token: &Fingerprint, to: &Counterpart, tombstone: &Tombstone) {
+pub(crate) fn bury(ledger: &mut Ledger, token: &Fingerprint, to: &Counterpart, tombstone: &Tombstone) {
     let record = ledger.record(token, to, tombstone.at_ms);
     let keep = matches!(
         (&record.state, tombstone.reason.as_str()),

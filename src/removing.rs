@@ -4,7 +4,7 @@ use crate::adding::bad;
 use crate::error::{Action, KeeperError};
 use crate::json::{self, Kind, Value};
 use crate::keeper::{Keeper, no_credential};
-use crate::ports::Ports;
+use crate::ports::{Lease, Ports, Severity};
 use crate::provider::Profile;
 use crate::sealed;
 use crate::text;
@@ -22,7 +22,7 @@ impl<P: Ports> Keeper<P> {
         let mut only_sealed = |name: &str| of_provider.any(|entry| entry.credential == name);
         let ids = match meant(&reading.credentials, &profile, credential) {
             Ok(found) => {
-                self.take_away(vault, &profile, found).await?;
+                self.take_away(vault, &profile, found, None).await?;
                 let places = found.places.iter().map(|place| place.id.clone());
                 places.chain([found.id().to_owned()]).collect::<Vec<_>>()
             }
@@ -34,7 +34,7 @@ impl<P: Ports> Keeper<P> {
         };
         self.wipe(vault, &profile, &ids).await?;
         let id = ids.last().map_or(LOGIN, String::as_str);
-        self.tell_person("removed", &profile, id, "removed by a person");
+        self.tell_person("removed", Severity::Info, &profile, id, "removed by a person");
         Ok(())
     }
 
@@ -44,9 +44,10 @@ impl<P: Ports> Keeper<P> {
         vault: &str,
         profile: &Profile,
         found: &Credential,
+        lease: Option<&Lease>,
     ) -> Result<(), KeeperError> {
         let take_away = |text: &str| self.without_credential(text, profile, found);
-        self.edit_vault(vault, None, async |text| take_away(text)).await
+        self.edit_vault(vault, lease, async |text| take_away(text)).await
     }
 
     fn without_credential(

@@ -39,7 +39,7 @@ fn what_persons_do_needs_no_more_than_the_keeper_has_and_gives_no_tokens() {
     let (imports, exports) = world(lazaret_host::ADMIN_WASM);
     let more: Vec<_> = imports.difference(&names(&IMPORTS)).cloned().collect();
     assert!(more.is_empty(), "{more:?}");
-    assert_eq!(exports, names(&["lazaret:keeper/admin@0.1.0"]));
+    assert_eq!(exports, names(&["lazaret:keeper/admin@0.1.0", "lazaret:keeper/login@0.1.0"]));
 }
 
 #[test]
@@ -53,5 +53,6 @@ fn the_components_keep_their_budget() {
     let size = lazaret_host::COMPONENT_WASM.len();
     assert!(size <= 250 * 1024, "lazaret.wasm is {size} bytes");
     let size = lazaret_host::ADMIN_WASM.len();
-    assert!(size <= 250 * 1024, "lazaret-admin.wasm is {size} bytes");
+    // It is loaded when a person asks for something, and has the classifier too.
+    assert!(size <= 320 * 1024, "lazaret-admin.wasm is {size} bytes");
 }

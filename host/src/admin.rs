@@ -9,10 +9,12 @@ use crate::bindings::admin::exports::lazaret::keeper::admin as wit;
 use crate::bindings::admin::{AdminWorld, AdminWorldPre};
 use crate::component::ADMIN_CWASM;
 use crate::keeper::{Code, Inner, deserialize};
-use crate::types::{CredentialStatus, KeeperError, LastError, NewCredential, Selector};
+use crate::types::{
+    CredentialStatus, KeeperError, LastError, LoggedOut, LoginBegun, LoginFlow, LoginProgress, NewCredential, Selector,
+};
 use crate::world::{self, World};
 
-/// Changes the vaults of one keeper as a person wants them. Each call runs in an instance of its own.
+/// Logs in and out of the vaults of one keeper, and changes them as a person wants them. Each call runs in an instance of its own.
 #[derive(Clone)]
 pub struct Admin(Arc<Inner>);
 
@@ -39,6 +41,84 @@ impl Admin {
     pub fn remove(&self, selector: &Selector) -> Result<(), KeeperError> {
         let selector = selector.into();
         self.call(|world, store| world.lazaret_keeper_admin().call_remove(store, &selector))?.map_err(Into::into)
+    }
+
+    /// The ways to log in that a provider's profile describes, the one to try first first.
+    ///
+    /// # Errors
+    /// If the profiles cannot be read.
+    pub fn login_flows(&self, provider: &str) -> Result<Vec<LoginFlow>, KeeperError> {
+        let flows = self.call(|world, store| world.lazaret_keeper_login().call_login_flows(store, provider))??;
+        Ok(flows.into_iter().map(|flow| LoginFlow { flow: flow.flow, redirect_url: flow.redirect_url }).collect())
+    }
+
+    /// Begins a login. The caller shows the address and the code to a person; then it polls, or for `loopback-pkce` listens at
+    /// `redirect_url` for the browser.
+    ///
+    /// # Errors
+    /// [`KeeperError::action`] says what helps.
+    pub fn login_start(
+        &self,
+        vault: &str,
+        provider: &str,
+        flow: &str,
+        redirect_url: Option<&str>,
+    ) -> Result<LoginBegun, KeeperError> {
+        let begun = self.call(|world, store| {
+            world.lazaret_keeper_login().call_login_start(store, vault, provider, flow, redirect_url)
+        })??;
+        Ok(LoginBegun {
+            state: begun.state,
+            url: begun.url,
+            url_complete: begun.url_complete,
+            user_code: begun.user_code,
+            expires_at_ms: begun.expires_at_ms,
+            interval_s: begun.interval_s,
+        })
+    }
+
+    /// Asks whether the person has approved. Nothing cancels it once its request has left, as with
+    /// [`Keeper::token`](crate::Keeper::token): its answer may be the login.
+    ///
+    /// # Errors
+    /// The login is over then: begin anew.
+    pub fn login_poll(&self, state: &str) -> Result<LoginProgress, KeeperError> {
+        let progress = self.call(|world, store| world.lazaret_keeper_login().call_login_poll(store, state))??;
+        Ok(LoginProgress {
+            done: progress.done.map(Into::into),
+            state: progress.state,
+            interval_s: progress.interval_s,
+        })
+    }
+
+    /// Ends a login by loopback with the address that the browser was sent to, query and all.
+    ///
+    /// # Errors
+    /// `bad-request` if it is no answer to this login: go on listening. Otherwise the login is over.
+    pub fn login_finish(&self, state: &str, redirected_to: &str) -> Result<CredentialStatus, KeeperError> {
+        self.call(|world, store| world.lazaret_keeper_login().call_login_finish(store, state, redirected_to))?
+            .map(Into::into)
+            .map_err(Into::into)
+    }
+
+    /// Revokes at the server where that can be done, then removes. What could not be revoked is removed all the same, unless
+    /// `keep_if_not_revoked`.
+    ///
+    /// # Errors
+    /// If there is none of that name, or it was not revoked and is kept.
+    pub fn logout(&self, selector: &Selector, keep_if_not_revoked: bool) -> Result<LoggedOut, KeeperError> {
+        let selector = selector.into();
+        let left =
+            self.call(|world, store| world.lazaret_keeper_login().call_logout(store, &selector, keep_if_not_revoked))??;
+        Ok(LoggedOut { revocation: left.revocation, message: left.message })
+    }
+
+    /// The origins that the profiles name, those for logging in and out included.
+    ///
+    /// # Errors
+    /// If the user's profiles cannot be read.
+    pub fn origins(&self) -> Result<Vec<String>, KeeperError> {
+        self.call(|world, store| world.lazaret_keeper_login().call_origins(store))?.map_err(Into::into)
     }
 
     fn call<T>(

@@ -169,14 +169,21 @@ impl Builder {
             Some(code) => code,
             None => Arc::new(Code::load().map_err(OpenError::Component)?),
         };
-        let network = Arc::new(Network {
-            allow_loopback_http: self.allow_loopback_http,
-            keeper: OnceLock::new(),
-            http: OnceLock::new(),
-        });
+        let network = |origins: Origins| {
+            Arc::new(Network {
+                allow_loopback_http: self.allow_loopback_http,
+                origins,
+                keeper: OnceLock::new(),
+                http: OnceLock::new(),
+            })
+        };
+        let networks = [network(Inner::origins), network(|keeper| Admin::of(keeper.clone()).origins())];
+        let given: Option<Arc<dyn Http>> = self.http.map(Arc::from);
+        let [http, admin_http] = networks.clone().map(|network| given.clone().unwrap_or_else(|| Arc::new(network)));
         let shared = Shared {
             storage,
-            http: self.http.unwrap_or_else(|| Box::new(network.clone())),
+            http,
+            admin_http,
             events: self.events.unwrap_or_else(|| Box::new(NoEvents)),
             before_send: self.before_send,
             clock: self.clock.unwrap_or_else(|| Box::new(SystemClock::default())),
@@ -189,9 +196,11 @@ impl Builder {
             warm: Mutex::default(),
             warm_at_most: self.warm_instances,
         });
-        // The network asks the component which origins to allow, at the first request: a call that sends nothing need not
+        // A network asks its component which origins to allow, at the first request: a call that sends nothing need not
         // read the profiles.
-        let _ = network.keeper.set(Arc::downgrade(&inner));
+        for network in networks {
+            let _ = network.keeper.set(Arc::downgrade(&inner));
+        }
         Ok(Keeper(inner))
     }
 }
@@ -347,7 +356,7 @@ impl Keeper {
 }
 
 impl Inner {
-    fn origins(&self) -> Result<Vec<String>, KeeperError> {
+    fn origins(self: &Arc<Self>) -> Result<Vec<String>, KeeperError> {
         self.call(|instance| instance.world.lazaret_keeper_keeper().call_origins(&mut instance.store))?
             .map_err(Into::into)
     }
@@ -373,25 +382,25 @@ impl Inner {
     }
 
     fn instance(&self) -> wasmtime::Result<Instance> {
-        let mut store = self.store();
+        let mut store = self.store(self.shared.http.clone());
         let world = self.code.component.instantiate(&mut store)?;
         Ok(Instance { store, world })
     }
 
-    /// One call in an instance that ends with it.
+    /// One call of the component for persons, in an instance that ends with it.
     pub(crate) fn call_once<T>(
         &self,
         call: impl FnOnce(&mut Store<World>) -> wasmtime::Result<T>,
     ) -> Result<T, KeeperError> {
         let _under_way = self.code.ticker.during_a_call(&self.code.engine);
-        let mut store = self.store();
+        let mut store = self.store(self.shared.admin_http.clone());
         store.set_hostcall_fuel(self.limits.hostcall_bytes);
         store.data_mut().begin_call();
         call(&mut store).map_err(|error| trapped(&error))
     }
 
-    fn store(&self) -> Store<World> {
-        let mut store = Store::new(&self.code.engine, World::new(self.shared.clone(), self.limits.clone()));
+    fn store(&self, http: Arc<dyn Http>) -> Store<World> {
+        let mut store = Store::new(&self.code.engine, World::new(self.shared.clone(), http, self.limits.clone()));
         store.limiter(|world| &mut world.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |context: StoreContextMut<'_, World>| match context.data().overdrawn() {
@@ -402,9 +411,13 @@ impl Inner {
     }
 }
 
+/// Which origins a component names.
+type Origins = fn(&Arc<Inner>) -> Result<Vec<String>, KeeperError>;
+
 /// The network, to the origins that the component's profiles name when the first request is made.
 struct Network {
     allow_loopback_http: bool,
+    origins: Origins,
     keeper: OnceLock<Weak<Inner>>,
     http: OnceLock<NetworkHttp>,
 }
@@ -412,7 +425,7 @@ struct Network {
 impl Network {
     fn open(&self) -> Result<NetworkHttp, String> {
         let keeper = self.keeper.get().and_then(Weak::upgrade).ok_or("the keeper is gone")?;
-        let origins = keeper.origins().map_err(|error| error.message)?;
+        let origins = (self.origins)(&keeper).map_err(|error| error.message)?;
         AllowList::new(origins, self.allow_loopback_http).map(NetworkHttp::new).map_err(|error| error.to_string())
     }
 }
