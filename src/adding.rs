@@ -8,7 +8,7 @@ use crate::jwt;
 use crate::keeper::{Keeper, Snapshot};
 use crate::ledger::{self, State};
 use crate::ports::{Event, Ports, Severity, Stored};
-use crate::provider::{Profile, Source};
+use crate::provider::{self, Profile, Source};
 use crate::sealed::{self, Sealed};
 use crate::secret::Secret;
 use crate::status::CredentialStatus;
@@ -336,7 +336,9 @@ fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crat
     let (profile, fresh) = (adding.profile, &adding.fresh);
     let number = places.iter().filter(|place| place.spot != Spot::Login).count() + 1;
     let (auth_type, source, numbered) = match adding.kind {
-        CredentialKind::OAuth => ("oauth", "manual:device_code", format!("{}-oauth-{number}", profile.id)),
+        CredentialKind::OAuth => {
+            ("oauth", profile.authorization.manual_source.as_str(), format!("{}-oauth-{number}", profile.id))
+        }
         CredentialKind::ApiKey => ("api_key", "manual", format!("api-key-{number}")),
     };
     let label = adding.label.map(str::to_owned).or_else(|| name(fresh.access_token.expose())).unwrap_or(numbered);
@@ -364,8 +366,8 @@ fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crat
     for status in ["status", "status_at", "error_code", "error_reason", "error_message", "error_reset_at"] {
         set(&format!("/last_{status}"), "null".to_owned());
     }
-    if let Some(url) = &profile.base_url {
-        set("/base_url", json::quote(url));
+    if let Some(url) = profile.base_url.clone().or_else(|| provider::base_url(&profile.id)) {
+        set("/base_url", json::quote(&url));
     }
     set("/request_count", "0".to_owned());
     // On lines of its own, as the reference has it; what follows is laid out like the first member.

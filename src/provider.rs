@@ -113,6 +113,8 @@ pub struct Authorization {
     pub revocation_body: BodyKind,
     /// What else a new login holds: JSON by pointer.
     pub login: Table<String, String>,
+    /// The source of tokens that a person adds.
+    pub manual_source: String,
 }
 
 /// How a client proves who it is.
@@ -468,6 +470,7 @@ impl Authorization {
             "revocation_endpoint",
             "revocation_body",
             "login",
+            "manual_source",
         ]);
         let mut login = Table::default();
         for member in layers.one("login").into_iter().flat_map(|login| login.members()) {
@@ -487,6 +490,7 @@ impl Authorization {
             revocation_endpoint: layers.maybe_text("revocation_endpoint"),
             revocation_body,
             login,
+            manual_source: layers.maybe_text("manual_source").unwrap_or_else(|| "manual:device_code".to_owned()),
         }
     }
 
@@ -509,6 +513,12 @@ impl Authorization {
         }
         Ok(())
     }
+}
+
+/// Where the API of a provider without a profile is, as the reference notes it.
+#[cfg(feature = "admin")]
+pub(crate) fn base_url(id: &str) -> Option<String> {
+    Value::trusted(FOR_PERSONS).get("base_urls")?.get(id)?.as_str()
 }
 
 /// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
@@ -628,6 +638,38 @@ mod tests {
         for id in catalog.ids() {
             let profile = catalog.profile(&id).unwrap().unwrap();
             assert_eq!(profile.id, id);
+        }
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn what_persons_need_lies_over_built_in_profiles_and_what_it_says_is_read() {
+        assert!(json::check(FOR_PERSONS).is_ok());
+        let built_in = packed::unpack(&BUILT_IN);
+        for member in Value::trusted(FOR_PERSONS).get("profiles").unwrap().members() {
+            let id = member.key.as_str().unwrap();
+            let under = Value::trusted(&built_in).pointer(&json::pointer(&["profiles", &id]));
+            // One that extends another would be hidden by it.
+            assert!(under.is_some_and(|profile| profile.get("extends").is_none()), "{id}");
+        }
+        let catalog = Catalog::new(None).unwrap();
+        let xai = catalog.profile("xai-oauth").unwrap().unwrap();
+        assert_eq!(xai.authorization.origins(), ["https://auth.x.ai:443"]);
+        assert_eq!(base_url("openrouter").as_deref(), Some("https://openrouter.ai/api/v1"));
+        // Who names another endpoint logs in elsewhere, too.
+        let user = r#"{"profiles":{"xai-oauth":{"token_endpoint":"https://a.example/t"}}}"#;
+        let mine = Catalog::new(Some(user)).unwrap().profile("xai-oauth").unwrap().unwrap();
+        assert!(mine.authorization.device_authorization_endpoint.is_none() && mine.base_url.is_some());
+        for (bad, wanted) in [
+            (r#""revocation_endpoint":"http://a.example/""#, "not an absolute https"),
+            (r#""redirect_url":"https://127.0.0.1/""#, "not on this machine"),
+            (r#""redirect_uri":"""#, "redirect_uri"),
+        ] {
+            let user = format!(
+                r#"{{"profiles":{{"a":{{"token_endpoint":"https://a.example/t","authorization":{{{bad}}}}}}}}}"#
+            );
+            let error = Catalog::new(Some(&user)).unwrap().profile("a").unwrap_err();
+            assert!(error.0.contains(wanted), "{error}");
         }
     }
 
