@@ -174,6 +174,23 @@ fn what_is_no_beginning_of_a_login_is_refused() {
 }
 
 #[test]
+fn a_login_that_could_not_be_stored_is_not_begun() {
+    for (name, text, code) in [
+        ("vault", "{", "corrupt-vault"),
+        ("vault", r#"{"providers":{"acme":{"tokens":{},"tokens":{}}}}"#, "corrupt-vault"),
+        ("vault", r#"{"providers":{"acme":7}}"#, "corrupt-vault"),
+        ("vault.lazaret", "{", "corrupt-ledger"),
+    ] {
+        let world = world();
+        world.write(name, text);
+        for flow in ["device-code", "loopback-pkce"] {
+            assert_eq!(start(&world, flow).expect_err("it could not be stored").code, code, "{text}");
+        }
+        assert_eq!((world.requests(), world.text(name).as_str()), (0, text));
+    }
+}
+
+#[test]
 fn a_loopback_login_proves_that_it_asked_and_takes_no_other_answer() {
     let world = world();
     world.let_chance_decide();

@@ -305,9 +305,9 @@ impl Keeper {
             .map_err(Into::into)
     }
 
-    /// What only a person should do to the vaults: add and remove. Another component does it, which is loaded at the first such call;
-    /// who is handed a keeper and no source code of this crate cannot be kept from it, so a host that serves tokens to others
-    /// should not pass this on.
+    /// What only a person does to the vaults: log in and out, add and remove. Another component does it, with this keeper's storage,
+    /// events and clocks; it is loaded at the first such call. A host that serves tokens to others passes on what
+    /// [`Keeper::token`] gives, and keeps this.
     pub fn admin(&self) -> Admin {
         Admin::of(self.0.clone())
     }

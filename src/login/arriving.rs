@@ -3,7 +3,7 @@
 //! A refresh of the old login that is on its way finds a token it does not know, issued after its own, and gives way: see
 //! `landing`.
 
-use crate::adding::LONGEST_WAITS;
+use crate::adding::{ATTEMPTS, LONGEST_WAITS, NEW_VAULT};
 use crate::classify::Tokens;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
@@ -62,6 +62,26 @@ impl<P: Ports> Keeper<P> {
         self.status_of(vault, profile, LOGIN).await
     }
 
+    /// Before a person goes to any trouble: the ledger can be read, and the vault be edited where the tokens must go.
+    pub(super) async fn check_that_it_can_arrive(&self, vault: &str, with: &With) -> Result<(), KeeperError> {
+        ledger::load(&self.ports, vault).await?;
+        let token = || Secret::new("-");
+        let fresh = Fresh {
+            access_token: token(),
+            refresh_token: Some(token()),
+            expires_in_s: None,
+            scope: None,
+            token_type: None,
+            id_token: None,
+            received_at_ms: self.ports.wall_ms(),
+        };
+        let snapshot = self.maybe_vault(vault).await?;
+        let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
+        let root = hermes::open(text).map_err(|error| self.corrupt(&error))?;
+        with_login(text, root, with, &fresh).map_err(|error| self.uneditable(&error))?;
+        Ok(())
+    }
+
     /// What the server gives is good, whatever was known of it.
     async fn revive(&self, vault: &str, token: &Secret) -> Result<(), KeeperError> {
         let token = Fingerprint::of(token.expose());
@@ -83,9 +103,9 @@ impl<P: Ports> Keeper<P> {
 
     async fn store_login(&self, vault: &str, with: &With, fresh: &Fresh) -> Result<(), KeeperError> {
         let mut waits = 0;
-        for _ in 0..crate::adding::ATTEMPTS {
+        for _ in 0..ATTEMPTS {
             let snapshot = self.maybe_vault(vault).await?;
-            let text = snapshot.as_ref().map_or(crate::adding::NEW_VAULT, |snapshot| snapshot.text());
+            let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
             let root = hermes::open(text).map_err(|error| self.corrupt(&error))?;
             let edited = with_login(text, root, with, fresh).map_err(|error| self.uneditable(&error))?;
             let edited = Secret::new(edited);

@@ -198,6 +198,7 @@ impl<P: Ports> Keeper<P> {
         if with.to.client.is_empty() {
             return Err(with.error("bad-profile", Action::Configure, "its profile names no `client_id`"));
         }
+        self.check_that_it_can_arrive(vault, &with).await?;
         match (flow, redirect_url) {
             (DEVICE, _) => self.start_by_device(vault, &with, &endpoint).await,
             (_, Some(redirect_url)) => self.start_by_loopback(vault, &with, &endpoint, redirect_url),
