@@ -334,15 +334,18 @@ fn free_id(wanted: &str, places: &[Place]) -> String {
 /// A new entry, as the reference spells one: its members in that order.
 fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crate::vault::edit::EditError> {
     let (profile, fresh) = (adding.profile, &adding.fresh);
-    let number = places.iter().filter(|place| place.spot != Spot::Login).count() + 1;
+    let of_pool = places.iter().filter(|place| place.spot != Spot::Login);
     let (auth_type, source, numbered) = match adding.kind {
         CredentialKind::OAuth => {
-            ("oauth", profile.authorization.manual_source.as_str(), format!("{}-oauth-{number}", profile.id))
+            ("oauth", profile.authorization.manual_source.as_str(), format!("{}-oauth-", profile.id))
         }
-        CredentialKind::ApiKey => ("api_key", "manual", format!("api-key-{number}")),
+        CredentialKind::ApiKey => ("api_key", "manual", "api-key-".to_owned()),
     };
+    // Some of the later numbers are taken where earlier entries were removed.
+    let numbers = of_pool.clone().count() + 1..;
+    let mut numbered = numbers.map(|number| format!("{numbered}{number}"));
+    let numbered = numbered.find(|label| !places.iter().any(|place| place.label == *label)).unwrap_or_default();
     let label = adding.label.map(str::to_owned).or_else(|| name(fresh.access_token.expose())).unwrap_or(numbered);
-    let of_pool = places.iter().filter(|place| place.spot != Spot::Login);
     let priority = of_pool.map(|place| place.priority.saturating_add(1)).max().unwrap_or(0);
     let mut members: Vec<(String, Change)> = Vec::new();
     let mut set = |pointer: &str, value: String| members.push((pointer.to_owned(), Change::Set(value)));

@@ -186,6 +186,16 @@ fn a_dead_token_that_a_person_brings_again_may_be_sent_again() {
 }
 
 #[test]
+fn a_number_that_another_entry_has_is_not_given_again() {
+    let world = World::default();
+    for name in ["sk-1", "sk-2"] {
+        add(&world, &key("anthropic", name)).expect("added");
+    }
+    remove(&world, "anthropic", Some("api-key-1")).expect("removed");
+    assert_eq!(add(&world, &key("anthropic", "sk-3")).expect("added").label, "api-key-3");
+}
+
+#[test]
 fn a_spent_token_is_refused_and_so_is_what_is_there_already() {
     let world = World::new();
     world.answer(200, &tokens());
