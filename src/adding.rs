@@ -91,7 +91,8 @@ impl<P: Ports> Keeper<P> {
             id: id(self.ports.random_u64()),
             is_tried: false,
         };
-        let sealed = sealed::load(&self.ports, &new.vault).await?;
+        // It only tells whose an emptied entry was.
+        let sealed = sealed::load(&self.ports, &new.vault).await.unwrap_or_default();
         // What cannot be added at all shall lift no tombstone.
         let snapshot = self.maybe_vault(&new.vault).await?;
         self.plan_adding(snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text()), &adding, &sealed)?;

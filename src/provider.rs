@@ -390,6 +390,11 @@ impl Profile {
         ]);
         // Who names an endpoint means that one, whatever a vault or a profile underneath says.
         let of_endpoint = layers.down_to("token_endpoint");
+        let mut login_hint = layers.text("login_hint");
+        if of_endpoint.one("login_hint").is_none() && of_endpoint.one("authorization").is_some() {
+            login_hint = "lazaret login ".to_owned();
+            login_hint.push_str(id);
+        }
         Self {
             id: id.to_owned(),
             wrong: None,
@@ -415,7 +420,7 @@ impl Profile {
             login: Layout::read(&layers.object("login")),
             entry: Layout::read(&layers.object("entry")),
             seeded_sources: layers.texts("seeded_sources"),
-            login_hint: layers.text("login_hint"),
+            login_hint,
             #[cfg(feature = "admin")]
             base_url: layers.maybe_text("base_url"),
             #[cfg(feature = "admin")]
@@ -713,6 +718,19 @@ mod tests {
         assert_eq!(profile.request.refresh_token_header.as_deref(), Some("x-nous-refresh-token"));
         assert_eq!(profile.allowed_origins(), ["http://127.0.0.1:9"]);
         assert!(profile.login.write.get("/tokens/access_token").is_none());
+    }
+
+    #[test]
+    fn who_describes_a_login_need_not_say_how_to_log_in() {
+        let hint = |more: &str| {
+            let text = format!(r#"{{"profiles":{{"acme":{{"token_endpoint":"https://a.example/t"{more}}}}}}}"#);
+            Catalog::new(Some(&text)).unwrap().profile("acme").unwrap().unwrap().login_hint
+        };
+        assert_eq!(hint(r#","authorization":{}"#), "lazaret login acme");
+        assert_eq!(hint(r#","authorization":{},"login_hint":"ask Ann""#), "ask Ann");
+        assert_eq!(hint(""), "use the program that this vault belongs to");
+        let xai = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
+        assert_eq!(xai.login_hint, "hermes auth add xai-oauth");
     }
 
     #[test]

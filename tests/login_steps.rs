@@ -289,6 +289,19 @@ fn a_new_login_replaces_the_old_one_and_its_copies_and_nothing_else() {
 }
 
 #[test]
+fn a_login_that_another_program_set_to_null_is_no_hindrance() {
+    for before in [json!({ "acme": null }), json!({ "acme": { "tokens": null, "mine": [1] } })] {
+        let world = world();
+        world.write("vault", &json!({ "providers": before }).to_string());
+        let begun = begun_by_device(&world);
+        world.answer(200, &tokens());
+        poll(&world, &begun.state).expect("approved").done.expect("it is done");
+        let login = &world.vault()["providers"]["acme"];
+        assert_eq!((&login["tokens"]["refresh_token"], &login["mine"]), (&json!("rt-2"), &before["acme"]["mine"]));
+    }
+}
+
+#[test]
 fn a_first_login_makes_the_vault_and_has_the_layout_of_its_provider() {
     let (_, vault) = logged_in_over(&json!({}), "nous", &tokens());
     assert_eq!(

@@ -14,6 +14,7 @@ use crate::ports::{Ports, Severity, Stored};
 use crate::provider::{Field, Profile, Source};
 use crate::secret::Secret;
 use crate::status::CredentialStatus;
+use crate::table::Table;
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::hermes::{self, Fresh, LOGIN};
 
@@ -130,18 +131,9 @@ fn with_login(text: &str, root: Value<'_>, with: &With, fresh: &Fresh) -> Result
     let changes = changes(node, with, fresh);
     let mut edits = Edits::default();
     match node {
-        Some(node) if node.kind() == Kind::Object => edits.members(node, &changes)?,
+        Some(node) if node.kind() == Kind::Object => edits.members(node, &over_nulls(node, changes)?)?,
         Some(_) => return Err(EditError::NotAnObject(format!("providers/{}", profile.id))),
-        None => {
-            // One by one: what is missing on the way is made by the first, and found by the next.
-            let mut login = "{}".to_owned();
-            for change in changes {
-                let mut edits = Edits::default();
-                edits.members(Value::trusted(&login), &[change])?;
-                login = edits.apply(&login);
-            }
-            edits.members(root, &[(at, Change::Set(login))])?;
-        }
+        None => edits.members(root, &[(at, Change::Set(object(changes)?))])?,
     }
     for place in hermes::places(root, profile, &mut Vec::new()) {
         if let (true, Some(node)) = (hermes::is_seeded(&place, profile), hermes::node(root, &profile.id, place.spot)) {
@@ -150,6 +142,39 @@ fn with_login(text: &str, root: Value<'_>, with: &With, fresh: &Fresh) -> Result
     }
     lift_suppression(&mut edits, root, profile)?;
     Ok(edits.apply(text))
+}
+
+/// An object of these members, spelled.
+fn object(members: impl IntoIterator<Item = (String, Change)>) -> Result<String, EditError> {
+    // One by one: what is missing on the way is made by the first, and found by the next.
+    let mut object = "{}".to_owned();
+    for member in members {
+        let mut edits = Edits::default();
+        edits.members(Value::trusted(&object), &[member])?;
+        object = edits.apply(&object);
+    }
+    Ok(object)
+}
+
+/// The changes, with a new object for what goes into one that somebody set to null.
+fn over_nulls(node: Value<'_>, changes: Vec<(String, Change)>) -> Result<Vec<(String, Change)>, EditError> {
+    let is_null = |key: &str| node.get(key).is_some_and(|value| value.kind() == Kind::Null);
+    let mut kept = Vec::new();
+    let mut inside: Table<String, Vec<(String, Change)>> = Table::default();
+    for (pointer, change) in changes {
+        let path: Vec<String> = json::tokens(&pointer).collect();
+        match path.as_slice() {
+            [first, deeper @ ..] if !deeper.is_empty() && is_null(first) => {
+                let deeper: Vec<&str> = deeper.iter().map(String::as_str).collect();
+                inside.entry(first.clone(), Vec::new).push((json::pointer(&deeper), change));
+            }
+            _ => kept.push((pointer, change)),
+        }
+    }
+    for (key, members) in inside.iter() {
+        kept.push((json::pointer(&[key]), Change::Set(object(members.iter().cloned())?)));
+    }
+    Ok(kept)
 }
 
 /// What a new login changes in what is there; nothing of the old one's tokens stays.
