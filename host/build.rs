@@ -1,4 +1,4 @@
-//! Builds the two components from the crate above this one and compiles them ahead of time for the target, so that the
+//! Builds the three components from the crate above this one and compiles them ahead of time for the target, so that the
 //! `lazaret` binary starts without a compiler.
 
 use std::env;
@@ -34,6 +34,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keeper = component(&build(&root, &out, "lazaret", "keeper")?)?;
     fs::write(out.join("lazaret.wasm"), &keeper)?;
     fs::write(out.join("lazaret.cwasm"), compiler.precompile_component(&keeper)?)?;
+    let admin = component(&build(&root, &out, "lazaret-admin", "admin")?)?;
+    fs::write(out.join("lazaret-admin.wasm"), &admin)?;
+    fs::write(out.join("lazaret-admin.cwasm"), compiler.precompile_component(&admin)?)?;
     // The classifier is handed on as it is; nothing here runs it by itself.
     fs::write(out.join("lazaret-classifier.wasm"), component(&build(&root, &out, "lazaret-classifier", "")?)?)?;
     Ok(())

@@ -14,17 +14,22 @@ pub(crate) struct Times {
 
 /// The times of a token that looks like a JWT; nothing for any other.
 pub(crate) fn times(token: &str) -> Times {
-    let mut parts = text::split(token, ".");
-    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Times::default();
-    };
     let read = || {
-        let text = String::from_utf8(base64url(payload)?).ok()?;
+        let text = claims(token)?;
         let claims = json::check(&text).ok()?;
         let moment = |name| claims.get(name).and_then(|value| value.as_millis()).filter(|at_ms| *at_ms > 0);
         Some(Times { expires_at_ms: moment("exp"), issued_at_ms: moment("iat") })
     };
     read().unwrap_or_default()
+}
+
+/// What a token that looks like a JWT claims: a text that should be JSON, and that anybody may have written.
+pub(crate) fn claims(token: &str) -> Option<String> {
+    let mut parts = text::split(token, ".");
+    let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+        return None;
+    };
+    String::from_utf8(base64url(payload)?).ok()
 }
 
 /// RFC 4648 section 5, padding optional.

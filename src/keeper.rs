@@ -374,6 +374,17 @@ impl<P: Ports> Keeper<P> {
         Ok(catalog.map(Catalog::origins).unwrap_or_default())
     }
 
+    /// Every profile that can be read.
+    #[cfg(feature = "admin")]
+    pub(crate) fn each_profile(&self, look: &mut dyn FnMut(&Profile)) {
+        let profiles = self.profiles.borrow().clone();
+        for profiles in profiles.iter() {
+            for id in profiles.catalog.ids() {
+                profiles.catalog.profile(&id).ok().flatten().iter().for_each(&mut *look);
+            }
+        }
+    }
+
     pub(crate) async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
         self.vault(vault).await?.reading(profile)
     }
@@ -561,6 +572,14 @@ impl<P: Ports> Keeper<P> {
 
     pub(crate) fn corrupt(&self, error: &VaultError) -> KeeperError {
         corrupt(error)
+    }
+
+    /// A vault's text, opened to have a credential put in: what another tool keeps in its own file is that tool's to log in.
+    pub(crate) fn open_ours<'a>(&self, text: &'a str) -> Result<Vault<'a>, KeeperError> {
+        let vault = Vault::open(text).map_err(|error| corrupt(&error))?;
+        let (Some(tool), Some(hint)) = (vault.tool(), vault.login_hint()) else { return Ok(vault) };
+        let what = format!("this is the own file of {tool}, and nothing is added to it: {hint}");
+        Err(KeeperError::new("bad-request", Action::Usage, what))
     }
 
     pub(crate) fn uneditable(&self, error: &EditError) -> KeeperError {

@@ -1,7 +1,8 @@
 //! Refreshes, classifies and quarantines OAuth credentials: it keeps live refresh tokens alive and never sends a dead
 //! one again. All logic, no I/O, no clock, no thread: what it can reach is [`ports`].
 //!
-//! Built for `wasm32-unknown-unknown` this crate is the component `lazaret.wasm`; built natively it is the same logic as a
+//! Built for `wasm32-unknown-unknown` this crate is the component `lazaret.wasm`, or with the feature `admin` the component
+//! `lazaret-admin.wasm`; built natively it is the same logic as a
 //! library, for tests and simulation.
 //!
 //! | question | file |
@@ -12,6 +13,7 @@
 //! | whose file a token may be sent from | `owner` |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
+//! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaret-admin.wasm` |
 //! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
 //! | how is a credential doing | [`status`] |
@@ -33,6 +35,8 @@ pub mod secret;
 pub mod table;
 mod text;
 
+#[cfg(feature = "admin")]
+pub mod adding;
 #[cfg(feature = "keeper")]
 mod document;
 #[cfg(feature = "keeper")]
@@ -49,6 +53,8 @@ mod landing;
 mod lease;
 #[cfg(feature = "keeper")]
 pub mod ledger;
+#[cfg(feature = "admin")]
+pub mod login;
 #[cfg(feature = "keeper")]
 mod look;
 // Until the admin component exports it, nothing in WebAssembly asks for it.
@@ -64,6 +70,8 @@ pub mod ports;
 mod quarantine;
 #[cfg(feature = "keeper")]
 mod refresh;
+#[cfg(feature = "admin")]
+mod removing;
 #[cfg(feature = "keeper")]
 mod request;
 #[cfg(feature = "keeper")]

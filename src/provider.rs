@@ -24,6 +24,13 @@ const PACKED: ([u8; SPACIOUS.len()], usize) = {
     packed::pack(&text, length)
 };
 
+/// What only the component for persons needs of them, laid over them.
+#[cfg(feature = "admin")]
+const FOR_PERSONS: &str = include_str!("authorization.json");
+
+#[cfg(feature = "admin")]
+const ANY_PORT: &str = "http://127.0.0.1:0/callback";
+
 const NO_PROFILES: &str = "{\"profiles\": {}}";
 
 /// The profile every other one extends.
@@ -74,8 +81,40 @@ pub struct Profile {
     pub seeded_sources: Vec<String>,
     /// What a person does to log in again.
     pub login_hint: String,
+    /// Where the provider's API is, as the reference notes it in entries.
+    #[cfg(feature = "admin")]
+    pub base_url: Option<String>,
+    /// How a person logs in and out.
+    #[cfg(feature = "admin")]
+    pub authorization: Authorization,
     /// How answers are judged, on top of the generic rules.
     pub rules: Rules,
+}
+
+/// How a person logs in and out at an authorization server.
+#[cfg(feature = "admin")]
+#[derive(Clone, Debug)]
+pub struct Authorization {
+    /// Where a login by device code begins (RFC 8628 section 3.1).
+    pub device_authorization_endpoint: Option<String>,
+    /// What the browser opens for a login by loopback (RFC 6749 section 3.1).
+    pub authorization_endpoint: Option<String>,
+    /// What the server calls itself in its answer to that (RFC 9207). None: anything at the origin of that endpoint.
+    pub issuer: Option<String>,
+    /// Where on this machine the browser is sent back to. Port 0: any free one (RFC 8252 section 7.3).
+    pub redirect_url: String,
+    /// What is asked for, separated by spaces.
+    pub scope: String,
+    /// More parameters for the browser.
+    pub parameters: Table<String, String>,
+    /// Where a token is revoked (RFC 7009).
+    pub revocation_endpoint: Option<String>,
+    /// How that is told.
+    pub revocation_body: BodyKind,
+    /// What else a new login holds: JSON by pointer.
+    pub login: Table<String, String>,
+    /// The source of tokens that a person adds.
+    pub manual_source: String,
 }
 
 /// How a client proves who it is.
@@ -197,15 +236,15 @@ impl fmt::Display for ProfileError {
 
 /// All profiles, unread until they are asked for.
 pub struct Catalog {
-    user: String,
-    built_in: String,
-    /// Where each profile stands, the user's first.
+    /// The user's first.
+    texts: Vec<String>,
+    /// Where each profile stands, in the order of the texts.
     known: Vec<Known>,
 }
 
 struct Known {
     id: String,
-    is_users: bool,
+    text: usize,
     span: Range<usize>,
 }
 
@@ -227,15 +266,20 @@ impl Catalog {
         if file.get("profiles").is_none() {
             return Err(bad("it has no `profiles`".to_owned()));
         }
-        let built_in = packed::unpack(&BUILT_IN);
+        let texts = vec![
+            user.to_owned(),
+            #[cfg(feature = "admin")]
+            FOR_PERSONS.to_owned(),
+            packed::unpack(&BUILT_IN),
+        ];
         let mut known = Vec::new();
-        for (is_users, text) in [(true, user), (false, &built_in)] {
+        for (at, text) in texts.iter().enumerate() {
             for member in Value::trusted(text).get("profiles").into_iter().flat_map(|profiles| profiles.members()) {
                 let id = member.key.as_str().unwrap_or_default();
-                known.push(Known { id, is_users, span: member.value.span() });
+                known.push(Known { id, text: at, span: member.value.span() });
             }
         }
-        Ok(Self { user: user.to_owned(), built_in, known })
+        Ok(Self { texts, known })
     }
 
     /// Every profile's id, but for `generic`.
@@ -292,7 +336,7 @@ impl Catalog {
     }
 
     fn value(&self, known: &Known) -> Value<'_> {
-        Value::at(if known.is_users { &self.user } else { &self.built_in }, known.span.clone())
+        Value::at(&self.texts[known.text], known.span.clone())
     }
 
     /// What a profile is made of, the top first.
@@ -340,10 +384,17 @@ impl Profile {
             "entry",
             "seeded_sources",
             "login_hint",
+            "base_url",
+            "authorization",
             "rules",
         ]);
         // Who names an endpoint means that one, whatever a vault or a profile underneath says.
         let of_endpoint = layers.down_to("token_endpoint");
+        let mut login_hint = layers.text("login_hint");
+        if of_endpoint.one("login_hint").is_none() && of_endpoint.one("authorization").is_some() {
+            login_hint = "lazaret login ".to_owned();
+            login_hint.push_str(id);
+        }
         Self {
             id: id.to_owned(),
             wrong: None,
@@ -369,7 +420,11 @@ impl Profile {
             login: Layout::read(&layers.object("login")),
             entry: Layout::read(&layers.object("entry")),
             seeded_sources: layers.texts("seeded_sources"),
-            login_hint: layers.text("login_hint"),
+            login_hint,
+            #[cfg(feature = "admin")]
+            base_url: layers.maybe_text("base_url"),
+            #[cfg(feature = "admin")]
+            authorization: Authorization::read(&of_endpoint.object("authorization")),
             rules: Rules::read(&layers.object("rules")),
         }
     }
@@ -398,11 +453,77 @@ impl Profile {
                 None => return bad(format!("`{url}` is not an absolute https address")),
             }
         }
+        #[cfg(feature = "admin")]
+        self.authorization.check().or_else(bad)?;
         if self.deadline_ms == 0 || self.deadline_ms > 120_000 {
             return bad("`deadline_ms` must be between 1 and 120000".into());
         }
         Ok(())
     }
+}
+
+#[cfg(feature = "admin")]
+impl Authorization {
+    fn read(layers: &Layers<'_>) -> Self {
+        layers.only(&[
+            "device_authorization_endpoint",
+            "authorization_endpoint",
+            "issuer",
+            "redirect_url",
+            "scope",
+            "parameters",
+            "revocation_endpoint",
+            "revocation_body",
+            "login",
+            "manual_source",
+        ]);
+        let mut login = Table::default();
+        for member in layers.one("login").into_iter().flat_map(|login| login.members()) {
+            login.insert(member.key.as_str().unwrap_or_default(), member.value.raw().to_owned());
+        }
+        let revocation_body = match layers.one("revocation_body") {
+            Some(_) => layers.one_of("revocation_body", ["form", "json"], [BodyKind::Form, BodyKind::Json]),
+            None => BodyKind::Form,
+        };
+        Self {
+            device_authorization_endpoint: layers.maybe_text("device_authorization_endpoint"),
+            authorization_endpoint: layers.maybe_text("authorization_endpoint"),
+            issuer: layers.maybe_text("issuer"),
+            redirect_url: layers.maybe_text("redirect_url").unwrap_or_else(|| ANY_PORT.to_owned()),
+            scope: layers.maybe_text("scope").unwrap_or_default(),
+            parameters: layers.object("parameters").all_texts(),
+            revocation_endpoint: layers.maybe_text("revocation_endpoint"),
+            revocation_body,
+            login,
+            manual_source: layers.maybe_text("manual_source").unwrap_or_else(|| "manual:device_code".to_owned()),
+        }
+    }
+
+    /// The origins that something is sent to: the authorization endpoint is for a browser.
+    pub fn origins(&self) -> Vec<String> {
+        let endpoints = [&self.device_authorization_endpoint, &self.revocation_endpoint];
+        endpoints.into_iter().flatten().filter_map(|url| origin(url)).collect()
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let endpoints = [&self.device_authorization_endpoint, &self.revocation_endpoint, &self.authorization_endpoint];
+        for url in endpoints.into_iter().flatten() {
+            if !origin(url).is_some_and(|origin| origin.starts_with("https://") || is_loopback(&origin)) {
+                return Err(format!("`{url}` is not an absolute https address"));
+            }
+        }
+        if !origin(&self.redirect_url).is_some_and(|origin| origin.starts_with("http://") && is_loopback(&origin)) {
+            let url = &self.redirect_url;
+            return Err(format!("the redirect_url `{url}` is not on this machine, like {ANY_PORT}"));
+        }
+        Ok(())
+    }
+}
+
+/// Where the API of a provider without a profile is, as the reference notes it.
+#[cfg(feature = "admin")]
+pub(crate) fn base_url(id: &str) -> Option<String> {
+    Value::trusted(FOR_PERSONS).get("base_urls")?.get(id)?.as_str()
 }
 
 /// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
@@ -535,6 +656,38 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "admin")]
+    #[test]
+    fn what_persons_need_lies_over_built_in_profiles_and_what_it_says_is_read() {
+        assert!(json::check(FOR_PERSONS).is_ok());
+        let built_in = packed::unpack(&BUILT_IN);
+        for member in Value::trusted(FOR_PERSONS).get("profiles").unwrap().members() {
+            let id = member.key.as_str().unwrap();
+            let under = Value::trusted(&built_in).pointer(&json::pointer(&["profiles", &id]));
+            // One that extends another would be hidden by it.
+            assert!(under.is_some_and(|profile| profile.get("extends").is_none()), "{id}");
+        }
+        let catalog = Catalog::new(None).unwrap();
+        let xai = catalog.profile("xai-oauth").unwrap().unwrap();
+        assert_eq!(xai.authorization.origins(), ["https://auth.x.ai:443"]);
+        assert_eq!(base_url("openrouter").as_deref(), Some("https://openrouter.ai/api/v1"));
+        // Who names another endpoint logs in elsewhere, too.
+        let user = r#"{"profiles":{"xai-oauth":{"token_endpoint":"https://a.example/t"}}}"#;
+        let mine = Catalog::new(Some(user)).unwrap().profile("xai-oauth").unwrap().unwrap();
+        assert!(mine.authorization.device_authorization_endpoint.is_none() && mine.base_url.is_some());
+        for (bad, wanted) in [
+            (r#""revocation_endpoint":"http://a.example/""#, "not an absolute https"),
+            (r#""redirect_url":"https://127.0.0.1/""#, "not on this machine"),
+            (r#""redirect_uri":"""#, "redirect_uri"),
+        ] {
+            let user = format!(
+                r#"{{"profiles":{{"a":{{"token_endpoint":"https://a.example/t","authorization":{{{bad}}}}}}}}}"#
+            );
+            let error = Catalog::new(Some(&user)).unwrap().profile("a").unwrap_err();
+            assert!(error.0.contains(wanted), "{error}");
+        }
+    }
+
     #[test]
     fn the_built_in_profiles_lose_nothing_but_white_space() {
         let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
@@ -575,6 +728,19 @@ mod tests {
         assert_eq!(profile.request.refresh_token_header.as_deref(), Some("x-nous-refresh-token"));
         assert_eq!(profile.allowed_origins(), ["http://127.0.0.1:9"]);
         assert!(profile.login.write.get("/tokens/access_token").is_none());
+    }
+
+    #[test]
+    fn who_describes_a_login_need_not_say_how_to_log_in() {
+        let hint = |more: &str| {
+            let text = format!(r#"{{"profiles":{{"acme":{{"token_endpoint":"https://a.example/t"{more}}}}}}}"#);
+            Catalog::new(Some(&text)).unwrap().profile("acme").unwrap().unwrap().login_hint
+        };
+        assert_eq!(hint(r#","authorization":{}"#), "lazaret login acme");
+        assert_eq!(hint(r#","authorization":{},"login_hint":"ask Ann""#), "ask Ann");
+        assert_eq!(hint(""), "use the program that this vault belongs to");
+        let xai = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
+        assert_eq!(xai.login_hint, "hermes auth add xai-oauth");
     }
 
     #[test]

@@ -291,7 +291,7 @@ pub(crate) fn explain(credential: &mut Credential, ledger: &Ledger) {
     });
 }
 
-fn bury(ledger: &mut Ledger, token: &Fingerprint, to: &Counterpart, tombstone: &Tombstone) {
+pub(crate) fn bury(ledger: &mut Ledger, token: &Fingerprint, to: &Counterpart, tombstone: &Tombstone) {
     let record = ledger.record(token, to, tombstone.at_ms);
     let keep = matches!(
         (&record.state, tombstone.reason.as_str()),

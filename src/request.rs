@@ -57,18 +57,43 @@ pub(crate) fn refresh(
     deadline_ms: u64,
 ) -> Request {
     let shape = &profile.request;
-    let mut parameters: Vec<(&str, &str)> = vec![("grant_type", "refresh_token")];
-    if profile.client_auth != ClientAuth::Basic && !to.client.is_empty() {
-        parameters.push(("client_id", &to.client));
+    let mut more: Vec<(&str, &str)> = Vec::new();
+    if shape.refresh_token_header.is_none() {
+        more.push(("refresh_token", token.expose()));
+    }
+    more.extend(shape.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let grant_type = Some("refresh_token");
+    let mut request =
+        post(profile, shape.body, &to.endpoint, &to.client, client_secret, grant_type, &more, deadline_ms);
+    if let Some(name) = &shape.refresh_token_header {
+        request.headers.push((name.to_ascii_lowercase(), token.clone()));
+    }
+    request
+}
+
+/// A request of a client that says who it is, as its profile has it.
+#[allow(clippy::too_many_arguments, reason = "each is one part of the request")]
+pub(crate) fn post(
+    profile: &Profile,
+    body: BodyKind,
+    url: &str,
+    client: &str,
+    client_secret: Option<&Secret>,
+    grant_type: Option<&str>,
+    more: &[(&str, &str)],
+    deadline_ms: u64,
+) -> Request {
+    let shape = &profile.request;
+    let mut parameters: Vec<(&str, &str)> = Vec::new();
+    parameters.extend(grant_type.map(|grant_type| ("grant_type", grant_type)));
+    if profile.client_auth != ClientAuth::Basic && !client.is_empty() {
+        parameters.push(("client_id", client));
     }
     if let (ClientAuth::Body, Some(secret)) = (profile.client_auth, client_secret) {
         parameters.push(("client_secret", secret.expose()));
     }
-    if shape.refresh_token_header.is_none() {
-        parameters.push(("refresh_token", token.expose()));
-    }
-    parameters.extend(shape.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-    let (content_type, body) = match shape.body {
+    parameters.extend(more);
+    let (content_type, body) = match body {
         BodyKind::Form => ("application/x-www-form-urlencoded", form(&parameters)),
         BodyKind::Json => ("application/json", object(&parameters)),
     };
@@ -81,16 +106,13 @@ pub(crate) fn refresh(
         headers.retain(|(known, _)| *known != name);
         headers.push((name, Secret::from(value.as_str())));
     }
-    if let Some(name) = &shape.refresh_token_header {
-        headers.push((name.to_ascii_lowercase(), token.clone()));
-    }
     if let (ClientAuth::Basic, Some(secret)) = (profile.client_auth, client_secret) {
-        headers.push(("authorization".to_owned(), basic(&to.client, secret)));
+        headers.push(("authorization".to_owned(), basic(client, secret)));
     }
-    Request { method: "POST", url: to.endpoint.clone(), headers, body: Secret::new(body), deadline_ms }
+    Request { method: "POST", url: url.to_owned(), headers, body: Secret::new(body), deadline_ms }
 }
 
-fn form(parameters: &[(&str, &str)]) -> String {
+pub(crate) fn form(parameters: &[(&str, &str)]) -> String {
     let mut form = String::new();
     for (name, value) in parameters {
         if !form.is_empty() {

@@ -105,7 +105,7 @@ fn lost(outcome: &Outcome) -> bool {
         && judgement.verdict != Verdict::Refreshed
 }
 
-fn answer_of(response: &Response) -> Answer<'_> {
+pub(crate) fn answer_of(response: &Response) -> Answer<'_> {
     Answer {
         status: Some(response.status),
         headers: &response.headers,
@@ -116,7 +116,7 @@ fn answer_of(response: &Response) -> Answer<'_> {
     }
 }
 
-fn no_answer(failure: &HttpFailure) -> Answer<'_> {
+pub(crate) fn no_answer(failure: &HttpFailure) -> Answer<'_> {
     Answer {
         status: None,
         headers: &[],

@@ -18,21 +18,28 @@ fn names(list: &[&str]) -> BTreeSet<String> {
     list.iter().map(|name| (*name).to_owned()).collect()
 }
 
+const IMPORTS: [&str; 6] = [
+    "lazaret:keeper/events@0.1.0",
+    "lazaret:keeper/http@0.1.0",
+    "lazaret:keeper/storage@0.1.0",
+    "wasi:clocks/monotonic-clock@0.2.0",
+    "wasi:clocks/wall-clock@0.2.0",
+    "wasi:random/random@0.2.0",
+];
+
 #[test]
 fn the_keeper_imports_what_its_world_says_and_nothing_else() {
     let (imports, exports) = world(lazaret_host::COMPONENT_WASM);
-    assert_eq!(
-        imports,
-        names(&[
-            "lazaret:keeper/events@0.1.0",
-            "lazaret:keeper/http@0.1.0",
-            "lazaret:keeper/storage@0.1.0",
-            "wasi:clocks/monotonic-clock@0.2.0",
-            "wasi:clocks/wall-clock@0.2.0",
-            "wasi:random/random@0.2.0",
-        ])
-    );
+    assert_eq!(imports, names(&IMPORTS));
     assert_eq!(exports, names(&["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0"]));
+}
+
+#[test]
+fn what_persons_do_needs_no_more_than_the_keeper_has_and_gives_no_tokens() {
+    let (imports, exports) = world(lazaret_host::ADMIN_WASM);
+    let more: Vec<_> = imports.difference(&names(&IMPORTS)).cloned().collect();
+    assert!(more.is_empty(), "{more:?}");
+    assert_eq!(exports, names(&["lazaret:keeper/admin@0.1.0", "lazaret:keeper/login@0.1.0"]));
 }
 
 #[test]
@@ -42,7 +49,10 @@ fn the_classifier_imports_nothing_at_all() {
 }
 
 #[test]
-fn the_component_keeps_its_budget() {
+fn the_components_keep_their_budget() {
     let size = lazaret_host::COMPONENT_WASM.len();
     assert!(size <= 250 * 1024, "lazaret.wasm is {size} bytes");
+    let size = lazaret_host::ADMIN_WASM.len();
+    // It is loaded when a person asks for something, and has the classifier too.
+    assert!(size <= 320 * 1024, "lazaret-admin.wasm is {size} bytes");
 }

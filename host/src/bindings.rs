@@ -1,6 +1,23 @@
-//! What wasmtime makes of `wit/`. Only [`world`](crate::world) and [`keeper`](crate::keeper) look in here.
+//! What wasmtime makes of `wit/`. Only [`world`](crate::world), [`keeper`](crate::keeper) and
+//! [`admin`](crate::admin) look in here.
 
 wasmtime::component::bindgen!({
     path: "../wit",
     world: "keeper-world",
 });
+
+/// The component for persons, on the same imports.
+pub(crate) mod admin {
+    wasmtime::component::bindgen!({
+        path: "../wit",
+        world: "admin-world",
+        with: {
+            "lazaret:keeper/storage@0.1.0": super::lazaret::keeper::storage,
+            "lazaret:keeper/http@0.1.0": super::lazaret::keeper::http,
+            "lazaret:keeper/events@0.1.0": super::lazaret::keeper::events,
+            "wasi:clocks/wall-clock@0.2.0": super::wasi::clocks::wall_clock,
+            "wasi:clocks/monotonic-clock@0.2.0": super::wasi::clocks::monotonic_clock,
+            "wasi:random/random@0.2.0": super::wasi::random::random,
+        },
+    });
+}

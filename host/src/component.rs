@@ -8,3 +8,9 @@ pub static CLASSIFIER_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/la
 
 /// The keeper, compiled ahead of time for this machine's architecture.
 pub(crate) static COMPONENT_CWASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lazaret.cwasm"));
+
+/// `lazaret-admin.wasm`: what only a person does to a vault, for any host.
+pub static ADMIN_WASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lazaret-admin.wasm"));
+
+/// The same, compiled ahead of time for this machine's architecture.
+pub(crate) static ADMIN_CWASM: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/lazaret-admin.cwasm"));

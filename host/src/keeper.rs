@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
+use crate::admin::Admin;
+use crate::bindings::admin::AdminWorldPre;
 use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, keeper as keeper_wit};
 use crate::bindings::{KeeperWorld, KeeperWorldPre};
 use crate::component::COMPONENT_CWASM;
@@ -26,8 +28,8 @@ use crate::world::{self, BeforeSend, Shared, World};
 #[derive(Clone)]
 pub struct Keeper(Arc<Inner>);
 
-struct Inner {
-    code: Arc<Code>,
+pub(crate) struct Inner {
+    pub(crate) code: Arc<Code>,
     limits: Limits,
     shared: Arc<Shared>,
     warm: Mutex<Vec<Instance>>,
@@ -35,10 +37,12 @@ struct Inner {
 }
 
 /// The component, loaded: any number of keepers may run it.
-struct Code {
-    engine: Engine,
+pub(crate) struct Code {
+    pub(crate) engine: Engine,
     ticker: Ticker,
     component: KeeperWorldPre<World>,
+    /// The component for persons, if one has asked for anything.
+    pub(crate) admin: OnceLock<AdminWorldPre<World>>,
 }
 
 impl Code {
@@ -46,9 +50,9 @@ impl Code {
         let engine = Engine::new(&engine::config())?;
         let mut linker = Linker::new(&engine);
         world::add_to_linker(&mut linker)?;
-        let component = deserialize(&engine)?;
+        let component = deserialize(&engine, COMPONENT_CWASM)?;
         let component = linker.instantiate_pre(&component).and_then(KeeperWorldPre::new)?;
-        Ok(Self { engine, ticker: Ticker::new(), component })
+        Ok(Self { engine, ticker: Ticker::new(), component, admin: OnceLock::new() })
     }
 }
 
@@ -165,14 +169,21 @@ impl Builder {
             Some(code) => code,
             None => Arc::new(Code::load().map_err(OpenError::Component)?),
         };
-        let network = Arc::new(Network {
-            allow_loopback_http: self.allow_loopback_http,
-            keeper: OnceLock::new(),
-            http: OnceLock::new(),
-        });
+        let network = |origins: Origins| {
+            Arc::new(Network {
+                allow_loopback_http: self.allow_loopback_http,
+                origins,
+                keeper: OnceLock::new(),
+                http: OnceLock::new(),
+            })
+        };
+        let networks = [network(Inner::origins), network(|keeper| Admin::of(keeper.clone()).origins())];
+        let given: Option<Arc<dyn Http>> = self.http.map(Arc::from);
+        let [http, admin_http] = networks.clone().map(|network| given.clone().unwrap_or_else(|| Arc::new(network)));
         let shared = Shared {
             storage,
-            http: self.http.unwrap_or_else(|| Box::new(network.clone())),
+            http,
+            admin_http,
             events: self.events.unwrap_or_else(|| Box::new(NoEvents)),
             before_send: self.before_send,
             clock: self.clock.unwrap_or_else(|| Box::new(SystemClock::default())),
@@ -185,9 +196,11 @@ impl Builder {
             warm: Mutex::default(),
             warm_at_most: self.warm_instances,
         });
-        // The network asks the component which origins to allow, at the first request: a call that sends nothing need not
+        // A network asks its component which origins to allow, at the first request: a call that sends nothing need not
         // read the profiles.
-        let _ = network.keeper.set(Arc::downgrade(&inner));
+        for network in networks {
+            let _ = network.keeper.set(Arc::downgrade(&inner));
+        }
         Ok(Keeper(inner))
     }
 }
@@ -292,6 +305,13 @@ impl Keeper {
             .map_err(Into::into)
     }
 
+    /// What only a person does to the vaults: log in and out, add and remove. Another component does it, with this keeper's storage,
+    /// events and clocks; it is loaded at the first such call. A host that serves tokens to others passes on what
+    /// [`Keeper::token`] gives, and keeps this.
+    pub fn admin(&self) -> Admin {
+        Admin::of(self.0.clone())
+    }
+
     /// The origins that the profiles name.
     ///
     /// # Errors
@@ -336,7 +356,7 @@ impl Keeper {
 }
 
 impl Inner {
-    fn origins(&self) -> Result<Vec<String>, KeeperError> {
+    fn origins(self: &Arc<Self>) -> Result<Vec<String>, KeeperError> {
         self.call(|instance| instance.world.lazaret_keeper_keeper().call_origins(&mut instance.store))?
             .map_err(Into::into)
     }
@@ -362,21 +382,42 @@ impl Inner {
     }
 
     fn instance(&self) -> wasmtime::Result<Instance> {
-        let mut store = Store::new(&self.code.engine, World::new(self.shared.clone(), self.limits.clone()));
+        let mut store = self.store(self.shared.http.clone());
+        let world = self.code.component.instantiate(&mut store)?;
+        Ok(Instance { store, world })
+    }
+
+    /// One call of the component for persons, in an instance that ends with it.
+    pub(crate) fn call_once<T>(
+        &self,
+        call: impl FnOnce(&mut Store<World>) -> wasmtime::Result<T>,
+    ) -> Result<T, KeeperError> {
+        let _under_way = self.code.ticker.during_a_call(&self.code.engine);
+        let mut store = self.store(self.shared.admin_http.clone());
+        store.set_hostcall_fuel(self.limits.hostcall_bytes);
+        store.data_mut().begin_call();
+        call(&mut store).map_err(|error| trapped(&error))
+    }
+
+    fn store(&self, http: Arc<dyn Http>) -> Store<World> {
+        let mut store = Store::new(&self.code.engine, World::new(self.shared.clone(), http, self.limits.clone()));
         store.limiter(|world| &mut world.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(move |context: StoreContextMut<'_, World>| match context.data().overdrawn() {
             Some(limit) => Err(wasmtime::Error::msg(format!("the component computed for more than {limit:?}"))),
             None => Ok(UpdateDeadline::Continue(1)),
         });
-        let world = self.code.component.instantiate(&mut store)?;
-        Ok(Instance { store, world })
+        store
     }
 }
+
+/// Which origins a component names.
+type Origins = fn(&Arc<Inner>) -> Result<Vec<String>, KeeperError>;
 
 /// The network, to the origins that the component's profiles name when the first request is made.
 struct Network {
     allow_loopback_http: bool,
+    origins: Origins,
     keeper: OnceLock<Weak<Inner>>,
     http: OnceLock<NetworkHttp>,
 }
@@ -384,7 +425,7 @@ struct Network {
 impl Network {
     fn open(&self) -> Result<NetworkHttp, String> {
         let keeper = self.keeper.get().and_then(Weak::upgrade).ok_or("the keeper is gone")?;
-        let origins = keeper.origins().map_err(|error| error.message)?;
+        let origins = (self.origins)(&keeper).map_err(|error| error.message)?;
         AllowList::new(origins, self.allow_loopback_http).map(NetworkHttp::new).map_err(|error| error.to_string())
     }
 }
@@ -410,9 +451,10 @@ fn trapped(error: &wasmtime::Error) -> KeeperError {
 }
 
 #[allow(unsafe_code, reason = "wasmtime trusts compiled code; this was compiled by our own build script")]
-fn deserialize(engine: &Engine) -> wasmtime::Result<Component> {
-    // SAFETY: the bytes were made by `Engine::precompile_component` in build.rs, and embedded in this binary.
-    unsafe { Component::deserialize(engine, COMPONENT_CWASM) }
+pub(crate) fn deserialize(engine: &Engine, compiled: &'static [u8]) -> wasmtime::Result<Component> {
+    // SAFETY: the bytes were made by `Engine::precompile_component` in build.rs, and embedded in this binary: nothing else
+    // of this crate is `'static` and ends in `CWASM`.
+    unsafe { Component::deserialize(engine, compiled) }
 }
 
 impl From<&TokenRequest> for keeper_wit::TokenRequest {

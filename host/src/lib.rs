@@ -15,6 +15,7 @@
 //! | question | module |
 //! |---|---|
 //! | how do I get a token | [`Keeper`] |
+//! | how do I add and remove one | [`Admin`] |
 //! | where do documents live | [`storage`] |
 //! | who may be spoken to | [`http`] |
 //! | what may the component use up | [`Limits`] |
@@ -29,6 +30,7 @@ pub mod cli;
 pub mod http;
 pub mod storage;
 
+mod admin;
 mod bindings;
 mod component;
 pub mod demo_server;
@@ -40,12 +42,13 @@ mod sources;
 mod types;
 mod world;
 
-pub use component::{CLASSIFIER_WASM, COMPONENT_WASM};
+pub use admin::Admin;
+pub use component::{ADMIN_WASM, CLASSIFIER_WASM, COMPONENT_WASM};
 pub use events::{Event, EventSink, NoEvents};
 pub use keeper::{Builder, Keeper, OpenError};
 pub use limits::Limits;
 pub use sources::{Clock, Random, SystemClock, SystemRandom};
 pub use types::{
-    AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
-    TokenRequest,
+    AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, LoggedOut, LoginBegun, LoginFlow,
+    LoginProgress, NewCredential, Selector, StatusReport, Step, TokenRequest,
 };

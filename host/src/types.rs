@@ -93,6 +93,101 @@ pub struct Selector {
     pub credential: Option<String>,
 }
 
+/// A credential to add.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct NewCredential {
+    /// The vault's document name. It is made if there is none.
+    pub vault: String,
+    /// A profile's id, or one of its aliases.
+    pub provider: String,
+    /// None: what its token calls its owner, else a number.
+    pub label: Option<String>,
+    /// `oauth` or `api-key`. None: `oauth` where a refresh token or a lifetime is given.
+    pub kind: Option<String>,
+    /// The access token, or the key. Secret.
+    pub access_token: String,
+    /// Secret.
+    pub refresh_token: Option<String>,
+    /// How long the access token lives from now on.
+    pub expires_in_s: Option<u64>,
+}
+
+impl fmt::Debug for NewCredential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NewCredential")
+            .field("vault", &self.vault)
+            .field("provider", &self.provider)
+            .field("label", &self.label)
+            .field("kind", &self.kind)
+            .field("access_token", &Redacted(Some(&self.access_token)))
+            .field("refresh_token", &Redacted(self.refresh_token.as_deref()))
+            .field("expires_in_s", &self.expires_in_s)
+            .finish()
+    }
+}
+
+/// A way to log in.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LoginFlow {
+    /// `device-code` or `loopback-pkce`.
+    pub flow: String,
+    /// Where to listen for the browser; port 0 stands for any free one.
+    pub redirect_url: Option<String>,
+}
+
+/// A login that has begun.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginBegun {
+    /// For [`Admin::login_poll`](crate::Admin::login_poll) or [`Admin::login_finish`](crate::Admin::login_finish). Secret.
+    pub state: String,
+    /// What a person opens.
+    pub url: String,
+    /// The same with the code in it.
+    pub url_complete: Option<String>,
+    /// What a person types there.
+    pub user_code: Option<String>,
+    /// Milliseconds since 1970.
+    pub expires_at_ms: u64,
+    /// Wait so long before each poll.
+    pub interval_s: u64,
+}
+
+impl fmt::Debug for LoginBegun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginBegun").field("state", &Redacted(Some(&self.state))).finish_non_exhaustive()
+    }
+}
+
+/// How a login by device code stands.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LoginProgress {
+    /// None: not yet.
+    pub done: Option<CredentialStatus>,
+    /// For the next poll, in place of the one before. Secret.
+    pub state: String,
+    /// Wait so long before it.
+    pub interval_s: u64,
+}
+
+impl fmt::Debug for LoginProgress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LoginProgress")
+            .field("done", &self.done)
+            .field("state", &Redacted(Some(&self.state)))
+            .field("interval_s", &self.interval_s)
+            .finish()
+    }
+}
+
+/// What became of a logout.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LoggedOut {
+    /// `revoked`, `not-offered`, `nothing` or `failed`.
+    pub revocation: String,
+    /// Why, where it failed.
+    pub message: Option<String>,
+}
+
 /// The last thing that went wrong with a credential.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LastError {
@@ -260,7 +355,12 @@ mod tests {
             TokenRequest { refused_access_token: Some("at-secret".into()), ..TokenRequest::new("vault", "p") };
         let answer =
             Answer { body: "secret".into(), headers: vec![("x".into(), "secret".into())], ..Answer::default() };
-        let text = format!("{token:?} {request:?} {answer:?}");
+        let new = NewCredential {
+            access_token: "at-secret".into(),
+            refresh_token: Some("rt-secret".into()),
+            ..NewCredential::default()
+        };
+        let text = format!("{token:?} {request:?} {answer:?} {new:?}");
         assert!(!text.contains("secret"), "{text}");
     }
 }

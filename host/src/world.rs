@@ -21,7 +21,9 @@ pub(crate) type BeforeSend = dyn Fn(&HttpRequest) + Send + Sync;
 /// The parts of a host that all calls share.
 pub(crate) struct Shared {
     pub(crate) storage: Box<dyn Storage>,
-    pub(crate) http: Box<dyn Http>,
+    pub(crate) http: Arc<dyn Http>,
+    /// For the component for persons, which may reach more.
+    pub(crate) admin_http: Arc<dyn Http>,
     pub(crate) events: Box<dyn EventSink>,
     /// Called before each request leaves.
     pub(crate) before_send: Option<Box<BeforeSend>>,
@@ -32,6 +34,7 @@ pub(crate) struct Shared {
 /// The state of one instance.
 pub(crate) struct World {
     pub(crate) shared: Arc<Shared>,
+    http: Arc<dyn Http>,
     limits: Limits,
     pub(crate) memory: StoreLimits,
     guest_time: Duration,
@@ -41,9 +44,9 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) fn new(shared: Arc<Shared>, limits: Limits) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, http: Arc<dyn Http>, limits: Limits) -> Self {
         let (memory, guest_time) = (limits.store_limits(), limits.guest_time);
-        Self { shared, limits, memory, guest_time, stopwatch: Stopwatch::start(), leases: Vec::new() }
+        Self { shared, http, limits, memory, guest_time, stopwatch: Stopwatch::start(), leases: Vec::new() }
     }
 
     pub(crate) fn begin_call(&mut self) {
@@ -200,7 +203,7 @@ impl World {
         if let Some(before_send) = &self.shared.before_send {
             before_send(&request);
         }
-        match self.shared.http.send(&request) {
+        match self.http.send(&request) {
             Ok(response) => Ok(http::Response {
                 status: response.status,
                 headers: response.headers.into_iter().map(|(name, value)| http::Header { name, value }).collect(),

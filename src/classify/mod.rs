@@ -50,6 +50,12 @@ pub fn date_s(answer: &Answer<'_>) -> Option<u64> {
     retry_after::http_date(body::header(answer, "date")?)
 }
 
+/// A server's words for a person: bounded, and without what may be a secret.
+#[cfg(feature = "admin")]
+pub(crate) fn redacted(message: &str) -> String {
+    evidence::redacted(message, 200)
+}
+
 /// Reads an answer. `now_unix_s` is for dates in it; the verdict does not depend on it.
 pub fn classify(rules: &Rules, answer: &Answer<'_>, now_unix_s: u64) -> Judgement {
     let raw = Raw::of(answer);

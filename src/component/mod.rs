@@ -4,9 +4,16 @@
 
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
+#[cfg(feature = "admin")]
+mod admin;
+#[cfg(not(feature = "admin"))]
 mod classifier;
-#[cfg(feature = "keeper")]
+#[cfg(all(feature = "keeper", not(feature = "admin")))]
 mod keeper;
+#[cfg(feature = "keeper")]
+mod types;
+#[cfg(feature = "keeper")]
+mod world;
 
 // The standard library's own allocator is three times its size.
 #[global_allocator]
@@ -14,12 +21,14 @@ static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {
-    #[cfg(feature = "keeper")]
+    #[cfg(feature = "admin")]
+    wit_bindgen::generate!({ path: "wit", world: "admin-world", generate_all });
+    #[cfg(all(feature = "keeper", not(feature = "admin")))]
     wit_bindgen::generate!({ path: "wit", world: "keeper-world", generate_all });
     #[cfg(not(feature = "keeper"))]
     wit_bindgen::generate!({ path: "wit", world: "classifier-world" });
 
     export!(Component);
-    /// Both interfaces are exported by one type.
+    /// All interfaces of a world are exported by one type.
     pub struct Component;
 }

@@ -274,6 +274,23 @@ pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
     })
 }
 
+/// The JSON pointer with these reference tokens.
+#[cfg(feature = "admin")]
+pub fn pointer(tokens: &[&str]) -> String {
+    let mut pointer = String::new();
+    for token in tokens {
+        pointer.push('/');
+        for char in token.chars() {
+            match char {
+                '~' => pointer.push_str("~0"),
+                '/' => pointer.push_str("~1"),
+                _ => pointer.push(char),
+            }
+        }
+    }
+    pointer
+}
+
 /// See [`Value::members`].
 pub struct Members<'a> {
     text: &'a str,
@@ -391,6 +408,13 @@ mod tests {
         let value = check(r#"{"a/b":{"c\u0041~":[10,{"d":"x"}]}}"#).unwrap();
         assert_eq!(value.pointer("/a~1b/cA~0/1/d").unwrap().as_str().unwrap(), "x");
         assert!(value.pointer("/a~1b/cA~0/2").is_none());
+    }
+
+    #[cfg(feature = "admin")]
+    #[test]
+    fn a_pointer_is_spelled_as_it_is_read() {
+        let path = ["a/b", "~1", "", "c"];
+        assert!(tokens(&pointer(&path)).eq(path));
     }
 
     #[test]

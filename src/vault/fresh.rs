@@ -35,7 +35,7 @@ impl Fresh {
     }
 
     /// A value spelled as JSON; none if the answer did not bring it.
-    fn field(&self, field: Field) -> Option<String> {
+    pub(crate) fn field(&self, field: Field) -> Option<String> {
         let text = |text: &str| (!text.is_empty()).then(|| json::quote(text));
         let moment = |zone| self.expires_at_ms().map(|at| json::quote(&time::to_rfc3339(at, zone)));
         match field {

@@ -64,6 +64,11 @@ impl<'a> Vault<'a> {
         self.form.as_ref().map(|form| form.name.as_str())
     }
 
+    /// The whole of it.
+    pub(crate) fn root(&self) -> Value<'a> {
+        self.root
+    }
+
     /// What a person does to log in again, where that is another tool's affair.
     pub(crate) fn login_hint(&self) -> Option<&str> {
         self.form.as_ref().map(|form| form.login_hint.as_str())

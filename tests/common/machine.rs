@@ -36,6 +36,8 @@ pub struct Machine {
     drawn: Cell<u64>,
     /// The body of each request, and when it left.
     pub sent: RefCell<Vec<(String, u64)>>,
+    /// Where each request went.
+    pub urls: RefCell<Vec<String>>,
     pub events: RefCell<Vec<Event>>,
     /// Every store and every send, in order.
     pub deeds: RefCell<Vec<String>>,
@@ -309,6 +311,7 @@ impl Http for World {
     async fn send(&self, request: Request) -> Result<Response, HttpFailure> {
         self.step("send");
         self.0.sent.borrow_mut().push((request.body.expose().to_owned(), self.0.now_ms.get()));
+        self.0.urls.borrow_mut().push(request.url.clone());
         self.0.deeds.borrow_mut().push("send".to_owned());
         let answer = self.0.answers.borrow_mut().pop_front().expect("no request was expected");
         match answer {

@@ -75,6 +75,35 @@ impl OidcServer {
         }
     }
 
+    /// A person types the code that a device shows, and approves or refuses.
+    pub fn approve(&self, user_code: &str, approve: bool) {
+        self.ask("POST", "approve", &json!({ "user_code": user_code, "approve": approve }));
+    }
+
+    /// A browser opens an address, a person approves or refuses, and the browser is sent here.
+    pub fn browse(&self, url: &str, approve: bool) -> String {
+        let answer = self.ask("POST", "browse", &json!({ "url": url, "approve": approve }));
+        answer["url"].as_str().expect("an address").to_owned()
+    }
+
+    /// What a profile says of logging in here.
+    pub fn authorization(&self) -> Value {
+        let issuer = self.token_endpoint.strip_suffix("/token").expect("its path");
+        json!({
+            "device_authorization_endpoint": format!("{issuer}/device/auth"),
+            "authorization_endpoint": format!("{issuer}/auth"),
+            "issuer": issuer,
+            "scope": "openid offline_access",
+            "parameters": { "prompt": "consent" },
+            "revocation_endpoint": format!("{issuer}/token/revocation"),
+        })
+    }
+
+    /// How many grants were revoked.
+    pub fn revoked_grants(&self) -> u64 {
+        self.ask("GET", "state", &Value::Null)["revoked_grants"].as_u64().expect("a number")
+    }
+
     /// A person withdraws the grant that a refresh token belongs to.
     pub fn revoke(&self, refresh_token: &str) {
         let answer = self.ask("POST", "revoke", &json!({ "refresh_token": refresh_token }));

@@ -4,7 +4,7 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::{Exit, Failure};
 use super::terminal;
@@ -95,6 +95,41 @@ Example:
 
 A dead token stays dead: see `lazaret unquarantine`.")]
     Reset(Which),
+    /// Log in: a person approves in a browser
+    #[command(after_help = "\
+Examples:
+  lazaret login xai-oauth
+  lazaret login openai-codex --flow loopback-pkce --open
+
+The tokens become the provider's own login in the vault, in place of the one before. By device code the browser may be on any
+machine; by loopback it must be on this one. What a provider offers is in its profile: see README.md.
+With --json: first one object with `login` (url, url_complete, user_code, expires_at), then the credential.")]
+    Login(LoginArgs),
+    /// Log out: revoke at the server, then remove from the vault
+    #[command(after_help = "\
+Example:
+  lazaret logout xai-oauth
+
+Without --credential it is the provider's own login. If the server cannot be told, the tokens are removed all the same, and you
+are: sign the device out on the provider's pages then.")]
+    Logout(LogoutArgs),
+    /// Add a key, or a login's tokens, from standard input
+    #[command(after_help = "\
+Examples:
+  lazaret add anthropic --label work < key.txt
+  echo '{\"access_token\": \"...\", \"refresh_token\": \"...\", \"expires_in\": 3600}' | lazaret add acme
+
+A secret is never an argument. The vault is made if there is none, for you alone (0600). Tokens of an account that is there
+already take the place of its old ones. Take care that no other program goes on refreshing the same login.")]
+    Add(AddArgs),
+    /// Remove a credential from the vault, and what is sealed of it
+    #[command(after_help = "\
+Example:
+  lazaret remove xai-oauth --credential work
+
+Nothing is sent. It needs no --credential where the provider has only one. What another program found somewhere and would
+put back is suppressed by its source.")]
+    Remove(Which),
     /// Judge token endpoint answers: JSON lines in, JSON lines out
     #[command(after_help = "\
 In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
@@ -143,6 +178,61 @@ pub(super) struct RefreshArgs {
     /// Print the new access token on standard output
     #[arg(long)]
     pub(super) print: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LoginArgs {
+    /// A provider's id or alias
+    pub(super) provider: String,
+    /// How [default: the first that the profile offers]
+    #[arg(long, value_enum)]
+    pub(super) flow: Option<Flow>,
+    /// Open the address in a browser here, too
+    #[arg(long)]
+    pub(super) open: bool,
+}
+
+/// A way to log in.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Flow {
+    /// Type a short code in a browser on any machine (RFC 8628)
+    DeviceCode,
+    /// A browser on this machine comes back by itself (RFC 8252)
+    LoopbackPkce,
+}
+
+impl Flow {
+    /// The word in the contract.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::DeviceCode => "device-code",
+            Self::LoopbackPkce => "loopback-pkce",
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LogoutArgs {
+    #[command(flatten)]
+    pub(super) which: Which,
+    /// Keep the tokens if the server does not revoke them, to try again later
+    #[arg(long)]
+    pub(super) keep_if_not_revoked: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// A provider's id or alias
+    pub(super) provider: String,
+    /// What to call it [default: what its token says]
+    #[arg(long, value_name = "NAME")]
+    pub(super) label: Option<String>,
+    /// It is a key that does not expire
+    #[arg(long, conflicts_with = "oauth")]
+    pub(super) api_key: bool,
+    /// It is an OAuth access token, or a JSON object with one
+    #[arg(long)]
+    pub(super) oauth: bool,
 }
 
 #[derive(Debug, Args)]

@@ -81,6 +81,11 @@ impl Failure {
         Self::new(Exit::Broken, "internal", "inspect", message)
     }
 
+    /// A person did not do his part.
+    pub(super) fn login(message: impl fmt::Display) -> Self {
+        Self::new(Exit::Login, "login-expired", "login", message)
+    }
+
     /// A profile, or the file they are in.
     pub(super) fn configure(message: impl fmt::Display) -> Self {
         Self::new(Exit::Configure, "bad-profile", "configure", message)

@@ -29,7 +29,7 @@ pub(super) fn reset(setup: &Setup, which: &Which) -> Result<(), Failure> {
     report(setup, &status, "the pause is over; the next call may try once")
 }
 
-fn report(setup: &Setup, status: &CredentialStatus, what: &str) -> Result<(), Failure> {
+pub(super) fn report(setup: &Setup, status: &CredentialStatus, what: &str) -> Result<(), Failure> {
     if setup.json {
         return terminal::print(&format!("{}\n", json!(status)));
     }

@@ -8,20 +8,26 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `login.rs` `add.rs` `classify.rs` `demo/` |
+//! | where a browser comes back to | `redirect.rs` |
+//! | where secrets come in | `stdin.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 
+mod add;
 mod args;
 mod classify;
 mod demo;
 mod events;
 mod failure;
+mod login;
 mod mend;
+mod redirect;
 mod refresh;
 mod setup;
 mod signals;
 mod status;
+mod stdin;
 mod table;
 mod terminal;
 mod text;
@@ -62,6 +68,10 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Status(args) => status::run(setup, args),
         Command::Unquarantine(which) => mend::unquarantine(setup, which),
         Command::Reset(which) => mend::reset(setup, which),
+        Command::Login(args) => login::login(setup, args),
+        Command::Logout(args) => login::logout(setup, args),
+        Command::Add(args) => add::add(setup, args),
+        Command::Remove(which) => add::remove(setup, which),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
     }

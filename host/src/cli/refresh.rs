@@ -1,15 +1,10 @@
 //! `lazaret refresh`: another access token than the one found, or than the one that an API refused.
 
-use std::io::{self, IsTerminal, Read};
-
 use super::args::RefreshArgs;
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{terminal, text, time, token};
+use super::{stdin, terminal, text, time, token};
 use crate::{AccessToken, Keeper, TokenRequest};
-
-/// No access token is longer.
-const LONGEST: u64 = 64 * 1024;
 
 pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     let refused = if args.refused_from_stdin { Some(read_refused()?) } else { None };
@@ -46,35 +41,17 @@ fn what_happened(token: &AccessToken, now_ms: u64) -> String {
 }
 
 fn read_refused() -> Result<String, Failure> {
-    let stdin = io::stdin();
-    if stdin.is_terminal() {
-        terminal::complain("Paste the refused access token, then Enter and Ctrl-D:");
-    }
-    let mut bytes = Vec::new();
-    stdin
-        .lock()
-        .take(LONGEST + 1)
-        .read_to_end(&mut bytes)
-        .map_err(|error| Failure::broken(format_args!("cannot read standard input: {error}")).coded("input"))?;
-    refused(&bytes)
+    refused(stdin::secret("--refused-from-stdin", "the refused access token")?)
 }
 
-/// One token, and nothing else but white space around it. What is wrong is not shown: it may be half a token.
-fn refused(bytes: &[u8]) -> Result<String, Failure> {
-    if bytes.len() as u64 > LONGEST {
+/// One token, and nothing else. What is wrong is not shown: it may be half a token.
+fn refused(token: String) -> Result<String, Failure> {
+    if token.contains(char::is_whitespace) {
         return Err(Failure::usage(
-            "--refused-from-stdin: what came on standard input is too long for an access token",
+            "--refused-from-stdin: what came on standard input is no access token: it should be one word",
         ));
     }
-    match std::str::from_utf8(bytes).map(str::trim) {
-        Ok("") => Err(Failure::usage(
-            "--refused-from-stdin: nothing came on standard input; pipe the refused access token in",
-        )),
-        Ok(token) if !token.contains(char::is_whitespace) => Ok(token.to_owned()),
-        _ => Err(Failure::usage(
-            "--refused-from-stdin: what came on standard input is no access token: it should be one word",
-        )),
-    }
+    Ok(token)
 }
 
 #[cfg(test)]
@@ -84,11 +61,9 @@ mod tests {
 
     #[test]
     fn a_refused_token_is_one_word_and_never_shown() {
-        assert_eq!(refused(b" abc.def \r\n").unwrap(), "abc.def");
-        for bad in [&b""[..], b" \n", b"secret secret", b"\xffsecret", &[b's'; 70_000]] {
-            let failure = refused(bad).unwrap_err();
-            assert!(failure.exit as u8 == 2 && !failure.message.contains("secret"), "{}", failure.message);
-        }
+        assert_eq!(refused("abc.def".into()).unwrap(), "abc.def");
+        let failure = refused("secret secret".into()).unwrap_err();
+        assert!(failure.exit as u8 == 2 && !failure.message.contains("secret"), "{}", failure.message);
     }
 
     #[test]

@@ -53,9 +53,7 @@ impl Setup {
         request: &TokenRequest,
         ask: impl FnOnce(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
     ) -> Result<(AccessToken, Result<(), Failure>), Failure> {
-        let signals = Signals::listen(self.events.clone(), request.provider.clone())?;
-        let listening = signals.clone();
-        let open = self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))?;
+        let (open, signals) = self.open_listening(&request.provider)?;
         let done = match ask(&open.keeper, request) {
             Ok(token) => {
                 let saved = unsaved::save(&open, &token);
@@ -72,6 +70,14 @@ impl Setup {
             signals::end(signal);
         }
         done
+    }
+
+    /// The same, and whatever is sent is finished before a signal ends the process.
+    pub(super) fn open_listening(&self, provider: &str) -> Result<(Open, Arc<Signals>), Failure> {
+        let signals = Signals::listen(self.events.clone(), provider.to_owned())?;
+        let listening = signals.clone();
+        let open = self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))?;
+        Ok((open, signals))
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {

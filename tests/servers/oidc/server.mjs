@@ -1,7 +1,8 @@
 // A real authorization server for lazaret's tests: oidc-provider on a free loopback port.
 //
 // Refresh tokens rotate at every use, and a used one that comes back revokes its whole grant, as
-// strict servers do. One public client, no login pages: the tests get their logins from /_t/seed.
+// strict servers do. One public client, no login pages: the tests get their logins from /_t/seed, or log in with a browser
+// that approves everything (/_t/browse) and a hand that types user codes (/_t/approve).
 //
 //   npm ci && node server.mjs
 //
@@ -16,6 +17,9 @@
 // Control endpoints (JSON in, JSON out; the tests' own hand, not part of OAuth):
 //   POST /_t/seed    a fresh login -> {access_token, refresh_token, token_type, expires_in, scope,
 //                    client_id, token_endpoint}
+//   POST /_t/approve {user_code, approve = true}: a person types a user code, and approves or refuses
+//   POST /_t/browse  {url, approve = true}: a browser opens an authorization request, a person approves or refuses -> {url}: where
+//                    the browser is sent when it leaves this server
 //   POST /_t/revoke  {refresh_token}: the user withdraws that grant -> {revoked: bool}
 //   GET  /_t/state   -> {token_requests, refresh_requests, refreshed, refused, replays,
 //                    live_refresh_tokens, revoked_grants}; see `count` below for what each counts
@@ -135,13 +139,15 @@ function startProvider(issuer) {
     clients: [{
       client_id: CLIENT_ID,
       token_endpoint_auth_method: 'none',
-      grant_types: ['refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
-      response_types: [],
-      redirect_uris: [],
+      application_type: 'native',
+      grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
+      response_types: ['code'],
+      redirect_uris: ['http://127.0.0.1/callback'],
       id_token_signed_response_alg: 'ES256',
     }],
     cookies: { keys: [randomBytes(16).toString('hex')] },
-    features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false } },
+    features: { deviceFlow: { enabled: true }, devInteractions: { enabled: false }, revocation: { enabled: true } },
+    interactions: { url: (ctx, interaction) => `/_t/interaction/${interaction.uid}` },
     findAccount: (ctx, accountId) => ({ accountId, claims: () => ({ sub: accountId }) }),
     jwks: { keys: [{ ...privateKey.export({ format: 'jwk' }), use: 'sig', alg: 'ES256' }] },
     rotateRefreshToken: true,
@@ -246,12 +252,17 @@ function answerHalf(ctx) {
   ctx.res.write(body.slice(0, body.length / 2), () => ctx.req.socket.destroy());
 }
 
-async function seed(provider) {
-  const client = await provider.Client.find(CLIENT_ID);
+// Somebody new, who grants all that is asked for.
+async function newGrant(provider) {
   const accountId = `user-${randomBytes(6).toString('hex')}`;
   const grant = new provider.Grant({ accountId, clientId: CLIENT_ID });
   grant.addOIDCScope(SCOPE);
-  const grantId = await grant.save();
+  return { accountId, grantId: await grant.save() };
+}
+
+async function seed(provider) {
+  const client = await provider.Client.find(CLIENT_ID);
+  const { accountId, grantId } = await newGrant(provider);
 
   const issued = {
     accountId, client, grantId, gty: 'device_code', scope: SCOPE,
@@ -269,6 +280,47 @@ async function seed(provider) {
     client_id: CLIENT_ID,
     token_endpoint: `${provider.issuer}${TOKEN_PATH}`,
   };
+}
+
+// As the library does when the person has gone through its pages.
+async function approve(provider, { user_code: userCode, approve: isApproved = true }) {
+  const code = await provider.DeviceCode.findByUserCode(userCode.replace(/[^A-Z0-9]/g, ''));
+  if (!code) throw new BadRequest('no such user code');
+  if (isApproved) {
+    Object.assign(code, await newGrant(provider), { scope: SCOPE, authTime: Math.floor(Date.now() / 1000) });
+  } else {
+    Object.assign(code, { error: 'access_denied', errorDescription: 'the person refused' });
+  }
+  await code.save();
+  return {};
+}
+
+let isApproving = true;
+
+async function interact(provider, request, response) {
+  const { accountId, grantId } = await newGrant(provider);
+  const result = isApproving
+    ? { login: { accountId }, consent: { grantId } }
+    : { error: 'access_denied', error_description: 'the person refused' };
+  await provider.interactionFinished(request, response, result);
+}
+
+async function browse(provider, { url, approve: isApproved = true }) {
+  isApproving = isApproved;
+  const cookies = new Map();
+  let at = url;
+  for (let hops = 0; at.startsWith(`${provider.issuer}/`) && hops < 10; hops += 1) {
+    const cookie = [...cookies].map(([name, value]) => `${name}=${value}`).join('; ');
+    const page = await fetch(at, { redirect: 'manual', headers: { cookie } });
+    for (const set of page.headers.getSetCookie()) {
+      const [, name, value] = /^([^=]+)=([^;]*)/.exec(set);
+      cookies.set(name, value);
+    }
+    const location = page.headers.get('location');
+    if (!location) throw new BadRequest(`the browser ends at ${page.status}: ${await page.text()}`);
+    at = new URL(location, at).href;
+  }
+  return { url: at };
 }
 
 // As when a user withdraws the application's access: any token of the grant names it, a used one too.
@@ -327,6 +379,8 @@ async function control(provider, request, response) {
     const body = JSON.parse((await text(request)) || '{}');
     switch (route) {
       case 'POST /_t/seed': answer = await seed(provider); break;
+      case 'POST /_t/approve': answer = await approve(provider, body); break;
+      case 'POST /_t/browse': answer = await browse(provider, body); break;
       case 'POST /_t/revoke': answer = await revoke(provider, body); break;
       case 'POST /_t/fault': answer = setFault(body); break;
       case 'POST /_t/faults': answer = setFaults(body); break;
@@ -350,7 +404,8 @@ server.listen(0, '127.0.0.1', () => {
   const provider = startProvider(issuer);
   const answerOAuth = provider.callback();
   server.on('request', (request, response) => {
-    if (request.url.startsWith('/_t/')) control(provider, request, response);
+    if (request.url.startsWith('/_t/interaction/')) interact(provider, request, response);
+    else if (request.url.startsWith('/_t/')) control(provider, request, response);
     else answerOAuth(request, response);
   });
 

@@ -1,0 +1,176 @@
+//! Listens on this machine for the browser that an authorization server sends back (RFC 8252 section 7.3). Nothing of what it
+//! hears is believed here, and nothing of it is shown: the component checks it.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread;
+use std::time::Duration;
+
+use super::failure::Failure;
+
+/// No request of a browser has a longer head, and none takes longer.
+const LONGEST_HEAD: usize = 32 * 1024;
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A port that a browser is sent back to. It is closed with the process.
+pub(super) struct Listener {
+    /// Where it listens.
+    pub(super) redirect_url: String,
+    heard: Receiver<Redirected>,
+}
+
+/// A browser that came back, and waits for a page.
+pub(super) struct Redirected {
+    /// The whole address that it was sent to. Secret: it holds the code.
+    pub(super) url: String,
+    stream: TcpStream,
+}
+
+impl Listener {
+    /// `redirect_url` as the profile has it; port 0 stands for any free one.
+    pub(super) fn at(redirect_url: &str) -> Result<Self, Failure> {
+        let bad =
+            || Failure::configure(format_args!("the redirect URL {redirect_url} is not http://127.0.0.1:<port>/..."));
+        let rest = redirect_url.strip_prefix("http://").ok_or_else(bad)?;
+        let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+        let (host, port) = match authority.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port.parse::<u16>().map_err(|_| bad())?),
+            _ => (authority, 80),
+        };
+        let (v4, v6) = (Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into());
+        // A browser may take `localhost` for either.
+        let addresses = match host {
+            "localhost" => vec![v4, v6],
+            "[::1]" => vec![v6],
+            host => vec![host.parse::<Ipv4Addr>().ok().filter(Ipv4Addr::is_loopback).ok_or_else(bad)?.into()],
+        };
+        let cannot = |error: io::Error| match error.kind() {
+            ErrorKind::AddrInUse => Failure::broken(format_args!(
+                "port {port} is taken, and the server sends the browser to no other: end the program that listens there"
+            )),
+            _ => Failure::broken(format_args!("cannot listen for the browser: {error}")),
+        };
+        let first = TcpListener::bind(SocketAddr::new(addresses[0], port)).map_err(cannot)?;
+        let port = first.local_addr().map_err(cannot)?.port();
+        // Where there is no IPv6 nobody comes that way.
+        let second = addresses.get(1).and_then(|address| TcpListener::bind(SocketAddr::new(*address, port)).ok());
+        let origin = format!("http://{host}:{port}");
+        let (hears, heard) = mpsc::channel();
+        for listener in [Some(first), second].into_iter().flatten() {
+            let (hears, origin) = (hears.clone(), origin.clone());
+            thread::Builder::new()
+                .name("lazaret-redirect".into())
+                .spawn(move || listen(&listener, &origin, &hears))
+                .map_err(cannot)?;
+        }
+        Ok(Self { redirect_url: format!("{origin}{path}"), heard })
+    }
+
+    /// The next browser that comes back; none if none does within so many milliseconds.
+    pub(super) fn next(&self, wait_ms: u64) -> Option<Redirected> {
+        self.heard.recv_timeout(Duration::from_millis(wait_ms)).ok()
+    }
+}
+
+fn listen(listener: &TcpListener, origin: &str, hears: &Sender<Redirected>) {
+    for stream in listener.incoming().flatten() {
+        let (origin, hears) = (origin.to_owned(), hears.clone());
+        // A browser opens connections ahead of time, and says nothing on them.
+        let heard = thread::Builder::new().spawn(move || {
+            if let Some(redirected) = hear(stream, &origin) {
+                // Nobody may be waiting any more.
+                let _ = hears.send(redirected);
+            }
+        });
+        drop(heard);
+    }
+}
+
+fn hear(mut stream: TcpStream, origin: &str) -> Option<Redirected> {
+    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_write_timeout(Some(PATIENCE)).ok()?;
+    let mut head = Vec::new();
+    let mut part = [0; 4096];
+    while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+        let read = stream.read(&mut part).ok().filter(|read| *read > 0)?;
+        head.extend_from_slice(&part[..read]);
+        if head.len() > LONGEST_HEAD {
+            return None;
+        }
+    }
+    let target = target(&head)?.to_owned();
+    let redirected = Redirected { url: format!("{origin}{target}"), stream };
+    if target.starts_with("/favicon.ico") {
+        redirected.answer(404, "");
+        return None;
+    }
+    Some(redirected)
+}
+
+/// What a GET asks for.
+fn target(head: &[u8]) -> Option<&str> {
+    let line = head.split(|byte| *byte == b'\r').next()?;
+    let (target, version) = str::from_utf8(line).ok()?.strip_prefix("GET ")?.split_once(' ')?;
+    (target.starts_with('/') && version.starts_with("HTTP/1.")).then_some(target)
+}
+
+impl Redirected {
+    /// Shows a sentence of our own, and closes.
+    pub(super) fn answer(mut self, status: u16, sentence: &str) {
+        let body = format!("<!DOCTYPE html><meta charset=\"utf-8\"><title>lazaret</title><p>{sentence}</p>\n");
+        let head = format!(
+            "HTTP/1.1 {status} -\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\n\
+             cache-control: no-store\r\nreferrer-policy: no-referrer\r\nconnection: close\r\n\r\n",
+            body.len()
+        );
+        // A browser that has gone misses a sentence.
+        let _ = self.stream.write_all(head.as_bytes()).and_then(|()| self.stream.write_all(body.as_bytes()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_get_of_a_path_is_heard() {
+        assert_eq!(target(b"GET /cb?code=1 HTTP/1.1\r\nhost: x\r\n\r\n"), Some("/cb?code=1"));
+        for bad in
+            ["POST / HTTP/1.1\r\n", "GET http://x/ HTTP/1.1\r\n", "GET /\r\n", "GET / SPDY\r\n", "\r\n", "\u{fffd}"]
+        {
+            assert_eq!(target(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_browser_that_comes_back_is_heard_and_gets_a_page_and_an_idle_one_stops_nobody() {
+        for host in ["127.0.0.1", "localhost"] {
+            let listener = Listener::at(&format!("http://{host}:0/callback")).unwrap();
+            let port: u16 =
+                listener.redirect_url.rsplit(':').next().unwrap().split('/').next().unwrap().parse().unwrap();
+            assert_eq!(listener.redirect_url, format!("http://{host}:{port}/callback"));
+            let _idle = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+            browser.write_all(b"GET /callback?code=c HTTP/1.1\r\n\r\n").unwrap();
+            let redirected = listener.next(10_000).unwrap();
+            assert_eq!(redirected.url, format!("http://{host}:{port}/callback?code=c"));
+            redirected.answer(200, "Done.");
+            let mut page = String::new();
+            browser.read_to_string(&mut page).unwrap();
+            assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("Done."), "{page}");
+            assert!(listener.next(1).is_none());
+        }
+    }
+
+    #[test]
+    fn it_listens_on_this_machine_only_and_says_when_a_port_is_taken() {
+        for bad in ["https://127.0.0.1/", "http://0.0.0.0:0/", "http://192.0.2.1:0/", "http://127.0.0.1:99999/", "x"] {
+            assert!(Listener::at(bad).is_err(), "{bad}");
+        }
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let failure = Listener::at(&format!("http://127.0.0.1:{port}/")).err().unwrap();
+        assert!(failure.message.contains("is taken"), "{}", failure.message);
+    }
+}

@@ -1,0 +1,92 @@
+//! `wit/admin.wit` on [`crate::adding`] and [`crate::removing`], `wit/login.wit` on [`crate::login`].
+
+use crate::adding::NewCredential;
+use crate::login::{Begun, Progress};
+use crate::secret::Secret;
+
+use super::bindings::Component;
+use super::bindings::exports::lazaret::keeper::{admin as wit, login};
+use super::world::keeper;
+
+impl wit::Guest for Component {
+    fn add(credential: wit::NewCredential) -> Result<wit::CredentialStatus, wit::Error> {
+        Ok(keeper().add(&credential.into())?.into())
+    }
+
+    fn remove(selector: wit::Selector) -> Result<(), wit::Error> {
+        Ok(keeper().remove(&selector.vault, &selector.provider, selector.credential.as_deref())?)
+    }
+}
+
+impl login::Guest for Component {
+    fn login_flows(provider: String) -> Result<Vec<login::LoginFlow>, wit::Error> {
+        let flows = keeper().login_flows(&provider)?.into_iter();
+        let flow =
+            |flow: crate::login::Flow| login::LoginFlow { flow: flow.flow.to_owned(), redirect_url: flow.redirect_url };
+        Ok(flows.map(flow).collect())
+    }
+
+    fn login_start(
+        vault: String,
+        provider: String,
+        flow: String,
+        redirect_url: Option<String>,
+    ) -> Result<login::LoginBegun, wit::Error> {
+        Ok(keeper().login_start(&vault, &provider, &flow, redirect_url.as_deref())?.into())
+    }
+
+    fn login_poll(state: String) -> Result<login::LoginProgress, wit::Error> {
+        Ok(keeper().login_poll(&Secret::new(state))?.into())
+    }
+
+    fn login_finish(state: String, redirected_to: String) -> Result<wit::CredentialStatus, wit::Error> {
+        Ok(keeper().login_finish(&Secret::new(state), &Secret::new(redirected_to))?.into())
+    }
+
+    fn logout(selector: wit::Selector, keep_if_not_revoked: bool) -> Result<login::LoggedOut, wit::Error> {
+        let named = selector.credential.as_deref();
+        let left = keeper().logout(&selector.vault, &selector.provider, named, keep_if_not_revoked)?;
+        Ok(login::LoggedOut { revocation: left.revocation.as_str().to_owned(), message: left.message })
+    }
+
+    fn origins() -> Result<Vec<String>, wit::Error> {
+        Ok(keeper().login_origins()?)
+    }
+}
+
+impl From<Begun> for login::LoginBegun {
+    fn from(begun: Begun) -> Self {
+        Self {
+            state: begun.state.expose().to_owned(),
+            url: begun.url,
+            url_complete: begun.url_complete,
+            user_code: begun.user_code,
+            expires_at_ms: begun.expires_at_ms,
+            interval_s: begun.interval_s,
+        }
+    }
+}
+
+impl From<Progress> for login::LoginProgress {
+    fn from(progress: Progress) -> Self {
+        Self {
+            done: progress.done.map(Into::into),
+            state: progress.state.expose().to_owned(),
+            interval_s: progress.interval_s,
+        }
+    }
+}
+
+impl From<wit::NewCredential> for NewCredential {
+    fn from(credential: wit::NewCredential) -> Self {
+        Self {
+            vault: credential.vault,
+            provider: credential.provider,
+            label: credential.label,
+            kind: credential.kind,
+            access_token: Secret::new(credential.access_token),
+            refresh_token: credential.refresh_token.map(Secret::new),
+            expires_in_s: credential.expires_in_s,
+        }
+    }
+}

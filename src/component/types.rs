@@ -1,0 +1,52 @@
+//! What both contracts say in the same words, `keeper` to programs and `admin` to persons.
+
+use crate::error::{Details, KeeperError};
+use crate::status::CredentialStatus;
+use crate::vault::{CredentialKind, LastError};
+
+#[cfg(feature = "admin")]
+use super::bindings::exports::lazaret::keeper::admin as wit;
+#[cfg(not(feature = "admin"))]
+use super::bindings::exports::lazaret::keeper::keeper as wit;
+
+impl From<LastError> for wit::LastError {
+    fn from(error: LastError) -> Self {
+        Self { code: error.code, message: error.message, reason: error.reason, at_ms: error.at_ms }
+    }
+}
+
+impl From<CredentialStatus> for wit::CredentialStatus {
+    fn from(status: CredentialStatus) -> Self {
+        Self {
+            provider: status.provider,
+            credential: status.credential,
+            label: status.label,
+            source: status.source,
+            kind: match status.kind {
+                CredentialKind::OAuth => "oauth",
+                CredentialKind::ApiKey => "api-key",
+            }
+            .to_owned(),
+            state: status.state.to_owned(),
+            expires_at_ms: status.expires_at_ms,
+            retry_at_ms: status.retry_at_ms,
+            sealed_until_ms: status.sealed_until_ms,
+            last_error: status.last_error.map(Into::into),
+            todo: status.todo,
+        }
+    }
+}
+
+impl From<KeeperError> for wit::Error {
+    fn from(error: KeeperError) -> Self {
+        let error = Details::from(error);
+        Self {
+            code: error.code.to_owned(),
+            action: error.action.as_str().to_owned(),
+            message: error.message,
+            provider: error.provider,
+            credential: error.credential,
+            retry_after_s: error.retry_after_s,
+        }
+    }
+}

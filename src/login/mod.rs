@@ -1,0 +1,264 @@
+//! Logging in: a person approves in a browser, and the tokens become the provider's own login in the vault.
+//!
+//! | question | file |
+//! |---|---|
+//! | login by a code that a person types (RFC 8628) | `device` |
+//! | login by a browser on this machine (RFC 8252, RFC 7636) | `loopback` |
+//! | where the tokens go | `arriving` |
+//! | logging out, and revoking (RFC 7009) | `leaving` |
+//!
+//! Nothing is remembered between calls: what a login needs travels in its opaque state.
+
+mod arriving;
+mod device;
+mod leaving;
+mod loopback;
+
+use std::rc::Rc;
+
+use crate::classify::{self, Judgement, Verdict};
+use crate::error::{Action, KeeperError};
+use crate::json::{self, Object};
+use crate::keeper::Keeper;
+use crate::layers::Layers;
+use crate::ledger::Counterpart;
+use crate::ports::{HttpFailure, Ports, Request, Response};
+use crate::provider::Profile;
+use crate::request;
+use crate::secret::Secret;
+use crate::sending::{answer_of, no_answer};
+use crate::status::CredentialStatus;
+use crate::table;
+use crate::vault::{LOGIN, Spot};
+
+pub use leaving::{LoggedOut, Revocation};
+
+const DEVICE: &str = "device-code";
+const LOOPBACK: &str = "loopback-pkce";
+
+/// A way to log in: `login-flow` in the contract.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "wit/login.wit documents them")]
+pub struct Flow {
+    pub flow: &'static str,
+    pub redirect_url: Option<String>,
+}
+
+/// A login that has begun: `login-begun` in the contract.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "wit/login.wit documents them")]
+pub struct Begun {
+    pub state: Secret,
+    pub url: String,
+    pub url_complete: Option<String>,
+    pub user_code: Option<String>,
+    pub expires_at_ms: u64,
+    pub interval_s: u64,
+}
+
+/// How a login by device code stands: `login-progress` in the contract.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "wit/login.wit documents them")]
+pub struct Progress {
+    pub done: Option<CredentialStatus>,
+    pub state: Secret,
+    pub interval_s: u64,
+}
+
+/// What travels from one call of a login to the next.
+struct State {
+    vault: String,
+    provider: String,
+    flow: String,
+    expires_at_ms: u64,
+    interval_s: u64,
+    /// The device code, or the code verifier (RFC 7636 section 4.1).
+    secret: Secret,
+    /// RFC 6749 section 10.12.
+    nonce: Option<String>,
+    redirect_url: Option<String>,
+}
+
+impl State {
+    fn read(text: &str) -> Option<Self> {
+        let read = Layers::read(vec![json::check(text).ok()?], |state| Self {
+            vault: state.text("vault"),
+            provider: state.text("provider"),
+            flow: state.text("flow"),
+            expires_at_ms: state.number("expires_at_ms"),
+            interval_s: state.number("interval_s"),
+            secret: Secret::new(state.text("secret")),
+            nonce: state.maybe_text("nonce"),
+            redirect_url: state.maybe_text("redirect_url"),
+        });
+        read.ok()
+    }
+
+    fn spelled(&self) -> Secret {
+        Secret::new(
+            Object::default()
+                .text("vault", &self.vault)
+                .text("provider", &self.provider)
+                .text("flow", &self.flow)
+                .number("expires_at_ms", self.expires_at_ms)
+                .number("interval_s", self.interval_s)
+                .text("secret", self.secret.expose())
+                .maybe_text("nonce", self.nonce.as_deref())
+                .maybe_text("redirect_url", self.redirect_url.as_deref())
+                .line(),
+        )
+    }
+}
+
+/// Whom a login is with.
+struct With {
+    profile: Rc<Profile>,
+    to: Counterpart,
+    client_secret: Option<Secret>,
+}
+
+impl With {
+    fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
+        let id = &self.profile.id;
+        KeeperError::new(code, action, format!("{id} ({LOGIN}): {what}")).of(id, LOGIN)
+    }
+
+    /// A request that no caller waits long for.
+    fn request(&self, url: &str, grant_type: Option<&str>, more: &[(&str, &str)]) -> Request {
+        let secret = self.client_secret.as_ref();
+        let body = self.profile.request.body;
+        request::post(&self.profile, body, url, &self.to.client, secret, grant_type, more, self.profile.deadline_ms)
+    }
+
+    fn judged(&self, result: &Result<Response, HttpFailure>, now_s: u64) -> Judgement {
+        match result {
+            Ok(response) => classify::classify(&self.profile.rules, &answer_of(response), now_s),
+            Err(failure) => classify::classify(&self.profile.rules, &no_answer(failure), now_s),
+        }
+    }
+
+    /// That the server did not do what it was asked for, in its own words.
+    fn failed(&self, what: &str, judgement: &Judgement, result: &Result<Response, HttpFailure>) -> KeeperError {
+        let said = match result {
+            Err(failure) => &failure.message,
+            Ok(_) => &judgement.summary,
+        };
+        let (action, then) = match judgement.verdict {
+            Verdict::Config => (Action::Configure, "The profile or the client must change"),
+            Verdict::Transient => (Action::Retry, "Try again later"),
+            _ => (Action::Login, "Begin anew"),
+        };
+        let code = if judgement.verdict == Verdict::Transient { "login-unavailable" } else { "login-failed" };
+        let error = self.error(code, action, &format!("{what} ({said}). {then}"));
+        judgement.retry_after_s.map_or(error.clone(), |seconds| error.after(seconds))
+    }
+}
+
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+impl<P: Ports> Keeper<P> {
+    /// The ways to log in that a profile describes, the one to try first first.
+    pub async fn login_flows(&self, provider: &str) -> Result<Vec<Flow>, KeeperError> {
+        let profile = self.profile(provider).await?;
+        let authorization = &profile.authorization;
+        let mut flows = Vec::new();
+        if authorization.device_authorization_endpoint.is_some() {
+            flows.push(Flow { flow: DEVICE, redirect_url: None });
+        }
+        if authorization.authorization_endpoint.is_some() {
+            flows.push(Flow { flow: LOOPBACK, redirect_url: Some(authorization.redirect_url.clone()) });
+        }
+        Ok(flows)
+    }
+
+    /// Begins a login.
+    pub async fn login_start(
+        &self,
+        vault: &str,
+        provider: &str,
+        flow: &str,
+        redirect_url: Option<&str>,
+    ) -> Result<Begun, KeeperError> {
+        let with = self.with(vault, provider).await?;
+        let authorization = &with.profile.authorization;
+        let endpoint = match flow {
+            DEVICE => &authorization.device_authorization_endpoint,
+            LOOPBACK => &authorization.authorization_endpoint,
+            other => {
+                let what = format!("a login is by {DEVICE} or {LOOPBACK}, and not by {}", json::quote(other));
+                return Err(with.error("bad-request", Action::Usage, &what));
+            }
+        };
+        let Some(endpoint) = endpoint.clone() else {
+            let what = format!(
+                "its profile describes no login by {flow}: README.md says how to add one to providers.json. Or: {}",
+                with.profile.login_hint
+            );
+            return Err(with.error("bad-profile", Action::Configure, &what));
+        };
+        if with.to.client.is_empty() {
+            return Err(with.error("bad-profile", Action::Configure, "its profile names no `client_id`"));
+        }
+        self.check_that_it_can_arrive(vault, &with).await?;
+        match (flow, redirect_url) {
+            (DEVICE, _) => self.start_by_device(vault, &with, &endpoint).await,
+            (_, Some(redirect_url)) => self.start_by_loopback(vault, &with, &endpoint, redirect_url),
+            (_, None) => {
+                let what = "where will you listen for the browser? No redirect URL was given";
+                Err(with.error("bad-request", Action::Usage, what))
+            }
+        }
+    }
+
+    /// Asks whether the person has approved.
+    pub async fn login_poll(&self, state: &Secret) -> Result<Progress, KeeperError> {
+        let (state, with) = self.resumed(state, DEVICE).await?;
+        self.poll_device(state, &with).await
+    }
+
+    /// Ends a login by loopback with the address that the browser was sent to.
+    pub async fn login_finish(&self, state: &Secret, redirected_to: &Secret) -> Result<CredentialStatus, KeeperError> {
+        let (state, with) = self.resumed(state, LOOPBACK).await?;
+        self.finish_by_loopback(&state, &with, redirected_to.expose()).await
+    }
+
+    /// The origins that a host of logins allows.
+    pub async fn login_origins(&self) -> Result<Vec<String>, KeeperError> {
+        let mut origins = self.origins().await?;
+        self.each_profile(&mut |profile| {
+            for origin in profile.authorization.origins() {
+                table::insert_sorted(&mut origins, origin);
+            }
+        });
+        Ok(origins)
+    }
+
+    async fn resumed(&self, state: &Secret, flow: &str) -> Result<(State, With), KeeperError> {
+        let state = State::read(state.expose()).filter(|state| state.flow == flow);
+        let state = state.ok_or_else(|| {
+            let what = format!("this is not the state of a login by {flow}");
+            KeeperError::new("bad-request", Action::Usage, what)
+        })?;
+        let with = self.with(&state.vault, &state.provider).await?;
+        if self.ports.wall_ms() >= state.expires_at_ms {
+            return Err(expired(&with));
+        }
+        Ok((state, with))
+    }
+
+    async fn with(&self, vault: &str, provider: &str) -> Result<With, KeeperError> {
+        let profile = self.profile(provider).await?;
+        let snapshot = self.maybe_vault(vault).await?;
+        let opened = snapshot.as_ref().map(|snapshot| snapshot.open()).transpose()?;
+        let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
+        let (to, client_secret) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
+        Ok(With { profile, to, client_secret })
+    }
+}
+
+fn expired(with: &With) -> KeeperError {
+    with.error("login-expired", Action::Login, "nobody approved the login in time. Begin anew")
+}
+
+fn refused(with: &With) -> KeeperError {
+    with.error("login-refused", Action::Login, "the login was not approved")
+}

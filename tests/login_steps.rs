@@ -1,0 +1,472 @@
+//! Logging in and out, answer by answer: a server that answers what it was told to, and a clock that stands still.
+
+#[path = "common/machine.rs"]
+mod machine;
+
+use lazaret::error::{Action, KeeperError};
+use lazaret::keeper::Keeper;
+use lazaret::login::{Begun, LoggedOut, Progress, Revocation};
+use lazaret::secret::Secret;
+use machine::{Moment, SECOND_MS, World, login, now, tokens};
+use serde_json::{Value, json};
+
+const REDIRECT: &str = "http://127.0.0.1:4711/callback";
+
+/// A world whose profile describes both ways, and how to revoke.
+fn world() -> World {
+    let world = World::new();
+    world.profile_with(&json!({ "client_id": "client-1", "authorization": {
+        "device_authorization_endpoint": "https://login.acme.example/device",
+        "authorization_endpoint": "https://login.acme.example/authorize?tenant=t",
+        "scope": "a b",
+        "parameters": { "prompt": "consent" },
+        "revocation_endpoint": "https://login.acme.example/revoke",
+    } }));
+    world
+}
+
+fn keeper(world: &World) -> Keeper<World> {
+    Keeper::new(world.clone())
+}
+
+fn start(world: &World, flow: &str) -> Result<Begun, KeeperError> {
+    now(keeper(world).login_start("vault", "acme", flow, Some(REDIRECT)))
+}
+
+fn poll(world: &World, state: &Secret) -> Result<Progress, KeeperError> {
+    now(keeper(world).login_poll(state))
+}
+
+fn finish(world: &World, state: &Secret, url: &str) -> Result<String, KeeperError> {
+    now(keeper(world).login_finish(state, &Secret::from(url))).map(|status| status.state.to_owned())
+}
+
+fn logout(world: &World, credential: Option<&str>, keep: bool) -> Result<LoggedOut, KeeperError> {
+    now(keeper(world).logout("vault", "acme", credential, keep))
+}
+
+fn device() -> Value {
+    json!({ "device_code": "dc-secret", "user_code": "ABCD-EFGH", "verification_uri": "https://acme.example/go",
+        "verification_uri_complete": "https://acme.example/go?c=ABCD", "expires_in": 900, "interval": 7 })
+}
+
+fn begun_by_device(world: &World) -> Begun {
+    world.answer(200, &device());
+    start(world, "device-code").expect("it begins")
+}
+
+fn error(code: &str) -> Value {
+    json!({ "error": code })
+}
+
+#[test]
+fn a_device_login_waits_as_the_server_asks_and_ends_with_the_tokens_in_the_vault() {
+    let world = world();
+    let begun = begun_by_device(&world);
+    assert_eq!((begun.url.as_str(), begun.user_code.as_deref()), ("https://acme.example/go", Some("ABCD-EFGH")));
+    assert_eq!((begun.interval_s, begun.expires_at_ms), (7, machine::START_MS + 900 * SECOND_MS));
+    let mut progress = Progress { done: None, state: begun.state, interval_s: 0 };
+    let mut intervals = Vec::new();
+    let mut ask = |world: &World| {
+        progress = poll(world, &progress.state).expect("it goes on");
+        intervals.push(progress.interval_s);
+        progress.done.clone()
+    };
+    for (status, code) in
+        [(400, "authorization_pending"), (400, "slow_down"), (400, "authorization_pending"), (429, "slow_down")]
+    {
+        world.answer(status, &error(code));
+        assert!(ask(&world).is_none());
+    }
+    // What is no answer of the server's own ends nothing, and is asked for less often.
+    world.answer_text(503, &[("content-type", "text/html")], "<html>busy</html>");
+    world.fail("timeout", true, 1);
+    world.fail("connect", false, 1);
+    world.answer_with(503, &[("retry-after", "1")], &json!({}));
+    for _ in 0..4 {
+        assert!(ask(&world).is_none());
+    }
+    world.answer(200, &tokens());
+    let status = ask(&world).expect("it is done");
+    assert_eq!((status.credential.as_str(), status.state), ("login", "valid"));
+    assert_eq!(intervals, [7, 12, 12, 17, 34, 60, 60, 60, 0]);
+    assert_eq!(world.tokens()["refresh_token"], "rt-2");
+    assert_eq!(world.sent("device_code")[1..], vec!["dc-secret"; 9]);
+    assert_eq!(world.sent("grant_type")[1], "urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Adevice_code");
+    assert_eq!((world.sent("client_id"), world.sent("scope")[0].as_str()), (vec!["client-1".to_owned(); 10], "a+b"));
+    let urls = world.0.urls.borrow();
+    assert!(
+        urls[0] == "https://login.acme.example/device"
+            && urls[1..].iter().all(|url| url == "https://acme.example/token")
+    );
+}
+
+#[test]
+fn each_refusal_of_a_device_login_ends_it_and_says_what_helps() {
+    for (status, body, code, action) in [
+        (400, error("access_denied"), "login-refused", Action::Login),
+        (400, error("expired_token"), "login-expired", Action::Login),
+        (400, error("invalid_grant"), "login-failed", Action::Login),
+        (401, error("invalid_client"), "login-failed", Action::Configure),
+        (400, error("unauthorized_client"), "login-failed", Action::Configure),
+        (400, error("unsupported_grant_type"), "login-failed", Action::Configure),
+        (200, json!({ "token_type": "Bearer" }), "login-failed", Action::Login),
+        (404, json!({}), "login-failed", Action::Login),
+    ] {
+        let world = world();
+        let begun = begun_by_device(&world);
+        let before = world.text("vault");
+        world.answer(status, &body);
+        let error = poll(&world, &begun.state).expect_err("it is over");
+        assert_eq!((error.code, error.action), (code, action), "{body} {error}");
+        assert!(!error.message.contains("dc-secret"), "{error}");
+        assert_eq!(world.text("vault"), before);
+    }
+}
+
+#[test]
+fn a_device_login_that_nobody_approved_in_time_sends_nothing_more() {
+    let world = world();
+    let begun = begun_by_device(&world);
+    world.pass(900 * SECOND_MS);
+    let error = poll(&world, &begun.state).expect_err("too late");
+    assert_eq!((error.code, world.requests()), ("login-expired", 1));
+}
+
+#[test]
+fn what_is_no_beginning_of_a_login_is_refused() {
+    let without = |name: &str| {
+        let mut answer = device();
+        answer.as_object_mut().expect("an object").remove(name);
+        answer
+    };
+    let with = |name: &str, value: &str| {
+        let mut answer = device();
+        answer[name] = json!(value);
+        answer
+    };
+    for (status, body, code, action) in [
+        (200, without("device_code"), "login-failed", Action::Login),
+        (200, without("user_code"), "login-failed", Action::Login),
+        (200, without("verification_uri"), "login-failed", Action::Login),
+        (200, with("verification_uri", "javascript:alert(1)"), "login-failed", Action::Login),
+        (200, with("verification_uri", "https://a.example/\u{1b}[2J"), "login-failed", Action::Login),
+        (400, error("invalid_scope"), "login-failed", Action::Configure),
+        (401, error("invalid_client"), "login-failed", Action::Configure),
+        (503, json!({}), "login-unavailable", Action::Retry),
+    ] {
+        let world = world();
+        world.answer(status, &body);
+        let error = start(&world, "device-code").expect_err("no login");
+        assert_eq!((error.code, error.action), (code, action), "{body} {error}");
+    }
+    let world = world();
+    world.fail("dns", false, 1);
+    assert_eq!(start(&world, "device-code").expect_err("no answer").action, Action::Retry);
+    assert_eq!(start(&world, "password").expect_err("no such flow").code, "bad-request");
+    assert_eq!(poll(&world, &Secret::from("nonsense")).expect_err("no state").code, "bad-request");
+    let begun = start(&world, "loopback-pkce").expect("it begins");
+    assert_eq!(poll(&world, &begun.state).expect_err("another flow's").code, "bad-request");
+    let error = now(keeper(&world).login_start("vault", "acme", "loopback-pkce", Some("https://evil.example/")));
+    assert_eq!(error.expect_err("not on this machine").code, "bad-request");
+    world.profile("client-1");
+    assert_eq!(start(&world, "device-code").expect_err("not described").action, Action::Configure);
+}
+
+#[test]
+fn a_login_that_could_not_be_stored_is_not_begun() {
+    for (name, text, code) in [
+        ("vault", "{", "corrupt-vault"),
+        ("vault", r#"{"providers":{"acme":{"tokens":{},"tokens":{}}}}"#, "corrupt-vault"),
+        ("vault", r#"{"providers":{"acme":7}}"#, "corrupt-vault"),
+        ("vault.lazaret", "{", "corrupt-ledger"),
+    ] {
+        let world = world();
+        world.write(name, text);
+        for flow in ["device-code", "loopback-pkce"] {
+            assert_eq!(start(&world, flow).expect_err("it could not be stored").code, code, "{text}");
+        }
+        assert_eq!((world.requests(), world.text(name).as_str()), (0, text));
+    }
+}
+
+#[test]
+fn a_loopback_login_proves_that_it_asked_and_takes_no_other_answer() {
+    let world = world();
+    world.let_chance_decide();
+    let begun = start(&world, "loopback-pkce").expect("it begins");
+    let (address, query) = begun.url.split_once('&').expect("a query");
+    assert_eq!(address, "https://login.acme.example/authorize?tenant=t");
+    let value = |name: &str| {
+        let found = query.split('&').filter_map(|pair| pair.split_once('=')).find(|pair| pair.0 == name);
+        found.unwrap_or_else(|| panic!("no {name} in {query}")).1.to_owned()
+    };
+    assert_eq!((value("response_type"), value("code_challenge_method")), ("code".into(), "S256".into()));
+    assert_eq!(
+        (value("prompt"), value("client_id"), value("scope")),
+        ("consent".into(), "client-1".into(), "a+b".into())
+    );
+    let (nonce, challenge) = (value("state"), value("code_challenge"));
+    assert!(nonce.len() == 43 && challenge.len() == 43 && nonce != challenge);
+    for (url, code) in [
+        (format!("{REDIRECT}?code=c&state=other"), "bad-request"),
+        (format!("{REDIRECT}?code=c"), "bad-request"),
+        (format!("{REDIRECT}?error=access_denied"), "bad-request"),
+        (format!("http://127.0.0.1:4711/other?code=c&state={nonce}"), "bad-request"),
+        (format!("{REDIRECT}?code=c&state={nonce}&state={nonce}"), "bad-request"),
+        (format!("{REDIRECT}?code=c&state={nonce}&iss=https%3A%2F%2Fevil.example"), "login-failed"),
+        (format!("{REDIRECT}?state={nonce}"), "login-failed"),
+        (format!("{REDIRECT}?code=a&code=b&state={nonce}"), "login-failed"),
+        (format!("{REDIRECT}?error=access_denied&state={nonce}"), "login-refused"),
+        (
+            format!("{REDIRECT}?error=server_error&error_description=eyJhbGciOiJub25lIn0.c2VjcmV0.x&state={nonce}"),
+            "login-failed",
+        ),
+    ] {
+        let error = finish(&world, &begun.state, &url).expect_err(&url);
+        assert!(error.code == code && !error.message.contains("eyJ"), "{url}: {error}");
+    }
+    assert_eq!(world.requests(), 0);
+    world.answer(200, &tokens());
+    let good = format!("{REDIRECT}?code=c%2F1&state={nonce}&iss=https%3A%2F%2Flogin.acme.example");
+    assert_eq!(finish(&world, &begun.state, &good).expect("logged in"), "valid");
+    assert_eq!(
+        (world.sent("code"), world.sent("grant_type")),
+        (vec!["c%2F1".to_owned()], vec!["authorization_code".to_owned()])
+    );
+    assert_eq!(world.sent("redirect_uri"), ["http%3A%2F%2F127.0.0.1%3A4711%2Fcallback"]);
+    assert_eq!(world.sent("code_verifier")[0].len(), 43);
+    assert_ne!(world.sent("code_verifier")[0], challenge);
+    world.pass(601 * SECOND_MS);
+    assert_eq!(finish(&world, &begun.state, &good).expect_err("too late").code, "login-expired");
+}
+
+/// What a login by device code leaves, over what was there.
+fn logged_in_over(vault: &Value, provider: &str, tokens: &Value) -> (World, Value) {
+    let world = World::default();
+    world.0.now_ms.set(machine::START_MS);
+    world.write("vault", &vault.to_string());
+    world.answer(200, &device());
+    let begun = now(keeper(&world).login_start("vault", provider, "device-code", None)).expect("it begins");
+    world.answer(200, tokens);
+    poll(&world, &begun.state).expect("approved").done.expect("it is done");
+    let vault = world.vault();
+    (world, vault)
+}
+
+#[test]
+fn a_new_login_replaces_the_old_one_and_its_copies_and_nothing_else() {
+    let copy = json!({ "id": "aaaaaa", "auth_type": "oauth", "source": "device_code", "access_token": "a", "refresh_token": "rt-1",
+        "last_status": "dead", "last_error_code": 401, "mine": 1 });
+    let manual = json!({ "id": "bbbbbb", "auth_type": "oauth", "source": "manual:device_code", "access_token": "a", "refresh_token": "rt-9" });
+    let before = json!({
+        "active_provider": "other",
+        "providers": { "xai-oauth": { "tokens": { "id_token": "of-another", "expires_in": 1 }, "label": "mine", "last_auth_error": { "code": "x" } } },
+        "credential_pool": { "xai-oauth": [copy, manual] },
+        "suppressed_sources": { "xai-oauth": ["device_code", "claude_code"] },
+    });
+    let (_, after) = logged_in_over(&before, "xai", &tokens());
+    let mut wanted = before.clone();
+    wanted["providers"]["xai-oauth"] = json!({
+        "tokens": { "access_token": "at-new", "refresh_token": "rt-2", "expires_in": 3600, "token_type": "Bearer" },
+        "label": "mine", "last_refresh": "2026-07-20T10:00:00.000000Z", "auth_mode": "oauth_device_code",
+        "discovery": { "token_endpoint": "https://auth.x.ai/oauth2/token" },
+    });
+    let row = &mut wanted["credential_pool"]["xai-oauth"][0];
+    for (name, value) in [
+        ("access_token", json!("at-new")),
+        ("refresh_token", json!("rt-2")),
+        ("expires_in", json!(3600)),
+        ("expires_at", json!("2026-07-20T11:00:00.000000+00:00")),
+        ("last_refresh", json!("2026-07-20T10:00:00.000000Z")),
+        ("last_status", json!("ok")),
+        ("last_error_code", Value::Null),
+    ] {
+        row[name] = value;
+    }
+    wanted["suppressed_sources"] = json!({ "xai-oauth": ["claude_code"] });
+    assert_eq!(after, wanted);
+}
+
+#[test]
+fn a_login_that_another_program_set_to_null_is_no_hindrance() {
+    for before in [json!({ "acme": null }), json!({ "acme": { "tokens": null, "mine": [1] } })] {
+        let world = world();
+        world.write("vault", &json!({ "providers": before }).to_string());
+        let begun = begun_by_device(&world);
+        world.answer(200, &tokens());
+        poll(&world, &begun.state).expect("approved").done.expect("it is done");
+        let login = &world.vault()["providers"]["acme"];
+        assert_eq!((&login["tokens"]["refresh_token"], &login["mine"]), (&json!("rt-2"), &before["acme"]["mine"]));
+    }
+}
+
+#[test]
+fn a_first_login_makes_the_vault_and_has_the_layout_of_its_provider() {
+    let (_, vault) = logged_in_over(&json!({}), "nous", &tokens());
+    assert_eq!(
+        vault["providers"]["nous"],
+        json!({ "access_token": "at-new", "agent_key": "at-new", "agent_key_expires_at": "2026-07-20T11:00:00.000000+00:00",
+            "agent_key_expires_in": 3600, "agent_key_id": null, "agent_key_obtained_at": "2026-07-20T10:00:00.000000+00:00",
+            "agent_key_reused": false, "expires_at": "2026-07-20T11:00:00.000000+00:00", "expires_in": 3600,
+            "obtained_at": "2026-07-20T10:00:00.000000+00:00", "refresh_token": "rt-2", "scope": "inference:invoke",
+            "token_type": "Bearer", "inference_base_url": "https://inference-api.nousresearch.com/v1",
+            "portal_base_url": "https://portal.nousresearch.com", "client_id": "hermes-cli" })
+    );
+    let world = World::default();
+    world.answer(200, &device());
+    let begun = now(keeper(&world).login_start("vault", "xai", "device-code", None)).expect("there need be no vault");
+    world.answer(200, &tokens());
+    poll(&world, &begun.state).expect("approved").done.expect("it is done");
+    assert_eq!(world.vault()["version"], 1);
+}
+
+#[test]
+fn a_token_that_was_dead_is_good_again_when_the_server_gives_it_anew_and_what_was_sealed_is_gone() {
+    let world = world();
+    world.answer(400, &error("invalid_grant"));
+    world.token().expect_err("refused");
+    assert!(world.text("vault.lazaret-sealed").contains("rt-1"));
+    let begun = begun_by_device(&world);
+    world.answer(200, &json!({ "access_token": "at-new", "refresh_token": "rt-1", "expires_in": 1 }));
+    poll(&world, &begun.state).expect("approved");
+    assert!(!world.text("vault.lazaret-sealed").contains("rt-1"));
+    assert!(world.vault()["providers"]["acme"].get("last_auth_error").is_none());
+    world.pass(2 * SECOND_MS);
+    world.answer(200, &tokens());
+    assert_eq!(world.token().expect("refreshed").token, Secret::from("at-new"));
+}
+
+#[test]
+fn a_refresh_of_the_old_login_that_comes_back_later_does_not_overwrite_the_new_one() {
+    let world = world();
+    world.meanwhile(Moment::Before("send"), |world| {
+        world.pass(SECOND_MS);
+        let begun = begun_by_device(world);
+        world.answer(200, &json!({ "access_token": "at-login", "refresh_token": "rt-login", "expires_in": 3600 }));
+        poll(world, &begun.state).expect("approved");
+        // For the refresh that was about to leave.
+        world.answer(200, &tokens());
+    });
+    let token = world.token().expect("the old login's, for this once");
+    assert!(token.warning.is_some_and(|warning| warning.contains("logged in anew")));
+    assert_eq!(world.tokens()["refresh_token"], "rt-login");
+    assert_eq!(world.token().expect("the new login's").token, Secret::from("at-login"));
+}
+
+#[test]
+fn what_others_write_while_a_login_arrives_is_kept() {
+    let world = world();
+    let begun = begun_by_device(&world);
+    world.answer(200, &tokens());
+    world.meanwhile(Moment::Before("store"), |world| {
+        world.write("vault", &json!({ "theirs": 1, "providers": { "acme": login("rt-0") } }).to_string());
+    });
+    poll(&world, &begun.state).expect("approved");
+    assert_eq!((&world.vault()["theirs"], &world.tokens()["refresh_token"]), (&json!(1), &json!("rt-2")));
+    assert!(!world.is_still_to_come());
+}
+
+#[test]
+fn a_logout_tells_the_server_first_and_then_leaves_nothing() {
+    let world = world();
+    world.answer_text(200, &[], "");
+    let left = logout(&world, None, false).expect("logged out");
+    assert_eq!(left, LoggedOut { revocation: Revocation::Revoked, message: None });
+    assert_eq!(
+        (world.sent("token"), world.sent("token_type_hint")),
+        (vec!["rt-1".to_owned()], vec!["refresh_token".to_owned()])
+    );
+    assert_eq!((world.sent("client_id"), world.sent("grant_type")), (vec!["client-1".to_owned()], vec![String::new()]));
+    assert_eq!(world.0.urls.borrow()[..], ["https://login.acme.example/revoke"]);
+    assert_eq!(world.vault(), json!({ "providers": {} }));
+    let deeds = world.0.deeds.borrow().join(", ");
+    assert_eq!(deeds, "send, vault.lazaret durably, vault durably");
+    // Whoever puts it back finds it dead.
+    world.log_in("rt-1");
+    assert_eq!(world.token().expect_err("dead").code, "quarantined");
+    assert_eq!(world.requests(), 1);
+}
+
+#[test]
+fn a_server_that_does_not_revoke_is_told_of_and_keeps_nobody_logged_in_here() {
+    for (status, body) in [(503, json!({})), (400, error("unsupported_token_type")), (401, error("invalid_client"))] {
+        let world = world();
+        let before = world.text("vault");
+        world.answer(status, &body);
+        let error = logout(&world, None, true).expect_err("kept");
+        assert_eq!((error.code, error.action, world.text("vault")), ("not-revoked", Action::Retry, before));
+        world.answer(status, &body);
+        let left = logout(&world, Some("login"), false).expect("removed all the same");
+        assert!(left.revocation == Revocation::Failed && left.message.is_some(), "{left:?}");
+        assert_eq!((world.warnings(), world.vault()), (vec!["not-revoked"], json!({ "providers": {} })));
+    }
+    let world = world();
+    world.fail("timeout", true, 1);
+    assert_eq!(logout(&world, None, false).expect("removed").revocation, Revocation::Failed);
+    // Nowhere to say it.
+    let world = World::new();
+    assert_eq!(logout(&world, None, true).expect("removed").revocation, Revocation::NotOffered);
+    assert_eq!(world.requests(), 0);
+}
+
+#[test]
+fn a_logout_waits_for_a_refresh_and_revokes_what_that_brought() {
+    let world = world();
+    world.0.is_busy.set(true);
+    let before = world.text("vault");
+    assert_eq!(logout(&world, None, false).expect_err("somebody is refreshing").code, "busy");
+    assert_eq!((world.requests(), world.text("vault")), (0, before));
+    world.0.is_busy.set(false);
+    world.meanwhile(Moment::Before("acquire"), |world| {
+        world.answer(200, &tokens());
+        world.token().expect("refreshed");
+        world.answer_text(200, &[], "");
+    });
+    assert_eq!(logout(&world, None, false).expect("logged out").revocation, Revocation::Revoked);
+    assert_eq!(world.sent("token"), [String::new(), "rt-2".to_owned()]);
+}
+
+#[test]
+fn only_the_credential_that_is_meant_is_logged_out() {
+    let world = world();
+    let entry = |id: &str, token: &str| json!({ "id": id, "auth_type": "oauth", "source": "manual:device_code", "access_token": "a", "refresh_token": token });
+    let key = json!({ "id": "kkkkkk", "auth_type": "api_key", "source": "manual", "access_token": "sk-1" });
+    let vault = json!({ "providers": { "acme": login("rt-1") }, "credential_pool": { "acme": [entry("aaaaaa", "rt-a"), entry("bbbbbb", "rt-b"), key] } });
+    world.write("vault", &vault.to_string());
+    world.answer_text(200, &[], "");
+    logout(&world, Some("bbbbbb"), false).expect("logged out");
+    assert_eq!(world.sent("token"), ["rt-b"]);
+    assert_eq!(logout(&world, Some("kkkkkk"), false).expect("a key").revocation, Revocation::Nothing);
+    let mut wanted = vault;
+    wanted["credential_pool"]["acme"] = json!([entry("aaaaaa", "rt-a")]);
+    assert_eq!(world.vault(), wanted);
+}
+
+#[test]
+fn the_origins_of_logging_in_are_those_that_something_is_sent_to() {
+    let world = world();
+    let names = |origins: Result<Vec<String>, KeeperError>| origins.expect("origins");
+    let (keepers, logins) = (names(now(keeper(&world).origins())), names(now(keeper(&world).login_origins())));
+    assert!(!keepers.contains(&"https://login.acme.example:443".to_owned()));
+    assert!(logins.contains(&"https://login.acme.example:443".to_owned()));
+    assert!(keepers.iter().all(|origin| logins.contains(origin)));
+    assert!(!logins.contains(&"https://accounts.google.com:443".to_owned()), "that one is for a browser");
+}
+
+#[test]
+fn codex_is_asked_by_browser_and_told_in_json() {
+    let world = World::default();
+    world.0.now_ms.set(machine::START_MS);
+    let flows = now(keeper(&world).login_flows("codex")).expect("flows");
+    assert_eq!(flows.len(), 1);
+    assert_eq!(flows[0].redirect_url.as_deref(), Some("http://localhost:1455/auth/callback"));
+    world.write("vault", &json!({ "providers": { "openai-codex": login("rt-1") } }).to_string());
+    world.answer_text(200, &[], "");
+    now(keeper(&world).logout("vault", "codex", None, true)).expect("logged out");
+    let (body, _) = world.0.sent.borrow()[0].clone();
+    assert_eq!(
+        serde_json::from_str::<Value>(&body).expect("json"),
+        json!({ "client_id": "app_EMoamEEZ73f0CkXaXp7hrann", "token": "rt-1", "token_type_hint": "refresh_token" })
+    );
+}
