@@ -9,7 +9,7 @@
 //! |---|---|
 //! | what can a caller ask for | [`keeper`] |
 //! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
-//! | how does a login leave another tool's file | `moving` |
+//! | how does a login leave another tool's file | `importing`, `moving` |
 //! | whose file a token may be sent from | `owner` |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
@@ -43,6 +43,8 @@ mod document;
 pub mod error;
 #[cfg(feature = "keeper")]
 pub mod fingerprint;
+#[cfg(feature = "admin")]
+mod importing;
 #[cfg(feature = "keeper")]
 mod jwt;
 #[cfg(feature = "keeper")]
@@ -57,8 +59,7 @@ pub mod ledger;
 pub mod login;
 #[cfg(feature = "keeper")]
 mod look;
-// Until the admin component exports it, nothing in WebAssembly asks for it.
-#[cfg(all(feature = "keeper", not(target_arch = "wasm32")))]
+#[cfg(feature = "admin")]
 mod moving;
 #[cfg(feature = "keeper")]
 mod owner;

@@ -9,7 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Home, client_id};
 use lazaret_host::demo_server::{Behaviour, Fault, Login, TokenServer};
-use lazaret_host::storage::{FileStorage, VAULT};
+use lazaret_host::storage::{FROM, FileStorage, VAULT};
 use lazaret_host::{Keeper, KeeperError, StatusReport, TokenRequest};
 use serde_json::{Value, json};
 
@@ -359,4 +359,41 @@ fn what_no_tool_is_known_to_write_is_a_vault_without_credentials_and_is_left_alo
     tool.put("[1]");
     assert_eq!(tool.error().code, "corrupt-vault");
     assert_eq!(tool.beside(), ["auth.json"], "a look leaves nothing behind");
+}
+
+#[test]
+fn a_login_is_moved_into_a_vault_out_of_every_file_and_refreshed_there() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        let expires_ms = now_ms() + HOUR_MS;
+        tool.write(expires_ms);
+        let admin = || {
+            let storage = tool.home.storage().from_file(tool.path());
+            tool.home.keeper_on(storage).admin().import(VAULT, FROM, Some(layout.provider), true)
+        };
+        let brought = admin().expect(layout.name);
+        assert_eq!(brought.len(), 1, "{}: {brought:?}", layout.name);
+        let emptied = tool.filled(&(layout.emptied)(&tool.template()), "", "", expires_ms);
+        assert_eq!(tool.text(), emptied, "{}", layout.name);
+        assert!(tool.home.text().contains(&tool.login.refresh_token), "{}", layout.name);
+        assert_eq!(admin().expect_err("done").code, "nothing-to-do", "{}", layout.name);
+        let token = tool.home.refresh(layout.provider).expect(layout.name);
+        assert_eq!((token.origin.as_str(), tool.home.server.replays()), ("refreshed", 0), "{}", layout.name);
+        // Interrupted before it was erased there, and refreshed here since: once more completes it.
+        tool.write(expires_ms);
+        admin().expect(layout.name);
+        assert_eq!(tool.text(), emptied, "{}", layout.name);
+        assert!(!tool.home.text().contains(&tool.login.refresh_token), "{}", layout.name);
+        assert_eq!(tool.home.json()["credential_pool"][layout.provider].as_array().expect("a pool").len(), 1);
+    }
+}
+
+#[test]
+fn a_copy_leaves_the_file_as_it_was_and_keys_come_too() {
+    let tool = Tool::new(LAYOUTS[6]);
+    let before = tool.write(now_ms() + HOUR_MS);
+    let storage = tool.home.storage().from_file(tool.path());
+    let brought = tool.home.keeper_on(storage).admin().import(VAULT, FROM, None, false).expect("copied");
+    assert_eq!((brought.len(), tool.text()), (3, before));
+    assert_eq!(tool.home.token("openrouter").expect("a key").token, "sk-or-v1-not-touched");
 }

@@ -43,6 +43,24 @@ impl Admin {
         self.call(|world, store| world.lazaret_keeper_admin().call_remove(store, &selector))?.map_err(Into::into)
     }
 
+    /// Brings what another tool's file holds into a vault: [`FileStorage::from_file`](crate::storage::FileStorage::from_file) names
+    /// the file. `is_move` takes the logins out of there, durably here first; otherwise both files refresh them, and the first to do so
+    /// ends the other's.
+    ///
+    /// # Errors
+    /// What was brought before it is there; the same call once more completes it.
+    pub fn import(
+        &self,
+        vault: &str,
+        from: &str,
+        provider: Option<&str>,
+        is_move: bool,
+    ) -> Result<Vec<CredentialStatus>, KeeperError> {
+        let brought =
+            self.call(|world, store| world.lazaret_keeper_admin().call_import(store, vault, from, provider, is_move))??;
+        Ok(brought.into_iter().map(Into::into).collect())
+    }
+
     /// The ways to log in that a provider's profile describes, the one to try first first.
     ///
     /// # Errors

@@ -16,6 +16,15 @@ impl wit::Guest for Component {
     fn remove(selector: wit::Selector) -> Result<(), wit::Error> {
         Ok(keeper().remove(&selector.vault, &selector.provider, selector.credential.as_deref())?)
     }
+
+    fn import(
+        vault: String,
+        from: String,
+        provider: Option<String>,
+        is_move: bool,
+    ) -> Result<Vec<wit::CredentialStatus>, wit::Error> {
+        Ok(keeper().import(&vault, &from, provider.as_deref(), is_move)?.into_iter().map(Into::into).collect())
+    }
 }
 
 impl login::Guest for Component {

@@ -130,6 +130,16 @@ Example:
 Nothing is sent. It needs no --credential where the provider has only one. What another program found somewhere and would
 put back is suppressed by its source.")]
     Remove(Which),
+    /// Use the login of another tool's own file: in place, or taken out of there
+    #[command(after_help = "\
+Examples:
+  lazaret import ~/.codex/auth.json
+  lazaret import ~/.claude/.credentials.json --move
+
+Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic
+login. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
+refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.")]
+    Import(ImportArgs),
     /// Judge token endpoint answers: JSON lines in, JSON lines out
     #[command(after_help = "\
 In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
@@ -233,6 +243,20 @@ pub(super) struct AddArgs {
     /// It is an OAuth access token, or a JSON object with one
     #[arg(long)]
     pub(super) oauth: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// The other tool's file
+    pub(super) file: PathBuf,
+    /// Only this provider
+    pub(super) provider: Option<String>,
+    /// Take the login over into the vault and out of the file
+    #[arg(long = "move", conflicts_with = "both_will_refresh")]
+    pub(super) moves: bool,
+    /// Copy it, although two files that refresh one login end it for each other
+    #[arg(long)]
+    pub(super) both_will_refresh: bool,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `login.rs` `add.rs` `classify.rs` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
@@ -20,6 +20,7 @@ mod classify;
 mod demo;
 mod events;
 mod failure;
+mod import;
 mod login;
 mod mend;
 mod redirect;
@@ -72,6 +73,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Logout(args) => login::logout(setup, args),
         Command::Add(args) => add::add(setup, args),
         Command::Remove(which) => add::remove(setup, which),
+        Command::Import(args) => import::run(setup, args),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
     }

@@ -80,9 +80,28 @@ impl Setup {
         Ok((open, signals))
     }
 
+    /// A keeper over another file than the vault's.
+    pub(super) fn open_at(&self, vault: PathBuf) -> Result<Open, Failure> {
+        self.open_on(vault, |storage| storage, |builder| builder)
+    }
+
+    /// A keeper over the vault's file, which imports from another one.
+    pub(super) fn open_importing(&self, from: &Path) -> Result<Open, Failure> {
+        self.open_on(self.vault()?, |storage| storage.from_file(from), |builder| builder)
+    }
+
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
-        let places = Places { vault: self.vault()?, providers: self.providers()? };
-        let storage = FileStorage::open(&places.vault);
+        self.open_on(self.vault()?, |storage| storage, more)
+    }
+
+    fn open_on(
+        &self,
+        vault: PathBuf,
+        with: impl FnOnce(FileStorage) -> FileStorage,
+        more: impl FnOnce(Builder) -> Builder,
+    ) -> Result<Open, Failure> {
+        let places = Places { vault, providers: self.providers()? };
+        let storage = with(FileStorage::open(&places.vault));
         let storage = match &places.providers {
             Some(path) => storage.with_profiles(path.clone()),
             None => storage,

@@ -46,12 +46,17 @@ use super::{
     StoreOutcome, invalid_lease, random_id,
 };
 
+/// The name by which the component knows the vault that is imported from.
+pub const FROM: &str = "from";
+
 /// One vault file and what lies beside it.
 ///
 /// Any number of values, in any number of processes, may share one vault.
 pub struct FileStorage {
     places: Places,
     also: Also,
+    /// The file that [`FROM`] names.
+    from: Option<Box<FileStorage>>,
     /// None: decided by the name of the vault file.
     foreign_lock: Option<bool>,
     allow_network: bool,
@@ -77,6 +82,7 @@ impl FileStorage {
         Self {
             places: Places { vault: absolute(vault.into()), profiles: None },
             also: Also::default(),
+            from: None,
             foreign_lock: None,
             allow_network: false,
             leases: Mutex::default(),
@@ -100,6 +106,18 @@ impl FileStorage {
     pub fn foreign_lock(mut self, on: bool) -> Self {
         self.foreign_lock = Some(on);
         self
+    }
+
+    /// The file that is imported from: the vault [`FROM`], with all that belongs to it.
+    pub fn from_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.from = Some(Box::new(Self::open(path)));
+        self
+    }
+
+    /// The storage that has a document, and its name there.
+    fn elsewhere(&self, name: &str) -> Option<(&Self, String)> {
+        let suffix = name.strip_prefix(FROM).filter(|suffix| suffix.is_empty() || suffix.starts_with('.'))?;
+        Some((self.from.as_deref()?, format!("{}{suffix}", super::VAULT)))
     }
 
     /// Another file that may hold the same grants. Those that it holds are refreshed only there. What the reference's own
@@ -238,6 +256,9 @@ impl FileStorage {
 
 impl Storage for FileStorage {
     fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
+        if let Some((from, name)) = self.elsewhere(name) {
+            return from.load(&name, known);
+        }
         if let Some(loaded) = self.also.load(&self.places.vault, name, known) {
             return loaded;
         }
@@ -263,6 +284,9 @@ impl Storage for FileStorage {
         durable: bool,
         lease: Option<&str>,
     ) -> Result<StoreOutcome, StorageError> {
+        if let Some((from, name)) = self.elsewhere(name) {
+            return from.store(&name, text, expected, durable, lease);
+        }
         let kind = Kind::of(name)?;
         // Held to the end of the store, even if somebody releases it meanwhile.
         let lease = match lease {
@@ -286,6 +310,14 @@ impl Storage for FileStorage {
     }
 
     fn acquire(&self, scope: &Scope, _ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
+        let (Scope::Document(name) | Scope::Grant { document: name, .. }) = scope;
+        if let Some((from, document)) = self.elsewhere(name) {
+            let scope = match scope {
+                Scope::Document(_) => Scope::Document(document),
+                Scope::Grant { fingerprint, .. } => Scope::Grant { document, fingerprint: fingerprint.clone() },
+            };
+            return from.acquire(&scope, 0, wait_ms); // no lease here ends by time
+        }
         let claim = Claim::of(scope)?;
         let id = random_id()?;
         match self.claim(claim, Patience::new(Duration::from_millis(wait_ms)))? {
@@ -298,6 +330,9 @@ impl Storage for FileStorage {
     }
 
     fn release(&self, lease: &str) {
+        if let Some(from) = &self.from {
+            from.release(lease);
+        }
         let held = self.leases().remove(lease);
         drop(held); // outside the lock of the table
     }

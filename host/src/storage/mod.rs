@@ -12,7 +12,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 #[cfg(unix)]
-pub use file::FileStorage;
+pub use file::{FROM, FileStorage};
 pub use memory::MemoryStorage;
 
 /// The name by which the component knows the vault that a storage was opened for.
