@@ -229,8 +229,7 @@ impl<P: Ports> Keeper<P> {
 
     /// An access token that is valid as asked, refreshed if need be.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
-        let profile = self.profile_in(&request.vault, &request.provider).await?;
-        let reading = self.reading(&request.vault, &profile).await?;
+        let (profile, reading) = self.profile_in(&request.vault, &request.provider).await?;
         let mut first_error = None;
         for credential in candidates(&reading, &profile, request.credential.as_deref())? {
             let ask = Ask {
@@ -251,8 +250,7 @@ impl<P: Ports> Keeper<P> {
 
     /// Another access token than the one named as refused, or than the one found now.
     pub async fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
-        let profile = self.profile_in(&request.vault, &request.provider).await?;
-        let reading = self.reading(&request.vault, &profile).await?;
+        let (profile, reading) = self.profile_in(&request.vault, &request.provider).await?;
         let named = request.credential.as_deref();
         let candidates = candidates(&reading, &profile, named)?;
         let mut refreshable = candidates.filter(|credential| credential.leading().kind == CredentialKind::OAuth);
@@ -284,7 +282,7 @@ impl<P: Ports> Keeper<P> {
         provider: &str,
         credential: Option<&str>,
     ) -> Result<CredentialStatus, KeeperError> {
-        let profile = self.profile_in(vault, provider).await?;
+        let (profile, _) = self.profile_in(vault, provider).await?;
         let restored = self.restore(vault, &profile, credential).await?;
         self.status_of(vault, &profile, &restored).await
     }
@@ -296,8 +294,7 @@ impl<P: Ports> Keeper<P> {
         provider: &str,
         credential: Option<&str>,
     ) -> Result<CredentialStatus, KeeperError> {
-        let profile = self.profile_in(vault, provider).await?;
-        let reading = self.reading(vault, &profile).await?;
+        let (profile, reading) = self.profile_in(vault, provider).await?;
         let tokens: Vec<(Fingerprint, String)> = candidates(&reading, &profile, credential)?
             .flat_map(|found| {
                 found.places.iter().filter_map(|place| Some((place.fingerprint()?, found.id().to_owned())))
@@ -385,6 +382,7 @@ impl<P: Ports> Keeper<P> {
         }
     }
 
+    #[cfg(feature = "admin")]
     pub(crate) async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
         self.vault(vault).await?.reading(profile)
     }
@@ -465,10 +463,13 @@ impl<P: Ports> Keeper<P> {
         Ok(profile)
     }
 
-    /// The profile a name stands for, as it is for a vault.
-    pub(crate) async fn profile_in(&self, vault: &str, name: &str) -> Result<Rc<Profile>, KeeperError> {
+    /// The profile a name stands for, as it is for a vault, and what that holds of it.
+    pub(crate) async fn profile_in(&self, vault: &str, name: &str) -> Result<(Rc<Profile>, Rc<Reading>), KeeperError> {
         let profile = self.profile(name).await?;
-        self.profile_for(&*self.vault(vault).await?, &profile.id)
+        let snapshot = self.vault(vault).await?;
+        let profile = self.profile_for(&snapshot, &profile.id)?;
+        let reading = snapshot.reading(&profile)?;
+        Ok((profile, reading))
     }
 
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {

@@ -23,7 +23,7 @@ impl<P: Ports> Keeper<P> {
         provider: &str,
         take: impl AsyncFnMut(&Place) -> Result<(), KeeperError>,
     ) -> Result<(), KeeperError> {
-        let profile = self.profile_in(from, provider).await?;
+        let (profile, _) = self.profile_in(from, provider).await?;
         let ask =
             Ask { vault: from, profile: profile.clone(), credential: LOGIN.to_owned(), min_valid_ms: 0, refused: None };
         let (vault, credential) = self.found(&ask).await.map_err(|_| no_credential(&profile))?;
