@@ -4,10 +4,12 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use super::failure::{Exit, Failure};
+use super::formats::Host;
 use super::terminal;
+use crate::TokenRequest;
 
 /// Keeps OAuth credentials alive, and stops dead ones from being used again.
 #[derive(Debug, Parser)]
@@ -57,6 +59,19 @@ pub(super) enum Command {
     #[command(after_help = "\
 Example:
   curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
+
+For other programs:
+  plain           Claude Code, settings.json:  \"apiKeyHelper\": \"lazaret token anthropic\"
+  git-credential  git config credential.https://git.example.helper \\
+                    '!lazaret token acme --format git-credential --for-host git.example'
+  kubernetes      kubeconfig, users[].user.exec:  apiVersion: client.authentication.k8s.io/v1,
+                    command: lazaret, args: [token, acme, --format, kubernetes], interactiveMode: Never
+  aws             ~/.aws/config:  credential_process = lazaret token my-aws --format aws
+                    for an API key that is ID:SECRET, ID:SECRET:SESSION or such a JSON object
+  docker          ~/.docker/config.json:  \"credHelpers\": { \"ghcr.io\": \"lazaret\" }
+                    and on the PATH an executable file docker-credential-lazaret with these two lines:
+                      #!/bin/sh
+                      exec lazaret token github --format docker --for-host ghcr.io \"$@\"
 
 With --json: one object with token, token_type, provider, credential, expires_at, expires_at_ms, origin, warning.
 Warnings and events go to standard error. A token that is still good is printed without any request.
@@ -131,6 +146,67 @@ pub(super) struct TokenArgs {
     /// Refresh it unless it is good for so many seconds more
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(super) min_valid: u64,
+    /// In whose protocol to answer
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: Format,
+    /// The host that the token is for, and no other gets it; may be repeated [git-credential, docker, kubernetes]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = Host::parse)]
+    pub(super) for_host: Vec<Host>,
+    /// The user name beside the token [git-credential: the one git asks for, or oauth2; docker: oauth2accesstoken]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
+    pub(super) username: Option<String>,
+    /// git-credential: a bearer header, although the server takes passwords too; needs git 2.46
+    #[arg(long)]
+    pub(super) bearer: bool,
+    /// What git or docker adds: get, store, erase, list
+    #[arg(value_parser = operation)]
+    pub(super) operation: Option<String>,
+}
+
+impl TokenArgs {
+    pub(super) fn request(&self) -> TokenRequest {
+        TokenRequest { min_valid_s: self.min_valid, ..self.which.request() }
+    }
+}
+
+/// Whose protocol the answer follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// The token and a newline
+    #[default]
+    Plain,
+    /// A git credential helper
+    GitCredential,
+    /// A Kubernetes exec credential
+    Kubernetes,
+    /// An AWS credential_process
+    Aws,
+    /// A docker credential helper
+    Docker,
+}
+
+impl Format {
+    /// As it is typed.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::GitCredential => "git-credential",
+            Self::Kubernetes => "kubernetes",
+            Self::Aws => "aws",
+            Self::Docker => "docker",
+        }
+    }
+}
+
+/// A short word. Not a longer one: that may be a token, which was meant to come another way.
+fn operation(word: &str) -> Result<String, String> {
+    let is_word = (1..=20).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    if is_word { Ok(word.to_owned()) } else { Err("it should be get, store, erase or list".to_owned()) }
+}
+
+fn user_name(name: &str) -> Result<String, String> {
+    let is_name = !name.is_empty() && !name.chars().any(char::is_control);
+    if is_name { Ok(name.to_owned()) } else { Err("it should be one line of visible text".to_owned()) }
 }
 
 #[derive(Debug, Args)]

@@ -60,7 +60,7 @@ struct About {
     provider: Option<String>,
     credential: Option<String>,
     retry_after_s: Option<u64>,
-    /// Whoever should have read the output has gone: there is nothing to say and nobody to say it to.
+    /// It was said already, or whoever should have read the output has gone and there is nobody to say it to.
     #[serde(skip)]
     silent: bool,
 }
@@ -123,8 +123,18 @@ impl Failure {
         }
     }
 
+    /// The same, after it was said where it belongs.
+    pub(super) fn said(mut self) -> Self {
+        self.about.silent = true;
+        self
+    }
+
+    /// Nothing is left to say.
+    pub(super) fn is_silent(&self) -> bool {
+        self.about.silent
+    }
+
     /// For a program.
-    #[cfg(test)]
     pub(super) fn code(&self) -> &str {
         &self.about.code
     }

@@ -9,6 +9,7 @@
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
 //! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
+//! | a token in another program's protocol | `formats/` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 
@@ -17,6 +18,7 @@ mod classify;
 mod demo;
 mod events;
 mod failure;
+mod formats;
 mod mend;
 mod refresh;
 mod setup;
@@ -57,7 +59,7 @@ pub fn main() -> ExitCode {
 
 fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Token(args) => token::run(setup, args),
+        Command::Token(args) => formats::run(setup, args),
         Command::Refresh(args) => refresh::run(setup, args),
         Command::Status(args) => status::run(setup, args),
         Command::Unquarantine(which) => mend::unquarantine(setup, which),
