@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::failure::{Exit, Failure};
 use super::formats::Host;
@@ -127,6 +128,20 @@ A line that cannot be read ends it with exit code 2; the lines before it are ans
 Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory.
 The exit code is 0 if all that was checked is so, and 1 otherwise.")]
     Demo(DemoArgs),
+    /// Print a script that completes commands and options in a shell
+    #[command(after_help = "\
+Examples:
+  lazaret completions bash > ~/.local/share/bash-completion/completions/lazaret
+  lazaret completions zsh > \"${fpath[1]}/_lazaret\"
+  lazaret completions fish > ~/.config/fish/completions/lazaret.fish")]
+    Completions(CompletionsArgs),
+    /// Print a manual page, in roff
+    #[command(after_help = "\
+Examples:
+  lazaret man | man -l -
+  lazaret man token | man -l -
+  lazaret man --into /usr/local/share/man/man1")]
+    Man(ManArgs),
 }
 
 /// One credential.
@@ -239,6 +254,22 @@ pub(super) struct DemoArgs {
     /// Keep the temporary directory, and print its path
     #[arg(long)]
     pub(super) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// Whose script
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// The page of this command [default: of lazaret itself]
+    #[arg(value_name = "COMMAND")]
+    pub(super) of: Option<String>,
+    /// Write the pages of all commands as files into this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "of")]
+    pub(super) into: Option<PathBuf>,
 }
 
 /// The arguments of this process; or, if they are wrong or ask only for help, the exit code after saying so.

@@ -10,6 +10,7 @@
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
 //! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
 //! | a token in another program's protocol | `formats/` |
+//! | completions and manual pages | `manual.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 
@@ -19,6 +20,7 @@ mod demo;
 mod events;
 mod failure;
 mod formats;
+mod manual;
 mod mend;
 mod refresh;
 mod setup;
@@ -66,5 +68,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Reset(which) => mend::reset(setup, which),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::man(args),
     }
 }
