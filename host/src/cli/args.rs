@@ -92,8 +92,9 @@ A refused access token never makes a login count as dead: only the token endpoin
 Examples:
   lazaret status
   lazaret status nous --json
+  lazaret status --all
 
-Reads only: no request, no write, no lock. The exit code is 0 whenever the vault could be read.")]
+Reads only: no request, no write, no lock. The exit code is 0 whenever the vault, or each of them, could be read.")]
     Status(StatusArgs),
     /// Put a quarantined credential back as it was
     #[command(after_help = "\
@@ -128,6 +129,15 @@ A line that cannot be read ends it with exit code 2; the lines before it are ans
 Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory.
 The exit code is 0 if all that was checked is so, and 1 otherwise.")]
     Demo(DemoArgs),
+    /// List, add or remove the vaults that `status --all` and `watch` show
+    #[command(after_help = "\
+Examples:
+  lazaret vaults
+  lazaret vaults add ~/.codex/auth.json
+  lazaret vaults remove ~/.codex/auth.json
+
+The list is vaults.json in lazaret's config directory. No vault is changed by it.")]
+    Vaults(VaultsArgs),
     /// Print a script that completes commands and options in a shell
     #[command(after_help = "\
 Examples:
@@ -240,6 +250,9 @@ pub(super) struct RefreshArgs {
 pub(super) struct StatusArgs {
     /// Only this provider
     pub(super) provider: Option<String>,
+    /// The vault in use and all of `lazaret vaults`; with --json one object a line for each
+    #[arg(long)]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -254,6 +267,26 @@ pub(super) struct DemoArgs {
     /// Keep the temporary directory, and print its path
     #[arg(long)]
     pub(super) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VaultsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<VaultsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VaultsCommand {
+    /// Add a vault to the list
+    Add {
+        /// Its file
+        path: PathBuf,
+    },
+    /// Remove a vault from the list; the file stays
+    Remove {
+        /// Its file
+        path: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

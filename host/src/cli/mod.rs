@@ -3,7 +3,7 @@
 //! | question | file |
 //! |---|---|
 //! | what can be typed, and what the help says | `args.rs` |
-//! | which files are meant | `setup.rs` |
+//! | which files are meant | `setup.rs` `vaults.rs` |
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
@@ -32,6 +32,7 @@ mod text;
 mod time;
 mod token;
 mod unsaved;
+mod vaults;
 
 use std::process::ExitCode;
 
@@ -68,6 +69,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Reset(which) => mend::reset(setup, which),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
+        Command::Vaults(args) => vaults::run(setup, args),
         Command::Completions(args) => manual::completions(args),
         Command::Man(args) => manual::man(args),
     }

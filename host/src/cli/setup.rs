@@ -1,5 +1,6 @@
 //! Which files are meant, and the keeper over them. What the component calls `vault` is named by its path to a person.
 
+use std::collections::HashSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::Failure;
 use super::signals::{self, Signals};
-use super::unsaved;
+use super::{unsaved, vaults};
 use crate::storage::{FileStorage, VAULT};
 use crate::{AccessToken, Builder, Keeper, KeeperError, Selector, TokenRequest};
 
@@ -74,8 +75,37 @@ impl Setup {
         done
     }
 
+    /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
+    pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
+        self.open_at(vault, |builder| match other {
+            Some(open) => builder.code_of(&open.keeper),
+            None => builder,
+        })
+    }
+
+    /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
+    /// named it and others are known.
+    pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut known = vaults::list()?;
+        let is_named = self.vault.is_some() || set("LAZARET_VAULT").is_some();
+        match self.vault() {
+            Ok(used) if is_named || used.exists() || known.is_empty() => known.insert(0, used),
+            Ok(_) => {}
+            Err(failure) if known.is_empty() => return Err(failure),
+            Err(_) => {}
+        }
+        // One vault may be known by several paths.
+        let mut seen = HashSet::new();
+        known.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+        Ok(known)
+    }
+
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
-        let places = Places { vault: self.vault()?, providers: self.providers()? };
+        self.open_at(self.vault()?, more)
+    }
+
+    fn open_at(&self, vault: PathBuf, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
+        let places = Places { vault, providers: self.providers()? };
         let storage = FileStorage::open(&places.vault);
         let storage = match &places.providers {
             Some(path) => storage.with_profiles(path.clone()),
@@ -171,7 +201,7 @@ impl Which {
 }
 
 /// `lazaret/` in `$XDG_CONFIG_HOME`, or in `~/.config`.
-fn config_directory() -> Option<PathBuf> {
+pub(super) fn config_directory() -> Option<PathBuf> {
     // A relative path there is to be ignored (XDG Base Directory Specification).
     let config = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let config = config.or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));
