@@ -129,6 +129,16 @@ A line that cannot be read ends it with exit code 2; the lines before it are ans
 Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory.
 The exit code is 0 if all that was checked is so, and 1 otherwise.")]
     Demo(DemoArgs),
+    /// Watch all known vaults on the terminal: times running down, and what happens as it happens
+    #[command(after_help = "\
+Examples:
+  lazaret watch
+  lazaret watch --interval 0.2
+
+Shows the vault in use and those of `lazaret vaults`. Reads only: no request, no write, no lock. Whoever changes a vault, what
+happened is shown: refreshed, quarantined, cooling down, added, removed. Keys: q quits; arrows, Page Up, Page Down, g and
+G move through a long list.")]
+    Watch(WatchArgs),
     /// List, add or remove the vaults that `status --all` and `watch` show
     #[command(after_help = "\
 Examples:
@@ -267,6 +277,19 @@ pub(super) struct DemoArgs {
     /// Keep the temporary directory, and print its path
     #[arg(long)]
     pub(super) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    /// How often to look for changes and to draw
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
+    pub(super) interval: f64,
+}
+
+/// Often enough for an eye, and not so seldom that it seems dead.
+fn interval(seconds: &str) -> Result<f64, String> {
+    let wrong = || "it should be a number of seconds from 0.1 to 3600".to_owned();
+    seconds.parse().ok().filter(|seconds| (0.1..=3_600.0).contains(seconds)).ok_or_else(wrong)
 }
 
 #[derive(Debug, Args)]

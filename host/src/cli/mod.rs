@@ -8,7 +8,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `watch/` `demo/` |
 //! | a token in another program's protocol | `formats/` |
 //! | completions and manual pages | `manual.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
@@ -33,6 +33,7 @@ mod time;
 mod token;
 mod unsaved;
 mod vaults;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -69,6 +70,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Reset(which) => mend::reset(setup, which),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
+        Command::Watch(args) => watch::run(setup, args),
         Command::Vaults(args) => vaults::run(setup, args),
         Command::Completions(args) => manual::completions(args),
         Command::Man(args) => manual::man(args),

@@ -11,7 +11,7 @@ use super::failure::Failure;
 use super::signals::{self, Signals};
 use super::{unsaved, vaults};
 use crate::storage::{FileStorage, VAULT};
-use crate::{AccessToken, Builder, Keeper, KeeperError, Selector, TokenRequest};
+use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
 
 /// What holds for every command.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) vault: PathBuf,
-    providers: Option<PathBuf>,
+    pub(super) providers: Option<PathBuf>,
 }
 
 impl Setup {
@@ -80,6 +80,17 @@ impl Setup {
         self.open_at(vault, |builder| match other {
             Some(open) => builder.code_of(&open.keeper),
             None => builder,
+        })
+    }
+
+    /// The same, and what the component has to tell is told to nobody.
+    pub(super) fn open_silently(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
+        self.open_at(vault, |builder| {
+            let builder = builder.events(NoEvents);
+            match other {
+                Some(open) => builder.code_of(&open.keeper),
+                None => builder,
+            }
         })
     }
 

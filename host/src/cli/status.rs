@@ -73,7 +73,7 @@ fn one(setup: &Setup, args: &StatusArgs, open: &Open) -> Result<(), Failure> {
 }
 
 /// A vault that is not there is no reason to log in: perhaps another was meant.
-fn unreadable(open: &Open, error: KeeperError) -> Failure {
+pub(super) fn unreadable(open: &Open, error: KeeperError) -> Failure {
     if error.code == "no-credential" && error.provider.is_none() {
         let vault = open.places.vault.display();
         return Failure::broken(format_args!(
@@ -166,7 +166,7 @@ fn said(error: &LastError, now_ms: u64) -> String {
 }
 
 /// Green: usable. Yellow: it will mend itself. Red: a person is needed.
-fn look(state: &str) -> Look {
+pub(super) fn look(state: &str) -> Look {
     match state {
         "valid" | "key" => Look::Good,
         "expiring" | "expired" | "unknown-expiry" | "cooling-down" | "in-doubt" => Look::Warn,
