@@ -11,6 +11,7 @@ use super::failure::{Exit, Failure};
 use super::formats::Host;
 use super::terminal;
 use crate::TokenRequest;
+use crate::storage::VAULT;
 
 /// Keeps OAuth credentials alive, and stops dead ones from being used again.
 #[derive(Debug, Parser)]
@@ -83,6 +84,7 @@ Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes
 Examples:
   lazaret refresh openai-codex
   printf %s \"$REFUSED\" | lazaret refresh xai --refused-from-stdin --print
+  lazaret refresh --all --due        for a timer: one line each, and the exit code is that of the worst
 
 If another process has replaced the token meanwhile, its token is the result and nothing is sent.
 A refused access token never makes a login count as dead: only the token endpoint can end it.")]
@@ -246,14 +248,31 @@ fn user_name(name: &str) -> Result<String, String> {
 
 #[derive(Debug, Args)]
 pub(super) struct RefreshArgs {
-    #[command(flatten)]
-    pub(super) which: Which,
+    /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
+    #[arg(required_unless_present = "all")]
+    pub(super) provider: Option<String>,
+    /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    pub(super) credential: Option<String>,
     /// Read from standard input an access token that an API refused: the result is another one
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub(super) refused_from_stdin: bool,
     /// Print the new access token on standard output
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub(super) print: bool,
+    /// Every OAuth credential of the vault, or of the provider, one after the other
+    #[arg(long)]
+    pub(super) all: bool,
+    /// With --all: only what has expired or is about to
+    #[arg(long, requires = "all")]
+    pub(super) due: bool,
+}
+
+impl RefreshArgs {
+    pub(super) fn request(&self) -> TokenRequest {
+        let provider = self.provider.clone().unwrap_or_default();
+        TokenRequest { credential: self.credential.clone(), ..TokenRequest::new(VAULT, provider) }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -86,6 +86,11 @@ impl Failure {
         Self::new(Exit::Configure, "bad-profile", "configure", message)
     }
 
+    /// What became of several; each has been told of.
+    pub(super) fn of_many(exit: Exit, message: impl fmt::Display) -> Self {
+        Self::new(exit, "several", "inspect", message)
+    }
+
     /// The same under another code.
     pub(super) fn coded(mut self, code: &str) -> Self {
         code.clone_into(&mut self.about.code);
@@ -152,7 +157,8 @@ impl Failure {
         }
     }
 
-    fn to_json(&self) -> Value {
+    /// As a program gets it.
+    pub(super) fn to_json(&self) -> Value {
         let mut error = json!(self.about);
         error["message"] = self.message.as_str().into();
         json!({ "error": error })

@@ -8,7 +8,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `mend.rs` `classify.rs` `watch/` `demo/` |
 //! | a token in another program's protocol | `formats/` |
 //! | completions and manual pages | `manual.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
@@ -26,6 +26,7 @@ mod refresh;
 mod setup;
 mod signals;
 mod status;
+mod sweep;
 mod table;
 mod terminal;
 mod text;

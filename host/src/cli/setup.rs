@@ -54,9 +54,8 @@ impl Setup {
         request: &TokenRequest,
         ask: impl FnOnce(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
     ) -> Result<(AccessToken, Result<(), Failure>), Failure> {
-        let signals = Signals::listen(self.events.clone(), request.provider.clone())?;
-        let listening = signals.clone();
-        let open = self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))?;
+        let signals = Signals::listen(self.events.clone(), &request.provider)?;
+        let open = self.open_heeding(&signals)?;
         let done = match ask(&open.keeper, request) {
             Ok(token) => {
                 let saved = unsaved::save(&open, &token);
@@ -109,6 +108,12 @@ impl Setup {
         let mut seen = HashSet::new();
         known.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
         Ok(known)
+    }
+
+    /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
+    pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
+        let listening = signals.clone();
+        self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
