@@ -2,7 +2,7 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failure::Failure;
@@ -70,8 +70,13 @@ pub(super) fn stdout_columns() -> Option<usize> {
     if !stdout.is_terminal() {
         return None;
     }
-    let size = rustix::termios::tcgetwinsize(stdout.as_fd()).ok();
-    Some(size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20).unwrap_or(80))
+    Some(columns(stdout.as_fd()))
+}
+
+/// A terminal that does not say, or says something odd, has the usual width.
+fn columns(terminal: BorrowedFd<'_>) -> usize {
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20).unwrap_or(80)
 }
 
 /// Whether a line on standard error is to be replaced by what comes next.
@@ -80,7 +85,7 @@ static PROGRESS: AtomicBool = AtomicBool::new(false);
 /// A line on standard error that goes when anything else is said. Only for a terminal.
 pub(super) fn progress(line: &str) {
     if io::stderr().is_terminal() {
-        let columns = rustix::termios::tcgetwinsize(io::stderr().as_fd()).map_or(80, |size| usize::from(size.ws_col));
+        let columns = columns(io::stderr().as_fd());
         // The last column stays free, or the cursor would be on the next line.
         let line = text::cut(&text::escape(line), columns.saturating_sub(1));
         PROGRESS.store(true, Ordering::SeqCst);
