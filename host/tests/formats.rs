@@ -4,10 +4,12 @@
 mod home;
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use home::{Home, Ran};
 use lazaret_host::demo_server::Fault;
@@ -37,9 +39,13 @@ fn access_token(home: &Home) -> String {
 
 /// What a user writes to git's configuration.
 fn git(home: &Home, arguments: &[&str], input: &str) -> Ran {
+    git_at(home, "git.example", arguments, input)
+}
+
+fn git_at(home: &Home, host: &str, arguments: &[&str], input: &str) -> Ran {
     let quoted = |path: &Path| format!("'{}'", path.display());
     let helper = format!(
-        "!{} --vault {} --providers {} --allow-loopback-http token acme --format git-credential --for-host git.example",
+        "!{} --vault {} --providers {} --allow-loopback-http token acme --format git-credential --for-host {host}",
         quoted(Path::new(env!("CARGO_BIN_EXE_lazaret"))),
         quoted(&home.path("auth.json")),
         quoted(&home.path("providers.json")),
@@ -83,6 +89,76 @@ fn git_is_given_a_password_and_another_one_after_it_refused_that() {
     let filled = git(&home, &["credential", "fill"], QUESTION);
     assert!(filled.out.contains(&format!("password={next}\n")), "{filled:?}");
     assert_eq!(home.server.requests(), 2);
+}
+
+/// A git server without a single ref. What it is sent in `Authorization` is looked at, and refused or not.
+fn git_server(challenge: &'static str, accepts: impl Fn(&str) -> bool + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let host = listener.local_addr().expect("an address").to_string();
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut lines = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let request = lines.next().unwrap_or_default();
+            let sent = lines.find_map(|line| line.strip_prefix("Authorization: ").map(str::to_owned));
+            // The rest is read too, or the answer may be lost.
+            lines.for_each(drop);
+            let answer = match sent {
+                Some(sent) if accepts(&sent) && request.contains("info/refs") => {
+                    "200 OK\r\nContent-Type: text/plain".to_owned()
+                }
+                Some(sent) if accepts(&sent) => "404 Not Found".to_owned(),
+                _ => format!("401 Unauthorized\r\nWWW-Authenticate: {challenge} realm=\"git\""),
+            };
+            let answer = format!("HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            let _ = (&stream).write_all(answer.as_bytes());
+        }
+    });
+    host
+}
+
+#[test]
+fn a_git_server_that_refused_a_token_takes_the_one_of_the_next_try() {
+    let home = Home::with_expired_login();
+    assert_eq!(home.run(&["token", "acme"]).code, Some(0));
+    let first = access_token(&home);
+    let revoked = basic("oauth2", &first);
+    let host = git_server("Basic", move |sent| sent.starts_with("Basic ") && sent != revoked);
+    let url = format!("http://{host}/repository.git");
+    let list = || git_at(&home, &host, &["ls-remote", &url], "");
+    let ran = list();
+    assert!(ran.code != Some(0) && ran.err.contains("Authentication failed"), "{ran:?}");
+    assert_eq!(home.server.requests(), 2, "git has said that it was refused");
+    assert_ne!(access_token(&home), first);
+    let ran = list();
+    assert_eq!((ran.code, ran.err.as_str(), home.server.requests()), (Some(0), "", 2), "{ran:?}");
+    // Nothing else of git's configuration was touched, and no token is in it.
+    assert!(!fs::read_to_string(home.path(".gitconfig")).expect("there").contains(&first));
+}
+
+fn basic(user: &str, password: &str) -> String {
+    let encoded = fed(Command::new("base64").arg("-w0"), &format!("{user}:{password}"));
+    format!("Basic {}", encoded.out)
+}
+
+#[test]
+fn a_git_server_that_wants_a_bearer_token_gets_one() {
+    let home = Home::with_expired_login();
+    assert_eq!(home.run(&["token", "acme"]).code, Some(0));
+    let wanted = format!("Bearer {}", access_token(&home));
+    let host = git_server("Bearer", move |sent| sent == wanted);
+    let ran = git_at(&home, &host, &["ls-remote", &format!("http://{host}/repository.git")], "");
+    if git_version() < (2, 46) {
+        println!("git cannot send a bearer token before 2.46; skipped");
+        return;
+    }
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    assert_eq!(home.server.requests(), 1);
+}
+
+fn git_version() -> (u32, u32) {
+    let said = fed(Command::new("git").arg("version"), "").out;
+    let mut numbers = said.split([' ', '.']).filter_map(|word| word.trim().parse().ok());
+    (numbers.next().expect("a version"), numbers.next().expect("a version"))
 }
 
 #[test]

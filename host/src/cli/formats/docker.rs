@@ -5,10 +5,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::args::{Format, TokenArgs};
+use super::super::args::TokenArgs;
 use super::super::failure::Failure;
 use super::super::setup::Setup;
 use super::super::{terminal, text};
+use super::Format;
 use super::host::{self, Host};
 
 const NOT_FOUND: &str = "credentials not found in native keychain";

@@ -4,10 +4,11 @@
 //! gitcredentials(7), *Custom helpers*; git-credential(1), *Input/output format*, with `capability[]`, `authtype`, `credential` and
 //! `ephemeral` of git 2.46. Since git 2.41 a password may be given with the time at which it ends.
 
-use super::super::args::{Format, TokenArgs};
+use super::super::args::TokenArgs;
 use super::super::failure::{Exit, Failure};
 use super::super::setup::Setup;
 use super::super::token;
+use super::Format;
 use super::host::{self, Host};
 use crate::{AccessToken, Keeper, TokenRequest};
 

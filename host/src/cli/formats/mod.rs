@@ -18,7 +18,9 @@ pub(super) use host::Host;
 
 use std::io::{self, Read};
 
-use super::args::{Format, TokenArgs};
+use clap::ValueEnum;
+
+use super::args::TokenArgs;
 use super::failure::Failure;
 use super::setup::Setup;
 use super::{terminal, token};
@@ -26,6 +28,35 @@ use crate::{AccessToken, Keeper};
 
 /// No question of these programs is longer.
 const LONGEST_QUESTION: u64 = 256 * 1024;
+
+/// Whose protocol the answer follows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// The token and a newline
+    #[default]
+    Plain,
+    /// A git credential helper
+    GitCredential,
+    /// A Kubernetes exec credential
+    Kubernetes,
+    /// An AWS credential_process
+    Aws,
+    /// A docker credential helper
+    Docker,
+}
+
+impl Format {
+    /// As it is typed.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::GitCredential => "git-credential",
+            Self::Kubernetes => "kubernetes",
+            Self::Aws => "aws",
+            Self::Docker => "docker",
+        }
+    }
+}
 
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
     check(args)?;
