@@ -61,8 +61,12 @@ fn get(setup: &Setup, args: &TokenArgs) -> Result<(), Wrong> {
     let question = super::question(Format::Docker).map_err(Wrong::Failed)?;
     let server = wanted(&question, args)?;
     let (token, saved) = super::ask(setup, args).map_err(Wrong::Failed)?;
+    if let Err(unsaved) = saved {
+        // The token is good all the same. With an error's exit code docker would show all of standard output, it too.
+        unsaved.print(setup.json);
+    }
     let credentials = json!({ "ServerURL": server, "Username": name(args), "Secret": token.token });
-    super::answer(&format!("{credentials}\n"), saved).map_err(Wrong::Failed)
+    terminal::print(&format!("{credentials}\n")).map_err(Wrong::Failed)
 }
 
 fn name(args: &TokenArgs) -> &str {
