@@ -5,9 +5,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use super::failure::{Exit, Failure};
+use super::formats::{Format, Host};
 use super::terminal;
+use crate::TokenRequest;
+use crate::storage::VAULT;
 
 /// Keeps OAuth credentials alive, and stops dead ones from being used again.
 #[derive(Debug, Parser)]
@@ -58,6 +62,19 @@ pub(super) enum Command {
 Example:
   curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
 
+For other programs:
+  plain           Claude Code, settings.json:  \"apiKeyHelper\": \"lazaret token anthropic\"
+  git-credential  git config credential.https://git.example.helper \\
+                    '!lazaret token acme --format git-credential --for-host git.example'
+  kubernetes      kubeconfig, users[].user.exec:  apiVersion: client.authentication.k8s.io/v1,
+                    command: lazaret, args: [token, acme, --format, kubernetes], interactiveMode: Never
+  aws             ~/.aws/config:  credential_process = lazaret token my-aws --format aws
+                    for an API key that is ID:SECRET, ID:SECRET:SESSION or such a JSON object
+  docker          ~/.docker/config.json:  \"credHelpers\": { \"ghcr.io\": \"lazaret\" }
+                    and on the PATH an executable file docker-credential-lazaret with these two lines:
+                      #!/bin/sh
+                      exec lazaret token github --format docker --for-host ghcr.io \"$@\"
+
 With --json: one object with token, token_type, provider, credential, expires_at, expires_at_ms, origin, warning.
 Warnings and events go to standard error. A token that is still good is printed without any request.
 Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes back is stored first.")]
@@ -67,6 +84,7 @@ Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes
 Examples:
   lazaret refresh openai-codex
   printf %s \"$REFUSED\" | lazaret refresh xai --refused-from-stdin --print
+  lazaret refresh --all --due        for a timer: one line each, and the exit code is that of the worst
 
 If another process has replaced the token meanwhile, its token is the result and nothing is sent.
 A refused access token never makes a login count as dead: only the token endpoint can end it.")]
@@ -76,8 +94,9 @@ A refused access token never makes a login count as dead: only the token endpoin
 Examples:
   lazaret status
   lazaret status nous --json
+  lazaret status --all
 
-Reads only: no request, no write, no lock. The exit code is 0 whenever the vault could be read.")]
+Reads only: no request, no write, no lock. The exit code is 0 whenever the vault, or each of them, could be read.")]
     Status(StatusArgs),
     /// Put a quarantined credential back as it was
     #[command(after_help = "\
@@ -157,6 +176,39 @@ A line that cannot be read ends it with exit code 2; the lines before it are ans
 Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory.
 The exit code is 0 if all that was checked is so, and 1 otherwise.")]
     Demo(DemoArgs),
+    /// Watch all known vaults on the terminal: times running down, and what happens as it happens
+    #[command(after_help = "\
+Examples:
+  lazaret watch
+  lazaret watch --interval 0.2
+
+Shows the vault in use and those of `lazaret vaults`. Reads only: no request, no write, no lock. Whoever changes a vault, what
+happened is shown: refreshed, quarantined, cooling down, added, removed. Keys: q quits; arrows, Page Up, Page Down, g and
+G move through a long list.")]
+    Watch(WatchArgs),
+    /// List, add or remove the vaults that `status --all` and `watch` show
+    #[command(after_help = "\
+Examples:
+  lazaret vaults
+  lazaret vaults add ~/.codex/auth.json
+  lazaret vaults remove ~/.codex/auth.json
+
+The list is vaults.json in lazaret's config directory. No vault is changed by it.")]
+    Vaults(VaultsArgs),
+    /// Print a script that completes commands and options in a shell
+    #[command(after_help = "\
+Examples:
+  lazaret completions bash > ~/.local/share/bash-completion/completions/lazaret
+  lazaret completions zsh > \"${fpath[1]}/_lazaret\"
+  lazaret completions fish > ~/.config/fish/completions/lazaret.fish")]
+    Completions(CompletionsArgs),
+    /// Print a manual page, in roff
+    #[command(after_help = "\
+Examples:
+  lazaret man | man -l -
+  lazaret man token | man -l -
+  lazaret man --into /usr/local/share/man/man1")]
+    Man(ManArgs),
 }
 
 /// One credential.
@@ -176,18 +228,67 @@ pub(super) struct TokenArgs {
     /// Refresh it unless it is good for so many seconds more
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(super) min_valid: u64,
+    /// In whose protocol to answer
+    #[arg(long, value_enum, default_value_t)]
+    pub(super) format: Format,
+    /// The host that the token is for, and no other gets it; may be repeated [git-credential, docker, kubernetes]
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = Host::parse)]
+    pub(super) for_host: Vec<Host>,
+    /// The user name beside the token [git-credential: the one git asks for, or oauth2; docker: oauth2accesstoken]
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
+    pub(super) username: Option<String>,
+    /// git-credential: a bearer header, although the server takes passwords too; needs git 2.46
+    #[arg(long)]
+    pub(super) bearer: bool,
+    /// What git or docker adds: get, store, erase, list
+    #[arg(value_parser = operation)]
+    pub(super) operation: Option<String>,
+}
+
+impl TokenArgs {
+    pub(super) fn request(&self) -> TokenRequest {
+        TokenRequest { min_valid_s: self.min_valid, ..self.which.request() }
+    }
+}
+
+/// A short word. Not a longer one: that may be a token, which was meant to come another way.
+fn operation(word: &str) -> Result<String, String> {
+    let is_word = (1..=20).contains(&word.len()) && word.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+    if is_word { Ok(word.to_owned()) } else { Err("it should be get, store, erase or list".to_owned()) }
+}
+
+fn user_name(name: &str) -> Result<String, String> {
+    let is_name = !name.is_empty() && !name.chars().any(char::is_control);
+    if is_name { Ok(name.to_owned()) } else { Err("it should be one line of visible text".to_owned()) }
 }
 
 #[derive(Debug, Args)]
 pub(super) struct RefreshArgs {
-    #[command(flatten)]
-    pub(super) which: Which,
+    /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
+    #[arg(required_unless_present = "all")]
+    pub(super) provider: Option<String>,
+    /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    pub(super) credential: Option<String>,
     /// Read from standard input an access token that an API refused: the result is another one
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub(super) refused_from_stdin: bool,
     /// Print the new access token on standard output
-    #[arg(long)]
+    #[arg(long, conflicts_with = "all")]
     pub(super) print: bool,
+    /// Every OAuth credential of the vault, or of the provider, one after the other
+    #[arg(long)]
+    pub(super) all: bool,
+    /// With --all: only what has expired or is about to
+    #[arg(long, requires = "all")]
+    pub(super) due: bool,
+}
+
+impl RefreshArgs {
+    pub(super) fn request(&self) -> TokenRequest {
+        let provider = self.provider.clone().unwrap_or_default();
+        TokenRequest { credential: self.credential.clone(), ..TokenRequest::new(VAULT, provider) }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -263,6 +364,9 @@ pub(super) struct ImportArgs {
 pub(super) struct StatusArgs {
     /// Only this provider
     pub(super) provider: Option<String>,
+    /// The vault in use and all of `lazaret vaults`; with --json one object a line for each
+    #[arg(long)]
+    pub(super) all: bool,
 }
 
 #[derive(Debug, Args)]
@@ -277,6 +381,55 @@ pub(super) struct DemoArgs {
     /// Keep the temporary directory, and print its path
     #[arg(long)]
     pub(super) keep: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct WatchArgs {
+    /// How often to look for changes and to draw
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval)]
+    pub(super) interval: f64,
+}
+
+/// Often enough for an eye, and not so seldom that it seems dead.
+fn interval(seconds: &str) -> Result<f64, String> {
+    let wrong = || "it should be a number of seconds from 0.1 to 3600".to_owned();
+    seconds.parse().ok().filter(|seconds| (0.1..=3_600.0).contains(seconds)).ok_or_else(wrong)
+}
+
+#[derive(Debug, Args)]
+pub(super) struct VaultsArgs {
+    #[command(subcommand)]
+    pub(super) command: Option<VaultsCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum VaultsCommand {
+    /// Add a vault to the list
+    Add {
+        /// Its file
+        path: PathBuf,
+    },
+    /// Remove a vault from the list; the file stays
+    Remove {
+        /// Its file
+        path: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArgs {
+    /// Whose script
+    pub(super) shell: Shell,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ManArgs {
+    /// The page of this command [default: of lazaret itself]
+    #[arg(value_name = "COMMAND")]
+    pub(super) of: Option<String>,
+    /// Write the pages of all commands as files into this directory
+    #[arg(long, value_name = "DIRECTORY", conflicts_with = "of")]
+    pub(super) into: Option<PathBuf>,
 }
 
 /// The arguments of this process; or, if they are wrong or ask only for help, the exit code after saying so.
@@ -346,7 +499,7 @@ mod tests {
     #[test]
     fn help_fits_a_page_and_says_the_exit_codes() {
         let help = Arguments::command().render_help().to_string();
-        assert!(help.lines().count() <= 42, "{} lines", help.lines().count());
+        assert!(help.lines().count() <= 56, "{} lines", help.lines().count());
         for code in 0..=5 {
             assert!(help.contains(&format!("{code}  ")), "{code}");
         }

@@ -60,7 +60,7 @@ struct About {
     provider: Option<String>,
     credential: Option<String>,
     retry_after_s: Option<u64>,
-    /// Whoever should have read the output has gone: there is nothing to say and nobody to say it to.
+    /// It was said already, or whoever should have read the output has gone and there is nobody to say it to.
     #[serde(skip)]
     silent: bool,
 }
@@ -89,6 +89,11 @@ impl Failure {
     /// A profile, or the file they are in.
     pub(super) fn configure(message: impl fmt::Display) -> Self {
         Self::new(Exit::Configure, "bad-profile", "configure", message)
+    }
+
+    /// What became of several; each has been told of.
+    pub(super) fn of_many(exit: Exit, message: impl fmt::Display) -> Self {
+        Self::new(exit, "several", "inspect", message)
     }
 
     /// The same under another code.
@@ -128,8 +133,18 @@ impl Failure {
         }
     }
 
+    /// The same, after it was said where it belongs.
+    pub(super) fn said(mut self) -> Self {
+        self.about.silent = true;
+        self
+    }
+
+    /// Nothing is left to say.
+    pub(super) fn is_silent(&self) -> bool {
+        self.about.silent
+    }
+
     /// For a program.
-    #[cfg(test)]
     pub(super) fn code(&self) -> &str {
         &self.about.code
     }
@@ -147,7 +162,8 @@ impl Failure {
         }
     }
 
-    fn to_json(&self) -> Value {
+    /// As a program gets it.
+    pub(super) fn to_json(&self) -> Value {
         let mut error = json!(self.about);
         error["message"] = self.message.as_str().into();
         json!({ "error": error })

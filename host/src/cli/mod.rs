@@ -3,14 +3,16 @@
 //! | question | file |
 //! |---|---|
 //! | what can be typed, and what the help says | `args.rs` |
-//! | which files are meant | `setup.rs` |
+//! | which files are meant | `setup.rs` `vaults.rs` |
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `status.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
+//! | a token in another program's protocol | `formats/` |
+//! | completions and manual pages | `manual.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 
@@ -20,8 +22,10 @@ mod classify;
 mod demo;
 mod events;
 mod failure;
+mod formats;
 mod import;
 mod login;
+mod manual;
 mod mend;
 mod redirect;
 mod refresh;
@@ -29,12 +33,15 @@ mod setup;
 mod signals;
 mod status;
 mod stdin;
+mod sweep;
 mod table;
 mod terminal;
 mod text;
 mod time;
 mod token;
 mod unsaved;
+mod vaults;
+mod watch;
 
 use std::process::ExitCode;
 
@@ -64,7 +71,7 @@ pub fn main() -> ExitCode {
 
 fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
     match command {
-        Command::Token(args) => token::run(setup, args),
+        Command::Token(args) => formats::run(setup, args),
         Command::Refresh(args) => refresh::run(setup, args),
         Command::Status(args) => status::run(setup, args),
         Command::Unquarantine(which) => mend::unquarantine(setup, which),
@@ -76,5 +83,9 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Import(args) => import::run(setup, args),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
+        Command::Watch(args) => watch::run(setup, args),
+        Command::Vaults(args) => vaults::run(setup, args),
+        Command::Completions(args) => manual::completions(args),
+        Command::Man(args) => manual::man(args),
     }
 }

@@ -3,12 +3,15 @@
 use super::args::RefreshArgs;
 use super::failure::Failure;
 use super::setup::Setup;
-use super::{stdin, terminal, text, time, token};
+use super::{stdin, sweep, terminal, text, time, token};
 use crate::{AccessToken, Keeper, TokenRequest};
 
 pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
+    if args.all {
+        return sweep::run(setup, args);
+    }
     let refused = if args.refused_from_stdin { Some(read_refused()?) } else { None };
-    let request = TokenRequest { refused_access_token: refused, ..args.which.request() };
+    let request = TokenRequest { refused_access_token: refused, ..args.request() };
     let (token, saved) = setup.access_token(&request, Keeper::refresh)?;
     let printed = match (setup.json, args.print) {
         (true, with_token) => terminal::print(&format!("{}\n", token::to_json(&token, with_token))),
@@ -22,11 +25,12 @@ pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     saved.and(printed)
 }
 
-fn what_happened(token: &AccessToken, now_ms: u64) -> String {
+/// One line, without the token.
+pub(super) fn what_happened(token: &AccessToken, now_ms: u64) -> String {
     let what = match token.origin.as_str() {
         "refreshed" => "refreshed",
         "adopted" => "another process had just refreshed it, so nothing was sent",
-        "stored" => "the vault already holds another token than the refused one, so nothing was sent",
+        "stored" => "the vault already holds another token, so nothing was sent",
         "sealed" => "not refreshed; the access token from before is still good",
         "api-key" => "a key, which is not refreshed",
         other => other,

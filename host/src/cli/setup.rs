@@ -1,5 +1,6 @@
 //! Which files are meant, and the keeper over them. What the component calls `vault` is named by its path to a person.
 
+use std::collections::HashSet;
 use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -8,9 +9,9 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::Failure;
 use super::signals::{self, Signals};
-use super::unsaved;
+use super::{unsaved, vaults};
 use crate::storage::{FileStorage, VAULT};
-use crate::{AccessToken, Builder, Keeper, KeeperError, Selector, TokenRequest};
+use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
 
 /// What holds for every command.
 #[derive(Debug)]
@@ -32,7 +33,7 @@ pub(super) struct Open {
 #[derive(Debug)]
 pub(super) struct Places {
     pub(super) vault: PathBuf,
-    providers: Option<PathBuf>,
+    pub(super) providers: Option<PathBuf>,
 }
 
 impl Setup {
@@ -74,9 +75,8 @@ impl Setup {
 
     /// The same, and whatever is sent is finished before a signal ends the process.
     pub(super) fn open_listening(&self, provider: &str) -> Result<(Open, Arc<Signals>), Failure> {
-        let signals = Signals::listen(self.events.clone(), provider.to_owned())?;
-        let listening = signals.clone();
-        let open = self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))?;
+        let signals = Signals::listen(self.events.clone(), provider)?;
+        let open = self.open_heeding(&signals)?;
         Ok((open, signals))
     }
 
@@ -88,6 +88,56 @@ impl Setup {
     /// A keeper over the vault's file, which imports from another one.
     pub(super) fn open_importing(&self, from: &Path) -> Result<Open, Failure> {
         self.open_on(self.vault()?, |storage| storage.from_file(from), |builder| builder)
+    }
+
+    /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
+    pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
+        self.open_on(
+            vault,
+            |storage| storage,
+            |builder| match other {
+                Some(open) => builder.code_of(&open.keeper),
+                None => builder,
+            },
+        )
+    }
+
+    /// The same, and what the component has to tell is told to nobody.
+    pub(super) fn open_silently(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
+        self.open_on(
+            vault,
+            |storage| storage,
+            |builder| {
+                let builder = builder.events(NoEvents);
+                match other {
+                    Some(open) => builder.code_of(&open.keeper),
+                    None => builder,
+                }
+            },
+        )
+    }
+
+    /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
+    /// named it and others are known.
+    pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
+        let mut known = vaults::list()?;
+        let is_named = self.vault.is_some() || set("LAZARET_VAULT").is_some();
+        match self.vault() {
+            Ok(used) if is_named || used.exists() || known.is_empty() => known.insert(0, used),
+            Ok(_) => {}
+            Err(failure) if known.is_empty() => return Err(failure),
+            Err(_) => {}
+        }
+        // One vault may be known by several paths.
+        let mut seen = HashSet::new();
+        known.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+        Ok(known)
+    }
+
+    /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
+    pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
+        let listening = signals.clone();
+        self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
@@ -216,7 +266,7 @@ fn tools_files() -> Vec<PathBuf> {
 }
 
 /// `lazaret/` in `$XDG_CONFIG_HOME`, or in `~/.config`.
-fn config_directory() -> Option<PathBuf> {
+pub(super) fn config_directory() -> Option<PathBuf> {
     // A relative path there is to be ignored (XDG Base Directory Specification).
     let config = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let config = config.or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));

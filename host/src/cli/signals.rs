@@ -16,7 +16,7 @@ use signal_hook::low_level::{emulate_default_handler, signal_name};
 
 use super::events::Events;
 use super::failure::Failure;
-use super::time;
+use super::{terminal, time};
 use crate::Event;
 use crate::http::HttpRequest;
 
@@ -30,6 +30,8 @@ pub(super) struct Signals(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     sending: Option<Sending>,
+    /// Whose credential is being refreshed.
+    provider: String,
     /// The first signal that came meanwhile.
     noted: Option<i32>,
 }
@@ -51,31 +53,38 @@ enum Then {
 
 impl Signals {
     /// From now on signals are taken by a thread of their own. Those that the process was started to ignore stay ignored.
-    pub(super) fn listen(events: Arc<Events>, provider: String) -> Result<Arc<Self>, Failure> {
+    pub(super) fn listen(events: Arc<Events>, provider: &str) -> Result<Arc<Self>, Failure> {
         let cannot = |error: io::Error| Failure::broken(format_args!("cannot listen for signals: {error}"));
         let listened = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
         let mut caught = signal_hook::iterator::Signals::new(listened).map_err(cannot)?;
         let signals = Arc::new(Self::default());
+        signals.is_about(provider);
         let taker = signals.clone();
         let take = move || {
             for signal in caught.forever() {
-                taker.take(signal, |at_most| events.tell(&finishing(signal, at_most, &provider)));
+                taker.take(signal, |at_most, provider| events.tell(&finishing(signal, at_most, provider)));
             }
         };
         thread::Builder::new().name("lazaret-signals".into()).spawn(take).map_err(cannot)?;
         Ok(signals)
     }
 
-    fn take(&self, signal: i32, tell: impl FnOnce(Duration)) {
+    fn take(&self, signal: i32, tell: impl FnOnce(Duration, &str)) {
         let mut state = self.state();
         match state.take(signal, Instant::now()) {
             // With the lock held: nothing is sent any more.
             Then::End => end(signal),
             Then::FinishFirst { at_most } => {
+                let provider = state.provider.clone();
                 drop(state);
-                tell(at_most);
+                tell(at_most, &provider);
             }
         }
+    }
+
+    /// Whose credential is refreshed from now on.
+    pub(super) fn is_about(&self, provider: &str) {
+        provider.clone_into(&mut self.state().provider);
     }
 
     /// A request is about to leave.
@@ -127,6 +136,7 @@ impl State {
 
 /// Ends the process by a signal, as if nobody had listened for it: a shell says 128 and its number.
 pub(super) fn end(signal: i32) -> ! {
+    terminal::end_progress();
     // The first process of a container is not ended by the default of any signal.
     if std::process::id() != 1 {
         let _ = emulate_default_handler(signal);

@@ -12,8 +12,50 @@ use crate::storage::VAULT;
 use crate::{CredentialStatus, KeeperError, LastError, StatusReport};
 
 pub(super) fn run(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
-    let open = setup.open()?;
-    let report = open.keeper.status(VAULT, args.provider.as_deref()).map_err(|error| unreadable(&open, error))?;
+    if args.all {
+        return all(setup, args);
+    }
+    one(setup, args, &setup.open()?)
+}
+
+/// Every vault under a heading. One that cannot be read keeps none of the others from being shown.
+fn all(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
+    let (mut first, mut trouble) = (None, Vec::new());
+    for vault in setup.vaults()? {
+        let open = setup.open_vault(vault, first.as_ref())?;
+        if !setup.json {
+            let gap = if first.is_some() { "\n" } else { "" };
+            let heading = text::escape(&open.places.vault.display().to_string());
+            terminal::print(&format!("{gap}{}\n", terminal::stdout_style().strong(&heading)))?;
+        }
+        match one(setup, args, &open) {
+            Err(failure) if failure.is_silent() => return Err(failure),
+            Err(failure) => {
+                if !setup.json {
+                    let mark = terminal::stdout_style().bad("cannot be read:");
+                    terminal::print(&format!("{mark} {}\n", text::escape_lines(&failure.message)))?;
+                }
+                trouble.push(failure);
+            }
+            Ok(()) => {}
+        }
+        first.get_or_insert(open);
+    }
+    if setup.json {
+        // A program is told of each.
+        let last = trouble.pop();
+        trouble.iter().for_each(|failure| failure.print(true));
+        return last.map_or(Ok(()), Err);
+    }
+    match trouble.len() {
+        0 => Ok(()),
+        1 => Err(Failure::broken("one of the vaults cannot be read").coded("storage")),
+        count => Err(Failure::broken(format_args!("{count} of the vaults cannot be read")).coded("storage")),
+    }
+}
+
+fn one(setup: &Setup, args: &StatusArgs, open: &Open) -> Result<(), Failure> {
+    let report = open.keeper.status(VAULT, args.provider.as_deref()).map_err(|error| unreadable(open, error))?;
     let vault = open.places.vault.display().to_string();
     if setup.json {
         let json = json!({ "vault": vault, "credentials": report.credentials, "warnings": report.warnings });
@@ -31,7 +73,7 @@ pub(super) fn run(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
 }
 
 /// A vault that is not there is no reason to log in: perhaps another was meant.
-fn unreadable(open: &Open, error: KeeperError) -> Failure {
+pub(super) fn unreadable(open: &Open, error: KeeperError) -> Failure {
     if error.code == "no-credential" && error.provider.is_none() {
         let vault = open.places.vault.display();
         return Failure::broken(format_args!(
@@ -124,7 +166,7 @@ fn said(error: &LastError, now_ms: u64) -> String {
 }
 
 /// Green: usable. Yellow: it will mend itself. Red: a person is needed.
-fn look(state: &str) -> Look {
+pub(super) fn look(state: &str) -> Look {
     match state {
         "valid" | "key" => Look::Good,
         "expiring" | "expired" | "unknown-expiry" | "cooling-down" | "in-doubt" => Look::Warn,

@@ -2,9 +2,11 @@
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::failure::Failure;
+use super::text;
 
 /// Puts colours on text, or does not.
 #[derive(Clone, Copy, Debug)]
@@ -68,24 +70,59 @@ pub(super) fn stdout_columns() -> Option<usize> {
     if !stdout.is_terminal() {
         return None;
     }
-    let size = rustix::termios::tcgetwinsize(stdout.as_fd()).ok();
-    Some(size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20).unwrap_or(80))
+    Some(columns(stdout.as_fd()))
+}
+
+/// A terminal that does not say, or says something odd, has the usual width.
+fn columns(terminal: BorrowedFd<'_>) -> usize {
+    let size = rustix::termios::tcgetwinsize(terminal).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns >= 20).unwrap_or(80)
+}
+
+/// Whether a line on standard error is to be replaced by what comes next.
+static PROGRESS: AtomicBool = AtomicBool::new(false);
+
+/// A line on standard error that goes when anything else is said. Only for a terminal.
+pub(super) fn progress(line: &str) {
+    if io::stderr().is_terminal() {
+        let columns = columns(io::stderr().as_fd());
+        // The last column stays free, or the cursor would be on the next line.
+        let line = text::cut(&text::escape(line), columns.saturating_sub(1));
+        PROGRESS.store(true, Ordering::SeqCst);
+        let _ = io::stderr().lock().write_all(format!("\r\u{1b}[K{line}").as_bytes());
+    }
+}
+
+/// A line on standard error for whoever sits there. Only for a terminal.
+pub(super) fn note(line: &str) {
+    if io::stderr().is_terminal() {
+        complain(&text::escape(line));
+    }
+}
+
+/// Clears that line, if there is one.
+pub(super) fn end_progress() {
+    if PROGRESS.swap(false, Ordering::SeqCst) {
+        let _ = io::stderr().lock().write_all(b"\r\x1b[K");
+    }
 }
 
 /// Standard output, whole or not at all.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
+    end_progress();
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
 }
 
 /// One line on standard error. If that fails, there is nobody to tell.
 pub(super) fn complain(line: &str) {
+    end_progress();
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
 /// A warning on standard error.
 pub(super) fn warn(message: &str) {
-    complain(&format!("{} {}", stderr_style().warn("warning:"), super::text::escape_lines(message)));
+    complain(&format!("{} {}", stderr_style().warn("warning:"), text::escape_lines(message)));
 }
 
 #[cfg(test)]

@@ -6,11 +6,11 @@ use super::args::TokenArgs;
 use super::failure::Failure;
 use super::setup::Setup;
 use super::{terminal, time};
-use crate::{AccessToken, Keeper, TokenRequest};
+use crate::{AccessToken, Keeper};
 
-pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
-    let request = TokenRequest { min_valid_s: args.min_valid, ..args.which.request() };
-    let (token, saved) = setup.access_token(&request, Keeper::token)?;
+/// In other programs' protocols: `formats/`.
+pub(super) fn plain(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
+    let (token, saved) = setup.access_token(&args.request(), Keeper::token)?;
     let printed = if setup.json { terminal::print(&format!("{}\n", to_json(&token, true))) } else { print(&token) };
     warn(setup, &token);
     saved.and(printed)

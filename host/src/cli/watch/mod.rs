@@ -1,0 +1,247 @@
+//! `lazaret watch`: all known vaults on the screen, as they change. It only reads, and what happens is told from what changed
+//! between two readings, whoever changed it.
+//!
+//! | question | file |
+//! |---|---|
+//! | how the terminal is taken and given back | `screen.rs` |
+//! | when a vault is read again | `reading.rs` |
+//! | what happened | `changes.rs` |
+//! | what is drawn | `view.rs` |
+
+mod changes;
+mod reading;
+mod screen;
+mod view;
+
+use std::time::{Duration, Instant};
+
+use super::args::WatchArgs;
+use super::failure::Failure;
+use super::setup::Setup;
+use super::table::Look;
+use super::{signals, terminal, text, time};
+use crate::StatusReport;
+use reading::Reading;
+use screen::{Key, Screen};
+use view::{Scales, Shown, View};
+
+/// So many events are kept.
+const REMEMBERED: usize = 500;
+/// So often it is looked whether other vaults are known now.
+const LIST_EVERY_MS: u64 = 5_000;
+
+/// One line of the events. Its text is safe to show, but for `vault`.
+#[derive(Clone)]
+struct Happening {
+    at_ms: u64,
+    vault: String,
+    /// `provider (credential): `, or nothing.
+    of: String,
+    what: String,
+    look: Look,
+}
+
+pub(super) fn run(setup: &Setup, args: &WatchArgs) -> Result<(), Failure> {
+    if setup.json {
+        return Err(Failure::usage("watch draws on a terminal; for a program there is `lazaret status --all --json`"));
+    }
+    let interval = Duration::try_from_secs_f64(args.interval).map_err(|_| Failure::usage("--interval is too long"))?;
+    // Whatever is wrong with the list or a profile is said before the screen is taken.
+    let mut watched = Watched::new(setup, time::now_ms())?;
+    let screen = Screen::open()?;
+    let ended = watch(setup, &mut watched, &screen, interval);
+    let signal = screen.signal();
+    drop(screen);
+    if let Some(signal) = signal {
+        signals::end(signal);
+    }
+    ended
+}
+
+fn watch(setup: &Setup, watched: &mut Watched, screen: &Screen, interval: Duration) -> Result<(), Failure> {
+    let (mut drawn_at, mut drawn_size) = (None::<Instant>, (0, 0));
+    let mut top = 0_usize;
+    while screen.signal().is_none() {
+        let size = screen.size();
+        let is_time = drawn_at.is_none_or(|at| at.elapsed() >= interval);
+        let looked = Instant::now();
+        if is_time {
+            watched.renew(setup, time::now_ms());
+        }
+        let pressed = if drawn_at.is_some() { screen.keys()? } else { Vec::new() };
+        if pressed.contains(&Key::Quit) {
+            break;
+        }
+        if is_time || size != drawn_size || !pressed.is_empty() {
+            let shown = watched.shown();
+            let mut view = View {
+                vaults: &shown,
+                happenings: &watched.happenings,
+                scales: &watched.scales,
+                top: 0,
+                now_ms: time::now_ms(),
+                style: terminal::stdout_style(),
+            };
+            let (last, page) = (view.last_top(size.1), isize::try_from(size.1).unwrap_or(24) / 2);
+            for key in pressed {
+                top = match key {
+                    Key::Lines(lines) => top.saturating_add_signed(lines),
+                    Key::Pages(pages) => top.saturating_add_signed(pages * page),
+                    Key::Last => last,
+                    Key::First | Key::Quit => 0,
+                };
+            }
+            top = top.min(last);
+            view.top = top;
+            screen.show(&view.draw(size.0, size.1))?;
+            drawn_size = size;
+            if is_time {
+                drawn_at = Some(looked);
+            }
+        } else if looked.elapsed() < Duration::from_millis(20) {
+            // A terminal that has gone answers at once, for ever.
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    Ok(())
+}
+
+/// The vaults, and what happened to them.
+struct Watched {
+    readings: Vec<Reading>,
+    /// The oldest first.
+    happenings: Vec<Happening>,
+    scales: Scales,
+    listed_at_ms: u64,
+}
+
+impl Watched {
+    fn new(setup: &Setup, now_ms: u64) -> Result<Self, Failure> {
+        let mut watched =
+            Self { readings: Vec::new(), happenings: Vec::new(), scales: Scales::default(), listed_at_ms: now_ms };
+        for path in setup.vaults()? {
+            let reading = Reading::new(setup, path, watched.readings.first(), now_ms)?;
+            watched.see(&reading, now_ms);
+            watched.readings.push(reading);
+        }
+        Ok(watched)
+    }
+
+    fn renew(&mut self, setup: &Setup, now_ms: u64) {
+        if now_ms.abs_diff(self.listed_at_ms) >= LIST_EVERY_MS {
+            self.listed_at_ms = now_ms;
+            self.list(setup, now_ms);
+        }
+        let mut readings = std::mem::take(&mut self.readings);
+        for reading in &mut readings {
+            if let Some(before) = reading.renew(now_ms) {
+                self.see(reading, now_ms);
+                let vault = reading.path.display().to_string();
+                self.happenings.extend(happenings(&vault, &before, &reading.last, now_ms));
+            }
+        }
+        self.readings = readings;
+        let old = self.happenings.len().saturating_sub(REMEMBERED);
+        self.happenings.drain(..old);
+    }
+
+    /// Vaults that were added to the list or removed from it meanwhile.
+    fn list(&mut self, setup: &Setup, now_ms: u64) {
+        // A list that cannot be read now changes nothing.
+        let Ok(paths) = setup.vaults() else { return };
+        let say = |path: &std::path::Path, what: &str| Happening {
+            at_ms: now_ms,
+            vault: path.display().to_string(),
+            of: String::new(),
+            what: what.to_owned(),
+            look: Look::Plain,
+        };
+        let gone = self.readings.iter().filter(|reading| !paths.contains(&reading.path));
+        self.happenings.extend(gone.map(|reading| say(&reading.path, "no longer known")));
+        self.readings.retain(|reading| paths.contains(&reading.path));
+        for path in paths {
+            if self.readings.iter().all(|reading| reading.path != path)
+                && let Ok(reading) = Reading::new(setup, path, self.readings.first(), now_ms)
+            {
+                self.happenings.push(say(&reading.path, "known now"));
+                self.see(&reading, now_ms);
+                self.readings.push(reading);
+            }
+        }
+    }
+
+    fn see(&mut self, reading: &Reading, now_ms: u64) {
+        if let Ok(report) = &reading.last {
+            self.scales.see(&reading.path.display().to_string(), report, now_ms);
+        }
+    }
+
+    fn shown(&self) -> Vec<Shown<'_>> {
+        let shown = |reading: &'_ Reading| reading.path.display().to_string();
+        self.readings.iter().map(|reading| Shown { path: shown(reading), report: &reading.last }).collect()
+    }
+}
+
+/// What happened to one vault between two readings.
+fn happenings(
+    vault: &str,
+    before: &Result<StatusReport, String>,
+    after: &Result<StatusReport, String>,
+    now_ms: u64,
+) -> Vec<Happening> {
+    let say = |of: String, what: String, look| Happening { at_ms: now_ms, vault: vault.to_owned(), of, what, look };
+    match (before, after) {
+        (Ok(before), Ok(after)) => {
+            let changes = changes::between(before, after, now_ms).into_iter();
+            changes.map(|change| say(format!("{}: ", change.of), change.what, change.look)).collect()
+        }
+        (Err(_), Ok(_)) => vec![say(String::new(), "it can be read again".to_owned(), Look::Good)],
+        (before, Err(wrong)) if before.as_ref().err() != Some(wrong) => {
+            vec![say(String::new(), text::escape(wrong), Look::Bad)]
+        }
+        _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{CredentialStatus, LastError};
+
+    pub(super) const NOW_MS: u64 = 1_784_541_600_000;
+
+    pub(super) fn credential(state: &str) -> CredentialStatus {
+        let error =
+            LastError { code: "invalid_grant".into(), message: String::new(), reason: String::new(), at_ms: None };
+        CredentialStatus {
+            provider: "xai-oauth".into(),
+            credential: "login".into(),
+            label: "login".into(),
+            source: "login".into(),
+            kind: "oauth".into(),
+            state: state.into(),
+            expires_at_ms: Some(NOW_MS + 3_540_000),
+            retry_at_ms: None,
+            sealed_until_ms: None,
+            last_error: Some(error).filter(|_| !matches!(state, "valid" | "key" | "expiring")),
+            todo: None,
+        }
+    }
+
+    pub(super) fn report(credentials: Vec<CredentialStatus>) -> StatusReport {
+        StatusReport { credentials, warnings: Vec::new() }
+    }
+
+    #[test]
+    fn a_vault_that_cannot_be_read_is_said_once_and_so_is_its_return() {
+        let (good, bad) = (Ok(report(vec![credential("valid")])), Err("not \u{1b}JSON".to_owned()));
+        let said = |before, after| {
+            let said = happenings("/a", before, after, NOW_MS);
+            said.into_iter().map(|happening| happening.what).collect::<Vec<_>>()
+        };
+        assert_eq!(said(&good, &bad), ["not \\u{1b}JSON"]);
+        assert_eq!(said(&bad, &bad), [""; 0]);
+        assert_eq!(said(&bad, &good), ["it can be read again"]);
+        assert_eq!(said(&good, &good), [""; 0]);
+    }
+}
