@@ -12,11 +12,13 @@ use crate::landing::{Landed, Landing};
 use crate::layers::Layers;
 use crate::lease::{Held, Patience};
 use crate::ledger::{self, Counterpart};
+use crate::pool::{self, Picked, State};
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
 use crate::provider::{Catalog, Profile, ProfileError};
 use crate::request;
 use crate::sealed::Successor;
 use crate::secret::Secret;
+use crate::settings::Settings;
 use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
@@ -24,7 +26,6 @@ use crate::vault::edit::EditError;
 use crate::vault::{Credential, CredentialKind, Fresh, Reading, Spot, Vault, VaultError};
 
 const PROFILES: &str = "providers.json";
-const SETTINGS: &str = "settings.json";
 /// How often a vault is edited against others who write too.
 const EDIT_ATTEMPTS: u32 = 64;
 
@@ -33,6 +34,8 @@ pub struct Keeper<P> {
     pub(crate) ports: P,
     profiles: RefCell<Option<Rc<Profiles>>>,
     vaults: RefCell<Table<String, Rc<Snapshot>>>,
+    pub(crate) settings: RefCell<Option<Rc<Settings>>>,
+    pub(crate) pools: RefCell<Table<String, Rc<State>>>,
     /// Drawn once: where in the advisory window this keeper refreshes.
     pub(crate) share: Cell<Option<u64>>,
 }
@@ -50,6 +53,8 @@ pub struct TokenRequest {
     pub min_valid_s: u64,
     /// One that an API refused.
     pub refused_access_token: Option<Secret>,
+    /// Where a session keeps its credential: the session.
+    pub session: Option<String>,
 }
 
 /// An access token to use.
@@ -65,6 +70,8 @@ pub struct AccessToken {
     pub credential: String,
     /// Milliseconds since 1970; none if it is not known.
     pub expires_at_ms: Option<u64>,
+    /// Why this credential and no other.
+    pub picked: Picked,
     /// How it was come by.
     pub origin: Origin,
     /// What a person should know although the token is good.
@@ -131,6 +138,7 @@ impl Ask<'_> {
             provider: self.profile.id.clone(),
             credential: self.credential.clone(),
             expires_at_ms,
+            picked: Picked::Named,
             origin,
             warning: None,
             unsaved: None,
@@ -141,28 +149,6 @@ impl Ask<'_> {
     pub(crate) fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
         let (id, credential) = (&self.profile.id, &self.credential);
         KeeperError::new(code, action, format!("{id} ({credential}): {what}")).of(id, credential)
-    }
-}
-
-/// The policy for one vault.
-#[derive(Clone, Debug)]
-pub(crate) struct Settings {
-    pub(crate) shared_with_reference: bool,
-    /// Whatever other files hold its grants, it is refreshed here.
-    pub(crate) owner: bool,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self { shared_with_reference: true, owner: false }
-    }
-}
-
-impl Settings {
-    fn read(settings: &Layers<'_>) -> Self {
-        settings.only(&["shared_with_reference", "owner"]);
-        let stated = settings.one("shared_with_reference").is_some();
-        Self { shared_with_reference: !stated || settings.flag("shared_with_reference"), owner: settings.flag("owner") }
     }
 }
 
@@ -224,24 +210,29 @@ thread_local! {
 impl<P: Ports> Keeper<P> {
     /// A keeper that reaches the world through these ports.
     pub fn new(ports: P) -> Self {
-        Self { ports, profiles: RefCell::new(None), vaults: RefCell::new(Table::default()), share: Cell::new(None) }
+        Self {
+            ports,
+            profiles: RefCell::new(None),
+            vaults: RefCell::default(),
+            settings: RefCell::new(None),
+            pools: RefCell::default(),
+            share: Cell::new(None),
+        }
     }
 
     /// An access token that is valid as asked, refreshed if need be.
     pub async fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
         let (profile, reading) = self.profile_in(&request.vault, &request.provider).await?;
+        let found = candidates(&reading, &profile, request.credential.as_deref())?;
+        if request.credential.is_none() {
+            return self.picked(request, &profile, &reading).await;
+        }
+        // Who names a credential means that one, though it rests.
         let mut first_error = None;
-        for credential in candidates(&reading, &profile, request.credential.as_deref())? {
-            let ask = Ask {
-                vault: &request.vault,
-                profile: profile.clone(),
-                credential: credential.id().to_owned(),
-                min_valid_ms: request.min_valid_s.saturating_mul(1_000),
-                refused: request.refused_access_token.clone(),
-            };
-            match self.ensure(&ask).await {
+        for credential in found {
+            match self.ensure(&pool::ask(request, &profile, credential.id())).await {
                 Ok(token) => return Ok(token),
-                // Another credential may serve; if none can, the first one's trouble is what the caller should hear of.
+                // One label may stand for several.
                 Err(error) => first_error = first_error.or(Some(error)),
             }
         }
@@ -287,7 +278,7 @@ impl<P: Ports> Keeper<P> {
         self.status_of(vault, &profile, &restored).await
     }
 
-    /// Ends a cooldown, a hold or a park. Tombstones stay.
+    /// Ends a cooldown, a hold, a park or a rest. Tombstones stay.
     pub async fn reset(
         &self,
         vault: &str,
@@ -304,13 +295,16 @@ impl<P: Ports> Keeper<P> {
         let is_paused = |token: &Fingerprint| ledger.tokens.get(token).is_some_and(|record| record.pause.is_some());
         let paused = tokens.iter().find(|(token, _)| is_paused(token));
         ledger.understood()?;
-        let (_, id) = paused.ok_or_else(|| {
-            KeeperError::new(
-                "nothing-to-do",
-                Action::Usage,
-                format!("{}: nothing of it is cooling down, held or parked", profile.id),
-            )
-        })?;
+        let found: Vec<&Credential> = candidates(&reading, &profile, credential)?.collect();
+        let rested = self.end_rests(vault, &profile, &found).await?;
+        let first = found.first().filter(|_| rested).map(|found| found.id());
+        let Some(id) = paused.map(|(_, id)| id.as_str()).or(first) else {
+            let what = format!("{}: nothing of it is cooling down, held, parked or resting", profile.id);
+            return Err(KeeperError::new("nothing-to-do", Action::Usage, what));
+        };
+        if paused.is_none() {
+            return self.status_of(vault, &profile, id).await;
+        }
         ledger::update(&self.ports, vault, true, None, &|ledger| {
             for (token, _) in &tokens {
                 if let Some(record) = ledger.tokens.get_mut(token) {
@@ -433,20 +427,6 @@ impl<P: Ports> Keeper<P> {
             }
         }
         Err(KeeperError::new("busy", Action::Retry, "the vault is being written by others all the time").after(1))
-    }
-
-    pub(crate) async fn settings(&self, vault: &str) -> Result<Settings, KeeperError> {
-        let loaded = document::loaded(vault, self.ports.load(SETTINGS, None).await)?;
-        let Some(document) = loaded else { return Ok(Settings::default()) };
-        let bad = |what: String| {
-            KeeperError::new(
-                "bad-profile",
-                Action::Configure,
-                format!("the settings of this vault cannot be read: {what}"),
-            )
-        };
-        let root = json::check(document.text.expose()).map_err(|error| bad(error.to_string()))?;
-        Layers::read(vec![root], Settings::read).map_err(|error| bad(error.to_string()))
     }
 
     /// The profile a name stands for. A name that only a vault knows is read as the generic one.

@@ -183,7 +183,7 @@ impl<P: Ports> Keeper<P> {
         let (mut holds_it, mut holds_successor) = (false, false);
         let mut write = |place: &Place, profile: &crate::provider::Profile| match vault.node(&profile.id, place.spot) {
             Some(node) => vault
-                .write_tokens(&mut edits, node, place.spot, profile, fresh)
+                .renew_tokens(&mut edits, node, place.spot, profile, fresh)
                 .map_err(|error| self.uneditable(&error)),
             None => Ok(()),
         };
@@ -309,7 +309,7 @@ impl<P: Ports> Keeper<P> {
         for place in &sending.due.credential.places {
             if let Some(node) = opened.node(&sending.ask.profile.id, place.spot) {
                 opened
-                    .write_tokens(&mut edits, node, place.spot, &sending.ask.profile, &fresh)
+                    .renew_tokens(&mut edits, node, place.spot, &sending.ask.profile, &fresh)
                     .map_err(|error| self.uneditable(&error))?;
             }
         }

@@ -38,6 +38,17 @@ impl<'a> Layers<'a> {
         wrong.into_inner().map_or(Ok(all), Err)
     }
 
+    /// A text of our own, as one more layer for these.
+    pub fn literal(text: &'a str, beside: &Self) -> Self {
+        Self { layers: vec![Fields::of(Value::trusted(text))], path: String::new(), wrong: beside.wrong }
+    }
+
+    /// These layers over others.
+    pub fn over(&self, under: &Self) -> Self {
+        let layers = self.layers.iter().chain(&under.layers).cloned().collect();
+        Self { layers, path: self.path.clone(), wrong: self.wrong }
+    }
+
     /// That no layer has a member of another name: a misspelt one would be as good as absent.
     pub fn only(&self, known: &[&str]) {
         for layer in &self.layers {

@@ -43,7 +43,7 @@ impl<P: Ports> Keeper<P> {
         token: Option<&Fingerprint>,
         patience: Patience,
     ) -> Result<Held, KeeperError> {
-        let shared = self.settings(ask.vault).await?.shared_with_reference;
+        let shared = self.settings(ask.vault).await?.shared_with_reference()?;
         if shared && !self.ports.describe().excludes_foreign {
             return Err(KeeperError::new(
                 "shared-vault",

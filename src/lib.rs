@@ -16,6 +16,7 @@
 //! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaret-admin.wasm` |
 //! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
+//! | which of several credentials is used, and which rests | [`pool`], `settings` |
 //! | how is a credential doing | [`status`] |
 //! | how is a provider spoken to | [`provider`], `request` |
 //! | where in a vault does what lie | [`vault`] |
@@ -66,6 +67,8 @@ mod owner;
 #[cfg(feature = "keeper")]
 mod pausing;
 #[cfg(feature = "keeper")]
+pub mod pool;
+#[cfg(feature = "keeper")]
 pub mod ports;
 #[cfg(feature = "keeper")]
 mod quarantine;
@@ -79,6 +82,8 @@ mod request;
 pub mod sealed;
 #[cfg(feature = "keeper")]
 mod sending;
+#[cfg(feature = "keeper")]
+mod settings;
 #[cfg(feature = "keeper")]
 pub mod status;
 pub mod time;

@@ -6,7 +6,8 @@ use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin, Snapshot};
 use crate::ledger;
-use crate::ports::{Ports, Severity};
+use crate::ports::{Loaded, Ports, Severity};
+use crate::provider::Profile;
 use crate::quarantine::{explain, is_refused};
 use crate::sealed;
 use crate::secret::Secret;
@@ -46,14 +47,8 @@ impl<P: Ports> Keeper<P> {
     pub(crate) async fn look(&self, ask: &Ask<'_>, round: u32) -> Result<Look, KeeperError> {
         let (vault, credential) = self.found(ask).await?;
         let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
-        match place.state {
-            EntryState::Dead => return Err(dead_entry(ask, place)),
-            EntryState::Resting(until_ms) if now_ms < until_ms => {
-                let wait_s = (until_ms - now_ms).div_ceil(1_000);
-                let what = format!("rests for another {wait_s} s");
-                return Err(ask.error("cooling-down", Action::Retry, &what).after(wait_s));
-            }
-            _ => {}
+        if place.state == EntryState::Dead {
+            return Err(dead_entry(&ask.profile, &credential));
         }
         let access = place.access_token.as_ref().filter(|token| Some(*token) != ask.refused.as_ref());
         let serve = |token: &Secret, origin| ask.served(token, &place.token_type, place.expires_at_ms, origin);
@@ -62,6 +57,11 @@ impl<P: Ports> Keeper<P> {
             (CredentialKind::OAuth, 0) => (CredentialKind::OAuth, Origin::Stored),
             (CredentialKind::OAuth, _) => (CredentialKind::OAuth, Origin::Adopted),
         };
+        let in_environment = match access {
+            None if kind == CredentialKind::ApiKey => self.key_in_environment(place).await,
+            _ => None,
+        };
+        let access = access.or_else(|| in_environment.as_ref().filter(|key| Some(*key) != ask.refused.as_ref()));
         let Some(access) = access else {
             let can_refresh = place.refresh_token.is_some() && kind == CredentialKind::OAuth;
             return if can_refresh {
@@ -139,6 +139,16 @@ impl<P: Ports> Keeper<P> {
         Err(login_required(ask, place))
     }
 
+    /// The key of an entry that only names the environment variable it is in: the reference keeps such keys out of its file.
+    pub(crate) async fn key_in_environment(&self, place: &Place) -> Option<Secret> {
+        let variable = place.source.strip_prefix("env:").filter(|_| place.is_in_environment())?;
+        let name = format!("env/{}", variable.to_ascii_lowercase());
+        match self.ports.load(&name, None).await {
+            Ok(Loaded::Found(document)) if !document.text.is_empty() => Some(document.text),
+            _ => None,
+        }
+    }
+
     /// The credential that an ask is about, as the vault has it now, and that vault.
     pub(crate) async fn found(&self, ask: &Ask<'_>) -> Result<(Rc<Snapshot>, Credential), KeeperError> {
         let vault = self.vault(ask.vault).await?;
@@ -151,17 +161,23 @@ impl<P: Ports> Keeper<P> {
 }
 
 fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
+    not_usable(&ask.profile, &ask.credential, place)
+}
+
+fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError {
     let why = match &place.last_error {
         Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
         Some(error) => format!("its login ended ({})", error.code),
         None => "it holds no token that could be used or refreshed".to_owned(),
     };
     let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
-    ask.error(code, Action::Login, &format!("{why}. Log in again: {}", ask.profile.login_hint))
+    let what = format!("{} ({credential}): {why}. Log in again: {}", profile.id, profile.login_hint);
+    KeeperError::new(code, Action::Login, what).of(&profile.id, credential)
 }
 
-fn dead_entry(ask: &Ask<'_>, place: &Place) -> KeeperError {
-    let mut error = login_required(ask, place);
+/// What is said of an entry that is marked as dead.
+pub(crate) fn dead_entry(profile: &Profile, credential: &Credential) -> KeeperError {
+    let mut error = not_usable(profile, credential.id(), credential.leading());
     error.code = "quarantined";
     error
 }

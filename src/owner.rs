@@ -31,7 +31,7 @@ impl<P: Ports> Keeper<P> {
             loaded => document::loaded(ALSO, loaded)?,
         };
         let Some(list) = list else { return Ok(None) };
-        if self.settings(ask.vault).await?.owner {
+        if self.settings(ask.vault).await?.is_owner()? {
             return Ok(None);
         }
         let list = json::check(list.text.expose())

@@ -3,6 +3,7 @@
 use crate::error::KeeperError;
 use crate::keeper::{Keeper, no_credential};
 use crate::ledger::{self, Counterpart, Ledger, Standing, Until};
+use crate::pool::{self, Resting};
 use crate::ports::Ports;
 use crate::provider::Profile;
 use crate::quarantine::explain;
@@ -52,6 +53,7 @@ impl<P: Ports> Keeper<P> {
             report.warnings.push(error.message.clone());
             Sealed::default()
         });
+        let pools = self.pool_state(vault).await;
         let wanted = match provider {
             Some(name) => Some(self.profile(name).await?.id.clone()),
             None => None,
@@ -64,13 +66,25 @@ impl<P: Ports> Keeper<P> {
             report.warnings.extend(profile.wrong.as_ref().map(|error| error.0.clone()));
             let mut reading = opened.read(&profile);
             report.warnings.extend(reading.warnings);
+            let policy = self.settings(vault).await?.pool(&id)?;
+            let is_sole = pool::is_sole(&reading.credentials);
             let login = opened.node(&id, Spot::Login);
             let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
             for credential in &mut reading.credentials {
                 if snapshot.is_foreign() {
                     explain(credential, &ledger);
                 }
-                report.credentials.push(self.credential_status(&profile, credential, to.as_ref(), &ledger, &sealed));
+                let in_environment = self.key_in_environment(credential.leading()).await.is_some();
+                let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
+                report.credentials.push(self.credential_status(
+                    &profile,
+                    credential,
+                    to.as_ref(),
+                    rest,
+                    in_environment,
+                    &ledger,
+                    &sealed,
+                ));
             }
         }
         report.warnings.extend(ledger.understood().err().map(|error| error.message.clone()));
@@ -91,11 +105,14 @@ impl<P: Ports> Keeper<P> {
             .ok_or_else(|| no_credential(profile))
     }
 
+    #[allow(clippy::too_many_arguments, reason = "all that is known of one credential")]
     fn credential_status(
         &self,
         profile: &Profile,
         credential: &Credential,
         to: Option<&Counterpart>,
+        rest: Option<Resting>,
+        in_environment: bool,
         ledger: &Ledger,
         sealed: &Sealed,
     ) -> CredentialStatus {
@@ -118,10 +135,10 @@ impl<P: Ports> Keeper<P> {
             _ if place.state == EntryState::Dead => ("dead", relogin()),
             _ if place.is_empty() && sealed_until_ms.is_some() => ("quarantined", relogin()),
             _ if place.is_empty() && last_error.is_some() && credential.is_login() => ("quarantined", relogin()),
-            _ if place.is_empty() && place.kind == CredentialKind::ApiKey => {
+            _ if place.is_empty() && place.kind == CredentialKind::ApiKey && !in_environment => {
                 ("unusable", Some(format!("its key is not in the vault: {}", place.source)))
             }
-            _ if place.is_empty() => ("no-token", relogin()),
+            _ if place.is_empty() && !in_environment => ("no-token", relogin()),
             Some(Standing::Dead(tombstone)) => {
                 last_error = Some(LastError {
                     code: tombstone.code.clone(),
@@ -148,9 +165,18 @@ impl<P: Ports> Keeper<P> {
                 }
             }
             Some(Standing::Sendable(Some(_))) => ("in-doubt", None),
-            _ => match (&place.state, place.kind, place.expires_at_ms) {
-                (EntryState::Resting(until_ms), ..) if now_ms < *until_ms => {
-                    retry_at_ms = Some(*until_ms);
+            _ => match (rest, place.kind, place.expires_at_ms) {
+                (Some(Resting { until_ms: None, why }), ..) => {
+                    last_error = Some(LastError {
+                        code: "access-refused".into(),
+                        message: why,
+                        reason: String::new(),
+                        at_ms: None,
+                    });
+                    ("refused", relogin())
+                }
+                (Some(rest), ..) => {
+                    retry_at_ms = rest.until_ms;
                     ("cooling-down", None)
                 }
                 (_, CredentialKind::ApiKey, _) => ("key", None),

@@ -31,7 +31,10 @@ const IMPORTS: [&str; 6] = [
 fn the_keeper_imports_what_its_world_says_and_nothing_else() {
     let (imports, exports) = world(lazaret_host::COMPONENT_WASM);
     assert_eq!(imports, names(&IMPORTS));
-    assert_eq!(exports, names(&["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0"]));
+    assert_eq!(
+        exports,
+        names(&["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0", "lazaret:keeper/pool@0.1.0"])
+    );
 }
 
 #[test]
@@ -51,7 +54,8 @@ fn the_classifier_imports_nothing_at_all() {
 #[test]
 fn the_components_keep_their_budget() {
     let size = lazaret_host::COMPONENT_WASM.len();
-    assert!(size <= 250 * 1024, "lazaret.wasm is {size} bytes");
+    // 250 KiB without other tools' files, one grant in several files, and the pool.
+    assert!(size <= 304 * 1024, "lazaret.wasm is {size} bytes");
     let size = lazaret_host::ADMIN_WASM.len();
     // It is loaded when a person asks for something, and has the classifier too.
     assert!(size <= 320 * 1024, "lazaret-admin.wasm is {size} bytes");

@@ -303,22 +303,3 @@ fn how_long_a_refresh_token_is_said_to_live_stops_no_refresh() {
     assert_eq!(world.token().expect("refreshed").token.expose(), "at-3");
     assert_eq!(world.tokens()["refresh_token"], "rt-2", "an answer without one leaves it");
 }
-
-#[test]
-#[ignore = "nobody counts the refusals of fresh access tokens yet: that is `report`"]
-fn an_api_that_refuses_every_fresh_token_does_not_cause_a_refresh_each_time() {
-    let world = World::new();
-    let mut refused = "at-old".to_owned();
-    for round in 2..=10 {
-        let tokens = json!({ "access_token": format!("at-{round}"), "refresh_token": format!("rt-{round}"), "expires_in": 3600 });
-        world.answer(200, &tokens);
-        match world.token_instead_of(&refused) {
-            Ok(token) => refused = token.token.expose().to_owned(),
-            Err(error) => {
-                assert_eq!(error.action.as_str(), "login", "{error}");
-                break;
-            }
-        }
-    }
-    assert!(world.requests() <= 2, "{} requests", world.requests());
-}

@@ -9,7 +9,7 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use crate::admin::Admin;
 use crate::bindings::admin::AdminWorldPre;
-use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, keeper as keeper_wit};
+use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, keeper as keeper_wit, pool as pool_wit};
 use crate::bindings::{KeeperWorld, KeeperWorldPre};
 use crate::component::COMPONENT_CWASM;
 use crate::engine;
@@ -19,8 +19,8 @@ use crate::limits::{Limits, Ticker};
 use crate::sources::{Clock, Random, SystemClock, SystemRandom};
 use crate::storage::{LoadOutcome, Storage};
 use crate::types::{
-    AccessToken, Answer, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport, Step,
-    TokenRequest,
+    AccessToken, Advice, Answer, ApiCall, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport,
+    Step, TokenRequest,
 };
 use crate::world::{self, BeforeSend, Shared, World};
 
@@ -295,6 +295,29 @@ impl Keeper {
             .map_err(Into::into)
     }
 
+    /// Reports what an API answered to a call, and gives advice: go on, use another access token, wait, or give up.
+    ///
+    /// # Errors
+    /// If the vault or the settings cannot be read.
+    pub fn report(&self, call: &ApiCall) -> Result<Advice, KeeperError> {
+        let call = call.into();
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_pool().call_report(&mut instance.store, &call))?
+            .map(Into::into)
+            .map_err(Into::into)
+    }
+
+    /// Gives back a credential that [`Keeper::token`] counted as in use, where the settings limit that.
+    ///
+    /// # Errors
+    /// If nobody was counted as using it.
+    pub fn end_use(&self, selector: &Selector) -> Result<(), KeeperError> {
+        let selector = selector.into();
+        self.0
+            .call(|instance| instance.world.lazaret_keeper_pool().call_end_use(&mut instance.store, &selector))?
+            .map_err(Into::into)
+    }
+
     /// Stores what [`AccessToken::unsaved`] held.
     ///
     /// # Errors
@@ -465,6 +488,33 @@ impl From<&TokenRequest> for keeper_wit::TokenRequest {
             credential: request.credential.clone(),
             min_valid_s: request.min_valid_s,
             refused_access_token: request.refused_access_token.clone(),
+            session: request.session.clone(),
+        }
+    }
+}
+
+impl From<&ApiCall> for pool_wit::ApiCall {
+    fn from(call: &ApiCall) -> Self {
+        Self {
+            vault: call.vault.clone(),
+            provider: call.provider.clone(),
+            credential: call.credential.clone(),
+            session: call.session.clone(),
+            access_token: call.access_token.clone(),
+            status: call.status,
+            headers: call.headers.clone(),
+            body: call.body.clone(),
+        }
+    }
+}
+
+impl From<pool_wit::Advice> for Advice {
+    fn from(advice: pool_wit::Advice) -> Self {
+        Self {
+            advice: advice.advice,
+            token: advice.token.map(Into::into),
+            retry_after_s: advice.retry_after_s,
+            message: advice.message,
         }
     }
 }
@@ -487,6 +537,7 @@ impl From<keeper_wit::AccessToken> for AccessToken {
             provider: token.provider,
             credential: token.credential,
             expires_at_ms: token.expires_at_ms,
+            picked: token.picked,
             origin: token.origin,
             warning: token.warning,
             unsaved: token.unsaved,

@@ -25,6 +25,8 @@ pub struct TokenRequest {
     pub min_valid_s: u64,
     /// An access token that an API refused. Secret.
     pub refused_access_token: Option<String>,
+    /// Where the settings let a session keep its credential: any name of the session.
+    pub session: Option<String>,
 }
 
 impl TokenRequest {
@@ -42,6 +44,7 @@ impl fmt::Debug for TokenRequest {
             .field("credential", &self.credential)
             .field("min_valid_s", &self.min_valid_s)
             .field("refused_access_token", &Redacted(self.refused_access_token.as_deref()))
+            .field("session", &self.session)
             .finish()
     }
 }
@@ -59,6 +62,8 @@ pub struct AccessToken {
     pub credential: String,
     /// Milliseconds since 1970. None: unknown.
     pub expires_at_ms: Option<u64>,
+    /// Why this credential: `named`, `only`, `priority`, `round-robin`, `random`, `least-used` or `sticky`.
+    pub picked: String,
     /// `stored`, `refreshed`, `adopted`, `sealed` or `api-key`.
     pub origin: String,
     /// What a person should know although the token is good.
@@ -75,11 +80,60 @@ impl fmt::Debug for AccessToken {
             .field("provider", &self.provider)
             .field("credential", &self.credential)
             .field("expires_at_ms", &self.expires_at_ms)
+            .field("picked", &self.picked)
             .field("origin", &self.origin)
             .field("warning", &self.warning)
             .field("unsaved", &Redacted(self.unsaved.as_deref()))
             .finish()
     }
+}
+
+/// A call to an API with an access token, and what it answered.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct ApiCall {
+    /// The vault's document name.
+    pub vault: String,
+    /// A profile's id, or one of its aliases.
+    pub provider: String,
+    /// What [`AccessToken::credential`] said.
+    pub credential: Option<String>,
+    /// As in [`TokenRequest::session`].
+    pub session: Option<String>,
+    /// The access token or key that the call was made with. Secret.
+    pub access_token: String,
+    /// The HTTP status. None: no answer came.
+    pub status: Option<u16>,
+    /// Names in any case.
+    pub headers: Vec<(String, String)>,
+    /// As far as it came; its first 64 KiB are enough.
+    pub body: String,
+}
+
+impl fmt::Debug for ApiCall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Servers repeat tokens in their answers.
+        f.debug_struct("ApiCall")
+            .field("vault", &self.vault)
+            .field("provider", &self.provider)
+            .field("credential", &self.credential)
+            .field("access_token", &Redacted(Some(&self.access_token)))
+            .field("status", &self.status)
+            .field("body", &Redacted(Some(&self.body)))
+            .finish_non_exhaustive()
+    }
+}
+
+/// What to do with a call that was reported.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Advice {
+    /// `go-on`, `use` (call again with `token`), `wait` or `give-up`.
+    pub advice: String,
+    /// Another access token.
+    pub token: Option<AccessToken>,
+    /// When to call again, in seconds, where that is known.
+    pub retry_after_s: Option<u64>,
+    /// Why, for a person.
+    pub message: String,
 }
 
 /// One credential of one vault.
@@ -347,6 +401,7 @@ mod tests {
             provider: "p".into(),
             credential: "login".into(),
             expires_at_ms: None,
+            picked: "only".into(),
             origin: "stored".into(),
             warning: None,
             unsaved: Some("rt-secret".into()),

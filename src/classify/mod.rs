@@ -3,6 +3,8 @@
 //!
 //! The reading order is [`STEPS`]; each step either decides or leaves it to the next.
 
+#[cfg(feature = "keeper")]
+mod api;
 mod body;
 mod codes;
 mod evidence;
@@ -23,6 +25,8 @@ use body::{Body, Raw, Shape};
 use codes::{Code, Found};
 use generic::{Meaning, Weight};
 
+#[cfg(feature = "keeper")]
+pub use api::{ApiJudgement, ApiVerdict, judge_api};
 pub use retry_after::LONGEST_WAIT_S;
 pub use rules::{Fields, Rule, Rules, StatusRule, SubCodes, Unit};
 pub use tokens::Tokens;

@@ -1,10 +1,12 @@
-//! `wit/keeper.wit` on [`crate::keeper`].
+//! `wit/keeper.wit` on [`crate::keeper`], and `wit/pool.wit` on [`crate::pool`].
 
 use crate::keeper::{AccessToken, TokenRequest};
+use crate::pool::{Advice, ApiCall};
 use crate::secret::Secret;
 
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::keeper as wit;
+use super::bindings::exports::lazaret::keeper::pool;
 use super::world::keeper;
 
 impl wit::Guest for Component {
@@ -43,6 +45,28 @@ impl wit::Guest for Component {
     }
 }
 
+impl pool::Guest for Component {
+    fn report(call: pool::ApiCall) -> Result<pool::Advice, wit::Error> {
+        let call = ApiCall {
+            vault: call.vault,
+            provider: call.provider,
+            credential: call.credential,
+            session: call.session,
+            access_token: Secret::new(call.access_token),
+            status: call.status,
+            headers: call.headers,
+            body: Secret::new(call.body),
+        };
+        let Advice { what, token, retry_after_s, message } = keeper().report(&call)?;
+        Ok(pool::Advice { advice: what.as_str().to_owned(), token: token.map(Into::into), retry_after_s, message })
+    }
+
+    fn end_use(selector: wit::Selector) -> Result<(), wit::Error> {
+        let credential = selector.credential.unwrap_or_default();
+        Ok(keeper().end_use(&selector.vault, &selector.provider, &credential)?)
+    }
+}
+
 impl From<wit::TokenRequest> for TokenRequest {
     fn from(request: wit::TokenRequest) -> Self {
         Self {
@@ -51,6 +75,7 @@ impl From<wit::TokenRequest> for TokenRequest {
             credential: request.credential,
             min_valid_s: request.min_valid_s,
             refused_access_token: request.refused_access_token.map(Secret::new),
+            session: request.session,
         }
     }
 }
@@ -63,6 +88,7 @@ impl From<AccessToken> for wit::AccessToken {
             provider: token.provider,
             credential: token.credential,
             expires_at_ms: token.expires_at_ms,
+            picked: token.picked.as_str().to_owned(),
             origin: token.origin.as_str().to_owned(),
             warning: token.warning,
             unsaved: token.unsaved.map(|unsaved| unsaved.expose().to_owned()),

@@ -78,6 +78,17 @@ pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreig
     changes
 }
 
+/// Whether an entry rests for what a refresh does not mend: too many calls, money, rights.
+pub(super) fn rests_for_quota(node: Value<'_>) -> bool {
+    let code = node.get("last_error_code").and_then(|code| code.as_u64());
+    node.get("last_status").is_some_and(|status| status.is_str("exhausted")) && matches!(code, Some(402 | 403 | 429))
+}
+
+/// Whether a member says how an entry is doing.
+pub(super) fn is_status(pointer: &str) -> bool {
+    pointer.starts_with("/last_status") || pointer.starts_with("/last_error")
+}
+
 /// Whether a value that the answer did not bring would now be about another token.
 fn stale(field: Field, there: Option<Value<'_>>) -> bool {
     let about_expiry = matches!(field, Field::ExpiresInS | Field::ExpiresAtRfc3339 | Field::ExpiresAtMs);

@@ -116,7 +116,19 @@ impl<'a> Vault<'a> {
         }
     }
 
-    /// Writes fresh tokens to a spot.
+    /// Writes what a refresh brought to a spot. A rest for too many calls or for money goes on: it is the account's.
+    pub fn renew_tokens(
+        &self,
+        edits: &mut Edits,
+        node: Value<'_>,
+        spot: Spot,
+        profile: &Profile,
+        fresh: &Fresh,
+    ) -> Result<(), EditError> {
+        self.put_tokens(edits, node, spot, profile, fresh, fresh::rests_for_quota(node))
+    }
+
+    /// Writes the tokens of a new login to a spot.
     pub fn write_tokens(
         &self,
         edits: &mut Edits,
@@ -125,7 +137,20 @@ impl<'a> Vault<'a> {
         profile: &Profile,
         fresh: &Fresh,
     ) -> Result<(), EditError> {
+        self.put_tokens(edits, node, spot, profile, fresh, false)
+    }
+
+    fn put_tokens(
+        &self,
+        edits: &mut Edits,
+        node: Value<'_>,
+        spot: Spot,
+        profile: &Profile,
+        fresh: &Fresh,
+        still_rests: bool,
+    ) -> Result<(), EditError> {
         let mut changes = fresh::changes(node, self.layout(profile, spot), fresh, self.form.is_some());
+        changes.retain(|(pointer, _)| !(still_rests && fresh::is_status(pointer)));
         if spot == Spot::Login && self.form.is_none() {
             changes.push(("/last_auth_error".to_owned(), Change::Remove));
         }

@@ -98,6 +98,11 @@ impl Place {
         self.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()))
     }
 
+    /// Whether it only names an environment variable that its key is in.
+    pub fn is_in_environment(&self) -> bool {
+        self.kind == CredentialKind::ApiKey && self.access_token.is_none() && self.source.starts_with("env:")
+    }
+
     /// Whether it holds nothing that could be used.
     pub fn is_empty(&self) -> bool {
         self.access_token.is_none() && self.refresh_token.is_none()

@@ -247,6 +247,7 @@ fn request(refused: Option<&str>) -> TokenRequest {
         credential: None,
         min_valid_s: 0,
         refused_access_token: refused.map(Secret::from),
+        session: None,
     }
 }
 

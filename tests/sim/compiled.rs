@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use lazaret::error::{Action as Helps, KeeperError};
 use lazaret::keeper::{AccessToken, Origin, TokenRequest};
+use lazaret::pool::Picked;
 use lazaret::ports::{Event, Request, Scope, Severity};
 use lazaret::secret::Secret;
 use lazaret::status::CredentialStatus;
@@ -192,6 +193,7 @@ fn wanted(request: &TokenRequest) -> lazaret_host::TokenRequest {
         credential: request.credential.clone(),
         min_valid_s: request.min_valid_s,
         refused_access_token: request.refused_access_token.as_ref().map(|token| token.expose().to_owned()),
+        session: request.session.clone(),
     }
 }
 
@@ -206,6 +208,7 @@ fn access_token(token: lazaret_host::AccessToken) -> AccessToken {
         provider: token.provider,
         credential: token.credential,
         expires_at_ms: token.expires_at_ms,
+        picked: Picked::Named,
         origin: one_of(
             [Origin::Stored, Origin::Refreshed, Origin::Adopted, Origin::Sealed, Origin::ApiKey],
             |origin| origin.as_str(),

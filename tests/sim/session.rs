@@ -556,7 +556,7 @@ fn doc(name: &str) -> Doc {
         "vault.lazaret-sealed" => Doc::Sealed,
         "settings.json" => Doc::Settings,
         // There is one file only.
-        "providers.json" | "also.json" => Doc::Profiles,
+        "providers.json" | "also.json" | "vault.lazaret-pool" => Doc::Profiles,
         name => panic!("nobody needs a document called {name}"),
     }
 }
@@ -579,6 +579,7 @@ pub async fn run(keeper: impl Keeps, errand: Errand, notes: Notes) -> End {
         credential: Some("login".into()),
         min_valid_s: 0,
         refused_access_token: refused,
+        session: None,
     };
     let mut end = End { calls: Vec::new(), unsaved: Tokens::default() };
     let mut unsaved = Vec::new();

@@ -151,7 +151,7 @@ impl Setup {
         more: impl FnOnce(Builder) -> Builder,
     ) -> Result<Open, Failure> {
         let places = Places { vault, providers: self.providers()? };
-        let storage = with(FileStorage::open(&places.vault));
+        let storage = with(FileStorage::open(&places.vault).with_environment(true));
         let storage = match &places.providers {
             Some(path) => storage.with_profiles(path.clone()),
             None => storage,

@@ -38,6 +38,7 @@ pub(super) fn to_json(token: &AccessToken, with_token: bool) -> Value {
         "credential": token.credential,
         "expires_at": token.expires_at_ms.map(time::rfc3339),
         "expires_at_ms": token.expires_at_ms,
+        "picked": token.picked,
         "origin": token.origin,
         "warning": token.warning,
     });
@@ -55,6 +56,7 @@ pub(super) fn example() -> AccessToken {
         provider: "xai-oauth".into(),
         credential: "login".into(),
         expires_at_ms: Some(1_784_541_600_000),
+        picked: "only".into(),
         origin: "stored".into(),
         warning: None,
         unsaved: Some("rt-secret".into()),

@@ -28,6 +28,7 @@ mod unsynced;
 mod way;
 
 use std::collections::HashMap;
+use std::env;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -42,8 +43,8 @@ use self::replace::{Change, replace};
 use self::text::{MAX_BYTES, Seen, Text, too_large};
 use self::way::Way;
 use super::{
-    AcquireOutcome, Capabilities, Holder, LeaseGrant, LoadOutcome, STORE_WAIT_MS, Scope, Storage, StorageError,
-    StoreOutcome, invalid_lease, random_id,
+    AcquireOutcome, Capabilities, Document, Holder, LeaseGrant, LoadOutcome, STORE_WAIT_MS, Scope, Storage,
+    StorageError, StoreOutcome, invalid_lease, random_id, version_of,
 };
 
 /// The name by which the component knows the vault that is imported from.
@@ -60,6 +61,7 @@ pub struct FileStorage {
     /// None: decided by the name of the vault file.
     foreign_lock: Option<bool>,
     allow_network: bool,
+    environment: bool,
     leases: Mutex<HashMap<String, Arc<Lease>>>,
     /// Per [`Kind`]: what was last read, if its stat proves it.
     seen: Mutex<[Option<Seen>; Kind::ALL.len()]>,
@@ -76,6 +78,17 @@ struct Lease {
     held: Held,
 }
 
+/// An environment variable as a document, its name in lower case. What is called like a key or a token, and nothing else: who can
+/// write a vault must not be able to ask for just anything.
+fn variable_named(variable: &str) -> LoadOutcome {
+    const LIKE_A_KEY: [&str; 3] = ["_key", "_token", "_pat"];
+    let value = env::var(variable.to_ascii_uppercase()).ok().filter(|value| !value.is_empty());
+    match value.filter(|_| LIKE_A_KEY.iter().any(|end| variable.ends_with(end))) {
+        Some(text) => LoadOutcome::Loaded(Document { version: version_of(text.as_bytes()), text }),
+        None => LoadOutcome::Absent,
+    }
+}
+
 impl FileStorage {
     /// The storage for the vault at `vault`, which need not exist. Nothing is touched before the first call.
     pub fn open(vault: impl Into<PathBuf>) -> Self {
@@ -85,6 +98,7 @@ impl FileStorage {
             from: None,
             foreign_lock: None,
             allow_network: false,
+            environment: false,
             leases: Mutex::default(),
             seen: Mutex::default(),
             files: Box::new(Disk),
@@ -130,6 +144,13 @@ impl FileStorage {
     /// Where the reference keeps the logins that its profiles share, if not in `shared` in its root.
     pub fn shared_logins(mut self, folder: impl Into<PathBuf>) -> Self {
         self.also.share(absolute(folder.into()));
+        self
+    }
+
+    /// Whether keys of this process's environment may be read, for entries of a vault that only name a variable. Only
+    /// variables that are called like a key or a token can be.
+    pub fn with_environment(mut self, on: bool) -> Self {
+        self.environment = on;
         self
     }
 
@@ -261,6 +282,9 @@ impl Storage for FileStorage {
         }
         if let Some(loaded) = self.also.load(&self.places.vault, name, known) {
             return loaded;
+        }
+        if let Some(variable) = name.strip_prefix("env/").filter(|_| self.environment) {
+            return Ok(variable_named(variable));
         }
         let kind = Kind::of(name)?;
         if let Some(outcome) = self.glance(kind, known) {

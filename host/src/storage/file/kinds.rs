@@ -1,4 +1,4 @@
-//! What a file storage knows by name: five documents, and 64 grant locks.
+//! What a file storage knows by name: six documents, and 64 grant locks.
 
 use super::super::{Scope, StorageError, VAULT, check_name, fingerprint_byte, quoted};
 
@@ -8,12 +8,14 @@ pub(super) enum Kind {
     Vault,
     Ledger,
     Sealed,
+    Pool,
     Settings,
     Profiles,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 5] = [Self::Vault, Self::Ledger, Self::Sealed, Self::Settings, Self::Profiles];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Vault, Self::Ledger, Self::Sealed, Self::Pool, Self::Settings, Self::Profiles];
 
     pub(super) fn of(name: &str) -> Result<Self, StorageError> {
         check_name(name)?;
@@ -28,6 +30,7 @@ impl Kind {
             Self::Vault => VAULT,
             Self::Ledger => "vault.lazaret",
             Self::Sealed => "vault.lazaret-sealed",
+            Self::Pool => "vault.lazaret-pool",
             Self::Settings => "settings.json",
             Self::Profiles => "providers.json",
         }
@@ -39,6 +42,7 @@ impl Kind {
             Self::Vault | Self::Profiles => None,
             Self::Ledger => Some(".lazaret"),
             Self::Sealed => Some(".lazaret-sealed"),
+            Self::Pool => Some(".lazaret-pool"),
             Self::Settings => Some(".lazaret-settings.json"),
         }
     }
@@ -48,6 +52,7 @@ impl Kind {
             Self::Vault => "document-vault",
             Self::Ledger => "document-ledger",
             Self::Sealed => "document-sealed",
+            Self::Pool => "document-pool",
             Self::Settings => "document-settings",
             Self::Profiles => "document-profiles",
         }

@@ -1,0 +1,284 @@
+//! Several credentials of one provider: which is picked, which rests, and what an API's word on one leads to.
+//!
+//! A rest never ends a grant, and no entry rests for another's failure. What is written where:
+//!
+//! | what | where |
+//! |---|---|
+//! | an entry's rest | the entry's own status fields, for other programs read them too |
+//! | a login's rest, failures in a row, whose turn it is, who is using what | the pool document `N.lazaret-pool` |
+//!
+//! The pool document holds no secret. It may be lost at any time: then every turn begins anew.
+
+mod pick;
+mod report;
+mod rest;
+
+use std::rc::Rc;
+
+use crate::document;
+use crate::error::KeeperError;
+use crate::fingerprint::Fingerprint;
+use crate::json::Object;
+use crate::keeper::Keeper;
+use crate::layers::Layers;
+use crate::ports::{Loaded, Ports, Stored, Version};
+use crate::secret::Secret;
+use crate::table::Table;
+use crate::text;
+
+pub use pick::Picked;
+pub(crate) use pick::{ask, is_sole};
+pub use report::{Advice, ApiCall, WhatToDo};
+pub(crate) use rest::{Resting, resting};
+
+const ABOUT: &str = "Whose turn it is in lazaret's pools, and what rests. No secrets; it may be deleted.";
+/// How often a change is tried against others who write too. It is only a count that is lost.
+const ATTEMPTS: usize = 16;
+/// Sessions of one pool that are remembered.
+const MOST_SESSIONS: usize = 1_000;
+
+/// The pool document's name beside a vault.
+pub fn name(vault: &str) -> String {
+    format!("{vault}.lazaret-pool")
+}
+
+/// The pool document, as it was read.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct State {
+    version: Option<Version>,
+    /// It cannot be understood, so it is not written either.
+    is_foreign: bool,
+    pools: Table<String, Pool>,
+}
+
+/// What is remembered of one provider's pool. Credentials are named by their ids.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Pool {
+    /// The one that was picked last.
+    last: String,
+    /// How often each was picked.
+    uses: Table<String, u64>,
+    /// Since when each is being used, in milliseconds since 1970; one number a use.
+    in_use: Table<String, Vec<u64>>,
+    /// Which credential a session has, and when it was seen last.
+    sessions: Table<String, (String, u64)>,
+    /// What APIs had against them.
+    troubles: Table<String, Trouble>,
+    /// The access token that a refresh brought because an API had refused the one before, and when.
+    renewed: Table<String, (Fingerprint, u64)>,
+}
+
+/// What an API had against a credential.
+#[derive(Clone, Debug)]
+pub(crate) struct Trouble {
+    /// The access token it was about: another one is not concerned.
+    access: Fingerprint,
+    /// The word of the API's verdict.
+    kind: String,
+    /// How often in a row.
+    failures: u64,
+    at_ms: u64,
+    /// None: until the access token is another one.
+    until_ms: Option<u64>,
+    /// The entry says until when, not this.
+    in_entry: bool,
+    /// The HTTP status, or an error code.
+    code: String,
+    /// One redacted line.
+    summary: String,
+}
+
+impl State {
+    /// What is remembered of a provider's pool.
+    pub(crate) fn pool(&self, provider: &str) -> Option<&Pool> {
+        self.pools.get(provider)
+    }
+
+    fn read(text: &str) -> Result<Table<String, Pool>, KeeperError> {
+        document::read(text, "the pool document", ". Delete it: only whose turn it is, is lost", |top| {
+            let mut pools = Table::default();
+            for (provider, pool) in top.entries("pools") {
+                pools.insert(provider, Pool::read(&pool));
+            }
+            pools
+        })
+    }
+
+    fn spelled(&self) -> String {
+        let mut pools = Object::default();
+        for (provider, pool) in self.pools.iter() {
+            pools.raw(provider, pool.spelled());
+        }
+        let mut top = Object::default();
+        top.number("schema", document::SCHEMA).text("about", ABOUT).raw("pools", pools.lines());
+        top.lines() + "\n"
+    }
+}
+
+impl Pool {
+    fn read(pool: &Layers<'_>) -> Self {
+        let mut read = Self { last: pool.maybe_text("last").unwrap_or_default(), ..Self::default() };
+        let numbers = |name: &str| {
+            let section = pool.one(name).into_iter().flat_map(|section| section.members());
+            section.map(|member| (member.key.as_str().unwrap_or_default(), member.value))
+        };
+        for (id, uses) in numbers("uses") {
+            read.uses.insert(id, uses.as_u64().unwrap_or_default());
+        }
+        for (id, since) in numbers("in_use") {
+            read.in_use.insert(id, since.items().filter_map(|at| at.as_u64()).collect());
+        }
+        for (session, has) in pool.entries("sessions") {
+            read.sessions.insert(session, (has.text("credential"), has.number("at_ms")));
+        }
+        for (id, trouble) in pool.entries("troubles") {
+            read.troubles.insert(id, Trouble::read(&trouble));
+        }
+        for (id, renewed) in pool.entries("renewed") {
+            let access = document::fingerprint(&renewed, "access", &renewed.text("access"));
+            read.renewed.insert(id, (access, renewed.number("at_ms")));
+        }
+        read
+    }
+
+    fn spelled(&self) -> String {
+        let (mut uses, mut in_use, mut sessions) = (Object::default(), Object::default(), Object::default());
+        for (id, count) in self.uses.iter() {
+            uses.number(id, *count);
+        }
+        for (id, since) in self.in_use.iter().filter(|(_, since)| !since.is_empty()) {
+            let since: Vec<String> = since.iter().map(u64::to_string).collect();
+            in_use.raw(id, format!("[{}]", text::joined(&since, ", ")));
+        }
+        for (session, (id, at_ms)) in self.sessions.iter() {
+            sessions.raw(session, Object::default().text("credential", id).number("at_ms", *at_ms).line());
+        }
+        let (mut troubles, mut renewed) = (Object::default(), Object::default());
+        for (id, trouble) in self.troubles.iter() {
+            troubles.raw(id, trouble.spelled());
+        }
+        for (id, (access, at_ms)) in self.renewed.iter() {
+            renewed.raw(id, Object::default().text("access", access.as_str()).number("at_ms", *at_ms).line());
+        }
+        let mut pool = Object::default();
+        pool.text("last", &self.last)
+            .raw("uses", uses.line())
+            .raw("in_use", in_use.line())
+            .raw("sessions", sessions.lines())
+            .raw("troubles", troubles.lines())
+            .raw("renewed", renewed.lines());
+        pool.lines()
+    }
+
+    /// How many are using a credential.
+    fn users(&self, id: &str, now_ms: u64, in_use_s: u64) -> u64 {
+        let is_on = |since: &&u64| is_recent(**since, now_ms, in_use_s);
+        self.in_use.get(id).map_or(0, |since| since.iter().filter(is_on).count() as u64)
+    }
+
+    /// How often a credential was picked, as far as lazaret knows.
+    pub(crate) fn uses(&self, id: &str) -> u64 {
+        self.uses.get(id).copied().unwrap_or_default()
+    }
+
+    /// Who picks a credential, leaves this behind.
+    fn take(&mut self, id: &str, session: Option<&str>, now_ms: u64, policy: &crate::settings::PoolPolicy) {
+        id.clone_into(&mut self.last);
+        *self.uses.entry(id.to_owned(), u64::default) += 1;
+        if policy.max_in_use > 0 {
+            let since = self.in_use.entry(id.to_owned(), Vec::new);
+            since.retain(|since| is_recent(*since, now_ms, policy.in_use_s));
+            since.push(now_ms);
+        }
+        if let Some(session) = session {
+            self.sessions.retain(|_, (_, at_ms)| is_recent(*at_ms, now_ms, policy.session_s));
+            if self.sessions.len() >= MOST_SESSIONS {
+                let oldest = self.sessions.iter().min_by_key(|(_, (_, at_ms))| *at_ms).map(|(name, _)| name.clone());
+                oldest.iter().for_each(|name| self.sessions.remove(name));
+            }
+            self.sessions.insert(session.to_owned(), (id.to_owned(), now_ms));
+        }
+    }
+}
+
+/// Whether something is not older than so many seconds. A clock that was set back is no reason to remember for ever.
+fn is_recent(at_ms: u64, now_ms: u64, seconds: u64) -> bool {
+    now_ms.abs_diff(at_ms) < seconds.saturating_mul(1_000)
+}
+
+impl Trouble {
+    fn read(trouble: &Layers<'_>) -> Self {
+        Self {
+            access: document::fingerprint(trouble, "access", &trouble.text("access")),
+            kind: trouble.text("kind"),
+            failures: trouble.number("failures"),
+            at_ms: trouble.number("at_ms"),
+            until_ms: trouble.one("until_ms").and_then(|at| at.as_u64()),
+            in_entry: trouble.flag("in_entry"),
+            code: trouble.text("code"),
+            summary: trouble.text("summary"),
+        }
+    }
+
+    fn spelled(&self) -> String {
+        Object::default()
+            .text("access", self.access.as_str())
+            .text("kind", &self.kind)
+            .number("failures", self.failures)
+            .number("at_ms", self.at_ms)
+            .maybe_number("until_ms", self.until_ms)
+            .raw("in_entry", self.in_entry.to_string())
+            .text("code", &self.code)
+            .text("summary", &self.summary)
+            .line()
+    }
+}
+
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+impl<P: Ports> Keeper<P> {
+    /// The pool document as it is now; not read again if it has not changed. One that cannot be read holds nothing, and stays.
+    pub(crate) async fn pool_state(&self, vault: &str) -> Rc<State> {
+        let known = self.pools.borrow().get(vault).cloned();
+        let version = known.as_ref().and_then(|state| state.version.as_ref());
+        let state = match (self.ports.load(&name(vault), version).await, known) {
+            (Ok(Loaded::Unchanged), Some(state)) => return state,
+            (Ok(Loaded::Found(document)), _) => match State::read(document.text.expose()) {
+                Ok(pools) => State { version: Some(document.version), is_foreign: false, pools },
+                Err(_) => State { version: Some(document.version), is_foreign: true, pools: Table::default() },
+            },
+            (Ok(Loaded::Absent | Loaded::Unchanged), _) => State::default(),
+            (Err(_), _) => State { is_foreign: true, ..State::default() },
+        };
+        let state = Rc::new(state);
+        self.pools.borrow_mut().insert(vault.to_owned(), state.clone());
+        state
+    }
+
+    /// Changes a provider's pool, whoever else does too. What cannot be written is only forgotten.
+    pub(crate) async fn change_pool(&self, vault: &str, provider: &str, change: &dyn Fn(&mut Pool)) {
+        for _ in 0..ATTEMPTS {
+            if self.swap_pool(vault, provider, &*self.pool_state(vault).await, change).await {
+                return;
+            }
+        }
+    }
+
+    /// Changes a provider's pool if the document is still as it was read. False: it is not.
+    async fn swap_pool(&self, vault: &str, provider: &str, state: &State, change: &dyn Fn(&mut Pool)) -> bool {
+        if state.is_foreign {
+            return true;
+        }
+        let mut changed = state.clone();
+        change(changed.pools.entry(provider.to_owned(), Pool::default));
+        let text = Secret::new(changed.spelled());
+        match self.ports.store(&name(vault), text.expose(), state.version.as_ref(), false, None).await {
+            Ok(Stored::Done(version)) => {
+                changed.version = Some(version);
+                self.pools.borrow_mut().insert(vault.to_owned(), Rc::new(changed));
+                true
+            }
+            Ok(Stored::Stale(_) | Stored::Unknown) => false,
+            Err(_) => true,
+        }
+    }
+}
