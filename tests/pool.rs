@@ -295,7 +295,7 @@ fn a_reset_clears_a_rest_and_it_stays_cleared() {
     assert_eq!(reset("b").expect_err("nothing rests").code, "nothing-to-do");
     assert_eq!(reset("a").expect("cleared").state, "key");
     assert_eq!((pick(&world).credential.as_str(), row(&world, 0)["last_status"].as_str()), ("a", Some("ok")));
-    assert_eq!(remembered(&world)["troubles"], json!({}));
+    assert_eq!(remembered(&world)["credentials"]["a"], json!({ "uses": 0 }));
     // A call from before the reset is one failure, the first.
     report(&world, "key-a", 429, &[], "");
     world.pass(60 * SECOND_MS);

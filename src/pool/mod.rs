@@ -22,7 +22,6 @@ use crate::json::Object;
 use crate::keeper::Keeper;
 use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
-use crate::secret::Secret;
 use crate::table::Table;
 use crate::text;
 
@@ -43,29 +42,37 @@ pub fn name(vault: &str) -> String {
 }
 
 /// The pool document, as it was read.
-#[derive(Clone, Debug, Default)]
+#[derive(Default)]
 pub(crate) struct State {
     version: Option<Version>,
     /// It cannot be understood, so it is not written either.
     is_foreign: bool,
+    text: String,
     pools: Table<String, Pool>,
 }
 
-/// What is remembered of one provider's pool. Credentials are named by their ids.
-#[derive(Clone, Debug, Default)]
+/// What is remembered of one provider's pool.
+#[derive(Default)]
 pub(crate) struct Pool {
-    /// The one that was picked last.
+    /// The id of the credential that was picked last.
     last: String,
-    /// How often each was picked.
-    uses: Table<String, u64>,
-    /// Since when each is being used, in milliseconds since 1970; one number a use.
-    in_use: Table<String, Vec<u64>>,
+    /// By the credential's id.
+    members: Table<String, Member>,
     /// Which credential a session has, and when it was seen last.
     sessions: Table<String, (String, u64)>,
-    /// What APIs had against them.
-    troubles: Table<String, Trouble>,
+}
+
+/// What is remembered of one credential.
+#[derive(Default)]
+struct Member {
+    /// How often it was picked.
+    uses: u64,
+    /// Since when it is being used, in milliseconds since 1970; one number a use.
+    in_use: Vec<u64>,
+    /// What an API had against it.
+    trouble: Option<Trouble>,
     /// The access token that a refresh brought because an API had refused the one before, and when.
-    renewed: Table<String, (Fingerprint, u64)>,
+    renewed: Option<(Fingerprint, u64)>,
 }
 
 /// What an API had against a credential.
@@ -103,92 +110,82 @@ impl State {
             pools
         })
     }
+}
 
-    fn spelled(&self) -> String {
-        let mut pools = Object::default();
-        for (provider, pool) in self.pools.iter() {
-            pools.raw(provider, pool.spelled());
-        }
-        let mut top = Object::default();
-        top.number("schema", document::SCHEMA).text("about", ABOUT).raw("pools", pools.lines());
-        top.lines() + "\n"
+fn spelled(pools: &Table<String, Pool>) -> String {
+    let mut all = Object::default();
+    for (provider, pool) in pools.iter() {
+        all.raw(provider, pool.spelled());
     }
+    let mut top = Object::default();
+    top.number("schema", document::SCHEMA).text("about", ABOUT).raw("pools", all.lines());
+    top.lines() + "\n"
 }
 
 impl Pool {
     fn read(pool: &Layers<'_>) -> Self {
         let mut read = Self { last: pool.maybe_text("last").unwrap_or_default(), ..Self::default() };
-        let numbers = |name: &str| {
-            let section = pool.one(name).into_iter().flat_map(|section| section.members());
-            section.map(|member| (member.key.as_str().unwrap_or_default(), member.value))
-        };
-        for (id, uses) in numbers("uses") {
-            read.uses.insert(id, uses.as_u64().unwrap_or_default());
-        }
-        for (id, since) in numbers("in_use") {
-            read.in_use.insert(id, since.items().filter_map(|at| at.as_u64()).collect());
+        for (id, member) in pool.entries("credentials") {
+            read.members.insert(id, Member::read(&member));
         }
         for (session, has) in pool.entries("sessions") {
             read.sessions.insert(session, (has.text("credential"), has.number("at_ms")));
-        }
-        for (id, trouble) in pool.entries("troubles") {
-            read.troubles.insert(id, Trouble::read(&trouble));
-        }
-        for (id, renewed) in pool.entries("renewed") {
-            let access = document::fingerprint(&renewed, "access", &renewed.text("access"));
-            read.renewed.insert(id, (access, renewed.number("at_ms")));
         }
         read
     }
 
     fn spelled(&self) -> String {
-        let (mut uses, mut in_use, mut sessions) = (Object::default(), Object::default(), Object::default());
-        for (id, count) in self.uses.iter() {
-            uses.number(id, *count);
-        }
-        for (id, since) in self.in_use.iter().filter(|(_, since)| !since.is_empty()) {
-            let since: Vec<String> = since.iter().map(u64::to_string).collect();
-            in_use.raw(id, format!("[{}]", text::joined(&since, ", ")));
+        let (mut members, mut sessions) = (Object::default(), Object::default());
+        for (id, member) in self.members.iter() {
+            members.raw(id, member.spelled());
         }
         for (session, (id, at_ms)) in self.sessions.iter() {
             sessions.raw(session, Object::default().text("credential", id).number("at_ms", *at_ms).line());
         }
-        let (mut troubles, mut renewed) = (Object::default(), Object::default());
-        for (id, trouble) in self.troubles.iter() {
-            troubles.raw(id, trouble.spelled());
-        }
-        for (id, (access, at_ms)) in self.renewed.iter() {
-            renewed.raw(id, Object::default().text("access", access.as_str()).number("at_ms", *at_ms).line());
-        }
         let mut pool = Object::default();
-        pool.text("last", &self.last)
-            .raw("uses", uses.line())
-            .raw("in_use", in_use.line())
-            .raw("sessions", sessions.lines())
-            .raw("troubles", troubles.lines())
-            .raw("renewed", renewed.lines());
+        pool.text("last", &self.last).raw("credentials", members.lines()).raw("sessions", sessions.lines());
         pool.lines()
+    }
+
+    fn member(&mut self, id: &str) -> &mut Member {
+        self.members.entry(id.to_owned(), Member::default)
+    }
+
+    /// What an API had against a credential.
+    fn trouble(&self, id: &str) -> Option<&Trouble> {
+        self.members.get(id)?.trouble.as_ref()
+    }
+
+    /// Whether anything is remembered against a credential.
+    fn has_trouble(&self, id: &str) -> bool {
+        self.members.get(id).is_some_and(|member| member.trouble.is_some() || member.renewed.is_some())
+    }
+
+    fn forget_trouble(&mut self, id: &str) {
+        let member = self.member(id);
+        member.trouble = None;
+        member.renewed = None;
     }
 
     /// How many are using a credential.
     fn users(&self, id: &str, now_ms: u64, in_use_s: u64) -> u64 {
         let is_on = |since: &&u64| is_recent(**since, now_ms, in_use_s);
-        self.in_use.get(id).map_or(0, |since| since.iter().filter(is_on).count() as u64)
+        self.members.get(id).map_or(0, |member| member.in_use.iter().filter(is_on).count() as u64)
     }
 
     /// How often a credential was picked, as far as lazaret knows.
     pub(crate) fn uses(&self, id: &str) -> u64 {
-        self.uses.get(id).copied().unwrap_or_default()
+        self.members.get(id).map_or(0, |member| member.uses)
     }
 
     /// Who picks a credential, leaves this behind.
     fn take(&mut self, id: &str, session: Option<&str>, now_ms: u64, policy: &crate::settings::PoolPolicy) {
         id.clone_into(&mut self.last);
-        *self.uses.entry(id.to_owned(), u64::default) += 1;
+        let member = self.member(id);
+        member.uses += 1;
         if policy.max_in_use > 0 {
-            let since = self.in_use.entry(id.to_owned(), Vec::new);
-            since.retain(|since| is_recent(*since, now_ms, policy.in_use_s));
-            since.push(now_ms);
+            member.in_use.retain(|since| is_recent(*since, now_ms, policy.in_use_s));
+            member.in_use.push(now_ms);
         }
         if let Some(session) = session {
             self.sessions.retain(|_, (_, at_ms)| is_recent(*at_ms, now_ms, policy.session_s));
@@ -204,6 +201,39 @@ impl Pool {
 /// Whether something is not older than so many seconds. A clock that was set back is no reason to remember for ever.
 fn is_recent(at_ms: u64, now_ms: u64, seconds: u64) -> bool {
     now_ms.abs_diff(at_ms) < seconds.saturating_mul(1_000)
+}
+
+impl Member {
+    fn read(member: &Layers<'_>) -> Self {
+        let renewed = |renewed: Layers<'_>| {
+            (document::fingerprint(&renewed, "access", &renewed.text("access")), renewed.number("at_ms"))
+        };
+        Self {
+            uses: member.number("uses"),
+            in_use: member
+                .one("in_use")
+                .into_iter()
+                .flat_map(|since| since.items())
+                .filter_map(|at| at.as_u64())
+                .collect(),
+            trouble: member.maybe_object("trouble").as_ref().map(Trouble::read),
+            renewed: member.maybe_object("renewed").map(renewed),
+        }
+    }
+
+    fn spelled(&self) -> String {
+        let mut member = Object::default();
+        member.number("uses", self.uses);
+        if !self.in_use.is_empty() {
+            let since: Vec<String> = self.in_use.iter().map(u64::to_string).collect();
+            member.raw("in_use", format!("[{}]", text::joined(&since, ", ")));
+        }
+        member.maybe_raw("trouble", self.trouble.as_ref().map(Trouble::spelled));
+        if let Some((access, at_ms)) = &self.renewed {
+            member.raw("renewed", Object::default().text("access", access.as_str()).number("at_ms", *at_ms).line());
+        }
+        member.line()
+    }
 }
 
 impl Trouble {
@@ -242,10 +272,15 @@ impl<P: Ports> Keeper<P> {
         let version = known.as_ref().and_then(|state| state.version.as_ref());
         let state = match (self.ports.load(&name(vault), version).await, known) {
             (Ok(Loaded::Unchanged), Some(state)) => return state,
-            (Ok(Loaded::Found(document)), _) => match State::read(document.text.expose()) {
-                Ok(pools) => State { version: Some(document.version), is_foreign: false, pools },
-                Err(_) => State { version: Some(document.version), is_foreign: true, pools: Table::default() },
-            },
+            (Ok(Loaded::Found(document)), _) => {
+                let pools = State::read(document.text.expose());
+                State {
+                    version: Some(document.version),
+                    is_foreign: pools.is_err(),
+                    text: document.text.expose().to_owned(),
+                    pools: pools.unwrap_or_default(),
+                }
+            }
             (Ok(Loaded::Absent | Loaded::Unchanged), _) => State::default(),
             (Err(_), _) => State { is_foreign: true, ..State::default() },
         };
@@ -268,12 +303,12 @@ impl<P: Ports> Keeper<P> {
         if state.is_foreign {
             return true;
         }
-        let mut changed = state.clone();
-        change(changed.pools.entry(provider.to_owned(), Pool::default));
-        let text = Secret::new(changed.spelled());
-        match self.ports.store(&name(vault), text.expose(), state.version.as_ref(), false, None).await {
+        let mut pools = State::read(&state.text).unwrap_or_default();
+        change(pools.entry(provider.to_owned(), Pool::default));
+        let text = spelled(&pools);
+        match self.ports.store(&name(vault), &text, state.version.as_ref(), false, None).await {
             Ok(Stored::Done(version)) => {
-                changed.version = Some(version);
+                let changed = State { version: Some(version), is_foreign: false, text, pools };
                 self.pools.borrow_mut().insert(vault.to_owned(), Rc::new(changed));
                 true
             }

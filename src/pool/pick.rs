@@ -336,12 +336,12 @@ mod tests {
         let two = keys(&["a", "b"]);
         assert_eq!(ids(&picks(&two, &policy, &mut pool, &[None; 3])), ["a", "b", "a"]);
         // One of the two that use `a` is done, then the other.
-        pool.in_use.get_mut("a").unwrap().pop();
+        pool.member("a").in_use.pop();
         assert_eq!(ids(&picks(&two, &policy, &mut pool, &[None])), ["a"]);
-        pool.in_use.get_mut("a").unwrap().clear();
+        pool.member("a").in_use.clear();
         assert_eq!(ids(&picks(&two, &policy, &mut pool, &[None])), ["a"]);
         // Nobody ended the others in time.
-        pool.in_use.insert("a".into(), vec![NOW_MS - 600_000]);
+        pool.member("a").in_use = vec![NOW_MS - 600_000];
         assert_eq!(ids(&picks(&two, &policy, &mut pool, &[None])), ["a"]);
     }
 }

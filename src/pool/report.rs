@@ -122,15 +122,14 @@ impl<P: Ports> Keeper<P> {
     pub async fn end_use(&self, vault: &str, provider: &str, credential: &str) -> Result<(), KeeperError> {
         let (profile, _) = self.profile_in(vault, provider).await?;
         let state = self.pool_state(vault).await;
-        let in_use = state.pool(&profile.id).and_then(|pool| pool.in_use.get(credential));
-        if in_use.is_none_or(Vec::is_empty) {
+        let in_use = state.pool(&profile.id).and_then(|pool| pool.members.get(credential));
+        if in_use.is_none_or(|member| member.in_use.is_empty()) {
             let what = format!("{} ({credential}): nobody was counted as using it", profile.id);
             return Err(KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, credential));
         }
         self.change_pool(vault, &profile.id, &|pool| {
-            if let Some(since) = pool.in_use.get_mut(credential).filter(|since| !since.is_empty()) {
-                since.remove(0);
-            }
+            let in_use = &mut pool.member(credential).in_use;
+            in_use.drain(..in_use.len().min(1));
         })
         .await;
         Ok(())
@@ -147,8 +146,7 @@ impl<P: Ports> Keeper<P> {
             |place: &Place| matches!(place.spot, Spot::Entry(_)) && place.state != EntryState::Ok && !place.is_empty();
         let state = self.pool_state(vault).await;
         let pool = state.pool(&profile.id);
-        let is_remembered =
-            |id: &str| pool.is_some_and(|pool| pool.troubles.get(id).is_some() || pool.renewed.get(id).is_some());
+        let is_remembered = |id: &str| pool.is_some_and(|pool| pool.has_trouble(id));
         let remembered = credentials.iter().any(|credential| is_remembered(credential.id()));
         let ids: Vec<&str> = credentials
             .iter()
@@ -165,8 +163,7 @@ impl<P: Ports> Keeper<P> {
         if remembered {
             self.change_pool(vault, &profile.id, &|pool| {
                 for credential in credentials {
-                    pool.troubles.remove(credential.id());
-                    pool.renewed.remove(credential.id());
+                    pool.forget_trouble(credential.id());
                 }
             })
             .await;
@@ -203,7 +200,7 @@ impl<P: Ports> Keeper<P> {
         let id = credential.id();
         let access = Fingerprint::of(call.access_token.expose());
         let state = self.pool_state(&call.vault).await;
-        let renewed = state.pool(&profile.id).and_then(|pool| pool.renewed.get(id));
+        let renewed = state.pool(&profile.id).and_then(|pool| pool.members.get(id)?.renewed.as_ref());
         let is_straight =
             renewed.is_some_and(|(new, at_ms)| *new == access && is_recent(*at_ms, *now_ms, blame.policy.refused_s));
         if is_straight {
@@ -223,8 +220,9 @@ impl<P: Ports> Keeper<P> {
                 Ok(token) => {
                     let new = Fingerprint::of(token.token.expose());
                     self.change_pool(&call.vault, &profile.id, &|pool| {
-                        pool.renewed.insert(id.to_owned(), (new.clone(), *now_ms));
-                        pool.troubles.remove(id);
+                        let member = pool.member(id);
+                        member.renewed = Some((new.clone(), *now_ms));
+                        member.trouble = None;
                     })
                     .await;
                     let message = format!("{}; here is a newer one", judged.summary);
@@ -247,7 +245,7 @@ impl<P: Ports> Keeper<P> {
     async fn fault(&self, blame: &Blame<'_>, reading: &Reading) -> Result<Advice, KeeperError> {
         let Blame { call, credential, judged, now_ms, .. } = blame;
         let state = self.pool_state(&call.vault).await;
-        let before = state.pool(&blame.profile.id).and_then(|pool| pool.troubles.get(credential.id()));
+        let before = state.pool(&blame.profile.id).and_then(|pool| pool.trouble(credential.id()));
         let failures = in_a_row(before, ApiVerdict::Fault, *now_ms);
         if failures >= blame.policy.faults {
             self.rest(blame, reading, false).await?;
@@ -257,7 +255,7 @@ impl<P: Ports> Keeper<P> {
         if before.is_none_or(|before| before.kind == ApiVerdict::Fault.as_str()) {
             let trouble = blame.trouble(failures, Some(*now_ms), false);
             self.change_pool(&call.vault, &blame.profile.id, &|pool| {
-                pool.troubles.insert(credential.id().to_owned(), trouble.clone());
+                pool.member(credential.id()).trouble = Some(trouble.clone());
             })
             .await;
         }
@@ -271,7 +269,7 @@ impl<P: Ports> Keeper<P> {
         let state = self.pool_state(&call.vault).await;
         let pool = state.pool(&profile.id);
         let id = credential.id();
-        let failures = in_a_row(pool.and_then(|pool| pool.troubles.get(id)), judged.verdict, *now_ms);
+        let failures = in_a_row(pool.and_then(|pool| pool.trouble(id)), judged.verdict, *now_ms);
         let sole = is_sole(&reading.credentials) && !reading.credentials.is_empty();
         let length_s = length_s(judged.verdict, failures, judged.retry_after_s, sole, policy);
         let mut until_ms = now_ms.saturating_add(length_s.saturating_mul(1_000));
@@ -292,7 +290,7 @@ impl<P: Ports> Keeper<P> {
             .await?;
         }
         let trouble = blame.trouble(failures, (!until_changed).then_some(until_ms), in_entry);
-        self.change_pool(&call.vault, &profile.id, &|pool| pool.troubles.insert(id.to_owned(), trouble.clone())).await;
+        self.change_pool(&call.vault, &profile.id, &|pool| pool.member(id).trouble = Some(trouble.clone())).await;
         if !until_changed {
             self.tell_of(blame, "resting", &judged.summary);
         }
@@ -304,9 +302,7 @@ impl<P: Ports> Keeper<P> {
         let Blame { call, profile, policy, credential, now_ms, .. } = blame;
         let state = self.pool_state(&call.vault).await;
         let pool = state.pool(&profile.id);
-        let is_known = pool.is_some_and(|pool| {
-            pool.troubles.get(credential.id()).is_some() || pool.renewed.get(credential.id()).is_some()
-        });
+        let is_known = pool.is_some_and(|pool| pool.has_trouble(credential.id()));
         let is_marked = credential.places.iter().any(|place| matches!(place.state, EntryState::Resting(_)));
         if (is_known || is_marked) && resting(credential, pool, false, policy, *now_ms).is_none() {
             self.end_rests(&call.vault, profile, &[credential]).await?;

@@ -52,7 +52,7 @@ pub(crate) fn resting(
             return Some(Resting { until_ms: Some(until_ms), why });
         }
     }
-    let trouble = pool?.troubles.get(credential.id()).filter(|trouble| !trouble.in_entry)?;
+    let trouble = pool?.trouble(credential.id()).filter(|trouble| !trouble.in_entry)?;
     if !trouble.concerns(place) {
         return None;
     }
