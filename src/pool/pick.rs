@@ -207,7 +207,10 @@ impl Choice<'_> {
                 (free.nth(at), Picked::Random)
             }
             Strategy::LeastUsed => {
-                let uses = |at: &usize| self.pool.map_or(0, |pool| pool.uses(self.credentials[*at].id()));
+                let uses = |at: &usize| {
+                    let credential = &self.credentials[*at];
+                    self.pool.map_or(0, |pool| pool.uses(credential.id())) + credential.leading().request_count
+                };
                 (free.min_by_key(uses), Picked::LeastUsed)
             }
             Strategy::Sticky => match self.of_session().filter(|at| self.is_ready(*at)) {
@@ -312,6 +315,13 @@ mod tests {
         }
         let alone = picks(&keys(&["a"]), &policy(r#"{"strategy":"random"}"#), &mut Pool::default(), &[None]);
         assert_eq!(alone[0].1, Picked::Only);
+    }
+
+    #[test]
+    fn what_another_program_counted_counts() {
+        let rows = reading(r#"{"id":"a","access_token":"k","request_count":2},{"id":"b","access_token":"l"}"#);
+        let picked = picks(&rows, &policy(r#"{"strategy":"least_used"}"#), &mut Pool::default(), &[None; 4]);
+        assert_eq!(ids(&picked), ["b", "b", "a", "b"]);
     }
 
     #[test]

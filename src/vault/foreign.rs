@@ -160,6 +160,7 @@ impl Form {
                 label: KEY.to_owned(),
                 source: self.name.clone(),
                 kind: CredentialKind::ApiKey,
+                request_count: 0,
                 priority: 0,
                 state: EntryState::Ok,
                 last_error: None,

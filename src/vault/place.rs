@@ -72,6 +72,8 @@ pub struct Place {
     pub source: String,
     /// What it is.
     pub kind: CredentialKind,
+    /// How often another program used it, by its own count.
+    pub request_count: u64,
     /// Smaller comes first.
     pub priority: i64,
     /// What the entry says of itself.
@@ -151,6 +153,7 @@ pub(super) fn place(
         source,
         kind,
         priority: node.get("priority").and_then(|value| value.as_i64()).unwrap_or(0),
+        request_count: node.get("request_count").and_then(|value| value.as_u64()).unwrap_or(0),
         state: if spot == Spot::Login { EntryState::Ok } else { entry_state(node) },
         last_error: if spot == Spot::Login { login_error(node) } else { entry_error(node) },
         access_token,
