@@ -172,6 +172,19 @@ fn an_entry_that_a_quarantine_emptied_is_known_by_what_is_sealed_of_it() {
 }
 
 #[test]
+fn a_label_is_what_the_token_calls_its_person() {
+    for (claims, label) in [
+        (json!({ "sub": "s", "upn": "u@x", "preferred_username": "p", "email": "e@x" }), "e@x"),
+        (json!({ "sub": "s", "upn": "u@x", "preferred_username": "p" }), "p"),
+        (json!({ "sub": "s", "upn": "u@x" }), "u@x"),
+        (json!({ "sub": "s" }), "xai-oauth-oauth-1"),
+    ] {
+        let status = add(&World::default(), &oauth("xai-oauth", &jwt(&claims), "rt-1")).expect("added");
+        assert_eq!(status.label, label);
+    }
+}
+
+#[test]
 fn a_dead_token_that_a_person_brings_again_may_be_sent_again() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));

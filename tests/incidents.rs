@@ -4,7 +4,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::keeper::Keeper;
+use lazaret::keeper::{Keeper, TokenRequest};
 use lazaret::provider::Catalog;
 use lazaret::status::CredentialStatus;
 use lazaret::time::{Zone, to_rfc3339};
@@ -353,4 +353,82 @@ fn an_anthropic_token_goes_to_one_host_whatever_comes_back() {
             "{urls:?}"
         );
     }
+}
+
+/// W35: how long a request may take is a profile's to say; on a vault that the reference waits for, ten seconds at most.
+#[test]
+fn a_request_has_as_long_as_its_profile_says() {
+    for (stated, shared, wanted) in [
+        (None, false, 20_000),
+        (Some(7_000), false, 7_000),
+        (Some(30_000), false, 30_000),
+        (Some(30_000), true, 10_000),
+    ] {
+        let world = World::new();
+        world.profile_with(&json!({ "client_id": "client-1" }));
+        if let Some(stated) = stated {
+            world.profile_with(&json!({ "client_id": "client-1", "deadline_ms": stated }));
+        }
+        world.write("settings.json", &json!({ "shared_with_reference": shared }).to_string());
+        world.answer(200, &tokens());
+        world.token().expect("refreshed");
+        assert_eq!(*world.0.deadlines.borrow(), [wanted], "{stated:?}");
+    }
+}
+
+/// 2.3: an hour ahead made tokens of a quarter of an hour rotate at each call.
+#[test]
+fn a_token_of_a_minute_is_not_refreshed_at_each_call() {
+    let world = World::new();
+    world.answer(200, &json!({ "access_token": "at-2", "refresh_token": "rt-2", "expires_in": 60 }));
+    for _ in 0..30 {
+        assert_eq!(world.token().expect("served").token.expose(), "at-2");
+        world.pass(SECOND_MS);
+    }
+    assert_eq!(world.requests(), 1, "for the first half of its life");
+    world.pass(10 * SECOND_MS);
+    world.answer(200, &tokens());
+    assert_eq!(world.token().expect("refreshed ahead").token.expose(), "at-new");
+}
+
+/// W14, W15: a profile of the reference and the root behind it, after the root's login died and a new one came.
+#[test]
+fn what_is_the_roots_is_asked_of_the_root_and_never_sent_or_hidden_by_a_profile() {
+    let root = "/home/you/.hermes/auth.json";
+    let at = |vault: &str| TokenRequest {
+        vault: vault.into(),
+        provider: "acme".into(),
+        credential: None,
+        min_valid_s: 0,
+        refused_access_token: None,
+        session: None,
+    };
+    // The host's list says who owns what is in a profile; for the root it names nobody.
+    let ask_root = |world: &World| {
+        world.write("also.json", "{}");
+        let token = now(Keeper::new(world.clone()).token(&at("also/0")));
+        world.write("also.json", &json!({ "also/0": { "called": root, "owns": [] } }).to_string());
+        token
+    };
+    let world = World::new();
+    world.write("also/0", &json!({ "providers": { "acme": login("rt-1") } }).to_string());
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    assert_eq!(ask_root(&world).expect_err("refused").code, "quarantined");
+    for of_root in [None, Some(login("rt-of-a-new-login"))] {
+        if let Some(of_root) = of_root {
+            world.write("also/0", &json!({ "providers": { "acme": of_root } }).to_string());
+        }
+        let error = world.token().expect_err("it is the root's");
+        assert!(error.code == "owned-elsewhere" && error.message.contains(root), "{error}");
+    }
+    assert_eq!(world.sent("refresh_token"), ["rt-1"], "by the root, once");
+    // A profile without a login of its own says so: which file is meant is never guessed.
+    for own in
+        [json!({}), json!({ "acme": { "last_auth_error": { "code": "invalid_grant", "relogin_required": true } } })]
+    {
+        world.write("vault", &json!({ "version": 1, "providers": own }).to_string());
+        assert_eq!(world.token().expect_err("nothing here").action.as_str(), "login");
+    }
+    world.answer(200, &tokens());
+    assert_eq!(ask_root(&world).expect("the root's").token.expose(), "at-new");
 }

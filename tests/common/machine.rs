@@ -38,6 +38,8 @@ pub struct Machine {
     pub sent: RefCell<Vec<(String, u64)>>,
     /// Where each request went.
     pub urls: RefCell<Vec<String>>,
+    /// How long each might take, in milliseconds.
+    pub deadlines: RefCell<Vec<u64>>,
     pub events: RefCell<Vec<Event>>,
     /// Every store and every send, in order.
     pub deeds: RefCell<Vec<String>>,
@@ -313,6 +315,7 @@ impl Http for World {
         self.step("send");
         self.0.sent.borrow_mut().push((request.body.expose().to_owned(), self.0.now_ms.get()));
         self.0.urls.borrow_mut().push(request.url.clone());
+        self.0.deadlines.borrow_mut().push(request.deadline_ms);
         self.0.deeds.borrow_mut().push("send".to_owned());
         let answer = self.0.answers.borrow_mut().pop_front().expect("no request was expected");
         match answer {
