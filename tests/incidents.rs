@@ -432,3 +432,24 @@ fn what_is_the_roots_is_asked_of_the_root_and_never_sent_or_hidden_by_a_profile(
     world.answer(200, &tokens());
     assert_eq!(ask_root(&world).expect("the root's").token.expose(), "at-new");
 }
+
+/// W22, W33: who picked what is known to the next process, and a use that nobody ended is over after a time.
+#[test]
+fn the_least_used_is_known_to_the_next_process_and_a_use_ends_by_itself() {
+    let key =
+        |id: &str, priority: u32| with(good(id, priority), &json!({ "auth_type": "api_key", "refresh_token": null }));
+    let world = pool_of(&[key("aaaaaa", 0), key("bbbbbb", 1)]);
+    let before = world.text("vault");
+    world.write("settings.json", &json!({ "pool": { "strategy": "least_used" } }).to_string());
+    let pick = || world.token().expect("a key").credential;
+    assert_eq!([pick(), pick(), pick(), pick()], ["aaaaaa", "bbbbbb", "aaaaaa", "bbbbbb"]);
+    world.write("settings.json", &json!({ "pool": { "max_in_use": 1, "in_use_s": 600 } }).to_string());
+    assert_eq!([pick(), pick()], ["aaaaaa", "bbbbbb"], "one use each");
+    world.pass(599 * SECOND_MS);
+    assert_eq!([pick(), pick()], ["aaaaaa", "bbbbbb"], "all are in use: each once more");
+    world.pass(601 * SECOND_MS);
+    assert_eq!([pick(), pick()], ["aaaaaa", "bbbbbb"]);
+    world.pass(601 * SECOND_MS);
+    assert_eq!(pick(), "aaaaaa", "nobody has it any more");
+    assert_eq!(world.text("vault"), before, "and nothing of it is in the vault");
+}
