@@ -18,6 +18,7 @@
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
 //! | which of several credentials is used, and which rests | [`pool`], `settings` |
 //! | how is a credential doing | [`status`] |
+//! | what is wrong around a vault | [`doctor`] |
 //! | how is a provider spoken to | [`provider`], `request` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
@@ -38,6 +39,8 @@ mod text;
 
 #[cfg(feature = "admin")]
 pub mod adding;
+#[cfg(feature = "admin")]
+pub mod doctor;
 #[cfg(feature = "keeper")]
 mod document;
 #[cfg(feature = "keeper")]

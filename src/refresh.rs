@@ -321,7 +321,7 @@ impl<P: Ports> Keeper<P> {
 
 /// The same token beside an access token that was issued after the tombstone: a new login, at a server that gives the
 /// same refresh token again.
-fn earned_a_send(place: &Place, tombstone: &ledger::Tombstone) -> bool {
+pub(crate) fn earned_a_send(place: &Place, tombstone: &ledger::Tombstone) -> bool {
     let access = place.access_token.as_ref().map(|token| Fingerprint::of(token.expose()));
     access.is_some()
         && access != tombstone.access

@@ -7,7 +7,7 @@ use crate::ports::Request;
 use crate::provider::{self, BodyKind, ClientAuth, Profile, ProfileError};
 use crate::secret::Secret;
 
-const USER_AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"));
 
 /// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an endpoint of its own only
 /// at an origin of the profile's: otherwise anyone who can write a vault could have its tokens sent to himself.

@@ -10,7 +10,8 @@ use crate::bindings::admin::{AdminWorld, AdminWorldPre};
 use crate::component::ADMIN_CWASM;
 use crate::keeper::{Code, Inner, deserialize};
 use crate::types::{
-    CredentialStatus, KeeperError, LastError, LoggedOut, LoginBegun, LoginFlow, LoginProgress, NewCredential, Selector,
+    CredentialStatus, Finding, KeeperError, LastError, LoggedOut, LoginBegun, LoginFlow, LoginProgress, NewCredential,
+    Selector,
 };
 use crate::world::{self, World};
 
@@ -59,6 +60,22 @@ impl Admin {
         let brought =
             self.call(|world, store| world.lazaret_keeper_admin().call_import(store, vault, from, provider, is_move))??;
         Ok(brought.into_iter().map(Into::into).collect())
+    }
+
+    /// Looks a vault over: what is wrong or soon will be, and the command that mends it. Reads only. `ask_servers` sends one GET,
+    /// without any credential, to each token endpoint that the vault uses.
+    ///
+    /// # Errors
+    /// If the name is none of a document. Whatever is wrong with the vault is a finding.
+    pub fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {
+        let found = self.call(|world, store| world.lazaret_keeper_admin().call_doctor(store, vault, ask_servers))??;
+        let finding = |finding: wit::Finding| Finding {
+            severity: finding.severity,
+            code: finding.code,
+            message: finding.message,
+            fix: finding.fix,
+        };
+        Ok(found.into_iter().map(finding).collect())
     }
 
     /// The ways to log in that a provider's profile describes, the one to try first first.

@@ -49,6 +49,6 @@ pub use keeper::{Builder, Keeper, OpenError};
 pub use limits::Limits;
 pub use sources::{Clock, Random, SystemClock, SystemRandom};
 pub use types::{
-    AccessToken, Advice, Answer, ApiCall, CredentialStatus, Judgement, KeeperError, LastError, LoggedOut, LoginBegun,
-    LoginFlow, LoginProgress, NewCredential, Selector, StatusReport, Step, TokenRequest,
+    AccessToken, Advice, Answer, ApiCall, CredentialStatus, Finding, Judgement, KeeperError, LastError, LoggedOut,
+    LoginBegun, LoginFlow, LoginProgress, NewCredential, Selector, StatusReport, Step, TokenRequest,
 };

@@ -291,6 +291,19 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
 }
 
+/// One thing that [`Admin::doctor`](crate::Admin::doctor) found.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// `ok`, `warning` or `error`.
+    pub severity: String,
+    /// See `wit/admin.wit`.
+    pub code: String,
+    /// What, and where. It may hold text of others: escape it before it goes to a terminal.
+    pub message: String,
+    /// The command that mends it, in the words of a shell.
+    pub fix: Option<String>,
+}
+
 /// Why a call did not do what was asked, and what to do next. Never a secret.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeeperError {

@@ -1,6 +1,7 @@
-//! `wit/admin.wit` on [`crate::adding`] and [`crate::removing`], `wit/login.wit` on [`crate::login`].
+//! `wit/admin.wit` on [`crate::adding`], [`crate::removing`] and [`crate::doctor`], `wit/login.wit` on [`crate::login`].
 
 use crate::adding::NewCredential;
+use crate::doctor::Finding;
 use crate::login::{Begun, Progress};
 use crate::secret::Secret;
 
@@ -24,6 +25,10 @@ impl wit::Guest for Component {
         is_move: bool,
     ) -> Result<Vec<wit::CredentialStatus>, wit::Error> {
         Ok(keeper().import(&vault, &from, provider.as_deref(), is_move)?.into_iter().map(Into::into).collect())
+    }
+
+    fn doctor(vault: String, ask_servers: bool) -> Result<Vec<wit::Finding>, wit::Error> {
+        Ok(keeper().doctor(&vault, ask_servers)?.into_iter().map(Into::into).collect())
     }
 }
 
@@ -60,6 +65,17 @@ impl login::Guest for Component {
 
     fn origins() -> Result<Vec<String>, wit::Error> {
         Ok(keeper().login_origins()?)
+    }
+}
+
+impl From<Finding> for wit::Finding {
+    fn from(finding: Finding) -> Self {
+        Self {
+            severity: finding.level.as_str().to_owned(),
+            code: finding.code.to_owned(),
+            message: finding.message,
+            fix: finding.fix,
+        }
     }
 }
 

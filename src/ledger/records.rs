@@ -76,7 +76,12 @@ impl Records {
 
     /// Every record: each is read.
     pub(crate) fn values(&self) -> impl Iterator<Item = &Record> {
-        self.rows.iter().filter_map(|(token, row)| self.record(token, row))
+        self.iter().map(|(_, record)| record)
+    }
+
+    /// Every record by its token: each is read.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Fingerprint, &Record)> {
+        self.rows.iter().filter_map(|(token, row)| Some((token, self.record(token, row)?)))
     }
 
     /// Keeps the records that are wanted, and those that were not read.

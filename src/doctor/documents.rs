@@ -1,0 +1,138 @@
+//! The vault's own documents: each can be read, and what one says fits what another holds.
+
+use crate::error::KeeperError;
+use crate::keeper::Keeper;
+use crate::ledger::{self, Ledger};
+use crate::ports::{Loaded, Ports};
+use crate::sealed::{self, Sealed};
+use crate::table::Table;
+
+use super::{Findings, Held, Level, shell_word};
+
+/// A refresh that takes longer than this is over, whatever became of it.
+const STALE_MS: u64 = 3_600_000;
+
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+impl<P: Ports> Keeper<P> {
+    /// The ledger and the sealed document; empty where they are not there or cannot be read.
+    pub(super) async fn look_at_documents(
+        &self,
+        vault: &str,
+        held: &[Held],
+        findings: &mut Findings,
+    ) -> (Ledger, Sealed) {
+        let sealed_name = sealed::name(vault);
+        let is_sealed_there = !matches!(self.ports.load(&sealed_name, None).await, Ok(Loaded::Absent));
+        let sealed = match sealed::load(&self.ports, vault).await {
+            Ok(sealed) => {
+                let count = sealed.quarantined.len() + sealed.successors.len();
+                findings.ok("sealed", format!("sealed credentials: {count}"));
+                sealed
+            }
+            Err(error) => {
+                let mut message = error.message.clone();
+                message.push_str(". Set aside, what it holds cannot be put back");
+                findings.note(Level::Error, "sealed-unreadable", message, Some(set_aside(&sealed_name)));
+                Sealed::default()
+            }
+        };
+        let read = ledger::load(&self.ports, vault).await;
+        let read = read.and_then(|read| {
+            // Each record is read when it is asked for.
+            let count = read.ledger.tokens.values().count();
+            read.ledger.understood()?;
+            Ok((read, count))
+        });
+        let name = ledger::name(vault);
+        let ledger = match read {
+            Ok((read, count)) => {
+                if read.version.is_some() {
+                    findings.ok("ledger", format!("the ledger can be read; tokens: {count}"));
+                } else {
+                    lost(held, is_sealed_there, &name, findings);
+                }
+                stale_intents(&read.ledger, held, self.ports.wall_ms(), findings);
+                read.ledger
+            }
+            Err(error) => {
+                unreadable(&error, &name, findings);
+                Ledger::default()
+            }
+        };
+        (ledger, sealed)
+    }
+}
+
+fn unreadable(error: &KeeperError, name: &str, findings: &mut Findings) {
+    let code = match error.code {
+        "newer-ledger" => "ledger-newer",
+        "corrupt-ledger" => "ledger-unreadable",
+        _ => return findings.of_error("ledger-unreachable", error),
+    };
+    let mut message = error.message.clone();
+    message.push_str(". Set aside, it is begun anew; dead tokens that lie in the vault may then be sent once more");
+    findings.note(Level::Error, code, message, Some(set_aside(name)));
+}
+
+/// The host knows the path.
+fn set_aside(name: &str) -> String {
+    let mut command = String::from("mv ");
+    command.push_str(&shell_word(name));
+    command.push(' ');
+    command.push_str(&shell_word(name));
+    command.push_str(".aside");
+    command
+}
+
+/// There is no ledger: was there one?
+fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Findings) {
+    let is_ended = |held: &&Held| {
+        let mut logins = held.reading.credentials.iter().filter(|credential| credential.is_login());
+        logins.any(|login| login.places.iter().any(|place| place.is_empty() && place.last_error.is_some()))
+    };
+    let sign = match held.iter().find(is_ended) {
+        _ if is_sealed_there => "a sealed document is there".to_owned(),
+        Some(held) => format!("the login of {} ended", held.profile.id),
+        None => return findings.ok("ledger", "there is no ledger yet".to_owned()),
+    };
+    let message = format!(
+        "there is no ledger, and {sign}: if there was one it is lost, and dead tokens that come back may be sent once more. \
+         Restore it from a backup if you have one"
+    );
+    findings.note(Level::Warning, "ledger-lost", message, Some(format!("ls -la {}*", shell_word(name))));
+}
+
+/// Sends of which nobody ever told the end, by provider.
+fn stale_intents(ledger: &Ledger, held: &[Held], now_ms: u64, findings: &mut Findings) {
+    let is_held = |token| {
+        let credentials = held.iter().flat_map(|held| &held.reading.credentials);
+        credentials.flat_map(|credential| &credential.places).any(|place| place.fingerprint().as_ref() == Some(token))
+    };
+    // How many may still matter, and how many are of tokens that are gone.
+    let mut stale: Table<String, (u64, u64)> = Table::default();
+    for (token, record) in ledger.tokens.iter() {
+        let Some(intent) = &record.intent else { continue };
+        if now_ms.saturating_sub(intent.sent_at_ms.max(intent.since_ms)) < STALE_MS {
+            continue;
+        }
+        let (open, over) = stale.entry(record.provider.clone(), || (0, 0));
+        *if is_held(token) { open } else { over } += 1;
+    }
+    for (provider, (open, over)) in stale.iter() {
+        if *open > 0 {
+            let message = format!(
+                "{provider}: {open} refreshes were sent more than an hour ago, and no answer tells what became of them. The \
+                 server may have replaced the token"
+            );
+            let mut fix = String::from("lazaret refresh ");
+            fix.push_str(&shell_word(provider));
+            findings.note(Level::Warning, "intent-stale", message, Some(fix));
+        }
+        if *over > 0 {
+            let message = format!(
+                "{provider}: of {over} refreshes the end is not known, and their tokens are gone: they are over"
+            );
+            findings.ok("intent-over", message);
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! What the ledger and the sealed document say of the tokens that lie in a vault, and what they say of each other.
+
+use crate::adding::account;
+use crate::fingerprint::Fingerprint;
+use crate::ledger::{Ledger, Standing, Until};
+use crate::refresh::earned_a_send;
+use crate::sealed::Sealed;
+use crate::time::{self, Zone};
+use crate::vault::{Credential, CredentialKind, Place};
+
+use super::{Findings, Held, Level, about, called, quoted};
+
+pub(super) fn look_over(
+    held: &Held,
+    ledger: &Ledger,
+    sealed: &Sealed,
+    all: &[Held],
+    now_ms: u64,
+    findings: &mut Findings,
+) {
+    let Some(to) = &held.to else { return };
+    for credential in &held.reading.credentials {
+        let mut seen: Vec<Fingerprint> = Vec::new();
+        for place in &credential.places {
+            let Some(token) = place.fingerprint().filter(|token| !seen.contains(token)) else { continue };
+            match ledger.standing(&token, to, now_ms) {
+                Standing::Dead(tombstone) if !earned_a_send(place, tombstone) => {
+                    let code = if tombstone.code.is_empty() { &tombstone.reason } else { &tombstone.code };
+                    let at = time::to_rfc3339(tombstone.at_ms, Zone::Letter);
+                    dead(held, credential, place, code, &at, findings);
+                }
+                Standing::Spent(_) => spent(held, credential, place, &token, ledger, sealed, all, findings),
+                Standing::Paused(pause) => {
+                    let until = match pause.until {
+                        // It ends by itself.
+                        Until::Time(_) => continue,
+                        Until::Change { .. } => "until its profile or client changes",
+                        Until::Operator => "until you say so",
+                    };
+                    let message =
+                        format!("{}: it is not refreshed {until} ({})", held.called(credential.id()), pause.code);
+                    findings.note(Level::Warning, "held", message, Some(held.command("reset", credential.id())));
+                }
+                _ => {}
+            }
+            seen.push(token);
+        }
+    }
+}
+
+/// The server refused it for good, and here it is.
+fn dead(held: &Held, credential: &Credential, place: &Place, code: &str, at: &str, findings: &mut Findings) {
+    let message = format!(
+        "{}: the server refused this refresh token for good ({code}, {at}), and it lies in the vault again. Some program put it \
+         back from {}: log in there anew, or remove it here, and it is not taken from there again",
+        held.called(credential.id()),
+        quoted(&place.source)
+    );
+    let fix = if credential.is_login() {
+        held.login_or_remove(credential)
+    } else {
+        Some(held.command("remove", credential.id()))
+    };
+    findings.note(Level::Error, "token-dead", message, fix);
+}
+
+/// The server gave another for it. Where that one is known, the next call puts it in place.
+#[allow(clippy::too_many_arguments, reason = "each is one of the things that are compared")]
+fn spent(
+    held: &Held,
+    credential: &Credential,
+    place: &Place,
+    token: &Fingerprint,
+    ledger: &Ledger,
+    sealed: &Sealed,
+    all: &[Held],
+    findings: &mut Findings,
+) {
+    let mut places = all.iter().flat_map(|held| &held.reading.credentials).flat_map(|credential| &credential.places);
+    let is_descendant = |place: &Place| place.fingerprint().is_some_and(|held| ledger.is_ancestor(token, &held));
+    let waits = sealed.successors.get(token).is_some();
+    let is_kept = waits || places.any(is_descendant);
+    let called = held.called(credential.id());
+    if is_kept {
+        let message = format!(
+            "{called}: an older refresh token lies there (source {}), and its successor elsewhere. The next refresh puts the newer one in place",
+            quoted(&place.source)
+        );
+        findings.note(Level::Warning, "token-spent", message, Some(held.command("refresh", credential.id())));
+        return;
+    }
+    let message = format!(
+        "{called}: this refresh token was refreshed before, and the one that the server gave for it is nowhere: some program wrote \
+         the older one back. It is not sent, for that may end every login that came from it. Log in again"
+    );
+    findings.note(Level::Error, "token-spent", message, held.login_or_remove(credential));
+}
+
+/// One grant under several providers, one account in several entries.
+pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
+    let mut tokens: Vec<(Fingerprint, &Held, &Credential)> = Vec::new();
+    for one in held {
+        let mut accounts: Vec<([Option<String>; 3], &Credential)> = Vec::new();
+        for credential in &one.reading.credentials {
+            for place in &credential.places {
+                let Some(token) = place.fingerprint() else { continue };
+                let other = tokens.iter().find(|(known, of, _)| *known == token && of.profile.id != one.profile.id);
+                if let Some((_, of, there)) = other {
+                    let message = format!(
+                        "{} and {} hold the same refresh token: whichever is refreshed first ends the other's",
+                        of.called(there.id()),
+                        one.called(credential.id())
+                    );
+                    let fix = Some(one.command("remove", credential.id()));
+                    findings.note(Level::Error, "grant-shared", message, fix);
+                }
+                if !tokens.iter().any(|(known, of, _)| *known == token && of.profile.id == one.profile.id) {
+                    tokens.push((token, one, credential));
+                }
+            }
+            let leading = credential.leading();
+            let access = leading.access_token.as_ref().filter(|_| leading.kind == CredentialKind::OAuth);
+            let Some(account) = access.and_then(|token| account(token.expose())) else { continue };
+            match accounts.iter().find(|(known, _)| *known == account) {
+                Some((_, first)) => {
+                    let message = format!(
+                        "{} and {} are of the same account: they share its limits, and a login of one may end the other",
+                        one.called(first.id()),
+                        one.called(credential.id())
+                    );
+                    let fix = Some(one.command("remove", credential.id()));
+                    findings.note(Level::Warning, "account-twice", message, fix);
+                }
+                None => accounts.push((account, credential)),
+            }
+        }
+    }
+}
+
+/// What is out of use and can be put back, and what waits to be.
+pub(super) fn sealed(sealed: &Sealed, ledger: &Ledger, held: &[Held], now_ms: u64, findings: &mut Findings) {
+    for (token, entry) in sealed.quarantined.iter().filter(|(_, entry)| now_ms < entry.until_ms) {
+        let until = time::to_rfc3339(entry.until_ms, Zone::Letter);
+        let reason = ledger.tokens.get(token).and_then(|record| record.tombstone());
+        let reason = reason.map_or("", |tombstone| tombstone.reason.as_str());
+        let called = called(&entry.provider, &entry.credential);
+        // What was used before must not be sent again.
+        let (message, fix) = if matches!(reason, "overwritten" | "answer-lost") {
+            let login = held.iter().find(|held| held.profile.id == entry.provider).and_then(|held| held.login.clone());
+            (format!("{called}: its login ended ({reason}). Its tokens are sealed until {until}. Log in again"), login)
+        } else {
+            let fix = about("unquarantine", &entry.provider, &entry.credential);
+            let what = "If the server was wrong it can be put back; else log in again";
+            (format!("{called}: it is quarantined, and its tokens are sealed until {until}. {what}"), Some(fix))
+        };
+        findings.note(Level::Warning, "quarantined", message, fix);
+    }
+    for (_, waiting) in sealed.successors.iter() {
+        let message = format!(
+            "{}: new tokens wait in the sealed document, for the vault could not be written. The next call puts them there",
+            called(&waiting.provider, &waiting.credential)
+        );
+        let fix = about("token", &waiting.provider, &waiting.credential);
+        findings.note(Level::Warning, "successor-waiting", message, Some(fix));
+    }
+}
