@@ -1,1 +1,407 @@
+//! A person has a vault looked over: each kind of trouble is found, with the command that mends it, and a healthy vault has none.
 
+#[path = "common/machine.rs"]
+mod machine;
+
+use lazaret::doctor::{Finding, Level};
+use lazaret::fingerprint::Fingerprint;
+use lazaret::keeper::Keeper;
+use machine::{DAY_MS, START_MS, World, now};
+use serde_json::{Value, json};
+
+const ENDPOINT: &str = "https://acme.example/token";
+const OLD: &str = "2026-07-20T09:30:00Z";
+
+fn findings_with(world: &World, ask_servers: bool) -> Vec<Finding> {
+    let (stores, sent) = (world.0.deeds.borrow().len(), world.requests());
+    let found = now(Keeper::new(world.clone()).doctor("vault", ask_servers)).expect("findings");
+    let deeds = world.0.deeds.borrow().len() - stores;
+    assert_eq!(deeds, world.requests() - sent, "it reads only");
+    for finding in &found {
+        let fix = finding.fix.clone().unwrap_or_default();
+        assert!(!(finding.message.contains("secret") || fix.contains("secret")), "{finding:?}");
+    }
+    found
+}
+
+fn findings(world: &World) -> Vec<Finding> {
+    findings_with(world, false)
+}
+
+/// The one finding of a kind.
+fn the(world: &World, code: &str) -> Finding {
+    let found = findings(world);
+    let mut of_it = found.iter().filter(|finding| finding.code == code);
+    let first = of_it.next().unwrap_or_else(|| panic!("no {code} in {found:#?}")).clone();
+    assert!(of_it.next().is_none(), "{code} twice in {found:#?}");
+    first
+}
+
+#[track_caller]
+fn expect(world: &World, code: &str, level: Level, said: &str, fix: Option<&str>) {
+    let finding = the(world, code);
+    assert_eq!((finding.level, finding.fix.as_deref()), (level, fix), "{finding:?}");
+    assert!(finding.message.contains(said), "{finding:?}");
+    // And nothing of the kind where it is not so.
+    assert!(findings(&healthy()).iter().all(|finding| finding.code != code));
+}
+
+fn acme() -> Value {
+    json!({ "tokens": { "access_token": "secret-at-1", "refresh_token": "secret-rt-1", "expires_in": 3600 }, "last_refresh": OLD })
+}
+
+fn entry(id: &str, access: &str, refresh: &str) -> Value {
+    json!({ "id": id, "label": id, "auth_type": "oauth", "source": "manual:device_code", "priority": 1,
+        "access_token": access, "refresh_token": refresh, "expires_in": 3600, "last_refresh": OLD, "request_count": 0 })
+}
+
+/// A login and two entries, all good for half an hour.
+fn vault() -> Value {
+    json!({
+        "version": 1,
+        "providers": { "acme": acme() },
+        "credential_pool": {
+            "acme": [entry("aa", "secret-at-2", "secret-rt-2"), entry("bb", "secret-at-3", "secret-rt-3")],
+            "openrouter": [{ "id": "cc", "auth_type": "api_key", "source": "manual", "access_token": "secret-key" }],
+        },
+    })
+}
+
+fn with(vault: &Value) -> World {
+    let world = World::default();
+    world.0.now_ms.set(START_MS);
+    world.write("vault", &vault.to_string());
+    profile(&world, &json!({}));
+    ledger(&world, &json!({}));
+    world
+}
+
+fn profile(world: &World, more: &Value) {
+    let mut profile = json!({ "token_endpoint": ENDPOINT, "client_id": "client-1", "login_hint": "acme login" });
+    profile.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    world.write("providers.json", &json!({ "profiles": { "acme": profile } }).to_string());
+}
+
+fn ledger(world: &World, tokens: &Value) {
+    let text = json!({ "schema": 1, "about": "", "pruned_at_ms": START_MS, "tokens": tokens });
+    world.write("vault.lazaret", &text.to_string());
+}
+
+fn sealed(world: &World, quarantined: &Value, successors: &Value) {
+    let text = json!({ "schema": 1, "about": "", "quarantined": quarantined, "successors": successors });
+    world.write("vault.lazaret-sealed", &text.to_string());
+}
+
+fn healthy() -> World {
+    with(&vault())
+}
+
+fn changed(change: impl FnOnce(&mut Value)) -> World {
+    let mut vault = vault();
+    change(&mut vault);
+    with(&vault)
+}
+
+fn token(name: &str) -> String {
+    Fingerprint::of(name).as_str().to_owned()
+}
+
+/// What the ledger knows of a token of acme.
+fn record(name: &str, more: &Value) -> (String, Value) {
+    let mut record = json!({ "provider": "acme", "endpoint": ENDPOINT, "client": "client-1", "generation": 0,
+        "lineage": token(name), "changed_at_ms": START_MS - DAY_MS, "state": "live" });
+    record.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+    (token(name), record)
+}
+
+fn known(records: &[(&str, Value)]) -> World {
+    let world = healthy();
+    let records = records.iter().map(|(name, more)| record(name, more));
+    ledger(&world, &Value::Object(records.collect()));
+    world
+}
+
+#[test]
+fn a_healthy_vault_has_nothing_but_ok() {
+    let found = findings(&healthy());
+    assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
+    assert_eq!(found.last().map(|finding| finding.code), Some("healthy"));
+}
+
+#[test]
+fn what_lazaret_itself_writes_is_healthy() {
+    let world = World::new();
+    world.answer(200, &machine::tokens());
+    world.token().expect("refreshed");
+    let found = findings(&world);
+    assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
+}
+
+#[test]
+fn a_vault_that_is_not_there_or_is_none_is_said() {
+    let world = World::default();
+    assert_eq!((the(&world, "vault-absent").level, findings(&world).len() > 1), (Level::Error, true));
+    let world = healthy();
+    world.write("vault", "{ broken");
+    assert_eq!(the(&world, "vault-unreadable").level, Level::Error);
+    // What is beside it is looked at all the same.
+    assert_eq!(the(&world, "ledger").level, Level::Ok);
+}
+
+#[test]
+fn settings_and_profiles_that_cannot_be_read_are_said() {
+    let world = healthy();
+    world.write("settings.json", "[]x");
+    assert_eq!(the(&world, "settings-unreadable").level, Level::Error);
+    let world = healthy();
+    world.write("providers.json", "[]x");
+    assert_eq!(the(&world, "profiles-unreadable").level, Level::Error);
+    let world = healthy();
+    profile(&world, &json!({ "token_endpoint": "http://acme.example/token" }));
+    expect(&world, "profile-wrong", Level::Error, "not https", None);
+}
+
+#[test]
+fn a_ledger_that_cannot_be_used_is_set_aside() {
+    let world = healthy();
+    world.write("vault.lazaret", "{}x");
+    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv vault.lazaret vault.lazaret.aside"));
+    world.write("vault.lazaret", r#"{"schema":2,"tokens":{}}"#);
+    expect(&world, "ledger-newer", Level::Error, "newer", Some("mv vault.lazaret vault.lazaret.aside"));
+    // One record of it is enough.
+    let world = known(&[("x", json!({ "state": "undead" }))]);
+    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv vault.lazaret vault.lazaret.aside"));
+}
+
+#[test]
+fn a_sealed_document_that_cannot_be_used_is_set_aside() {
+    let world = healthy();
+    world.write("vault.lazaret-sealed", "no");
+    let fix = "mv vault.lazaret-sealed vault.lazaret-sealed.aside";
+    expect(&world, "sealed-unreadable", Level::Error, "put back", Some(fix));
+}
+
+#[test]
+fn a_ledger_that_was_lost_is_missed() {
+    let lost = |vault: &Value| {
+        let world = World::default();
+        world.0.now_ms.set(START_MS);
+        world.write("vault", &vault.to_string());
+        profile(&world, &json!({}));
+        world
+    };
+    let world = lost(&vault());
+    assert!(findings(&world).iter().all(|finding| finding.code != "ledger-lost"));
+    sealed(&world, &json!({}), &json!({}));
+    expect(&world, "ledger-lost", Level::Warning, "sealed document", Some("ls -la vault.lazaret*"));
+    let error = json!({ "code": "invalid_grant", "message": "m", "reason": "r" });
+    let world = lost(&json!({ "providers": { "acme": { "tokens": {}, "last_auth_error": error } } }));
+    expect(&world, "ledger-lost", Level::Warning, "login of acme", Some("ls -la vault.lazaret*"));
+}
+
+#[test]
+fn a_send_of_which_nobody_knows_the_end_is_found_after_an_hour() {
+    let open = |ago_ms: u64| json!({ "intent": { "nonce": "n", "since_ms": START_MS - ago_ms, "sent_at_ms": START_MS - ago_ms, "sends": 1 } });
+    let world = known(&[("secret-rt-1", open(4_000_000))]);
+    expect(&world, "intent-stale", Level::Warning, "acme: 1 refresh", Some("lazaret refresh acme"));
+    let world = known(&[("secret-rt-1", open(3_000_000))]);
+    assert!(findings(&world).iter().all(|finding| finding.code != "intent-stale"));
+    let world = known(&[("gone", open(4_000_000))]);
+    expect(&world, "intent-over", Level::Ok, "they are over", None);
+}
+
+fn tombstone(ago_ms: u64) -> Value {
+    json!({ "at_ms": START_MS - ago_ms, "reason": "refresh-refused", "status": 400, "code": "invalid_grant",
+        "summary": "" })
+}
+
+#[test]
+fn a_dead_token_that_lies_in_the_vault_again_is_found() {
+    let world = known(&[("secret-rt-2", json!({ "state": "dead", "tombstone": tombstone(60_000) }))]);
+    let fix = "lazaret remove acme --credential=aa";
+    expect(&world, "token-dead", Level::Error, "manual:device_code", Some(fix));
+    let world = known(&[("secret-rt-1", json!({ "state": "dead", "tombstone": tombstone(60_000) }))]);
+    expect(&world, "token-dead", Level::Error, "acme (login)", Some("acme login"));
+    // Beside an access token that was issued since it is a new login at a server that gives the same one again.
+    let world = known(&[("secret-rt-1", json!({ "state": "dead", "tombstone": tombstone(DAY_MS) }))]);
+    assert!(findings(&world).iter().all(|finding| finding.code != "token-dead"));
+}
+
+#[test]
+fn a_spent_token_is_found_and_whether_its_successor_is_there() {
+    let spent = |successor: &str| json!({ "state": "spent", "successor": token(successor) });
+    let world = known(&[("secret-rt-2", spent("nowhere"))]);
+    expect(&world, "token-spent", Level::Error, "Log in again", Some("acme login"));
+    let after = json!({ "parent": token("secret-rt-2"), "lineage": token("secret-rt-2"), "generation": 1 });
+    let world = known(&[("secret-rt-2", spent("secret-rt-3")), ("secret-rt-3", after)]);
+    expect(&world, "token-spent", Level::Warning, "elsewhere", Some("lazaret refresh acme --credential=aa"));
+}
+
+#[test]
+fn what_is_held_until_somebody_says_so_is_found() {
+    let pause = json!({ "kind": "parked", "failures": 9, "code": "odd", "summary": "", "at_ms": START_MS - 1 });
+    let world = known(&[("secret-rt-2", json!({ "pause": pause }))]);
+    expect(&world, "held", Level::Warning, "odd", Some("lazaret reset acme --credential=aa"));
+}
+
+#[test]
+fn a_dead_entry_is_found() {
+    let world = changed(|vault| {
+        vault["credential_pool"]["acme"][1]["last_status"] = json!("dead");
+        vault["credential_pool"]["acme"][1]["last_error_code"] = json!("invalid_grant");
+    });
+    let fix = "lazaret remove acme --credential=bb";
+    expect(&world, "entry-dead", Level::Warning, "acme (bb): it is marked dead (invalid_grant)", Some(fix));
+}
+
+#[test]
+fn what_a_quarantine_took_can_be_put_back_unless_it_was_used_before() {
+    let world = World::new();
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    world.token().expect_err("refused");
+    expect(&world, "quarantined", Level::Warning, "until 2026-07-27T10:00:00", Some("lazaret unquarantine acme"));
+    world.pass(8 * DAY_MS);
+    assert!(findings(&world).iter().all(|finding| finding.code != "quarantined"));
+
+    let used = json!({ "at_ms": START_MS, "reason": "overwritten", "status": 400, "code": "x", "summary": "" });
+    let world = known(&[("gone", json!({ "state": "dead", "tombstone": used }))]);
+    let entry = json!({ "provider": "acme", "credential": "login", "sealed_at_ms": START_MS, "until_ms": START_MS + DAY_MS,
+        "access_refused": false, "removed": [] });
+    sealed(&world, &json!({ (token("gone")): entry }), &json!({}));
+    expect(&world, "quarantined", Level::Warning, "overwritten", Some("acme login"));
+}
+
+#[test]
+fn tokens_that_wait_for_the_vault_are_found() {
+    let world = healthy();
+    let waiting = json!({ "provider": "acme", "credential": "aa", "access_token": "secret-at-9", "refresh_token": "secret-rt-9",
+        "received_at_ms": START_MS });
+    sealed(&world, &json!({}), &json!({ (token("gone")): waiting }));
+    expect(&world, "successor-waiting", Level::Warning, "acme (aa)", Some("lazaret token acme --credential=aa"));
+}
+
+#[test]
+fn one_grant_under_two_providers_is_found() {
+    let world = changed(|vault| {
+        vault["credential_pool"]["nous"] = json!([entry("dd", "secret-at-1", "secret-rt-1")]);
+    });
+    let fix = "lazaret remove nous --credential=dd";
+    expect(&world, "grant-shared", Level::Error, "acme (login) and nous (dd)", Some(fix));
+}
+
+#[test]
+fn one_account_in_two_entries_is_found() {
+    // {"sub":"me"}
+    let of_me = |signature: &str| format!("e30.eyJzdWIiOiJtZSJ9.{signature}");
+    let world = changed(|vault| {
+        vault["credential_pool"]["acme"][0]["access_token"] = json!(of_me("secret1"));
+        vault["credential_pool"]["acme"][1]["access_token"] = json!(of_me("secret2"));
+    });
+    let fix = "lazaret remove acme --credential=bb";
+    expect(&world, "account-twice", Level::Warning, "acme (aa) and acme (bb)", Some(fix));
+}
+
+#[test]
+fn entries_without_an_id_or_with_one_twice_are_found() {
+    let world = changed(|vault| {
+        vault["credential_pool"]["acme"][1].as_object_mut().expect("an entry").remove("id");
+    });
+    expect(&world, "entry-without-id", Level::Warning, "entry 1 of credential_pool.acme", None);
+    let world = changed(|vault| vault["credential_pool"]["acme"][1]["id"] = json!("aa"));
+    expect(&world, "id-twice", Level::Error, "\"aa\"", None);
+}
+
+#[test]
+fn fields_that_were_mistyped_are_found_in_entries_and_logins() {
+    let world = changed(|vault| {
+        vault["credential_pool"]["acme"][1]["acess_token"] = json!("secret-lost");
+        vault["credential_pool"]["acme"][1]["my_own_note"] = json!("kept");
+    });
+    expect(&world, "field-mistyped", Level::Warning, "\"acess_token\" that nothing reads: was `access_token`", None);
+    let world = changed(|vault| vault["providers"]["acme"]["tokens"]["refresh_tokn"] = json!("secret-lost"));
+    expect(&world, "field-mistyped", Level::Warning, "providers.acme has a field \"refresh_tokn\"", None);
+    let world = changed(|vault| vault["credential_pool"]["acme"][1]["label"] = json!(7));
+    expect(&world, "field-unreadable", Level::Warning, "label", None);
+}
+
+#[test]
+fn a_token_whose_end_nobody_knows_is_found() {
+    let world = changed(|vault| {
+        vault["credential_pool"]["acme"][0].as_object_mut().expect("an entry").remove("expires_in");
+    });
+    expect(&world, "expiry-unknown", Level::Warning, "acme (aa)", Some("lazaret refresh acme --credential=aa"));
+}
+
+#[test]
+fn a_life_that_is_shorter_than_the_skew_is_found() {
+    let world = healthy();
+    profile(&world, &json!({ "skew_s": 7200 }));
+    let short = findings(&world).into_iter().filter(|finding| finding.code == "lifetime-short");
+    let short: Vec<_> = short.map(|finding| (finding.level, finding.message.contains("live 3600 s"))).collect();
+    assert_eq!(short, [(Level::Warning, true); 3]);
+    assert!(findings(&healthy()).iter().all(|finding| finding.code != "lifetime-short"));
+}
+
+#[test]
+fn tokens_from_the_future_are_found() {
+    let world = changed(|vault| vault["credential_pool"]["acme"][0]["last_refresh"] = json!("2026-07-20T10:06:00Z"));
+    expect(&world, "issued-in-future", Level::Error, "360 s from now", Some("timedatectl set-ntp true"));
+}
+
+#[test]
+fn a_provider_that_no_profile_knows_is_found_and_one_of_keys_needs_none() {
+    let world = changed(|vault| vault["providers"]["elsewhere"] = acme());
+    expect(&world, "profile-missing", Level::Warning, "elsewhere: no profile", None);
+}
+
+#[test]
+fn suppressed_sources_are_told() {
+    let world = changed(|vault| vault["suppressed_sources"] = json!({ "acme": ["device_code"] }));
+    expect(&world, "source-suppressed", Level::Ok, "device_code", Some("acme login"));
+}
+
+#[test]
+fn what_others_wrote_cannot_become_another_command() {
+    let world = changed(|vault| {
+        vault["credential_pool"]["acme"][1]["id"] = json!("x'; rm -rf ~ #");
+        vault["credential_pool"]["acme"][1]["last_status"] = json!("dead");
+    });
+    let fix = the(&world, "entry-dead").fix;
+    assert_eq!(fix.as_deref(), Some("lazaret remove acme --credential='x'\\''; rm -rf ~ #'"));
+}
+
+#[test]
+fn each_server_is_asked_once_and_told_nothing() {
+    let world = healthy();
+    world.answer_text(405, &[("date", "Mon, 20 Jul 2026 10:04:00 GMT")], "");
+    let found = findings_with(&world, true);
+    assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
+    assert!(found.iter().any(|finding| finding.code == "server" && finding.message.contains("405")));
+    assert_eq!(world.0.sent.borrow().iter().map(|(body, _)| body.as_str()).collect::<Vec<_>>(), [""]);
+    assert_eq!(*world.0.urls.borrow(), [ENDPOINT]);
+    assert!(findings(&world).iter().all(|finding| finding.code != "server") && world.requests() == 1);
+}
+
+#[test]
+fn a_server_that_does_not_answer_or_has_another_time_is_found() {
+    let code = |world: &World| {
+        let found = findings_with(world, true);
+        found
+            .into_iter()
+            .filter(|finding| finding.level != Level::Ok)
+            .map(|finding| (finding.code, finding.fix))
+            .collect::<Vec<_>>()
+    };
+    let curl = Some(format!("curl -sS -o /dev/null -D - {ENDPOINT}"));
+    let world = healthy();
+    world.fail("dns", false, 0);
+    assert_eq!(code(&world), [("server-unreachable", curl.clone())]);
+    let world = healthy();
+    world.answer_text(503, &[], "");
+    assert_eq!(code(&world), [("server-failing", curl)]);
+    for date in ["Mon, 20 Jul 2026 10:06:00 GMT", "Mon, 20 Jul 2026 09:54:00 GMT"] {
+        let world = healthy();
+        world.answer_text(200, &[("date", date)], "");
+        assert_eq!(code(&world), [("clock-wrong", Some("timedatectl set-ntp true".to_owned()))]);
+    }
+}

@@ -98,6 +98,16 @@ Examples:
 
 Reads only: no request, no write, no lock. The exit code is 0 whenever the vault, or each of them, could be read.")]
     Status(StatusArgs),
+    /// Look the vault over: what is wrong or soon will be, and the command that mends it
+    #[command(after_help = "\
+Examples:
+  lazaret doctor
+  lazaret doctor --ask-servers
+  lazaret doctor --json | jq -r '.findings[] | select(.severity != \"ok\") | .fix'
+
+Reads only: nothing is mended by itself. Looked at are the rights of the files, links, locks and the disk; the vault, the ledger and
+what is sealed; tokens that other programs put back; fields that were mistyped; clocks. The exit code is 1 if there is an error.")]
+    Doctor(DoctorArgs),
     /// Put a quarantined credential back as it was
     #[command(after_help = "\
 Example:
@@ -367,6 +377,13 @@ pub(super) struct StatusArgs {
     /// The vault in use and all of `lazaret vaults`; with --json one object a line for each
     #[arg(long)]
     pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// Ask each token endpoint that the vault uses whether it can be reached, and its time; no credential is sent
+    #[arg(long)]
+    pub(super) ask_servers: bool,
 }
 
 #[derive(Debug, Args)]

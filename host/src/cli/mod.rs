@@ -8,7 +8,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
@@ -20,6 +20,7 @@ mod add;
 mod args;
 mod classify;
 mod demo;
+mod doctor;
 mod events;
 mod failure;
 mod formats;
@@ -74,6 +75,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Token(args) => formats::run(setup, args),
         Command::Refresh(args) => refresh::run(setup, args),
         Command::Status(args) => status::run(setup, args),
+        Command::Doctor(args) => doctor::run(setup, args),
         Command::Unquarantine(which) => mend::unquarantine(setup, which),
         Command::Reset(which) => mend::reset(setup, which),
         Command::Login(args) => login::login(setup, args),

@@ -10,7 +10,7 @@ use super::events::Events;
 use super::failure::Failure;
 use super::signals::{self, Signals};
 use super::{unsaved, vaults};
-use crate::storage::{FileStorage, VAULT};
+use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
 
 /// What holds for every command.
@@ -40,6 +40,20 @@ impl Setup {
     pub(super) fn new(global: Global) -> Self {
         let Global { vault, providers, allow_loopback_http, json, verbose } = global;
         Self { json, events: Arc::new(Events::new(json, verbose)), vault, providers, allow_loopback_http }
+    }
+
+    /// What of the options another command must be given to be about the same files, with a space at its end.
+    pub(super) fn options(&self) -> String {
+        let mut options = String::new();
+        for (name, path) in [("--vault", &self.vault), ("--providers", &self.providers)] {
+            if let Some(path) = path {
+                options += &format!("{name} {} ", shell_path(path));
+            }
+        }
+        if self.allow_loopback_http {
+            options += "--allow-loopback-http ";
+        }
+        options
     }
 
     /// A keeper over the vault's file. It is not read yet.

@@ -11,9 +11,11 @@
 //! | `replace.rs` | a document is the old text or the new one, whole |
 //! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
 //! | `files.rs` | the operations that change the disk, behind a trait |
+//! | `checkup.rs` | what lies around a vault is looked over for a person, and nothing is written |
 //! | `network.rs` | which file systems lie on another machine |
 
 mod also;
+mod checkup;
 mod errors;
 mod files;
 mod holder;
@@ -35,6 +37,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use self::also::Also;
+pub(crate) use self::checkup::shell_path;
 use self::files::{Disk, Files};
 use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};

@@ -12,6 +12,8 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 #[cfg(unix)]
+pub(crate) use file::shell_path;
+#[cfg(unix)]
 pub use file::{FROM, FileStorage};
 pub use memory::MemoryStorage;
 

@@ -1,0 +1,421 @@
+//! What lies around a vault on the disk, looked over for a person: who may read and replace it, where its links lead, who
+//! holds its locks, and whether there is room. Nothing is written; a lock is tried and let go in the same moment.
+
+use std::fs::{self, File, Metadata, TryLockError};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::UNIX_EPOCH;
+
+use rustix::fs::Access;
+
+use super::super::{Holder, StorageError};
+use super::holder::Hint;
+use super::kinds::Kind;
+use super::places::{Place, foreign_locks, marks};
+use super::{FileStorage, text};
+use crate::Finding;
+
+/// Below this the next store may fail.
+const LITTLE_ROOM: u64 = 16 * 1024 * 1024;
+/// A refresh takes seconds. Who holds a lock for longer than this hangs, or was stopped.
+const LONG_HELD_MS: u64 = 120_000;
+/// The grants' locks are numbered.
+const GRANT_LOCKS: u8 = 64;
+
+/// What was found so far.
+#[derive(Default)]
+struct Found(Vec<Finding>);
+
+impl Found {
+    fn note(&mut self, severity: &str, code: &str, message: String, fix: Option<String>) {
+        self.0.push(Finding { severity: severity.into(), code: code.into(), message, fix });
+    }
+}
+
+impl FileStorage {
+    /// Looks over what lies around the vault. Text of others may be in what is found: escape it.
+    pub fn checkup(&self) -> Vec<Finding> {
+        let mut found = Found::default();
+        let place = match self.places.find(Kind::Vault) {
+            Ok(Some(place)) => place,
+            Ok(None) => return found.0,
+            Err(error) => {
+                unsafe_way(&self.places.vault, &error, &mut found);
+                return found.0;
+            }
+        };
+        links(&place, &mut found);
+        let user = rustix::process::geteuid().as_raw();
+        for kind in [Kind::Vault, Kind::Sealed] {
+            if let Ok(Some(of_kind)) = self.places.find(kind)
+                && let Ok(stat) = fs::metadata(&of_kind.path)
+            {
+                rights(&of_kind.path, &stat, user, &mut found);
+            }
+        }
+        if let Some(folder) = place.path.parent()
+            && let Ok(stat) = fs::metadata(folder)
+        {
+            folder_rights(folder, &stat, user, &mut found);
+            if let Ok(disk) = rustix::fs::statvfs(folder) {
+                room(folder, disk.f_bavail.saturating_mul(disk.f_frsize), &mut found);
+            }
+        }
+        if let Some(network) = self.network(&place.anchor).filter(|_| !self.allow_network) {
+            let message = format!(
+                "{} lies on {network}: a lock there may not keep another machine from refreshing the same login, so nothing is \
+                 refreshed. Move it to a local disk",
+                place.path.display()
+            );
+            found.note("error", "network-file-system", message, Some(format!("df -T {}", shell_path(&place.path))));
+        }
+        if let Ok(Some(ledger)) = self.places.find(Kind::Ledger) {
+            self.unsynced(&ledger, &mut found);
+        }
+        let now_ms = (self.now)().duration_since(UNIX_EPOCH).ok().and_then(|now| now.as_millis().try_into().ok());
+        self.locks_held(&place, now_ms.unwrap_or_default(), &mut found);
+        found.0
+    }
+
+    /// The newest text of the ledger may lie beside it; one that does not count was left behind.
+    fn unsynced(&self, ledger: &Place, found: &mut Found) {
+        let Some(beside) = ledger.unsynced(Kind::Ledger).filter(|beside| beside.exists()) else { return };
+        match self.read(Kind::Ledger, ledger) {
+            Ok(Some(text::Text { is_unsynced: true, .. })) => {
+                let message = format!("{} holds the ledger's newest text, and counts", beside.display());
+                found.note("ok", "ledger-unsynced", message, None);
+            }
+            Ok(_) => {
+                let message = format!(
+                    "{} was left over: it is not whole, or the ledger has changed since, and it does not count",
+                    beside.display()
+                );
+                found.note("warning", "unsynced-left-over", message, Some(format!("rm {}", shell_path(&beside))));
+            }
+            // That is told of the ledger itself.
+            Err(_) => {}
+        }
+    }
+
+    fn locks_held(&self, place: &Place, now_ms: u64, found: &mut Found) {
+        let own = place.lock(super::Claim::Grant(0));
+        let Some(folder) = own.parent() else { return };
+        match fs::symlink_metadata(folder) {
+            Ok(stat) if !stat.is_dir() => {
+                let message =
+                    format!("{} is not a directory: no lock can be taken, so nothing is refreshed", folder.display());
+                found.note("error", "locks-unusable", message, Some(set_aside(folder)));
+                return;
+            }
+            Ok(_) if rustix::fs::access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() => {
+                let message =
+                    format!("{} may not be written: no lock can be taken, so nothing is refreshed", folder.display());
+                let folder = shell_path(folder);
+                let fix = format!("sudo chown \"$(id -u)\" {folder} && chmod 700 {folder}");
+                found.note("error", "locks-unusable", message, Some(fix));
+                return;
+            }
+            _ => {}
+        }
+        let documents = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Profiles).map(super::Claim::Document);
+        let claims = documents.chain((0..GRANT_LOCKS).map(super::Claim::Grant));
+        for lock in claims.map(|claim| place.lock(claim)) {
+            tried(&lock, true, now_ms, found);
+        }
+        for lock in foreign_locks(&place.anchor, self.foreign_lock) {
+            tried(&lock, false, now_ms, found);
+        }
+        for mark in marks(&place.anchor, self.foreign_lock).into_iter().filter(|mark| mark.path.exists()) {
+            let message =
+                format!("{} is there: another program is refreshing, or died while it was", mark.path.display());
+            found.note("warning", "lock-held", message, Some(format!("ls -ld {}", shell_path(&mark.path))));
+        }
+    }
+}
+
+/// Whether somebody holds a lock at this moment.
+fn tried(path: &Path, is_ours: bool, now_ms: u64, found: &mut Found) {
+    let stat = match fs::symlink_metadata(path) {
+        Ok(stat) => stat,
+        // It is made when it is first wanted.
+        Err(_) => return,
+    };
+    if !stat.is_file() {
+        let message = format!("the lock {} is not a file: it cannot be taken", path.display());
+        return found.note("error", "locks-unusable", message, Some(set_aside(path)));
+    }
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) => {
+            let message = format!("the lock {} cannot be opened: {error}", path.display());
+            let fix = format!("sudo chown \"$(id -u)\" {0} && chmod 600 {0}", shell_path(path));
+            return found.note("error", "locks-unusable", message, Some(fix));
+        }
+    };
+    // Shared, so that two who only look do not take each other for a holder.
+    match file.try_lock_shared() {
+        Err(TryLockError::WouldBlock) => {}
+        Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+        Err(TryLockError::Error(error)) => {
+            let message = format!("the lock {} cannot be taken on this file system: {error}", path.display());
+            return found.note("error", "locks-unusable", message, Some(format!("df -T {}", shell_path(path))));
+        }
+        Ok(()) => return, // closing lets go of it
+    }
+    let holder = if is_ours { Hint::read(&file).map(Holder::from).unwrap_or_default() } else { Holder::default() };
+    let name = if holder.name.is_empty() { "a program" } else { &holder.name };
+    let held_ms = holder.since_ms.map(|since_ms| now_ms.saturating_sub(since_ms));
+    let since = held_ms.map_or_else(String::new, |held_ms| format!(", for {} s", held_ms / 1_000));
+    let message = format!("{} is held by {name} at this moment{since}", path.display());
+    let severity = if held_ms.is_some_and(|held_ms| held_ms > LONG_HELD_MS) { "warning" } else { "ok" };
+    found.note(severity, "lock-held", message, Some(format!("fuser -v {}", shell_path(path))));
+}
+
+fn unsafe_way(vault: &Path, error: &StorageError, found: &mut Found) {
+    let code = if error.code == "unsafe" { "link-unsafe" } else { "path-unusable" };
+    found.note("error", code, error.message.clone(), Some(format!("namei -l {}", shell_path(vault))));
+}
+
+fn links(place: &Place, found: &mut Found) {
+    for link in &place.anchor.links {
+        let message = format!("{} is a link; the vault is {}", link.display(), place.anchor.target.display());
+        found.note("ok", "linked", message, None);
+    }
+}
+
+/// Others may neither read nor change it.
+fn rights(path: &Path, stat: &Metadata, user: u32, found: &mut Found) {
+    let mode = stat.mode() & 0o7777;
+    if mode & 0o077 != 0 {
+        let message = format!("{} has the mode {mode:04o}: others than its owner may open it", path.display());
+        found.note("error", "mode-wide", message, Some(format!("chmod 600 {}", shell_path(path))));
+    }
+    owner(path, stat.uid(), user, found);
+}
+
+fn folder_rights(folder: &Path, stat: &Metadata, user: u32, found: &mut Found) {
+    let mode = stat.mode() & 0o7777;
+    // In a sticky one nobody can replace what is another's.
+    if mode & 0o022 != 0 && mode & 0o1000 == 0 {
+        let message = format!(
+            "the directory {} has the mode {mode:04o}: others than its owner may replace the vault",
+            folder.display()
+        );
+        found.note("error", "directory-open", message, Some(format!("chmod go-w {}", shell_path(folder))));
+    }
+    if stat.uid() != 0 {
+        owner(folder, stat.uid(), user, found);
+    }
+}
+
+/// Whoever owns it can do anything with it.
+fn owner(path: &Path, of: u32, user: u32, found: &mut Found) {
+    if of == user {
+        return;
+    }
+    // Root may look after a vault of somebody's, and leaves it to that somebody.
+    let severity = if user == 0 { "ok" } else { "error" };
+    let message = format!("{} belongs to user {of}, and you are user {user}", path.display());
+    let fix = (user != 0).then(|| format!("sudo chown {user} {}", shell_path(path)));
+    found.note(severity, "owner-other", message, fix);
+}
+
+fn room(folder: &Path, free: u64, found: &mut Found) {
+    if free < LITTLE_ROOM {
+        let message = format!(
+            "the disk of {} has {} left: new tokens may find no room",
+            folder.display(),
+            super::errors::size(free)
+        );
+        let severity = if free < LITTLE_ROOM / 16 { "error" } else { "warning" };
+        found.note(severity, "disk-full", message, Some(format!("df -h {}", shell_path(folder))));
+    }
+}
+
+fn set_aside(path: &Path) -> String {
+    let path = shell_path(path);
+    format!("mv {path} {path}.aside")
+}
+
+/// A path as one word of a command.
+pub(crate) fn shell_path(path: &Path) -> String {
+    let text = path.display().to_string();
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@%+=-".contains(&byte);
+    if !text.is_empty() && text.bytes().all(is_plain) && !text.starts_with('-') {
+        return text;
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::path::PathBuf;
+
+    use super::super::super::{AcquireOutcome, Scope, Storage, VAULT};
+    use super::*;
+
+    /// A vault as lazaret makes one.
+    fn vault() -> (tempfile::TempDir, PathBuf) {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().canonicalize().expect("a path").join("auth.json");
+        fs::write(&path, "{}").expect("written");
+        chmod(&path, 0o600);
+        (dir, path)
+    }
+
+    fn chmod(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).expect("chmod");
+    }
+
+    /// Severity, code and fix of what is not well, and what is worth knowing.
+    fn found(path: &Path) -> Vec<(String, String, String)> {
+        of(FileStorage::open(path).checkup())
+    }
+
+    fn of(findings: Vec<Finding>) -> Vec<(String, String, String)> {
+        let each = findings.into_iter();
+        each.map(|finding| (finding.severity, finding.code, finding.fix.unwrap_or_default())).collect()
+    }
+
+    fn one(severity: &str, code: &str, fix: String) -> Vec<(String, String, String)> {
+        vec![(severity.to_owned(), code.to_owned(), fix)]
+    }
+
+    #[test]
+    fn around_a_vault_as_it_should_be_nothing_is_found() {
+        let (_dir, path) = vault();
+        assert_eq!(found(&path), []);
+        let storage = FileStorage::open(&path);
+        let scope = Scope::Document(VAULT.into());
+        let AcquireOutcome::Acquired(lease) = storage.acquire(&scope, 0, 0).expect("free") else { panic!("held") };
+        storage.release(&lease.lease);
+        assert_eq!(of(storage.checkup()), []);
+    }
+
+    #[test]
+    fn a_mode_that_is_too_wide_is_found_in_the_vault_and_in_what_is_sealed() {
+        let (_dir, path) = vault();
+        chmod(&path, 0o640);
+        assert_eq!(found(&path), one("error", "mode-wide", format!("chmod 600 {}", path.display())));
+        chmod(&path, 0o600);
+        let sealed = path.with_file_name("auth.json.lazaret-sealed");
+        fs::write(&sealed, "{}").expect("written");
+        chmod(&sealed, 0o604);
+        assert_eq!(found(&path), one("error", "mode-wide", format!("chmod 600 {}", sealed.display())));
+    }
+
+    #[test]
+    fn a_directory_that_others_can_write_is_found_unless_it_is_sticky() {
+        let (dir, path) = vault();
+        let folder = path.parent().expect("a folder").display().to_string();
+        for mode in [0o770, 0o702] {
+            chmod(dir.path(), mode);
+            assert_eq!(found(&path), one("error", "directory-open", format!("chmod go-w {folder}")));
+        }
+        chmod(dir.path(), 0o1777);
+        assert_eq!(found(&path), []);
+    }
+
+    #[test]
+    fn a_link_is_told_of_and_one_that_is_not_safe_is_an_error() {
+        let (dir, path) = vault();
+        let link = path.with_file_name("link.json");
+        symlink(&path, &link).expect("linked");
+        let told = FileStorage::open(&link).checkup();
+        assert!(told.len() == 1 && told[0].code == "linked" && told[0].severity == "ok", "{told:?}");
+        assert!(told[0].message.ends_with(&format!("the vault is {}", path.display())), "{told:?}");
+        chmod(dir.path(), 0o777);
+        assert_eq!(found(&link), one("error", "link-unsafe", format!("namei -l {}", link.display())));
+        chmod(dir.path(), 0o700);
+        assert_eq!(found(dir.path())[0].1, "path-unusable");
+    }
+
+    #[test]
+    fn what_belongs_to_somebody_else_is_found_and_root_is_only_told() {
+        let seen = |of: u32, user: u32| {
+            let mut found = Found::default();
+            owner(Path::new("/v/auth.json"), of, user, &mut found);
+            self::of(found.0)
+        };
+        assert_eq!(seen(1000, 1000), []);
+        assert_eq!(seen(1001, 1000), one("error", "owner-other", "sudo chown 1000 /v/auth.json".into()));
+        assert_eq!(seen(1000, 0), one("ok", "owner-other", String::new()));
+    }
+
+    #[test]
+    fn a_lock_that_is_held_is_told_of_and_one_held_for_long_is_a_warning() {
+        let (_dir, path) = vault();
+        let storage = FileStorage::open(&path);
+        let scope = Scope::Grant { document: VAULT.into(), fingerprint: "00000000000000000000000000000000".into() };
+        let AcquireOutcome::Acquired(lease) = storage.acquire(&scope, 0, 0).expect("free") else { panic!("held") };
+        let lock = path.with_file_name("auth.json.lazaret-locks").join("00");
+        let now = FileStorage::open(&path).checkup();
+        assert!(now[0].message.contains(&format!("held by pid {}", std::process::id())), "{now:?}");
+        assert_eq!(of(now), one("ok", "lock-held", format!("fuser -v {}", lock.display())));
+        let mut late = FileStorage::open(&path);
+        late.now = || std::time::SystemTime::now() + std::time::Duration::from_secs(200);
+        assert_eq!(of(late.checkup()), one("warning", "lock-held", format!("fuser -v {}", lock.display())));
+        storage.release(&lease.lease);
+        assert_eq!(found(&path), []);
+        // The reference's own.
+        let theirs = path.with_extension("lock");
+        let file = File::create(&theirs).expect("made");
+        file.lock().expect("free");
+        assert_eq!(found(&path), one("ok", "lock-held", format!("fuser -v {}", theirs.display())));
+    }
+
+    #[test]
+    fn locks_that_cannot_be_taken_are_found() {
+        let (_dir, path) = vault();
+        let locks = path.with_file_name("auth.json.lazaret-locks");
+        fs::write(&locks, "").expect("written");
+        assert_eq!(found(&path), one("error", "locks-unusable", format!("mv {0} {0}.aside", locks.display())));
+        fs::remove_file(&locks).expect("removed");
+        fs::create_dir_all(locks.join("05")).expect("made");
+        let lock = locks.join("05");
+        assert_eq!(found(&path), one("error", "locks-unusable", format!("mv {0} {0}.aside", lock.display())));
+    }
+
+    #[test]
+    fn what_lies_unsynced_beside_the_ledger_counts_or_is_found() {
+        let (_dir, path) = vault();
+        let storage = FileStorage::open(&path);
+        storage.store("vault.lazaret", "one", None, true, None).expect("stored");
+        let version = super::super::super::version_of(b"one");
+        storage.store("vault.lazaret", "two", Some(&version), false, None).expect("stored");
+        assert_eq!(found(&path), one("ok", "ledger-unsynced", String::new()));
+        let beside = path.with_file_name("auth.json.lazaret.unsynced");
+        fs::write(&beside, "half").expect("written");
+        assert_eq!(found(&path), one("warning", "unsynced-left-over", format!("rm {}", beside.display())));
+    }
+
+    #[test]
+    fn a_network_file_system_is_found() {
+        let (_dir, path) = vault();
+        let mut storage = FileStorage::open(&path);
+        storage.network_name = |_| Some("NFS");
+        assert_eq!(of(storage.checkup()), one("error", "network-file-system", format!("df -T {}", path.display())));
+        assert_eq!(of(storage.allow_network_filesystem(true).checkup()), []);
+    }
+
+    #[test]
+    fn little_room_is_found() {
+        let seen = |free: u64| {
+            let mut found = Found::default();
+            room(Path::new("/v"), free, &mut found);
+            of(found.0)
+        };
+        assert_eq!(seen(LITTLE_ROOM), []);
+        assert_eq!(seen(LITTLE_ROOM - 1), one("warning", "disk-full", "df -h /v".into()));
+        assert_eq!(seen(4096), one("error", "disk-full", "df -h /v".into()));
+    }
+
+    #[test]
+    fn a_path_is_one_word_of_a_command() {
+        for (path, word) in [("/a/b.c", "/a/b.c"), ("/a b", "'/a b'"), ("/it's", "'/it'\\''s'"), ("-x", "'-x'")] {
+            assert_eq!(shell_path(Path::new(path)), word);
+        }
+    }
+}
