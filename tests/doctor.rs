@@ -165,19 +165,19 @@ fn settings_and_profiles_that_cannot_be_read_are_said() {
 fn a_ledger_that_cannot_be_used_is_set_aside() {
     let world = healthy();
     world.write("vault.lazaret", "{}x");
-    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv vault.lazaret vault.lazaret.aside"));
+    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv -i vault.lazaret vault.lazaret.aside"));
     world.write("vault.lazaret", r#"{"schema":2,"tokens":{}}"#);
-    expect(&world, "ledger-newer", Level::Error, "newer", Some("mv vault.lazaret vault.lazaret.aside"));
+    expect(&world, "ledger-newer", Level::Error, "newer", Some("mv -i vault.lazaret vault.lazaret.aside"));
     // One record of it is enough.
     let world = known(&[("x", json!({ "state": "undead" }))]);
-    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv vault.lazaret vault.lazaret.aside"));
+    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv -i vault.lazaret vault.lazaret.aside"));
 }
 
 #[test]
 fn a_sealed_document_that_cannot_be_used_is_set_aside() {
     let world = healthy();
     world.write("vault.lazaret-sealed", "no");
-    let fix = "mv vault.lazaret-sealed vault.lazaret-sealed.aside";
+    let fix = "mv -i vault.lazaret-sealed vault.lazaret-sealed.aside";
     expect(&world, "sealed-unreadable", Level::Error, "put back", Some(fix));
 }
 
@@ -255,13 +255,22 @@ fn a_dead_entry_is_found() {
 }
 
 #[test]
+fn a_login_that_ended_and_left_nothing_to_put_back_is_found() {
+    let error = json!({ "code": "invalid_grant", "message": "m", "reason": "r" });
+    let world = changed(|vault| vault["providers"]["acme"] = json!({ "tokens": {}, "last_auth_error": error }));
+    expect(&world, "login-ended", Level::Warning, "acme (login): its login ended (invalid_grant)", Some("acme login"));
+}
+
+#[test]
 fn what_a_quarantine_took_can_be_put_back_unless_it_was_used_before() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
     world.token().expect_err("refused");
     expect(&world, "quarantined", Level::Warning, "until 2026-07-27T10:00:00", Some("lazaret unquarantine acme"));
+    assert!(findings(&world).iter().all(|finding| finding.code != "login-ended"));
     world.pass(8 * DAY_MS);
-    assert!(findings(&world).iter().all(|finding| finding.code != "quarantined"));
+    let after: Vec<_> = findings(&world).into_iter().filter(|finding| finding.level != Level::Ok).collect();
+    assert_eq!(after.iter().map(|finding| finding.code).collect::<Vec<_>>(), ["login-ended"]);
 
     let used = json!({ "at_ms": START_MS, "reason": "overwritten", "status": 400, "code": "x", "summary": "" });
     let world = known(&[("gone", json!({ "state": "dead", "tombstone": used }))]);

@@ -76,7 +76,7 @@ fn unreadable(error: &KeeperError, name: &str, findings: &mut Findings) {
 
 /// The host knows the path.
 fn set_aside(name: &str) -> String {
-    let mut command = String::from("mv ");
+    let mut command = String::from("mv -i ");
     command.push_str(&shell_word(name));
     command.push(' ');
     command.push_str(&shell_word(name));

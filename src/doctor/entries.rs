@@ -23,8 +23,9 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
     for credential in &held.reading.credentials {
         if credential.leading().state == EntryState::Dead {
             dead(held, credential.leading(), findings);
+        } else {
+            times(held, credential.leading(), credential.id(), now_ms, findings);
         }
-        times(held, credential.leading(), credential.id(), now_ms, findings);
         for place in &credential.places {
             ids.push(&place.id);
             // Of another tool's file the forms know no more than where the tokens are.
@@ -87,11 +88,11 @@ fn times(held: &Held, place: &Place, id: &str, now_ms: u64, findings: &mut Findi
     if place.expires_at_ms.is_none() && place.access_token.is_some() {
         let unknown = "nothing says when its access token ends, so it is served until an API refuses it";
         match &place.refresh_token {
-            Some(_) => {
+            Some(_) if held.profile.has_endpoint() => {
                 let message = format!("{called}: {unknown}. A refresh brings the time, if the server tells it");
                 findings.note(Level::Warning, "expiry-unknown", message, Some(held.command("refresh", id)));
             }
-            None => findings.ok("expiry-unknown", format!("{called}: {unknown}")),
+            _ => findings.ok("expiry-unknown", format!("{called}: {unknown}")),
         }
     }
     let skew_ms = held.profile.skew_s.saturating_mul(1_000);

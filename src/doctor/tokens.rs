@@ -18,6 +18,9 @@ pub(super) fn look_over(
     now_ms: u64,
     findings: &mut Findings,
 ) {
+    for credential in &held.reading.credentials {
+        ended(held, credential, sealed, now_ms, findings);
+    }
     let Some(to) = &held.to else { return };
     for credential in &held.reading.credentials {
         let mut seen: Vec<Fingerprint> = Vec::new();
@@ -45,6 +48,18 @@ pub(super) fn look_over(
             }
             seen.push(token);
         }
+    }
+}
+
+/// A login that is empty since it was refused, and of which nothing is sealed any more: a program may have ended it itself.
+fn ended(held: &Held, credential: &Credential, sealed: &Sealed, now_ms: u64, findings: &mut Findings) {
+    let id = &held.profile.id;
+    let mut kept = sealed.quarantined.values().filter(|entry| now_ms < entry.until_ms);
+    let is_kept = kept.any(|entry| entry.provider == *id && entry.credential == credential.id());
+    let error = credential.places.iter().find_map(|place| place.last_error.as_ref());
+    if let Some(error) = error.filter(|_| credential.is_login() && credential.leading().is_empty() && !is_kept) {
+        let message = format!("{}: its login ended ({}). Log in again", held.called(credential.id()), error.code);
+        findings.note(Level::Warning, "login-ended", message, held.login_or_remove(credential));
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::args::DoctorArgs;
 use super::failure::Failure;
-use super::setup::{Open, Setup, config_directory};
+use super::setup::{Places, Setup, config_directory};
 use super::table::Look;
 use super::terminal::{self, Style};
 use super::text;
@@ -22,7 +22,7 @@ pub(super) fn run(setup: &Setup, args: &DoctorArgs) -> Result<(), Failure> {
     let mut findings = FileStorage::open(&open.places.vault).checkup();
     let found = open.keeper.admin().doctor(VAULT, args.ask_servers).map_err(|error| open.failure(error))?;
     let with_options = setup.options();
-    findings.extend(found.into_iter().map(|finding| with_paths(finding, &open, &with_options)));
+    findings.extend(found.into_iter().map(|finding| with_paths(finding, &open.places, &with_options)));
     // What lies around the vault is no better than what is in it.
     if findings.iter().any(|finding| finding.severity != "ok") {
         findings.retain(|finding| finding.code != "healthy");
@@ -52,14 +52,14 @@ fn rank(severity: &str) -> u8 {
 }
 
 /// A finding of the component's, with the file that it is about.
-fn with_paths(mut finding: Finding, open: &Open, options: &str) -> Finding {
+fn with_paths(mut finding: Finding, places: &Places, options: &str) -> Finding {
     let beside = |suffix: &str| {
-        let mut path = open.places.vault.clone().into_os_string();
+        let mut path = places.vault.clone().into_os_string();
         path.push(suffix);
         PathBuf::from(path)
     };
     let providers = || {
-        let named = open.places.providers.clone();
+        let named = places.providers.clone();
         named.or_else(|| config_directory().map(|folder| folder.join("providers.json")))
     };
     let (file, is_edited) = match finding.code.as_str() {
@@ -82,7 +82,7 @@ fn with_paths(mut finding: Finding, open: &Open, options: &str) -> Finding {
         }
         finding.fix = match finding.code.as_str() {
             _ if is_edited => Some(format!("${{EDITOR:-vi}} {word}")),
-            "ledger-unreadable" | "ledger-newer" | "sealed-unreadable" => Some(format!("mv {word} {word}.aside")),
+            "ledger-unreadable" | "ledger-newer" | "sealed-unreadable" => Some(format!("mv -i {word} {word}.aside")),
             "ledger-lost" => Some(format!("ls -la {word}*")),
             "ledger-unreachable" => Some(format!("ls -la {word}")),
             _ => finding.fix,
@@ -155,6 +155,40 @@ mod tests {
              ok       vault: it can be read\n\
              /v: one error, one warning\n"
         );
+    }
+
+    #[test]
+    fn a_document_is_called_by_its_path_and_a_command_is_about_the_same_vault() {
+        let places = Places { vault: "/my v/auth.json".into(), providers: Some("/p/providers.json".into()) };
+        for (code, fix, path, wanted) in [
+            ("vault-unreadable", None, "/my v/auth.json: ", Some("${EDITOR:-vi} '/my v/auth.json'")),
+            ("field-mistyped", None, "/my v/auth.json: ", Some("${EDITOR:-vi} '/my v/auth.json'")),
+            ("profile-wrong", None, "/p/providers.json: ", Some("${EDITOR:-vi} /p/providers.json")),
+            (
+                "settings-unreadable",
+                None,
+                "/my v/auth.json.lazaret-settings.json: ",
+                Some("${EDITOR:-vi} '/my v/auth.json.lazaret-settings.json'"),
+            ),
+            (
+                "ledger-newer",
+                Some("mv -i vault.lazaret vault.lazaret.aside"),
+                "/my v/auth.json.lazaret: ",
+                Some("mv -i '/my v/auth.json.lazaret' '/my v/auth.json.lazaret'.aside"),
+            ),
+            (
+                "sealed-unreadable",
+                Some("mv"),
+                "/my v/auth.json.lazaret-sealed: ",
+                Some("mv -i '/my v/auth.json.lazaret-sealed' '/my v/auth.json.lazaret-sealed'.aside"),
+            ),
+            ("quarantined", Some("lazaret unquarantine a"), "", Some("lazaret --vault '/my v' unquarantine a")),
+            ("token-dead", Some("hermes auth add a"), "", Some("hermes auth add a")),
+            ("vault", None, "", None),
+        ] {
+            let found = with_paths(finding("error", code, "what", fix), &places, "--vault '/my v' ");
+            assert_eq!((found.message, found.fix.as_deref()), (format!("{path}what"), wanted), "{code}");
+        }
     }
 
     #[test]

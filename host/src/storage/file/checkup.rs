@@ -235,7 +235,7 @@ fn room(folder: &Path, free: u64, found: &mut Found) {
 
 fn set_aside(path: &Path) -> String {
     let path = shell_path(path);
-    format!("mv {path} {path}.aside")
+    format!("mv -i {path} {path}.aside")
 }
 
 /// A path as one word of a command.
@@ -371,11 +371,11 @@ mod tests {
         let (_dir, path) = vault();
         let locks = path.with_file_name("auth.json.lazaret-locks");
         fs::write(&locks, "").expect("written");
-        assert_eq!(found(&path), one("error", "locks-unusable", format!("mv {0} {0}.aside", locks.display())));
+        assert_eq!(found(&path), one("error", "locks-unusable", format!("mv -i {0} {0}.aside", locks.display())));
         fs::remove_file(&locks).expect("removed");
         fs::create_dir_all(locks.join("05")).expect("made");
         let lock = locks.join("05");
-        assert_eq!(found(&path), one("error", "locks-unusable", format!("mv {0} {0}.aside", lock.display())));
+        assert_eq!(found(&path), one("error", "locks-unusable", format!("mv -i {0} {0}.aside", lock.display())));
     }
 
     #[test]
