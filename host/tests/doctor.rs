@@ -1,0 +1,139 @@
+//! `lazaret doctor` as its user runs it: what it finds, what it says, and that the commands it shows mend what they are for.
+
+mod home;
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Command;
+
+use home::{Home, Ran};
+use serde_json::Value;
+
+/// A vault that lazaret itself has used.
+fn used() -> Home {
+    let home = Home::with_expired_login();
+    fs::set_permissions(home.path("auth.json"), fs::Permissions::from_mode(0o600)).expect("chmod");
+    fs::set_permissions(home.folder.path(), fs::Permissions::from_mode(0o700)).expect("chmod");
+    assert_eq!(home.run(&["token", "acme"]).code, Some(0));
+    home
+}
+
+/// Code and fix of whatever is not well.
+fn troubles(home: &Home) -> Vec<(String, String)> {
+    let ran = home.run(&["doctor", "--json"]);
+    let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let findings = told["findings"].as_array().expect("a list");
+    let errors = findings.iter().filter(|finding| finding["severity"] == "error").count();
+    assert_eq!((told["healthy"] == true, ran.code), (errors == 0, Some(i32::from(errors > 0))), "{ran:?}");
+    let bad = findings.iter().filter(|finding| finding["severity"] != "ok");
+    bad.map(|finding| (text(&finding["code"]), text(&finding["fix"]))).collect()
+}
+
+/// As a person pastes it, whose shell finds lazaret.
+fn paste(command: &str) -> Ran {
+    let binary = Path::new(env!("CARGO_BIN_EXE_lazaret")).parent().expect("a folder");
+    let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
+    let mut shell = Command::new("sh");
+    shell.args(["-c", command]).env("PATH", path).env_remove("LAZARET_VAULT");
+    Ran::of(shell.output().expect("sh runs"))
+}
+
+#[test]
+fn a_vault_that_is_in_use_is_well_and_its_server_is_asked_for_nothing_secret() {
+    let home = used();
+    let ran = home.run(&["doctor", "--ask-servers"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");
+    assert!(ran.out.contains("can be reached (status") && ran.out.ends_with("no error, no warning\n"), "{ran:?}");
+    let token = home.refresh_token();
+    assert!(!ran.out.contains(&token), "{ran:?}");
+    assert_eq!(troubles(&home), []);
+}
+
+#[test]
+fn a_server_that_is_gone_is_an_error_only_for_who_asks() {
+    let home = used();
+    let endpoint = "http://127.0.0.1:1/token";
+    home.profiles(&serde_json::json!({ "acme": { "token_endpoint": endpoint, "client_id": "acme-client" } }));
+    let ran = home.run(&["doctor", "--ask-servers"]);
+    assert!(ran.code == Some(1) && ran.out.contains("server-unreachable"), "{ran:?}");
+    assert!(ran.out.contains("fix: curl -sS -o /dev/null -D - http://127.0.0.1:1/token\n"), "{ran:?}");
+    assert_eq!(home.run(&["doctor"]).code, Some(0));
+}
+
+#[test]
+fn the_commands_it_shows_mend_what_they_are_for() {
+    let home = used();
+    let ledger = home.path("auth.json.lazaret");
+    let locks = home.path("auth.json.lazaret-locks");
+    let breaks: [(&str, &dyn Fn()); 4] = [
+        ("mode-wide", &|| {
+            fs::set_permissions(home.path("auth.json"), fs::Permissions::from_mode(0o644)).expect("chmod");
+        }),
+        ("directory-open", &|| {
+            fs::set_permissions(home.folder.path(), fs::Permissions::from_mode(0o777)).expect("chmod");
+        }),
+        ("ledger-unreadable", &|| fs::write(&ledger, "{ half").expect("written")),
+        ("locks-unusable", &|| {
+            fs::remove_dir_all(&locks).expect("removed");
+            fs::write(&locks, "").expect("written");
+        }),
+    ];
+    for (code, break_it) in breaks {
+        break_it();
+        let found = troubles(&home);
+        // What lies beside a ledger that was replaced does not count any more, and is found too.
+        assert!(found.iter().all(|(other, _)| other == code || other == "unsynced-left-over"), "{found:?}");
+        assert!(found.iter().any(|(other, _)| other == code), "{code}: {found:?}");
+        for (_, fix) in &found {
+            let mended = paste(fix);
+            assert_eq!(mended.code, Some(0), "{fix} {mended:?}");
+        }
+        assert_eq!(troubles(&home), [], "{code}");
+    }
+    assert_eq!(home.run(&["token", "acme"]).code, Some(0));
+}
+
+#[test]
+fn a_dead_entry_is_removed_by_the_command_whatever_its_id_is() {
+    let home = used();
+    let mut vault = home.vault();
+    vault["credential_pool"]["acme"] = serde_json::json!([
+        { "id": "it's; touch pwned \u{202e}", "auth_type": "oauth", "source": "manual:device_code", "access_token": "at-secret-9",
+          "refresh_token": "rt-secret-9", "last_status": "dead" },
+        { "id": "bb", "auth_type": "api_key", "source": "manual", "access_token": "key-secret-9" },
+    ]);
+    home.write(vault.to_string());
+    let shown = home.run(&["doctor"]);
+    assert_eq!(shown.code, Some(0), "a dead entry is a warning: {shown:?}");
+    assert!(!shown.out.contains("secret") && !shown.out.contains('\u{202e}'), "{shown:?}");
+    let found = troubles(&home);
+    assert!(found.len() == 1 && found[0].0 == "entry-dead", "{found:?}");
+    let mended = paste(&found[0].1);
+    assert_eq!(mended.code, Some(0), "{mended:?}");
+    assert_eq!(home.vault()["credential_pool"]["acme"].as_array().map(Vec::len), Some(1));
+    assert_eq!(troubles(&home), []);
+}
+
+#[test]
+fn a_program_that_puts_a_dead_token_back_is_found_out() {
+    let home = used();
+    let before = home.text();
+    let token = home.refresh_token();
+    home.server.revoke(&token);
+    assert_eq!(home.run(&["refresh", "acme"]).code, Some(3));
+    let found = troubles(&home);
+    assert!(found.len() == 1 && found[0].0 == "quarantined" && found[0].1.contains(" unquarantine acme"), "{found:?}");
+    home.write(before);
+    let codes: Vec<String> = troubles(&home).into_iter().map(|(code, _)| code).collect();
+    assert!(codes.contains(&"token-dead".to_owned()), "{codes:?}");
+}
+
+#[test]
+fn a_vault_that_is_not_there_is_an_error_and_nothing_is_made() {
+    let home = Home::new();
+    let found = troubles(&home);
+    assert!(found.len() == 1 && found[0].0 == "vault-absent", "{found:?}");
+    assert_eq!(fs::read_dir(home.folder.path()).expect("a folder").count(), 1, "but providers.json");
+}
