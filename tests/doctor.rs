@@ -339,6 +339,12 @@ fn a_token_whose_end_nobody_knows_is_found() {
         vault["credential_pool"]["acme"][0].as_object_mut().expect("an entry").remove("expires_in");
     });
     expect(&world, "expiry-unknown", Level::Warning, "acme (aa)", Some("lazaret refresh acme --credential=aa"));
+    // One that cannot be refreshed is served as long as it is good: nothing is to be done.
+    let world = changed(|vault| {
+        let entry = vault["credential_pool"]["acme"][0].as_object_mut().expect("an entry");
+        entry.retain(|name, _| !matches!(name.as_str(), "expires_in" | "refresh_token"));
+    });
+    expect(&world, "expiry-unknown", Level::Ok, "acme (aa)", None);
 }
 
 #[test]

@@ -96,6 +96,17 @@ fn the_commands_it_shows_mend_what_they_are_for() {
 }
 
 #[test]
+fn a_ledger_that_cannot_be_reached_is_named() {
+    let home = used();
+    let ledger = home.path("auth.json.lazaret");
+    fs::remove_file(&ledger).expect("removed");
+    fs::create_dir(&ledger).expect("made");
+    let ran = home.run(&["doctor"]);
+    assert!(ran.code == Some(1) && ran.out.contains("ledger-unreachable"), "{ran:?}");
+    assert!(ran.out.contains(&format!("fix: ls -la {}\n", ledger.display())), "{ran:?}");
+}
+
+#[test]
 fn a_dead_entry_is_removed_by_the_command_whatever_its_id_is() {
     let home = used();
     let mut vault = home.vault();

@@ -1,8 +1,9 @@
 //! The vault's own documents: each can be read, and what one says fits what another holds.
 
 use crate::error::KeeperError;
+use crate::fingerprint::Fingerprint;
 use crate::keeper::Keeper;
-use crate::ledger::{self, Ledger};
+use crate::ledger::{self, Intent, Ledger};
 use crate::ports::{Loaded, Ports};
 use crate::sealed::{self, Sealed};
 use crate::table::Table;
@@ -104,19 +105,21 @@ fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Finding
 
 /// Sends of which nobody ever told the end, by provider.
 fn stale_intents(ledger: &Ledger, held: &[Held], now_ms: u64, findings: &mut Findings) {
-    let is_held = |token| {
-        let credentials = held.iter().flat_map(|held| &held.reading.credentials);
-        credentials.flat_map(|credential| &credential.places).any(|place| place.fingerprint().as_ref() == Some(token))
-    };
+    let is_stale = |intent: &Intent| now_ms.saturating_sub(intent.sent_at_ms.max(intent.since_ms)) >= STALE_MS;
+    if !ledger.tokens.values().any(|record| record.intent.as_ref().is_some_and(is_stale)) {
+        return;
+    }
+    let places = held.iter().flat_map(|held| &held.reading.credentials).flat_map(|credential| &credential.places);
+    let mut there: Table<Fingerprint, ()> = Table::default();
+    there.extend(places.filter_map(|place| Some((place.fingerprint()?, ()))));
     // How many may still matter, and how many are of tokens that are gone.
     let mut stale: Table<String, (u64, u64)> = Table::default();
     for (token, record) in ledger.tokens.iter() {
-        let Some(intent) = &record.intent else { continue };
-        if now_ms.saturating_sub(intent.sent_at_ms.max(intent.since_ms)) < STALE_MS {
+        if !record.intent.as_ref().is_some_and(is_stale) {
             continue;
         }
         let (open, over) = stale.entry(record.provider.clone(), || (0, 0));
-        *if is_held(token) { open } else { over } += 1;
+        *if there.get(token).is_some() { open } else { over } += 1;
     }
     for (provider, (open, over)) in stale.iter() {
         if *open > 0 {

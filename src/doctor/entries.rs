@@ -1,9 +1,12 @@
 //! What is written in a vault's logins and entries, each by itself.
 
+use crate::json::Value;
+use crate::table::Table;
 use crate::time::{self, Zone};
 use crate::vault::{CredentialKind, EntryState, Place, Spot, Vault};
 
-use super::{CLOCK_ALLOWANCE_MS, Findings, Held, Level, quoted, shell_word, spelling};
+use super::spelling::Known;
+use super::{CLOCK_ALLOWANCE_MS, Findings, Held, Level, quoted, shell_word};
 
 pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &mut Findings) {
     let profile = &held.profile;
@@ -19,7 +22,12 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
     for warning in &held.reading.warnings {
         findings.note(Level::Warning, "field-unreadable", warning.clone(), None);
     }
-    let mut ids: Vec<&str> = Vec::new();
+    // Of another tool's file the forms know no more than where the tokens are.
+    let is_ours = vault.tool().is_none();
+    let login = vault.node(id, Spot::Login).filter(|_| is_ours);
+    let pool: Vec<Value<'_>> = vault.pool(id).into_iter().flat_map(|pool| pool.items()).collect();
+    let (of_login, of_entry) = (Known::of(&profile.login), Known::of(&profile.entry));
+    let mut ids: Table<&str, u32> = Table::default();
     for credential in &held.reading.credentials {
         if credential.leading().state == EntryState::Dead {
             dead(held, credential.leading(), findings);
@@ -27,21 +35,20 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
             times(held, credential.leading(), credential.id(), now_ms, findings);
         }
         for place in &credential.places {
-            ids.push(&place.id);
-            // Of another tool's file the forms know no more than where the tokens are.
-            if vault.tool().is_none()
-                && let Some(node) = vault.node(id, place.spot)
-            {
-                one(held, place, &spelling::mistyped(node, vault.layout(profile, place.spot)), findings);
+            let mistyped = match place.spot {
+                Spot::Login => login.map(|node| of_login.mistyped(node)),
+                Spot::Entry(index) => pool.get(index).map(|node| of_entry.mistyped(*node)),
+            };
+            one(held, place, &mistyped.unwrap_or_default(), findings);
+            let count = ids.entry(&place.id, || 0);
+            *count += 1;
+            if *count == 2 {
+                let message = format!(
+                    "{id}: two entries have the id {}: only the first of them can be used or named",
+                    quoted(&place.id)
+                );
+                findings.note(Level::Error, "id-twice", message, None);
             }
-        }
-    }
-    for (at, twice) in ids.iter().enumerate() {
-        let is_second = ids[..at].iter().filter(|other| *other == twice).count() == 1;
-        if is_second {
-            let message =
-                format!("{id}: two entries have the id {}: only the first of them can be used or named", quoted(twice));
-            findings.note(Level::Error, "id-twice", message, None);
         }
     }
     suppressed(held, vault, findings);

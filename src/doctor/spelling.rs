@@ -12,31 +12,42 @@ const KNOWN: &str = "id label auth_type priority source access_token refresh_tok
     secret_source secret_fingerprint tokens discovery token_endpoint authorization_endpoint redirect_uri auth_mode \
     last_auth_error code message reason relogin_required at provider account_id email granted_at insecure ca_bundle extra region";
 
-/// Each field of an object, or of an object in it, that looks like a mistyped one: its name and the one that was meant.
-pub(super) fn mistyped(node: Value<'_>, layout: &Layout) -> Vec<(String, String)> {
-    let mut known: Vec<String> = text::split(KNOWN, " ").filter(|word| !word.is_empty()).map(str::to_owned).collect();
-    let mut learn = |pointer: &str| known.extend(json::tokens(pointer));
-    for pointer in [&layout.access_token, &layout.refresh_token, &layout.issued_at] {
-        learn(pointer);
-    }
-    layout.token_type.iter().for_each(|pointer| learn(pointer));
-    layout.write.iter().for_each(|(pointer, _)| learn(pointer));
-    layout.erase.iter().for_each(|(pointer, _)| learn(pointer));
-    for expiry in &layout.expiry {
-        match expiry {
-            ExpiryAt::Moment { at, .. } => learn(at),
-            ExpiryAt::Lifetime { seconds, since } => {
-                learn(seconds);
-                learn(since);
+/// The fields that a login or an entry may have.
+pub(super) struct Known(Vec<String>);
+
+impl Known {
+    /// Those that everybody writes, and those of a layout.
+    pub(super) fn of(layout: &Layout) -> Self {
+        let words = text::split(KNOWN, " ").filter(|word| !word.is_empty());
+        let mut known: Vec<String> = words.map(str::to_owned).collect();
+        let mut learn = |pointer: &str| known.extend(json::tokens(pointer));
+        for pointer in [&layout.access_token, &layout.refresh_token, &layout.issued_at] {
+            learn(pointer);
+        }
+        layout.token_type.iter().for_each(|pointer| learn(pointer));
+        layout.write.iter().for_each(|(pointer, _)| learn(pointer));
+        layout.erase.iter().for_each(|(pointer, _)| learn(pointer));
+        for expiry in &layout.expiry {
+            match expiry {
+                ExpiryAt::Moment { at, .. } => learn(at),
+                ExpiryAt::Lifetime { seconds, since } => {
+                    learn(seconds);
+                    learn(since);
+                }
             }
         }
+        Self(known)
     }
-    let mut found = Vec::new();
-    look(node, &known, &mut found);
-    for member in node.members().filter(|member| member.value.kind() == Kind::Object) {
-        look(member.value, &known, &mut found);
+
+    /// Each field of an object, or of an object in it, that looks like a mistyped one: its name and the one that was meant.
+    pub(super) fn mistyped(&self, node: Value<'_>) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        look(node, &self.0, &mut found);
+        for member in node.members().filter(|member| member.value.kind() == Kind::Object) {
+            look(member.value, &self.0, &mut found);
+        }
+        found
     }
-    found
 }
 
 fn look(node: Value<'_>, known: &[String], found: &mut Vec<(String, String)>) {
@@ -107,7 +118,7 @@ mod tests {
         let layout = Catalog::new(None).unwrap().profile("nous").unwrap().unwrap().login;
         let text =
             r#"{"acess_token":"a","tokens":{"refresh_tokn":"r","note":1},"agent_key":"k","mine":1,"ids":2,"scpoe":""}"#;
-        let found = mistyped(json::check(text).unwrap(), &layout);
+        let found = Known::of(&layout).mistyped(json::check(text).unwrap());
         let found: Vec<_> = found.iter().map(|(name, meant)| (name.as_str(), meant.as_str())).collect();
         assert_eq!(found, [("acess_token", "access_token"), ("scpoe", "scope"), ("refresh_tokn", "refresh_token")]);
     }

@@ -5,6 +5,7 @@ use crate::fingerprint::Fingerprint;
 use crate::ledger::{Ledger, Standing, Until};
 use crate::refresh::earned_a_send;
 use crate::sealed::Sealed;
+use crate::table::Table;
 use crate::time::{self, Zone};
 use crate::vault::{Credential, CredentialKind, Place};
 
@@ -113,14 +114,16 @@ fn spent(
 
 /// One grant under several providers, one account in several entries.
 pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
-    let mut tokens: Vec<(Fingerprint, &Held, &Credential)> = Vec::new();
+    // The first place of each grant, and of each account of a provider.
+    let mut tokens: Table<Fingerprint, (&Held, &Credential)> = Table::default();
     for one in held {
-        let mut accounts: Vec<([Option<String>; 3], &Credential)> = Vec::new();
+        let mut accounts: Table<[Option<String>; 3], &Credential> = Table::default();
         for credential in &one.reading.credentials {
-            for place in &credential.places {
-                let Some(token) = place.fingerprint() else { continue };
-                let other = tokens.iter().find(|(known, of, _)| *known == token && of.profile.id != one.profile.id);
-                if let Some((_, of, there)) = other {
+            let mut is_told = false;
+            for token in credential.places.iter().filter_map(Place::fingerprint) {
+                let (of, there) = *tokens.entry(token, || (one, credential));
+                if of.profile.id != one.profile.id && !is_told {
+                    is_told = true;
                     let message = format!(
                         "{} and {} hold the same refresh token: whichever is refreshed first ends the other's",
                         of.called(there.id()),
@@ -129,24 +132,19 @@ pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
                     let fix = Some(one.command("remove", credential.id()));
                     findings.note(Level::Error, "grant-shared", message, fix);
                 }
-                if !tokens.iter().any(|(known, of, _)| *known == token && of.profile.id == one.profile.id) {
-                    tokens.push((token, one, credential));
-                }
             }
             let leading = credential.leading();
             let access = leading.access_token.as_ref().filter(|_| leading.kind == CredentialKind::OAuth);
             let Some(account) = access.and_then(|token| account(token.expose())) else { continue };
-            match accounts.iter().find(|(known, _)| *known == account) {
-                Some((_, first)) => {
-                    let message = format!(
-                        "{} and {} are of the same account: they share its limits, and a login of one may end the other",
-                        one.called(first.id()),
-                        one.called(credential.id())
-                    );
-                    let fix = Some(one.command("remove", credential.id()));
-                    findings.note(Level::Warning, "account-twice", message, fix);
-                }
-                None => accounts.push((account, credential)),
+            let first = *accounts.entry(account, || credential);
+            if !std::ptr::eq(first, credential) {
+                let message = format!(
+                    "{} and {} are of the same account: they share its limits, and a login of one may end the other",
+                    one.called(first.id()),
+                    one.called(credential.id())
+                );
+                let fix = Some(one.command("remove", credential.id()));
+                findings.note(Level::Warning, "account-twice", message, fix);
             }
         }
     }
