@@ -153,6 +153,13 @@ fn settings_and_profiles_that_cannot_be_read_are_said() {
     let world = healthy();
     world.write("settings.json", "[]x");
     assert_eq!(the(&world, "settings-unreadable").level, Level::Error);
+    for wrong in
+        [json!({ "owned": true }), json!({ "owner": 7 }), json!({ "pools": { "acme": { "strategy": "best" } } })]
+    {
+        let world = healthy();
+        world.write("settings.json", &wrong.to_string());
+        expect(&world, "settings-unreadable", Level::Error, "settings", None);
+    }
     let world = healthy();
     world.write("providers.json", "[]x");
     assert_eq!(the(&world, "profiles-unreadable").level, Level::Error);
@@ -179,6 +186,14 @@ fn a_sealed_document_that_cannot_be_used_is_set_aside() {
     world.write("vault.lazaret-sealed", "no");
     let fix = "mv -i vault.lazaret-sealed vault.lazaret-sealed.aside";
     expect(&world, "sealed-unreadable", Level::Error, "put back", Some(fix));
+}
+
+#[test]
+fn a_pool_document_that_cannot_be_read_is_found_although_nothing_fails_by_it() {
+    let world = healthy();
+    world.write("vault.lazaret-pool", "{ half");
+    let fix = "mv -i vault.lazaret-pool vault.lazaret-pool.aside";
+    expect(&world, "pool-unreadable", Level::Warning, "the pool document", Some(fix));
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! The vault's own documents: each can be read, and what one says fits what another holds.
 
+use crate::document;
 use crate::error::KeeperError;
 use crate::fingerprint::Fingerprint;
 use crate::keeper::Keeper;
 use crate::ledger::{self, Intent, Ledger};
+use crate::pool;
 use crate::ports::{Loaded, Ports};
 use crate::sealed::{self, Sealed};
 use crate::table::Table;
@@ -37,6 +39,7 @@ impl<P: Ports> Keeper<P> {
                 Sealed::default()
             }
         };
+        self.look_at_pool(&pool::name(vault), findings).await;
         let read = ledger::load(&self.ports, vault).await;
         let read = read.and_then(|read| {
             // Each record is read when it is asked for.
@@ -61,6 +64,21 @@ impl<P: Ports> Keeper<P> {
             }
         };
         (ledger, sealed)
+    }
+
+    /// Whose turn it is. It is used as if it were empty where it cannot be read, so nobody would notice.
+    async fn look_at_pool(&self, name: &str, findings: &mut Findings) {
+        let loaded = document::loaded(name, self.ports.load(name, None).await);
+        let advice = ": whose turn it is in a pool is not known, and not kept";
+        let read = loaded.and_then(|document| match document {
+            Some(document) => {
+                document::read(document.text.expose(), "the pool document", advice, |top| drop(top.objects("pools")))
+            }
+            None => Ok(()),
+        });
+        if let Err(error) = read {
+            findings.note(Level::Warning, "pool-unreadable", error.message.clone(), Some(set_aside(name)));
+        }
     }
 }
 

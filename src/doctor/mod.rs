@@ -163,9 +163,6 @@ impl<P: Ports> Keeper<P> {
     /// Looks a vault over. With `ask_servers` each used token endpoint is asked whether it can be reached; no credential is sent.
     pub async fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {
         let mut findings = Findings::default();
-        if let Err(error) = self.settings(vault).await {
-            findings.of_error("settings-unreadable", &error);
-        }
         if let Err(error) = self.load_profiles().await {
             // Without profiles nothing says where in the vault the tokens lie.
             findings.of_error("profiles-unreadable", &error);
@@ -194,6 +191,9 @@ impl<P: Ports> Keeper<P> {
             let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
             findings.ok("vault", format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
         }
+        if let Err(error) = self.settings_of(vault, &held).await {
+            findings.of_error("settings-unreadable", &error);
+        }
         let (ledger, sealed) = self.look_at_documents(vault, &held, &mut findings).await;
         if let Some(snapshot) = &snapshot {
             let opened = snapshot.open()?;
@@ -216,6 +216,14 @@ impl<P: Ports> Keeper<P> {
             findings.ok("healthy", "nothing is wrong".to_owned());
         }
         Ok(findings.0)
+    }
+
+    /// Each part of the settings is read when it is asked for.
+    async fn settings_of(&self, vault: &str, held: &[Held]) -> Result<(), KeeperError> {
+        let settings = self.settings(vault).await?;
+        settings.shared_with_reference()?;
+        settings.is_owner()?;
+        held.iter().try_for_each(|held| settings.pool(&held.profile.id).map(drop))
     }
 
     fn held(&self, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {

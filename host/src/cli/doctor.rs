@@ -73,6 +73,7 @@ fn with_paths(mut finding: Finding, places: &Places, options: &str) -> Finding {
             (Some(beside(".lazaret")), false)
         }
         "sealed-unreadable" => (Some(beside(".lazaret-sealed")), false),
+        "pool-unreadable" => (Some(beside(".lazaret-pool")), false),
         _ => (None, false),
     };
     if let Some(file) = file {
@@ -82,7 +83,9 @@ fn with_paths(mut finding: Finding, places: &Places, options: &str) -> Finding {
         }
         finding.fix = match finding.code.as_str() {
             _ if is_edited => Some(format!("${{EDITOR:-vi}} {word}")),
-            "ledger-unreadable" | "ledger-newer" | "sealed-unreadable" => Some(format!("mv -i {word} {word}.aside")),
+            "ledger-unreadable" | "ledger-newer" | "sealed-unreadable" | "pool-unreadable" => {
+                Some(format!("mv -i {word} {word}.aside"))
+            }
             "ledger-lost" => Some(format!("ls -la {word}*")),
             "ledger-unreachable" => Some(format!("ls -la {word}")),
             _ => finding.fix,
