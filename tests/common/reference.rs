@@ -1,9 +1,9 @@
 //! What hermes-agent makes of a vault, in a Python environment of its own: `tests/reference/README.md`.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use serde_json::Value;
 use tempfile::TempDir;
@@ -58,10 +58,58 @@ impl Reference {
         serde_json::from_slice(&output.stdout).expect("json")
     }
 
+    /// A session that stays open, and whose refreshes go to this token endpoint on loopback.
+    pub fn session(&self, home: &Path, token_endpoint: &str) -> Session {
+        let mut command = Command::new(&self.python);
+        command.arg("-B").arg(tools::source("reference/session.py")).arg(home).arg(token_endpoint);
+        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python");
+        let orders = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().expect("piped"));
+        Session { process, orders, answers }
+    }
+
+    pub fn python(&self) -> &Path {
+        &self.python
+    }
+
     fn command(&self, what: &str, home: &Path, provider: &str) -> Command {
         let mut command = Command::new(&self.python);
         command.arg(tools::source("reference/reference.py")).arg(what).arg(home).arg(provider);
         command
+    }
+}
+
+/// An agent of the reference that runs for long: what it has loaded once stays in its memory. `tests/reference/README.md` has what
+/// can be asked of it.
+pub struct Session {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Session {
+    pub fn ask(&mut self, order: &Value) -> Value {
+        self.tell(order);
+        self.answer()
+    }
+
+    /// Does not wait for the answer.
+    pub fn tell(&mut self, order: &Value) {
+        writeln!(self.orders.as_ref().expect("open"), "{order}").expect("it listens");
+    }
+
+    pub fn answer(&mut self) -> Value {
+        let mut line = String::new();
+        self.answers.read_line(&mut line).expect("an answer");
+        serde_json::from_str(&line).unwrap_or_else(|error| panic!("the reference ended: {error}: {line}"))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // The end of its orders is its own end.
+        self.orders = None;
+        let _ = self.process.wait();
     }
 }
 
