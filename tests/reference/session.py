@@ -73,6 +73,11 @@ class Session:
         """The next to use. It refreshes each that is about to expire."""
         return self.told(self.pool(provider).select())
 
+    def do_load_and_select(self, provider: str) -> dict:
+        """As a program that begins."""
+        self.pools.pop(provider, None)
+        return self.do_select(provider)
+
     def do_mark(self, provider: str, status: int, id=None, reason=None, reset_in_s=None) -> dict:
         """An API refused a credential: the one named, or the current one."""
         pool = self.pool(provider)
@@ -133,7 +138,10 @@ def main() -> None:
         with contextlib.redirect_stdout(sys.stderr):
             session = Session(endpoint)
             for line in sys.stdin:
-                print(json.dumps(session.do(json.loads(line))), file=answers, flush=True)
+                order, start = json.loads(line), time.perf_counter()
+                answer = session.do(order)
+                answer["took_s"] = time.perf_counter() - start
+                print(json.dumps(answer), file=answers, flush=True)
 
 
 if __name__ == "__main__":
