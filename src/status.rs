@@ -64,16 +64,18 @@ impl<P: Ports> Keeper<P> {
             }
             let profile = self.profile_for(&snapshot, &id)?;
             report.warnings.extend(profile.wrong.as_ref().map(|error| error.0.clone()));
-            let mut reading = opened.read(&profile);
-            report.warnings.extend(reading.warnings);
+            let reading = snapshot.reading(&profile)?;
+            report.warnings.extend_from_slice(&reading.warnings);
             let policy = self.settings(vault).await?.pool(&id)?;
             let is_sole = pool::is_sole(&reading.credentials);
             let login = opened.node(&id, Spot::Login);
             let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
-            for credential in &mut reading.credentials {
+            for credential in &reading.credentials {
+                let mut explained = None;
                 if snapshot.is_foreign() {
-                    explain(credential, &ledger);
+                    explain(explained.insert(credential.clone()), &ledger);
                 }
+                let credential = explained.as_ref().unwrap_or(credential);
                 let in_environment = self.key_in_environment(credential.leading()).await.is_some();
                 let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
                 report.credentials.push(self.credential_status(

@@ -75,7 +75,7 @@ pub struct Value<'a> {
 }
 
 /// An object whose members are looked up often: scanned once.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Fields<'a> {
     kind: Kind,
     /// In order.
@@ -108,7 +108,7 @@ impl<'a> Fields<'a> {
 }
 
 /// One member of an object.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
     /// The key, quotes and all.
     pub key: Value<'a>,

@@ -4,16 +4,21 @@
 //! Where in a login or an entry the tokens lie is data: the [`Layout`](crate::provider::Layout)s of the provider's
 //! [`Profile`].
 
-use crate::json::{Kind, Value};
+use crate::json::{Fields, Kind, Value};
 use crate::provider::Profile;
 use crate::table;
 
 use super::place::{Place, Spot, place};
 
+/// Whether it is the reference's vault, whatever else is in it.
+pub(super) fn is_its_form(top: &Fields<'_>) -> bool {
+    top.get("providers").or_else(|| top.get("credential_pool")).is_some()
+}
+
 /// The ids of all providers a vault names.
-pub(super) fn providers(root: Value<'_>) -> Vec<String> {
+pub(super) fn providers(top: &Fields<'_>) -> Vec<String> {
     let mut ids = Vec::new();
-    for section in ["providers", "credential_pool"].iter().filter_map(|name| root.get(name)) {
+    for section in ["providers", "credential_pool"].iter().filter_map(|name| top.get(name)) {
         for member in section.members() {
             table::insert_sorted(&mut ids, member.key.as_str().unwrap_or_default());
         }
@@ -22,16 +27,16 @@ pub(super) fn providers(root: Value<'_>) -> Vec<String> {
 }
 
 /// Every place of one provider, in the order of the text.
-pub(super) fn places(root: Value<'_>, profile: &Profile, warnings: &mut Vec<String>) -> Vec<Place> {
+pub(super) fn places(top: &Fields<'_>, profile: &Profile, warnings: &mut Vec<String>) -> Vec<Place> {
     let mut places = Vec::new();
-    if let Some(login) = section(root, "providers", warnings).and_then(|section| section.get(&profile.id)) {
+    if let Some(login) = section(top, "providers", warnings).and_then(|section| section.get(&profile.id)) {
         if login.kind() == Kind::Object {
             places.push(place(login, Spot::Login, &profile.login, &|| format!("providers.{}", profile.id), warnings));
         } else {
             warnings.push(format!("`providers.{}` is {}, not an object: it is ignored", profile.id, login.kind()));
         }
     }
-    if let Some(pool) = section(root, "credential_pool", warnings).and_then(|section| section.get(&profile.id)) {
+    if let Some(pool) = section(top, "credential_pool", warnings).and_then(|section| section.get(&profile.id)) {
         if pool.kind() != Kind::Array {
             warnings.push(format!("`credential_pool.{}` is {}, not a list: it is ignored", profile.id, pool.kind()));
         }
@@ -52,21 +57,21 @@ pub(super) fn places(root: Value<'_>, profile: &Profile, warnings: &mut Vec<Stri
 }
 
 /// The object at a spot.
-pub(super) fn node<'a>(root: Value<'a>, provider: &str, spot: Spot) -> Option<Value<'a>> {
+pub(super) fn node<'a>(top: &Fields<'a>, provider: &str, spot: Spot) -> Option<Value<'a>> {
     match spot {
-        Spot::Login => root.get("providers")?.get(provider),
-        Spot::Entry(index) => root.get("credential_pool")?.get(provider)?.items().nth(index),
+        Spot::Login => top.get("providers")?.get(provider),
+        Spot::Entry(index) => top.get("credential_pool")?.get(provider)?.items().nth(index),
     }
     .filter(|node| node.kind() == Kind::Object)
 }
 
 /// The list of a provider's entries.
-pub(super) fn pool<'a>(root: Value<'a>, provider: &str) -> Option<Value<'a>> {
-    root.get("credential_pool")?.get(provider).filter(|pool| pool.kind() == Kind::Array)
+pub(super) fn pool<'a>(top: &Fields<'a>, provider: &str) -> Option<Value<'a>> {
+    top.get("credential_pool")?.get(provider).filter(|pool| pool.kind() == Kind::Array)
 }
 
-fn section<'a>(root: Value<'a>, name: &str, warnings: &mut Vec<String>) -> Option<Value<'a>> {
-    let section = root.get(name)?;
+fn section<'a>(top: &Fields<'a>, name: &str, warnings: &mut Vec<String>) -> Option<Value<'a>> {
+    let section = top.get(name)?;
     if section.kind() != Kind::Object {
         let warning = format!("`{name}` is {}, not an object: it is ignored", section.kind());
         if !warnings.contains(&warning) {

@@ -17,7 +17,7 @@ mod place;
 
 use std::rc::Rc;
 
-use crate::json::{self, JsonError, Kind, Value};
+use crate::json::{self, Fields, JsonError, Kind, Value};
 use crate::provider::{Layout, Profile};
 
 pub use credential::{Credential, Reading, is_seeded};
@@ -47,6 +47,8 @@ impl std::fmt::Display for VaultError {
 #[derive(Clone, Debug)]
 pub struct Vault<'a> {
     root: Value<'a>,
+    /// Its members: to find one of them, a scan of the whole text, is dear in a large vault.
+    top: Fields<'a>,
     /// Whose file it is, if it is another tool's.
     form: Option<Rc<foreign::Form>>,
 }
@@ -56,7 +58,11 @@ impl<'a> Vault<'a> {
     pub fn open(text: &'a str) -> Result<Self, VaultError> {
         let root = json::check(text).map_err(VaultError::NotJson)?;
         let is_object = root.kind() == Kind::Object;
-        if is_object { Ok(Self { root, form: foreign::form(root) }) } else { Err(VaultError::NotAnObject(root.kind())) }
+        if !is_object {
+            return Err(VaultError::NotAnObject(root.kind()));
+        }
+        let top = Fields::of(root);
+        Ok(Self { root, form: if hermes::is_its_form(&top) { None } else { foreign::form(root) }, top })
     }
 
     /// The tool whose own file it is; none if it is a vault in the reference's form.
@@ -76,7 +82,7 @@ impl<'a> Vault<'a> {
 
     /// The ids of all providers it names.
     pub fn providers(&self) -> Vec<String> {
-        self.form.as_ref().map_or_else(|| hermes::providers(self.root), |form| form.ids(self.root))
+        self.form.as_ref().map_or_else(|| hermes::providers(&self.top), |form| form.ids(self.root))
     }
 
     /// The credentials of one provider.
@@ -90,7 +96,7 @@ impl<'a> Vault<'a> {
     pub fn places(&self, profile: &Profile, warnings: &mut Vec<String>) -> Vec<Place> {
         match &self.form {
             Some(form) => form.places(self.root, &profile.id, warnings),
-            None => hermes::places(self.root, profile, warnings),
+            None => hermes::places(&self.top, profile, warnings),
         }
     }
 
@@ -98,13 +104,13 @@ impl<'a> Vault<'a> {
     pub fn node(&self, provider: &str, spot: Spot) -> Option<Value<'a>> {
         match &self.form {
             Some(form) => form.node(self.root, provider),
-            None => hermes::node(self.root, provider, spot),
+            None => hermes::node(&self.top, provider, spot),
         }
     }
 
     /// The list of a provider's entries.
     pub fn pool(&self, provider: &str) -> Option<Value<'a>> {
-        if self.form.is_some() { None } else { hermes::pool(self.root, provider) }
+        if self.form.is_some() { None } else { hermes::pool(&self.top, provider) }
     }
 
     /// How the tokens lie at a spot.
