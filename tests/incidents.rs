@@ -163,6 +163,7 @@ fn status_and_use_agree_about_any_entry() {
         let world = pool_of(&[entry]);
         let shown = status_of(&world, "aaaaaa");
         assert_eq!((shown.state, world.requests()), (state, 0));
+        let before = world.text("vault");
         world.answer(200, &tokens());
         let done = match world.token() {
             Ok(_) if world.requests() == 1 => "refreshes",
@@ -170,6 +171,7 @@ fn status_and_use_agree_about_any_entry() {
             Err(error) => error.action.as_str(),
         };
         assert_eq!(done, does, "{state}");
+        assert_eq!(world.text("vault") == before, does != "refreshes", "{state}: to read is not to write");
         assert_eq!((shown.todo.is_some(), shown.retry_at_ms.is_some()), (does == "login", does == "retry"), "{state}");
         seen.push(shown.state);
     }
