@@ -311,6 +311,17 @@ fn one_grant_under_two_providers_is_found() {
     });
     let fix = "lazaret remove nous --credential=dd";
     expect(&world, "grant-shared", Level::Error, "acme (login) and nous (dd)", Some(fix));
+    // Of a provider that cannot be refreshed it is removed, whichever comes first.
+    let world = changed(|vault| {
+        vault["credential_pool"]["aaa"] = json!([entry("dd", "secret-at-1", "secret-rt-1")]);
+    });
+    expect(
+        &world,
+        "grant-shared",
+        Level::Error,
+        "aaa (dd) and acme (login)",
+        Some("lazaret remove aaa --credential=dd"),
+    );
 }
 
 #[test]

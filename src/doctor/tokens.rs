@@ -129,7 +129,10 @@ pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
                         of.called(there.id()),
                         one.called(credential.id())
                     );
-                    let fix = Some(one.command("remove", credential.id()));
+                    // The one that cannot be refreshed anyhow, if there is such.
+                    let is_first_idle = of.to.is_none() && one.to.is_some();
+                    let (which, its) = if is_first_idle { (of, there) } else { (one, credential) };
+                    let fix = Some(which.command("remove", its.id()));
                     findings.note(Level::Error, "grant-shared", message, fix);
                 }
             }
