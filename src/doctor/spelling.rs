@@ -122,4 +122,22 @@ mod tests {
         let found: Vec<_> = found.iter().map(|(name, meant)| (name.as_str(), meant.as_str())).collect();
         assert_eq!(found, [("acess_token", "access_token"), ("scpoe", "scope"), ("refresh_tokn", "refresh_token")]);
     }
+
+    #[test]
+    fn nothing_that_the_reference_writes_was_mistyped() {
+        let catalog = Catalog::new(None).unwrap();
+        let profile = catalog.profile("xai-oauth").unwrap().unwrap();
+        let login = r#"{"tokens":{"access_token":"","refresh_token":"","id_token":"","expires_in":1,"token_type":""},"last_refresh":"",
+            "auth_mode":"","discovery":{"authorization_endpoint":"","token_endpoint":""},"redirect_uri":"","region":"","label":"",
+            "scope":"","client_id":"","portal_base_url":"","inference_base_url":"","obtained_at":"","expires_at":"","agent_key":"",
+            "agent_key_id":null,"agent_key_reused":false,"agent_key_obtained_at":"","agent_key_expires_in":1,
+            "agent_key_expires_at":"","tls":{"insecure":false,"ca_bundle":null},"last_auth_error":{"provider":"","code":"",
+            "message":"","reason":"","relogin_required":true,"at":""}}"#;
+        assert_eq!(Known::of(&profile.login).mistyped(json::check(login).unwrap()), []);
+        let entry = r#"{"id":"","label":"","auth_type":"","priority":0,"source":"","access_token":"","refresh_token":"",
+            "last_status":"","last_status_at":1,"last_error_code":1,"last_error_reason":"","last_error_message":"",
+            "last_error_reset_at":1,"base_url":"","last_refresh":"","request_count":0,"secret_fingerprint":"","secret_source":"",
+            "expires_at_ms":1,"token_type":"","tls":null}"#;
+        assert_eq!(Known::of(&profile.entry).mistyped(json::check(entry).unwrap()), []);
+    }
 }
