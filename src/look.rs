@@ -167,6 +167,7 @@ fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
 fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError {
     let why = match &place.last_error {
         Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
+        Some(error) if error.code.is_empty() => "its login ended".to_owned(),
         Some(error) => format!("its login ended ({})", error.code),
         None => "it holds no token that could be used or refreshed".to_owned(),
     };

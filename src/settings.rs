@@ -1,11 +1,15 @@
 //! The policy for one vault: `settings.json`. What it does not say is as the defaults below say.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::error::{Action, KeeperError};
 use crate::json;
 use crate::keeper::Keeper;
 use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Version};
 use crate::secret::Secret;
+use crate::table::Table;
 
 const SETTINGS: &str = "settings.json";
 
@@ -111,12 +115,14 @@ impl PoolPolicy {
 pub(crate) struct Settings {
     pub(crate) version: Option<Version>,
     text: Secret,
+    /// What was made of it for a provider.
+    pools: RefCell<Table<String, Rc<PoolPolicy>>>,
 }
 
 impl Settings {
     #[cfg(test)]
     pub(crate) fn of(text: Secret) -> Self {
-        Self { version: None, text }
+        Self { version: None, text, pools: RefCell::default() }
     }
 
     fn part<T>(&self, read: impl FnOnce(&Layers<'_>) -> T) -> Result<T, KeeperError> {
@@ -146,7 +152,16 @@ impl Settings {
     }
 
     /// How a provider's pool is used.
-    pub(crate) fn pool(&self, provider: &str) -> Result<PoolPolicy, KeeperError> {
+    pub(crate) fn pool(&self, provider: &str) -> Result<Rc<PoolPolicy>, KeeperError> {
+        if let Some(policy) = self.pools.borrow().get(provider) {
+            return Ok(policy.clone());
+        }
+        let policy = Rc::new(self.policy(provider)?);
+        self.pools.borrow_mut().insert(provider.to_owned(), policy.clone());
+        Ok(policy)
+    }
+
+    fn policy(&self, provider: &str) -> Result<PoolPolicy, KeeperError> {
         self.part(|settings| {
             let of_one = settings.object("pools").object(provider);
             let default = Layers::literal(POOL, settings);
@@ -158,15 +173,16 @@ impl Settings {
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// The settings of a vault as they are now; not read again if they have not changed.
-    pub(crate) async fn settings(&self, vault: &str) -> Result<std::rc::Rc<Settings>, KeeperError> {
+    pub(crate) async fn settings(&self, vault: &str) -> Result<Rc<Settings>, KeeperError> {
         let known = self.settings.borrow().clone();
         let loaded = self.ports.load(SETTINGS, known.as_ref().and_then(|settings| settings.version.as_ref())).await;
         let (version, text) = match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
             (Loaded::Unchanged, Some(settings)) => return Ok(settings),
+            (Loaded::Absent, Some(settings)) if settings.version.is_none() => return Ok(settings),
             (Loaded::Found(document), _) => (Some(document.version), document.text),
             (Loaded::Absent | Loaded::Unchanged, _) => (None, Secret::from("{}")),
         };
-        let settings = std::rc::Rc::new(Settings { version, text });
+        let settings = Rc::new(Settings { version, text, pools: RefCell::default() });
         *self.settings.borrow_mut() = Some(settings.clone());
         Ok(settings)
     }

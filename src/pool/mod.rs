@@ -272,6 +272,7 @@ impl<P: Ports> Keeper<P> {
         let version = known.as_ref().and_then(|state| state.version.as_ref());
         let state = match (self.ports.load(&name(vault), version).await, known) {
             (Ok(Loaded::Unchanged), Some(state)) => return state,
+            (Ok(Loaded::Absent), Some(state)) if state.version.is_none() && !state.is_foreign => return state,
             (Ok(Loaded::Found(document)), _) => {
                 let pools = State::read(document.text.expose());
                 State {

@@ -265,7 +265,7 @@ mod tests {
         reading(&rows.join(","))
     }
 
-    fn policy(text: &str) -> PoolPolicy {
+    fn policy(text: &str) -> Rc<PoolPolicy> {
         Settings::of(Secret::from(format!(r#"{{"pool":{text}}}"#).as_str())).pool("p").unwrap()
     }
 
