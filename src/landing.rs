@@ -13,7 +13,7 @@ use crate::sealed::{self, Successor};
 use crate::secret::Secret;
 use crate::sending::Outcome;
 use crate::vault::edit::Edits;
-use crate::vault::{Credential, Fresh, Place, Vault};
+use crate::vault::{Credential, Fresh, LOGIN, Place, Vault};
 
 /// How often a vault is written against others who write too, before the successor is sealed instead.
 const STORE_ATTEMPTS: u32 = 64;
@@ -94,8 +94,12 @@ impl<P: Ports> Keeper<P> {
         };
         let landed = self.land(ask, &landing).await?;
         let mut unsaved = None;
-        if matches!(landed, Landed::Failed | Landed::Overtaken) && fresh.refresh_token.is_some() {
-            unsaved = self.seal_successor(sending, &fresh).await;
+        if fresh.refresh_token.is_some() {
+            match landed {
+                Landed::Failed | Landed::Overtaken => unsaved = self.seal_successor(sending, &fresh).await,
+                Landed::Stored => self.keep_a_copy(sending, &fresh).await,
+                Landed::Superseded | Landed::Gone => {}
+            }
         }
         if unsaved.is_none() {
             self.resolve(ask.vault, &sending.fingerprint, &sending.to, &fresh, Some(intended)).await;
@@ -236,11 +240,25 @@ impl<P: Ports> Keeper<P> {
         Landed::Failed
     }
 
+    /// Another program may write the list of entries as it read it long ago. A login's tokens lie beside the list too; those of an
+    /// entry that was added by itself would be lost.
+    async fn keep_a_copy(&self, sending: &Sending<'_>, fresh: &Fresh) {
+        if !may_be_written_over(sending.ask, sending.held) {
+            return;
+        }
+        let successor = successor(sending.ask, fresh);
+        let kept = sealed::update(&self.ports, sending.ask.vault, &|sealed| {
+            sealed.keep(&sending.fingerprint, &successor);
+        })
+        .await;
+        // The vault has them.
+        drop(kept);
+    }
+
     /// The vault cannot take the successor: the sealed document can, or the caller must.
     async fn seal_successor(&self, sending: &Sending<'_>, fresh: &Fresh) -> Option<Secret> {
         let ask = sending.ask;
-        let successor =
-            Successor { provider: ask.profile.id.clone(), credential: ask.credential.clone(), fresh: fresh.clone() };
+        let successor = successor(ask, fresh);
         let sealed = sealed::update(&self.ports, ask.vault, &|sealed| {
             sealed.successors.insert(sending.fingerprint.clone(), successor.clone());
         })
@@ -374,16 +392,24 @@ impl<P: Ports> Keeper<P> {
         self.take_out(sending, &dead).await
     }
 
-    /// A successor of the token at hand that waits in the sealed document goes where it belongs.
+    /// A successor of the token at hand that waits in the sealed document, or was kept there, goes where it belongs.
     pub(crate) async fn finish_a_sealed_successor(
         &self,
         sending: &Sending<'_>,
         ledger: &Ledger,
     ) -> Result<Option<Next>, KeeperError> {
         let sealed = sealed::load(&self.ports, sending.ask.vault).await?;
+        let now_ms = self.ports.wall_ms();
+        // What is sealed may have been spent or have died since.
+        let is_live = |sealed: &&Successor| {
+            let token = sealed.fresh.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()));
+            let standing = token.as_ref().map(|token| ledger.standing(token, &sending.to, now_ms));
+            matches!(standing, Some(Standing::Sendable(_) | Standing::Paused(_)))
+        };
         let mut at = &sending.fingerprint;
         for _ in 0..64 {
-            if let Some(successor) = sealed.successors.get(at) {
+            let mut of_it = sealed.successors.get(at).into_iter().chain(sealed.kept.get(at));
+            if let Some(successor) = of_it.find(is_live) {
                 let next = self.unseal_successor(sending.ask, at, successor, &sending.to, ledger, sending.held).await;
                 return next.map(Some);
             }
@@ -412,6 +438,9 @@ impl<P: Ports> Keeper<P> {
         }
         sealed::update(&self.ports, ask.vault, &|sealed| {
             sealed.successors.remove(spent);
+            if may_be_written_over(ask, held) {
+                sealed.keep(spent, successor);
+            }
         })
         .await?;
         let what = "tokens that an earlier refresh could not store are in the vault now";
@@ -433,6 +462,14 @@ impl<P: Ports> Keeper<P> {
             ..ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Sealed)
         }))
     }
+}
+
+fn may_be_written_over(ask: &Ask<'_>, held: &Held) -> bool {
+    held.document.is_some() && ask.credential != LOGIN
+}
+
+fn successor(ask: &Ask<'_>, fresh: &Fresh) -> Successor {
+    Successor { provider: ask.profile.id.clone(), credential: ask.credential.clone(), fresh: fresh.clone() }
 }
 
 /// The tokens of a place, as if a refresh had just brought them: what has expired stays so.

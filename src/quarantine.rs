@@ -193,6 +193,7 @@ impl<P: Ports> Keeper<P> {
         sealed::update(&self.ports, vault, &|sealed| {
             // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that.
             sealed.quarantined.entry(token.clone(), || entry.clone());
+            sealed.kept.retain(|_, kept| kept.fresh.refresh_token != place.refresh_token);
         })
         .await
     }

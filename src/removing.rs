@@ -76,12 +76,14 @@ impl<P: Ports> Keeper<P> {
         let is_its = |provider: &str, credential: &String| provider == profile.id && ids.contains(credential);
         let sealed = sealed::load(&self.ports, vault).await?;
         let quarantined = sealed.quarantined.values().any(|entry| is_its(&entry.provider, &entry.credential));
-        if !quarantined && !sealed.successors.values().any(|entry| is_its(&entry.provider, &entry.credential)) {
+        let mut tokens = sealed.successors.values().chain(sealed.kept.values());
+        if !quarantined && !tokens.any(|entry| is_its(&entry.provider, &entry.credential)) {
             return Ok(());
         }
         sealed::update(&self.ports, vault, &|sealed| {
             sealed.quarantined.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
             sealed.successors.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
+            sealed.kept.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
         })
         .await
     }

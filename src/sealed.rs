@@ -1,5 +1,5 @@
-//! Tokens taken out of use, kept unused for a bounded time: what a quarantine removed, and a successor that could
-//! not be written to its vault.
+//! Tokens kept unused for a bounded time: what a quarantine removed, a successor that could not be written to its vault,
+//! and a copy of one that another program may write over.
 
 use crate::document;
 use crate::error::{Action, KeeperError};
@@ -13,10 +13,10 @@ use crate::text;
 use crate::time::DAY_MS;
 use crate::vault::Fresh;
 
-const ABOUT: &str = "lazaret's sealed document: SECRETS, taken out of use. `lazaret unquarantine` puts one back.";
+const ABOUT: &str = "lazaret's sealed document: SECRETS that are not in use. `lazaret unquarantine` puts one back.";
 const ATTEMPTS: usize = 64;
 
-/// How long a quarantine can be undone.
+/// How long a quarantine can be undone, and a copy is kept.
 pub const KEPT_MS: u64 = 7 * DAY_MS;
 
 /// The sealed document's name beside a vault.
@@ -31,9 +31,22 @@ pub struct Sealed {
     pub quarantined: Table<Fingerprint, Quarantined>,
     /// Successors that are in no vault yet, by the fingerprint of the token that was spent for them.
     pub successors: Table<Fingerprint, Successor>,
+    /// Copies of the last tokens of entries that lie in one place only, which another program may write over with what it
+    /// read long ago. By the fingerprint of the token that was spent for them.
+    pub kept: Table<Fingerprint, Successor>,
 }
 
 impl Sealed {
+    /// Nothing is kept of an older refresh of the same credential: its token is spent.
+    pub(crate) fn keep(&mut self, spent: &Fingerprint, successor: &Successor) {
+        let received_at_ms = successor.fresh.received_at_ms;
+        self.kept.retain(|_, kept| {
+            let is_its = kept.provider == successor.provider && kept.credential == successor.credential;
+            !is_its || kept.fresh.received_at_ms > received_at_ms
+        });
+        self.kept.insert(spent.clone(), successor.clone());
+    }
+
     /// New tokens of a credential, and the token that was spent for them.
     pub(crate) fn successor_for(&self, provider: &str, credential: &str) -> Option<(&Fingerprint, &Successor)> {
         let is_its = |successor: &Successor| successor.provider == provider && successor.credential == credential;
@@ -128,7 +141,9 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
         change(&mut sealed);
         let now_ms = ports.wall_ms();
         sealed.quarantined.retain(|_, entry| now_ms < entry.until_ms);
-        if version.is_none() && sealed.quarantined.is_empty() && sealed.successors.is_empty() {
+        sealed.kept.retain(|_, kept| now_ms < kept.fresh.received_at_ms.saturating_add(KEPT_MS));
+        let is_empty = sealed.quarantined.is_empty() && sealed.successors.is_empty() && sealed.kept.is_empty();
+        if version.is_none() && is_empty {
             return Ok(());
         }
         let text = Secret::new(render(&sealed));
@@ -156,22 +171,28 @@ fn parse(text: &str) -> Result<Sealed, KeeperError> {
     document::read(text, "the sealed document", advice, |top| Sealed {
         quarantined: by_fingerprint(top, "quarantined", Quarantined::read),
         successors: by_fingerprint(top, "successors", Successor::read),
+        kept: by_fingerprint(top, "kept", Successor::read),
     })
 }
 
 fn render(sealed: &Sealed) -> String {
-    let (mut quarantined, mut successors) = (Object::default(), Object::default());
+    let mut quarantined = Object::default();
     for (token, entry) in sealed.quarantined.iter() {
         quarantined.raw(token.as_str(), entry.spelled());
     }
-    for (token, entry) in sealed.successors.iter() {
-        successors.raw(token.as_str(), entry.spelled());
-    }
+    let tokens = |table: &Table<Fingerprint, Successor>| {
+        let mut all = Object::default();
+        for (token, entry) in table.iter() {
+            all.raw(token.as_str(), entry.spelled());
+        }
+        all.lines()
+    };
     Object::default()
         .number("schema", document::SCHEMA)
         .text("about", ABOUT)
         .raw("quarantined", quarantined.lines())
-        .raw("successors", successors.lines())
+        .raw("successors", tokens(&sealed.successors))
+        .raw("kept", tokens(&sealed.kept))
         .lines()
         + "\n"
 }
