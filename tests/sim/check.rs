@@ -5,12 +5,14 @@ use rustc_hash::FxHashSet;
 use serde_json::Value;
 
 use super::server::{Kind, NO_TOKEN, Token};
-use super::session::{Doc, End, Ended, Errand, Sessions};
-use super::text::{LOGIN, Text, Texts, Tokens};
+use super::session::{About, Doc, End, Ended, Errand, Sessions};
+use super::text::{ROW, Text, Texts, Tokens};
 use super::world::{Phase, World};
 
-/// More requests than this in one session: two calls, of at most two each.
+/// More requests than this in one session, if nobody else changes the vault: two calls, of at most two each.
 const MOST_SENDS: u8 = 4;
+/// A call that meets a new login goes on with it.
+const MOST_SENDS_OF_A_CHANGE: u8 = 2;
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,7 +68,8 @@ pub fn send(world: &World, session: u8, token: Token, sessions: &Sessions) -> Re
     if !ledger.open.has(token) && !world.overslept(session) && !world.amnesia && !too_late {
         return broken("intent", "no open intent of it is in the ledger");
     }
-    if world.sends(session) >= MOST_SENDS {
+    let changes = world.setting.meddling - world.meddling_left;
+    if world.sends(session) >= MOST_SENDS + MOST_SENDS_OF_A_CHANGE * changes {
         return broken("I10", "that is one request too many");
     }
     Ok(())
@@ -99,7 +102,14 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
             }
             let sealed = world.shelves[2].now.map(|text| texts.sealed(text)).unwrap_or_default();
             let is_new = |token: &Token| !before.tokens.has(*token);
+            let ledger = world.shelves[1].now.map(|text| texts.ledger(text)).unwrap_or_default();
             for new in after.tokens.iter().filter(is_new) {
+                // What the server has just given is good, whatever was thought of it.
+                if new != process.holding && (ledger.dead.has(new) || ledger.spent.has(new)) {
+                    let what =
+                        format!("session {session} writes {}, which the ledger knows to be of no use", name(new));
+                    return Err(Broken::new("places", what));
+                }
                 let parent = world.server.tokens[usize::from(new)].parent;
                 if parent != NO_TOKEN && after.tokens.has(parent) {
                     let what = format!("session {session} writes {} beside its parent {}", name(new), name(parent));
@@ -125,7 +135,9 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
                     ));
                 }
             }
-            texts.compare(old, new).map_err(|what| Broken::new("I7", format!("session {session}: {what}")))
+            texts
+                .compare(old, new, world.setting.about)
+                .map_err(|what| Broken::new("I7", format!("session {session}: {what}")))
         }
         Doc::Ledger => {
             let before = world.shelves[1].now.map(|text| texts.ledger(text)).unwrap_or_default();
@@ -173,10 +185,10 @@ pub fn end(world: &World, session: u8, end: &End, sessions: &Sessions) -> Result
     let vault = sessions.texts.borrow().vault(world.vault());
     let family = |token: Token| world.server.tokens[usize::from(token)].family;
     // A new login wins; and what was removed stays removed.
-    let login = &vault.places[LOGIN];
+    let place = &vault.places[world.setting.about.places()[0]];
     let is_superseded = world.outside.has_left(family(held))
-        || !login.exists
-        || login.refresh.is_some_and(|token| family(token) != family(held));
+        || !place.exists
+        || place.refresh.is_some_and(|token| family(token) != family(held));
     let parent = world.server.tokens[usize::from(held)].parent;
     let as_good = |token: Token| {
         let is_sibling = world.server.tokens[usize::from(token)].parent == parent && world.server.is_alive(token);
@@ -225,8 +237,8 @@ pub fn at_rest(world: &World, sessions: &Sessions) -> Result<(), Broken> {
 
 impl Texts {
     /// Whether all that lies beside the tokens that may change is as it was, to the byte.
-    fn compare(&mut self, old: Text, new: Text) -> Result<(), String> {
-        if old == new || self.compared.contains(&(old, new)) {
+    fn compare(&mut self, old: Text, new: Text, about: About) -> Result<(), String> {
+        if old == new || self.compared.contains(&(old, new, about)) {
             return Ok(());
         }
         let (before, after) = (self.text(old), self.text(new));
@@ -245,24 +257,23 @@ impl Texts {
             }
         }
         let (mut was, mut is) = (self.json(old), self.json(new));
-        let row_is_gone =
-            self.vault(old).places[super::text::ROW].exists != self.vault(new).places[super::text::ROW].exists;
-        without_what_may_change(&mut was, row_is_gone);
-        without_what_may_change(&mut is, row_is_gone);
+        let row_is_gone = self.vault(old).places[ROW].exists != self.vault(new).places[ROW].exists;
+        without_what_may_change(&mut was, about, row_is_gone);
+        without_what_may_change(&mut is, about, row_is_gone);
         // As text: order and spelling count.
         let (was, is) = (was.to_string(), is.to_string());
         if was != is {
             return Err(format!("more changed than may: {was}\nbecame {is}"));
         }
-        self.compared.insert((old, new));
+        self.compared.insert((old, new, about));
         Ok(())
     }
 }
 
 /// Pairs of texts that were found to differ only where they may.
-pub type Compared = FxHashSet<(Text, Text)>;
+pub type Compared = FxHashSet<(Text, Text, About)>;
 
-fn without_what_may_change(json: &mut Value, without_row: bool) {
+fn without_what_may_change(json: &mut Value, about: About, without_row: bool) {
     let erase = |node: &mut Value, names: &[&str]| {
         if let Some(object) = node.as_object_mut() {
             names.iter().for_each(|name| drop(object.shift_remove(*name)));
@@ -271,6 +282,14 @@ fn without_what_may_change(json: &mut Value, without_row: bool) {
     let of_tokens = ["access_token", "refresh_token", "expires_in", "expires_at"];
     let of_entry =
         ["last_refresh", "last_status", "last_status_at", "last_error_code", "last_error_reason", "last_error_message"];
+    if about == About::Entry {
+        let rows = json["credential_pool"]["xai-oauth"].as_array_mut().into_iter().flatten();
+        for row in rows.filter(|row| row["id"] == about.id()) {
+            erase(row, &of_tokens);
+            erase(row, &of_entry);
+        }
+        return;
+    }
     let login = &mut json["providers"]["xai-oauth"];
     erase(login, &["last_refresh", "last_auth_error"]);
     erase(&mut login["tokens"], &of_tokens);

@@ -103,7 +103,7 @@ impl Component {
         let keeper = Compiled { keeper, instances: is_cold.then_some(instances) };
         let thread = std::thread::spawn(move || {
             if link.0.hear().is_some() {
-                let end = at_once(run(keeper, start.errand, notes));
+                let end = at_once(run(keeper, start, notes));
                 let _ = asks.send(Next::Ends(end));
             }
         });

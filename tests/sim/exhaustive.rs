@@ -9,7 +9,7 @@ use super::action::Action;
 use super::check::Broken;
 use super::schedule::Lab;
 use super::server::Kind;
-use super::session::Errand;
+use super::session::{About, Errand};
 use super::world::{Running, Setting, World};
 
 /// What there was.
@@ -56,6 +56,7 @@ pub fn small_worlds() -> Vec<Setting> {
                 reads_may_be_stale: leases_run_out,
                 is_shared: false,
                 errands: [Errand::Token; 4],
+                about: About::Login,
             };
             worlds.push(world);
             if !leases_run_out {
@@ -75,6 +76,7 @@ pub fn small_worlds() -> Vec<Setting> {
             reads_may_be_stale,
             is_shared: true,
             errands: [Errand::Token; 4],
+            about: About::Login,
         });
     }
     worlds.reverse();

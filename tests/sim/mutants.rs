@@ -75,8 +75,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "for place in places().filter(|place| emptied(place)) {"
         => "for place in places().filter(|place| emptied(place) && false) {";
     "successor-not-sealed" in "landing.rs":
-        "if matches!(landed, Landed::Failed | Landed::Overtaken) && fresh.refresh_token.is_some() {"
-        => "if false {";
+        "Landed::Failed | Landed::Overtaken => unsaved = self.seal_successor(sending, &fresh).await,"
+        => "Landed::Failed | Landed::Overtaken => unsaved = None,";
     "intent-never-resolved" in "landing.rs":
         "        let now_ms = self.ports.wall_ms();\n        let successor = fresh.refresh_token"
         => "        if true { return; }\n        let now_ms = self.ports.wall_ms();\n        let successor = fresh.refresh_token";
@@ -98,6 +98,12 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "unsaved-without-a-lease" in "keeper.rs":
         "let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;"
         => "let held = self.lease(&ask, Some(&Fingerprint::of(\"\")), Patience::OneRefresh).await?;";
+    "no-copy-kept" in "landing.rs":
+        "Landed::Stored => self.keep_a_copy(sending, &fresh).await,"
+        => "Landed::Stored => {}";
+    "a-spent-token-unsealed" in "landing.rs":
+        "matches!(standing, Some(Standing::Sendable(_) | Standing::Paused(_)))"
+        => "drop(standing); true";
     "quarantine-without-reload" in "quarantine.rs":
         "Some(token) => place.refresh_token.as_ref() == Some(token),"
         => "Some(_) => provider == self.provider.id && place.spot == self.place.spot,";
@@ -180,6 +186,7 @@ path = {main:?}
 [features]
 default = ["keeper"]
 keeper = []
+admin = []
 
 [dependencies]
 sha2 = {{ version = "0.11", default-features = false }}

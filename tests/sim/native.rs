@@ -39,7 +39,7 @@ impl Native {
         });
         let ports = Ports(wire.clone());
         let one = (!keeper_per_call).then(|| Rc::new(Keeper::new(ports.clone())));
-        Self { wire, code: Box::pin(run(NativeKeeper { ports, one }, start.errand, notes)) }
+        Self { wire, code: Box::pin(run(NativeKeeper { ports, one }, start, notes)) }
     }
 }
 

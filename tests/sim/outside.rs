@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::check::Broken;
 use super::server::{Answer, Kind, NO_TOKEN, Token};
-use super::session::{EPOCH_MS, Right, Sessions};
+use super::session::{About, EPOCH_MS, Right, Sessions};
 use super::text::{self, Access, LOGIN, Text, Texts, Tokens};
 use super::world::{Flaw, World};
 
@@ -76,6 +76,13 @@ pub fn acts(world: &World, sessions: &Sessions, actions: &mut Vec<super::action:
     }
     // Whoever shares the vault takes its lock to write it; where it is ours alone, only its user does what he likes.
     if world.setting.is_shared && !world.is_free(Right::Vault) && world.flaw != Flaw::ForeignLockIsIgnored {
+        return;
+    }
+    // Nobody else refreshes that entry, or logs in to it.
+    if world.setting.about == About::Entry {
+        if outside.snapshot.is_some() {
+            may(Act::WriteStaleRows);
+        }
         return;
     }
     if world.setting.is_shared && vault.places[LOGIN].exists {
@@ -162,8 +169,15 @@ pub fn act(world: &mut World, act: Act, sessions: &Sessions) -> Result<(), Broke
     for gone in before.minus(after).iter() {
         // What waits in the sealed document is found by its parent.
         let leads_to_a_sealed_one = sealed.successors.iter().any(|token| world.server.is_ancestor(gone, token));
+        if world.setting.about == About::Entry && sealed.successors.has(gone) {
+            continue;
+        }
         if !world.server.is_alive(gone) && !leads_to_a_sealed_one {
             continue;
+        }
+        if world.setting.about == About::Entry && world.is_quiet() {
+            let what = format!("Rt_{gone} is written over in its only place, and no copy of it was kept");
+            return Err(Broken::new("kept", what));
         }
         world.outside.lost = world.outside.lost.with(gone);
         world.is_excused = true;

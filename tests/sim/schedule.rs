@@ -10,8 +10,8 @@ use super::action::Action;
 use super::check::{self, Broken};
 use super::chooser::Chance;
 use super::server::{Kind, NO_TOKEN, Token};
-use super::session::{Call, Ended, Errand, Sessions};
-use super::text::{LOGIN, ROW, Tokens};
+use super::session::{About, Call, Ended, Errand, Sessions};
+use super::text::Tokens;
 use super::world::{Flaw, MOST_SESSIONS, Phase, Running, Setting, World};
 
 /// A session remembers this many points of histories before it starts anew.
@@ -103,6 +103,8 @@ pub fn seeds(first_plan: u64, orders: u64) -> impl Iterator<Item = Seed> {
 }
 
 const MOST_INCIDENTS: usize = 8;
+/// From this plan on it is the entry that was added by itself which sessions ask for.
+pub const FIRST_PLAN_ABOUT_AN_ENTRY: u64 = 1 << 40;
 
 /// What is not as it should be in a schedule, and when.
 #[derive(Clone, Debug)]
@@ -157,6 +159,7 @@ impl Plan {
             reads_may_be_stale: leases_run_out && chance.one_in(3),
             is_shared: chance.one_in(2),
             errands: [errand(chance), errand(chance), errand(chance), errand(chance)],
+            about: About::Login,
         };
         let mut plan = Self { setting, incidents: Default::default(), count: 0 };
         for _ in 0..setting.faults {
@@ -202,6 +205,9 @@ impl Lab {
             self.sessions = Sessions::default();
         }
         let mut plan = Plan::new(&mut Chance::new(seed.plan));
+        if seed.plan >= FIRST_PLAN_ABOUT_AN_ENTRY {
+            plan.setting.about = About::Entry;
+        }
         // Plans and orders that follow each other must have nothing in common.
         let mut chance = Chance::new(Chance::new(!seed.plan).next() ^ seed.order);
         let mut world = World::new(plan.setting, self.flaw, &self.sessions);
@@ -283,7 +289,8 @@ impl Lab {
         check::at_rest(world, &self.sessions)?;
         (world.faults_left, world.meddling_left) = (0, 0);
         world.pass(7_200_000);
-        let is_there = self.sessions.texts.borrow().vault(world.vault()).places[LOGIN].exists;
+        let place = world.setting.about.places()[0];
+        let is_there = self.sessions.texts.borrow().vault(world.vault()).places[place].exists;
         if !is_there {
             return self.ended("logged out");
         }
@@ -318,12 +325,12 @@ impl Lab {
         if good { Err(Broken::new("I8", "a fresh caller never got a token".to_owned())) } else { self.ended("not yet") }
     }
 
-    /// Whether the login's places hold a token that the server would take, or one whose descendant can be found.
+    /// Whether the credential's places hold a token that the server would take, or one whose descendant can be found.
     fn can_be_refreshed(&self, world: &World) -> bool {
         let texts = self.sessions.texts.borrow();
         let places = texts.vault(world.vault()).places;
         let sealed = world.shelves[2].now.map(|text| texts.sealed(text)).unwrap_or_default();
-        let own = [LOGIN, ROW].map(|place| places[place].refresh).into_iter().flatten();
+        let own = world.setting.about.places().iter().filter_map(|place| places[*place].refresh);
         let own = own.fold(Tokens::default(), Tokens::with);
         // What was written over its successor by somebody who knows nothing of us leads nowhere.
         if own.iter().any(|own| world.outside.lost.iter().any(|lost| world.server.is_ancestor(own, lost))) {

@@ -118,12 +118,39 @@ pub enum Errand {
     Reset,
 }
 
+/// The credential that sessions ask for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum About {
+    #[default]
+    Login,
+    /// The entry that was added by itself: the only place of its tokens.
+    Entry,
+}
+
+impl About {
+    pub fn id(self) -> &'static str {
+        match self {
+            Self::Login => "login",
+            Self::Entry => "man1",
+        }
+    }
+
+    /// The places of it that the model knows.
+    pub fn places(self) -> &'static [usize] {
+        match self {
+            Self::Login => &[text::LOGIN, text::ROW],
+            Self::Entry => &[text::ENTRY],
+        }
+    }
+}
+
 /// A session's beginning: with its number, it decides everything that is not answered by the world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Start {
     /// Tells this session's random numbers from any other's.
     pub number: u8,
     pub errand: Errand,
+    pub about: About,
     pub reads_may_be_stale: bool,
 }
 
@@ -572,11 +599,12 @@ pub trait Keeps {
 }
 
 /// One session, from its first call to its last.
-pub async fn run(keeper: impl Keeps, errand: Errand, notes: Notes) -> End {
+pub async fn run(keeper: impl Keeps, start: Start, notes: Notes) -> End {
+    let id = start.about.id();
     let request = |refused: Option<Secret>| TokenRequest {
         vault: "vault".into(),
         provider: "xai-oauth".into(),
-        credential: Some("login".into()),
+        credential: Some(id.into()),
         min_valid_s: 0,
         refused_access_token: refused,
         session: None,
@@ -596,7 +624,7 @@ pub async fn run(keeper: impl Keeps, errand: Errand, notes: Notes) -> End {
             None
         }
     };
-    match errand {
+    match start.errand {
         Errand::Token => drop(note(keeper.token(&request(None)).await)),
         Errand::Refresh => drop(note(keeper.refresh(&request(None)).await)),
         Errand::TokenTwice => {
@@ -605,9 +633,9 @@ pub async fn run(keeper: impl Keeps, errand: Errand, notes: Notes) -> End {
             }
         }
         Errand::Unquarantine | Errand::Reset => {
-            let result = match errand {
-                Errand::Reset => keeper.reset("vault", "xai-oauth", "login").await,
-                _ => keeper.unquarantine("vault", "xai-oauth", "login").await,
+            let result = match start.errand {
+                Errand::Reset => keeper.reset("vault", "xai-oauth", id).await,
+                _ => keeper.unquarantine("vault", "xai-oauth", id).await,
             };
             notes.say(|| format!("{:?}", result.as_ref().ok()));
             end.calls.push(result.map_or_else(|error| notes.error(&error), |_| Ended::Done));

@@ -38,9 +38,10 @@ impl Tokens {
     }
 }
 
-/// Two of the four spots that the model knows of: the alias and the manual entry come after them.
+/// Three of the four spots that the model knows of; the other is the alias.
 pub const LOGIN: usize = 0;
 pub const ROW: usize = 1;
+pub const ENTRY: usize = 3;
 
 /// One spot.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -73,7 +74,7 @@ pub struct Ledger {
 /// What a sealed document says.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sealed {
-    /// Successors that are in no vault yet.
+    /// Successors that are in no vault yet, and copies that were kept of some that are.
     pub successors: Tokens,
     pub quarantined: Tokens,
 }
@@ -156,7 +157,8 @@ impl Texts {
         }
         let json = self.json(number);
         let mut sealed = Sealed::default();
-        for successor in json["successors"].as_object().into_iter().flatten().map(|(_, successor)| successor) {
+        let successors = [&json["successors"], &json["kept"]].into_iter().filter_map(Value::as_object).flatten();
+        for (_, successor) in successors {
             if let Some(token) = successor["refresh_token"].as_str().and_then(as_refresh_token) {
                 sealed.successors = sealed.successors.with(token);
             }

@@ -5,8 +5,8 @@ use super::action::Action;
 use super::check::{self, Broken};
 use super::outside::{self, Outside};
 use super::server::{Answer, Kind, NO_TOKEN, Server, Token};
-use super::session::{At, BEGINNING_MS, Call, Doc, Ended, Errand, Live, Now, Reply, Right, Sessions, Start};
-use super::text::{LOGIN, Text, Tokens};
+use super::session::{About, At, BEGINNING_MS, Call, Doc, Ended, Errand, Live, Now, Reply, Right, Sessions, Start};
+use super::text::{Text, Tokens};
 
 pub const MOST_SESSIONS: usize = 4;
 /// A session that asks more often than this is in a loop.
@@ -30,6 +30,7 @@ pub struct Setting {
     /// The vault is shared with the reference, and its lock is taken.
     pub is_shared: bool,
     pub errands: [Errand; MOST_SESSIONS],
+    pub about: About,
 }
 
 /// What is wrong with this world: mutants of it, to see that the checks see.
@@ -107,7 +108,7 @@ pub struct Process {
     pub errand: Errand,
     number: u8,
     /// What it sent and got a successor for that is not stored yet.
-    holding: Token,
+    pub holding: Token,
     /// What it sent last.
     sent: Token,
     sends: u8,
@@ -229,7 +230,8 @@ impl World {
         // Whoever begins in the same place for the same time draws the same numbers: so that histories come up again.
         let number = session + 4 * self.begun[usize::from(session)];
         self.begun[usize::from(session)] += 1;
-        let start = Start { number, errand, reads_may_be_stale: self.setting.reads_may_be_stale };
+        let Setting { about, reads_may_be_stale, .. } = self.setting;
+        let start = Start { number, errand, about, reads_may_be_stale };
         *live = None;
         let at = sessions.start(start, self.now, live);
         self.processes[usize::from(session)] = Process {
@@ -535,6 +537,12 @@ impl World {
         Tokens(texts.vault(self.vault()).tokens.0 | sealed.successors.0)
     }
 
+    /// Nothing has gone wrong, and nobody is in the middle of anything.
+    pub fn is_quiet(&self) -> bool {
+        let is_idle = |process: &Process| matches!(process.phase, Phase::Off | Phase::Ended);
+        self.faults_left == self.setting.faults && self.processes.iter().all(is_idle)
+    }
+
     pub fn is_free(&self, right: Right) -> bool {
         self.flaw == Flaw::LeasesExcludeNobody
             || !self.leases.iter().any(|held| held.right == right && self.real_ms < held.until_ms)
@@ -598,7 +606,8 @@ impl World {
                         && ended.calls == [Ended::Done]
                     {
                         let texts = sessions.texts.borrow();
-                        let back = texts.vault(self.vault()).places[LOGIN].refresh;
+                        let places = texts.vault(self.vault()).places;
+                        let back = places[self.setting.about.places()[0]].refresh;
                         self.pardoned = back.map_or(self.pardoned, |token| self.pardoned.with(token));
                     }
                     return check::end(self, session, &ended, sessions);
