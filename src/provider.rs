@@ -115,6 +115,8 @@ pub struct Authorization {
     pub login: Table<String, String>,
     /// The source of tokens that a person adds.
     pub manual_source: String,
+    /// How long after a login its server ends it, however often it is refreshed, in seconds. None: not known to.
+    pub grant_lifetime_s: Option<u64>,
 }
 
 /// How a client proves who it is.
@@ -476,6 +478,7 @@ impl Authorization {
             "revocation_body",
             "login",
             "manual_source",
+            "grant_lifetime_s",
         ]);
         let mut login = Table::default();
         for member in layers.one("login").into_iter().flat_map(|login| login.members()) {
@@ -496,6 +499,7 @@ impl Authorization {
             revocation_body,
             login,
             manual_source: layers.maybe_text("manual_source").unwrap_or_else(|| "manual:device_code".to_owned()),
+            grant_lifetime_s: layers.one("grant_lifetime_s").map(|_| layers.number("grant_lifetime_s")),
         }
     }
 

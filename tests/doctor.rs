@@ -383,6 +383,42 @@ fn a_life_that_is_shorter_than_the_skew_is_found() {
     assert!(findings(&healthy()).iter().all(|finding| finding.code != "lifetime-short"));
 }
 
+/// A server may end a grant by its age, whatever is refreshed: the ledger knows since when there is one.
+#[test]
+fn a_grant_that_ends_soon_by_its_age_is_told_of_days_before() {
+    let aged = |days: u64, lifetime_days: u64| {
+        let world = healthy();
+        profile(&world, &json!({ "authorization": { "grant_lifetime_s": lifetime_days * DAY_MS / 1_000 } }));
+        let first = START_MS - days * DAY_MS;
+        let (name, known) = record("secret-rt-1", &json!({ "granted_by_ms": first, "generation": 40 }));
+        ledger(&world, &json!({ name: known }));
+        findings(&world).into_iter().filter(|finding| finding.code == "grant-ends").collect::<Vec<_>>()
+    };
+    assert_eq!(aged(24, 30), []);
+    let found = aged(26, 30);
+    let [finding] = &found[..] else { panic!("{found:?}") };
+    assert_eq!((finding.level, finding.fix.as_deref()), (Level::Warning, Some("acme login")));
+    assert!(finding.message.contains("30 days") && finding.message.contains("2026-06-24"), "{finding:?}");
+    assert_eq!(aged(26, 90), []);
+    // A refresh does not make it younger.
+    let world = healthy();
+    profile(&world, &json!({ "authorization": { "grant_lifetime_s": 30 * DAY_MS / 1_000 } }));
+    let granted = |world: &World| {
+        let ledger: Value = serde_json::from_str(&world.text("vault.lazaret")).expect("json");
+        let live = ledger["tokens"].as_object().expect("tokens").values().find(|record| record["state"] == "live");
+        live.expect("a live token")["granted_by_ms"].clone()
+    };
+    for day in 1..4 {
+        world.pass(DAY_MS);
+        world.answer(
+            200,
+            &json!({ "access_token": "secret-at", "refresh_token": format!("secret-{day}"), "expires_in": 3600 }),
+        );
+        world.token().expect("refreshed");
+        assert_eq!(granted(&world), START_MS + DAY_MS);
+    }
+}
+
 #[test]
 fn tokens_from_the_future_are_found() {
     let world = changed(|vault| vault["credential_pool"]["acme"][0]["last_refresh"] = json!("2026-07-20T10:06:00Z"));

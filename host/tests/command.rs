@@ -55,6 +55,29 @@ fn a_refused_token_is_read_from_standard_input_and_never_from_an_argument() {
     assert_eq!(home.server.requests(), 2);
 }
 
+/// The reference's variable for the folder of the logins that its profiles share.
+#[test]
+fn a_login_in_the_folder_that_hermes_shared_auth_dir_names_is_refreshed_only_there() {
+    let home = Home::with_expired_login();
+    home.profiles(&json!({ "nous": { "token_endpoint": home.server.token_endpoint(), "client_id": "demo" } }));
+    let mut vault = home.vault();
+    vault["providers"]["nous"] =
+        json!({ "access_token": "at-old", "refresh_token": "rt-old", "expires_at": "2026-01-01T00:00:00Z" });
+    home.write(vault.to_string());
+    let shared = home.path("elsewhere");
+    fs::create_dir(&shared).expect("made");
+    let login = json!({
+        "_schema": 1, "access_token": "at-1", "refresh_token": "rt-1", "token_type": "Bearer", "client_id": "hermes-cli",
+        "portal_base_url": "https://portal.nousresearch.com", "expires_at": "2026-01-01T00:00:00+00:00",
+        "obtained_at": "2026-01-01T00:00:00+00:00",
+    });
+    fs::write(shared.join("nous_auth.json"), login.to_string()).expect("written");
+    let ran =
+        Ran::of(home.command(&["token", "nous"]).env("HERMES_SHARED_AUTH_DIR", &shared).output().expect("it runs"));
+    assert_eq!((ran.code, home.server.requests()), (Some(5), 0), "{ran:?}");
+    assert!(ran.err.contains("elsewhere/nous_auth.json"), "{}", ran.err);
+}
+
 #[test]
 fn exit_codes_say_what_helps() {
     let home = Home::with_expired_login();

@@ -6,7 +6,7 @@ use crate::ledger::{Ledger, Standing, Until};
 use crate::refresh::earned_a_send;
 use crate::sealed::Sealed;
 use crate::table::Table;
-use crate::time::{self, Zone};
+use crate::time::{self, DAY_MS, Zone};
 use crate::vault::{Credential, CredentialKind, Place};
 
 use super::{Findings, Held, Level, about, called, quoted};
@@ -27,6 +27,7 @@ pub(super) fn look_over(
         let mut seen: Vec<Fingerprint> = Vec::new();
         for place in &credential.places {
             let Some(token) = place.fingerprint().filter(|token| !seen.contains(token)) else { continue };
+            let is_new_here = seen.is_empty();
             match ledger.standing(&token, to, now_ms) {
                 Standing::Dead(tombstone) if !earned_a_send(place, tombstone) => {
                     let code = if tombstone.code.is_empty() { &tombstone.reason } else { &tombstone.code };
@@ -45,11 +46,42 @@ pub(super) fn look_over(
                         format!("{}: it is not refreshed {until} ({})", held.called(credential.id()), pause.code);
                     findings.note(Level::Warning, "held", message, Some(held.command("reset", credential.id())));
                 }
-                _ => {}
+                Standing::Sendable(_) if is_new_here => {
+                    grant_ends(held, credential, place, &token, ledger, now_ms, findings)
+                }
+                Standing::Sendable(_) | Standing::Dead(_) => {}
             }
             seen.push(token);
         }
     }
+}
+
+/// Some servers end a login after a time, however often it is refreshed. It may be older than anybody here knows.
+fn grant_ends(
+    held: &Held,
+    credential: &Credential,
+    place: &Place,
+    token: &Fingerprint,
+    ledger: &Ledger,
+    now_ms: u64,
+    findings: &mut Findings,
+) {
+    const WARNED_MS: u64 = 5 * DAY_MS;
+    let Some(lifetime_s) = held.profile.authorization.grant_lifetime_s else { return };
+    let known_ms = ledger.tokens.get(token).map(|record| record.granted_by_ms);
+    let Some(since_ms) = known_ms.into_iter().chain(place.issued_at_ms).min() else { return };
+    let ends_ms = since_ms.saturating_add(lifetime_s.saturating_mul(1_000));
+    if now_ms.saturating_add(WARNED_MS) < ends_ms {
+        return;
+    }
+    let message = format!(
+        "{}: its server ends a login after {} days, however often it is refreshed. This one is known since {}: log in anew before {}",
+        held.called(credential.id()),
+        lifetime_s / (DAY_MS / 1_000),
+        time::to_rfc3339(since_ms, Zone::Letter),
+        time::to_rfc3339(ends_ms, Zone::Letter)
+    );
+    findings.note(Level::Warning, "grant-ends", message, held.login_or_remove(credential));
 }
 
 /// A login that is empty since it was refused, and of which nothing is sealed any more: a program may have ended it itself.

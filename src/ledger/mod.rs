@@ -119,6 +119,7 @@ impl Ledger {
             lineage: token.clone(),
             parent: None,
             changed_at_ms: now_ms,
+            granted_by_ms: now_ms,
             state: State::Live,
             intent: None,
             pause: None,
@@ -149,10 +150,11 @@ impl Ledger {
         spent.state = State::Spent { successor: successor.clone() };
         spent.intent = None;
         spent.pause = None;
-        let (generation, lineage) = (spent.generation, spent.lineage.clone());
+        let (generation, lineage, granted_by_ms) = (spent.generation, spent.lineage.clone(), spent.granted_by_ms);
         let record = self.record(successor, to, now_ms);
         record.generation = generation + 1;
         record.lineage = lineage;
+        record.granted_by_ms = granted_by_ms.min(record.granted_by_ms);
         record.parent = Some(parent.clone());
         if is_news {
             record.state = State::Live;

@@ -22,6 +22,8 @@ pub struct Record {
     pub parent: Option<Fingerprint>,
     /// Milliseconds since 1970.
     pub changed_at_ms: u64,
+    /// Since when its grant is known, in milliseconds since 1970: it may be older, not younger.
+    pub granted_by_ms: u64,
     /// What it is good for.
     pub state: State,
     /// It is being sent, or was and no answer told what became of it.
@@ -140,6 +142,10 @@ impl Record {
             lineage: fingerprint("lineage"),
             parent: maybe_fingerprint("parent"),
             changed_at_ms: record.number("changed_at_ms"),
+            granted_by_ms: record
+                .one("granted_by_ms")
+                .and_then(|at| at.as_u64())
+                .unwrap_or_else(|| record.number("changed_at_ms")),
             state: match record.which_of("state", &["live", "spent", "dead"]) {
                 0 => State::Live,
                 1 => State::Spent { successor: fingerprint("successor") },
@@ -167,6 +173,7 @@ impl Record {
             .text("lineage", self.lineage.as_str())
             .maybe_text("parent", self.parent.as_ref().map(Fingerprint::as_str))
             .number("changed_at_ms", self.changed_at_ms)
+            .number("granted_by_ms", self.granted_by_ms)
             .maybe_raw("intent", self.intent.as_ref().map(Intent::spelled))
             .maybe_raw("pause", self.pause.as_ref().map(Pause::spelled))
             .line()
