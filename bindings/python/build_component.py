@@ -1,0 +1,56 @@
+"""Puts the core component into the package: ``python build_component.py``, or by itself when a wheel is built.
+
+It is the file that the environment variable LAZARET_WASM names, else the newest that cargo has built in this source tree, else
+the one that is there already (in an unpacked source distribution).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import Any, Dict
+
+HERE = Path(__file__).resolve().parent
+INSIDE = HERE / "lazaret" / "lazaret.wasm"
+
+
+def put_in() -> Path:
+    """Copies the component to where the package reads it, and says from where."""
+    named = os.environ.get("LAZARET_WASM")
+    if named:
+        source = Path(named)
+        if not source.is_file():
+            raise SystemExit(f"LAZARET_WASM names {named}, and there is no such file")
+    else:
+        target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target"))
+        made = "build/lazaret-host-*/out/lazaret.wasm"
+        found = [*target.glob(f"*/{made}"), *target.glob(f"*/*/{made}")]
+        if not found and INSIDE.is_file():
+            return INSIDE
+        if not found:
+            raise SystemExit(
+                f"there is no lazaret.wasm in {target}: build it with `cargo build -p lazaret-host` in the root of the source tree, or "
+                "name a built one in LAZARET_WASM"
+            )
+        source = max(found, key=lambda path: path.stat().st_mtime)
+    shutil.copyfile(source, INSIDE)
+    return source
+
+
+try:
+    from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+except ImportError:
+    pass
+else:
+
+    class ComponentBuildHook(BuildHookInterface[Any]):
+        """Has the component in the wheel, and says so if there is none."""
+
+        def initialize(self, version: str, build_data: Dict[str, Any]) -> None:
+            put_in()
+
+
+if __name__ == "__main__":
+    print(f"{put_in()} -> {INSIDE}", file=sys.stderr)

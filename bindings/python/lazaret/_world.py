@@ -1,0 +1,213 @@
+"""The component's imports: what it asks of the world, and this host's answers.
+
+No exception leaves a function here: what a storage or a network raises becomes the typed answer that the WIT has for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from typing import Any, Callable, Dict, List, Optional, Tuple
+
+from .http.contract import Http, HttpFailure, HttpRequest
+from .storage.contract import (
+    Absent,
+    Acquired,
+    Capabilities,
+    Document,
+    DocumentScope,
+    GrantScope,
+    Loaded,
+    Scope,
+    Stale,
+    Storage,
+    StorageError,
+    Stored,
+    Unchanged,
+)
+from .types import Event
+
+_log = logging.getLogger("lazaret")
+
+Outcome = Tuple[str, Any]
+OnEvent = Callable[[Event], object]
+
+
+class World:
+    """The world of one call. What the guest asks for comes as plain values, and so do the answers: see ``_shapes``."""
+
+    def __init__(self, storage: Storage, http: Http, on_event: Optional[OnEvent]) -> None:
+        self._storage = storage
+        self._http = http
+        self._on_event = on_event
+        # Leases that the call holds, so that none outlives it.
+        self._leases: List[str] = []
+        self.has_sent = False
+
+    def functions(self) -> Dict[Tuple[str, str], Callable[..., Any]]:
+        """Everything that the world ``keeper-world`` imports, and nothing else."""
+        storage, wasi = "lazaret:keeper/storage", "wasi:clocks"
+        return {
+            (storage, "load"): self._load,
+            (storage, "store"): self._store,
+            (storage, "acquire"): self._acquire,
+            (storage, "release"): self._release,
+            (storage, "list"): self._list,
+            (storage, "describe"): self._describe,
+            ("lazaret:keeper/http", "send"): self._send,
+            ("lazaret:keeper/events", "emit"): self._emit,
+            (f"{wasi}/wall-clock", "now"): _wall_clock,
+            (f"{wasi}/monotonic-clock", "now"): time.monotonic_ns,
+            ("wasi:random/random", "get-random-u64"): _random_u64,
+        }
+
+    def end(self) -> None:
+        """The call is over, or trapped: what it still holds is given back."""
+        leases, self._leases = self._leases, []
+        for lease in leases:
+            self._release_now(lease)
+
+    def _load(self, name: str, known: Optional[str]) -> Outcome:
+        try:
+            outcome = self._storage.load(name, known)
+            if isinstance(outcome, Unchanged):
+                return ("ok", ("unchanged", None))
+            if isinstance(outcome, Absent):
+                return ("ok", ("absent", None))
+            if isinstance(outcome, Loaded):
+                return ("ok", ("loaded", _document(outcome.document)))
+            return _broken("load", outcome)
+        except Exception as error:
+            return _storage_error("load", error)
+
+    def _store(self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]) -> Outcome:
+        try:
+            outcome = self._storage.store(name, text, expected, durable, lease)
+            if isinstance(outcome, Stored):
+                return ("ok", ("stored", _text(outcome.version)))
+            if isinstance(outcome, Stale):
+                return ("ok", ("stale", None if outcome.current is None else _document(outcome.current)))
+        except StorageError as error:
+            return _storage_error("store", error)
+        except Exception as error:
+            # Only a StorageError says that nothing was written.
+            _log.warning("the storage raised %s in store: whether it wrote is not known", type(error).__name__)
+        return ("ok", ("unknown", None))
+
+    def _acquire(self, scope: Tuple[str, Any], ttl_ms: int, wait_ms: int) -> Outcome:
+        tag, payload = scope
+        wanted: Scope = DocumentScope(payload) if tag == "document" else GrantScope(**payload)
+        try:
+            outcome = self._storage.acquire(wanted, ttl_ms, wait_ms)
+            if isinstance(outcome, Acquired):
+                grant = outcome.grant
+                self._leases.append(grant.lease)
+                return ("ok", ("acquired", {"lease": _text(grant.lease), "granted_ttl_ms": _count(grant.granted_ttl_ms)}))
+            holder = outcome.holder
+            return ("ok", ("busy", {"name": _text(holder.name), "since_ms": _count(holder.since_ms)}))
+        except Exception as error:
+            return _storage_error("acquire", error)
+
+    def _release(self, lease: str) -> None:
+        # Only what this call holds: a call must not free another's.
+        if lease in self._leases:
+            self._leases.remove(lease)
+            self._release_now(lease)
+
+    def _release_now(self, lease: str) -> None:
+        try:
+            self._storage.release(lease)
+        except Exception as error:
+            _log.warning("the storage raised %s in release", type(error).__name__)
+
+    def _list(self, prefix: str) -> Outcome:
+        try:
+            return ("ok", [_text(name) for name in self._storage.list(prefix)])
+        except Exception as error:
+            return _storage_error("list", error)
+
+    def _describe(self) -> Dict[str, Any]:
+        try:
+            promised = self._storage.describe()
+            return {
+                "cas": _text(promised.cas),
+                "reads": _text(promised.reads),
+                "durability": _text(promised.durability),
+                "excludes_foreign": bool(promised.excludes_foreign),
+            }
+        except Exception as error:
+            _log.warning("the storage raised %s in describe: it promises nothing", type(error).__name__)
+            return vars(Capabilities("emulated", "may-be-stale", "none", False))
+
+    def _send(self, request: Dict[str, Any]) -> Outcome:
+        headers = [(header["name"], header["value"]) for header in request["headers"]]
+        self.has_sent = True
+        try:
+            answer = self._http.send(
+                HttpRequest(request["method"], request["url"], headers, request["body"], request["deadline_ms"])
+            )
+            return (
+                "ok",
+                {
+                    "status": _between(int(answer.status), 0, 0xFFFF),
+                    "headers": [{"name": _text(name), "value": _text(value)} for name, value in answer.headers],
+                    "body": _text(answer.body),
+                    "body_complete": bool(answer.body_complete),
+                    "body_lossy": bool(answer.body_lossy),
+                },
+            )
+        except HttpFailure as error:
+            sent = "no" if error.sent == "no" else "maybe"
+            return ("err", {"kind": str(error.kind), "sent": sent, "message": str(error.message)})
+        except Exception as error:
+            # Its text might hold the request.
+            message = f"the HTTP client raised {type(error).__name__}"
+            return ("err", {"kind": "other", "sent": "maybe", "message": message})
+
+    def _emit(self, event: Dict[str, Any]) -> None:
+        if self._on_event is None:
+            return
+        attributes = {attribute["key"]: attribute["value"] for attribute in event["attributes"]}
+        try:
+            self._on_event(Event(**{**event, "attributes": attributes}))
+        except Exception as error:
+            _log.warning("on_event raised %s at the event %s", type(error).__name__, event["name"])
+
+
+def _document(document: Document) -> Dict[str, str]:
+    return {"version": _text(document.version), "text": _text(document.text)}
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("expected str")
+    return value
+
+
+def _count(value: Any) -> Optional[int]:
+    return None if value is None else _between(int(value), 0, (1 << 64) - 1)
+
+
+def _between(value: int, least: int, most: int) -> int:
+    return min(max(value, least), most)
+
+
+def _storage_error(call: str, error: Exception) -> Outcome:
+    if isinstance(error, StorageError):
+        return ("err", {"code": str(error.code), "message": str(error.message)})
+    # Its text might hold a document.
+    return ("err", {"code": "other", "message": f"the storage raised {type(error).__name__} in {call}"})
+
+
+def _broken(call: str, outcome: object) -> Outcome:
+    return ("err", {"code": "other", "message": f"the storage answered {call} with {type(outcome).__name__}"})
+
+
+def _wall_clock() -> Dict[str, int]:
+    seconds, nanoseconds = divmod(max(time.time_ns(), 0), 1_000_000_000)
+    return {"seconds": seconds, "nanoseconds": nanoseconds}
+
+
+def _random_u64() -> int:
+    return int.from_bytes(os.urandom(8), "little")

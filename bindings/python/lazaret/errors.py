@@ -1,0 +1,104 @@
+"""Why a call did not do what was asked. The class says what helps, ``code`` what happened."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, Optional, Type
+
+
+class LazaretError(Exception):
+    """What happened to which credential, why, and what to do. Never holds a secret.
+
+    :ivar code: What happened, in kebab case: ``quarantined``, ``cooling-down``, ... (``wit/keeper.wit`` has the list).
+    :ivar action: What helps: ``login``, ``retry``, ``configure``, ``inspect`` or ``usage``. Each has a subclass.
+    :ivar message: One sentence or more for a person.
+    :ivar retry_after_s: In how many seconds a retry can succeed, where that is known.
+    """
+
+    action: str = "inspect"
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        action: Optional[str] = None,
+        provider: Optional[str] = None,
+        credential: Optional[str] = None,
+        retry_after_s: Optional[int] = None,
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        if action is not None:
+            self.action = action
+        self.provider = provider
+        self.credential = credential
+        self.retry_after_s = retry_after_s
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(code={self.code!r}, message={self.message!r})"
+
+    def __reduce__(self) -> Any:
+        return (_again, (type(self), self.as_dict()))
+
+    def as_dict(self) -> Dict[str, Any]:
+        """The members that ``wit/keeper.wit`` names."""
+        return {
+            "code": self.code,
+            "action": self.action,
+            "message": self.message,
+            "provider": self.provider,
+            "credential": self.credential,
+            "retry_after_s": self.retry_after_s,
+        }
+
+
+class LoginRequired(LazaretError):
+    """A person must log in again. Trying once more helps nobody."""
+
+    action = "login"
+
+
+class RetryLater(LazaretError):
+    """It may work later, by itself: ``retry_after_s`` says when, where that is known."""
+
+    action = "retry"
+
+
+class Misconfigured(LazaretError):
+    """A profile, a setting or the client must change."""
+
+    action = "configure"
+
+
+class Inspect(LazaretError):
+    """Something around the vault is broken: a person should look."""
+
+    action = "inspect"
+
+
+class UsageError(LazaretError):
+    """The call was wrong."""
+
+    action = "usage"
+
+
+_CLASSES: Dict[str, Type[LazaretError]] = {
+    kind.action: kind for kind in (LoginRequired, RetryLater, Misconfigured, Inspect, UsageError)
+}
+
+
+def error_of(members: Dict[str, Any]) -> LazaretError:
+    """The exception for an error record. An action of a newer component stays a plain :class:`LazaretError`."""
+    return _again(_CLASSES.get(members["action"], LazaretError), members)
+
+
+def _again(kind: Type[LazaretError], members: Dict[str, Any]) -> LazaretError:
+    return kind(
+        members["code"],
+        members["message"],
+        action=members["action"],
+        provider=members.get("provider"),
+        credential=members.get("credential"),
+        retry_after_s=members.get("retry_after_s"),
+    )

@@ -1,0 +1,63 @@
+"""What an exchange is asked for and what it comes to. No ``repr`` here shows a header value, a body or a query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import List, Protocol, Tuple
+
+CAP_BYTES = 64 * 1024
+"""The most bytes of a response body, or of its headers in all, that are handed on."""
+
+
+@dataclass(frozen=True)
+class HttpRequest:
+    """One request to an authorization server."""
+
+    method: str
+    """``POST`` or ``GET``."""
+    url: str = field(repr=False)
+    """Absolute, without user information and fragment."""
+    headers: List[Tuple[str, str]] = field(repr=False)
+    """``host``, ``content-length`` and the like are the host's own."""
+    body: str = field(repr=False)
+    deadline_ms: int
+    """From name resolution to the last byte of the body."""
+
+
+@dataclass(frozen=True)
+class HttpResponse:
+    """What came back with a status line, whatever the status."""
+
+    status: int
+    headers: List[Tuple[str, str]] = field(repr=False)
+    """Repeated headers repeated; what is beyond :data:`CAP_BYTES` in all is dropped."""
+    body: str = field(repr=False)
+    """At most :data:`CAP_BYTES`."""
+    body_complete: bool = True
+    """False: the body was cut, by the cap, by the connection or by the deadline."""
+    body_lossy: bool = False
+    """True: bytes that were not UTF-8 were replaced."""
+
+
+class HttpFailure(Exception):
+    """No response with a status line came.
+
+    ``kind`` is ``dns``, ``connect``, ``tls``, ``timeout``, ``reset``, ``protocol``, ``not-allowed``, ``unsupported`` or
+    ``other``. ``sent`` decides whether the same token may be sent again: ``no`` (not one byte of the request left this host) or
+    ``maybe``. The message holds no header value, no body and no query.
+    """
+
+    def __init__(self, kind: str, sent: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.sent = sent
+        self.message = message
+
+
+class Http(Protocol):
+    """One attempt at one exchange. Any thread may make it. Raises :class:`HttpFailure`; whatever else it raises counts as
+    ``sent`` ``maybe``."""
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Sends ``request`` and waits for its answer, at most until its deadline."""
+        ...

@@ -1,0 +1,310 @@
+"""Documents as files. ``docs/file-store.md`` is the written protocol, for hosts in any language; this is it in Python.
+
+=================  ===========================================================================
+file               what it holds true
+=================  ===========================================================================
+``_places.py``     a document and its locks lie beside the file that all links lead to
+``_way.py``        links are followed only where they are safe
+``_text.py``       files are read bounded, and not again while a stat proves them unchanged
+``_locks.py``      a lock lasts as long as its holder
+``_marks.py``      the locks of programs that lock by making something
+``_holder.py``     who holds a lock is told to people and decides nothing
+``_replace.py``    a document is the old text or the new one, whole
+``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
+``_also.py``       which other files may own what is in the vault
+=================  ===========================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from dataclasses import dataclass
+from typing import Dict, Iterable, List, Optional, Tuple, Union
+
+from . import _also, _locks, _text, _unsynced, _way
+from ._errors import is_there, size
+from ._locks import Held, Locks, Patience
+from ._places import Claim, Kind, Place, Places, claim_of, foreign_locks, kind_of, marks
+from ._replace import Change, replace
+from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
+from .contract import (
+    ABSENT,
+    STORE_WAIT_S,
+    UNCHANGED,
+    AcquireOutcome,
+    Acquired,
+    Busy,
+    Capabilities,
+    Document,
+    Holder,
+    LeaseGrant,
+    Loaded,
+    LoadOutcome,
+    Scope,
+    StorageError,
+    StoreOutcome,
+    check_name,
+    invalid_lease,
+    random_id,
+    version_of,
+)
+
+_LIKE_A_KEY = ("_key", "_token", "_pat")
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """Locks that are held, and for what."""
+
+    claim: Claim
+    place: Place
+    held: Held
+
+
+class FileStorage:
+    """One vault file and what lies beside it. Any number of values, in any number of processes, may share one vault.
+
+    :param vault: The vault file; it need not exist. Nothing is touched before the first call.
+    :param providers: Where ``providers.json`` lies. None: it is absent.
+    :param foreign_lock: Whether ``<stem>.lock`` beside ``<stem>.json``, the reference program's own lock, is taken for writing
+        the vault. None: for a vault file called ``auth.json`` or ``nous_auth.json``. False also leaves other tools' locks
+        for their own files alone, which are taken else.
+    :param environment: Whether keys of this process's environment may be read, for entries of a vault that only name a
+        variable. Only variables called like a key or a token (``..._KEY``, ``..._TOKEN``, ``..._PAT``) can be.
+    :param also: Other files that may hold the same grants. Those that they hold are refreshed only there. What the
+        reference's own layout says of its shared and its root store is known without this.
+    :param shared_logins: Where the reference keeps the logins that its profiles share, if not in ``shared`` in its root.
+    :param allow_network_filesystem: Lets grants be leased where locks may not exclude other machines.
+    """
+
+    def __init__(
+        self,
+        vault: Union[str, os.PathLike[str]],
+        *,
+        providers: Union[str, os.PathLike[str], None] = None,
+        foreign_lock: Optional[bool] = None,
+        environment: bool = False,
+        also: Iterable[Union[str, os.PathLike[str]]] = (),
+        shared_logins: Union[str, os.PathLike[str], None] = None,
+        allow_network_filesystem: bool = False,
+    ) -> None:
+        if _locks.fcntl is None:
+            raise NotImplementedError(
+                "FileStorage needs flock(2), which this system does not have: without it two processes would refresh one "
+                "login at once. Use Linux, macOS or WSL, or give Keeper a storage= of your own"
+            )
+        self._places = Places(_absolute(vault), None if providers is None else _absolute(providers))
+        self._foreign_lock = foreign_lock
+        self._environment = environment
+        self._also = tuple(_absolute(path) for path in also)
+        self._shared_logins = None if shared_logins is None else _absolute(shared_logins)
+        self._allow_network = allow_network_filesystem
+        self._store_wait_s = STORE_WAIT_S
+        self._mutex = threading.Lock()
+        self._leases: Dict[str, _Lease] = {}
+        # Per kind: the stat and the version of what was last read, if the stat proves it.
+        self._seen: Dict[Kind, Tuple[StatKey, str]] = {}
+
+    def __repr__(self) -> str:
+        return f"FileStorage({self._places.vault!r})"
+
+    def load(self, name: str, known: Optional[str]) -> LoadOutcome:
+        check_name(name)
+        vault = self._places.vault
+        if name == _also.LIST:
+            return _also.listed(_also.owners(vault, self._also, self._shared_logins), known)
+        elsewhere = _also.document_in(name)
+        if elsewhere is not None:
+            at, document = elsewhere
+            owners = _also.owners(vault, self._also, self._shared_logins)
+            return FileStorage(owners[at].path).load(document, known) if at < len(owners) else ABSENT
+        if self._environment and name.startswith("env/"):
+            return _variable_named(name[len("env/") :])
+        kind = Kind.of(name)
+        outcome = self._glance(kind, known)
+        if outcome is not None:
+            return outcome
+        place = self._places.find(kind)
+        text = None if place is None else _read(kind, place)
+        if text is None:
+            return ABSENT
+        with self._mutex:
+            if text.proof is None:
+                self._seen.pop(kind, None)
+            else:
+                self._seen[kind] = (text.proof, text.document.version)
+        return UNCHANGED if text.document.version == known else Loaded(text.document)
+
+    def store(
+        self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]
+    ) -> StoreOutcome:
+        kind = Kind.of(name)
+        if lease is not None:
+            return self._store(kind, self._lease_for(kind, lease).place, text, expected, durable)
+        claimed = self._claim(kind, Patience(self._store_wait_s))
+        if isinstance(claimed, Holder):
+            holder = claimed.name or "somebody"
+            raise StorageError(
+                "unavailable", f"{name} has been locked by {holder} for {self._store_wait_s:.0f} s; try again"
+            )
+        try:
+            return self._store(kind, claimed.place, text, expected, durable)
+        finally:
+            claimed.held.let_go()
+
+    def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:
+        lease = self._claim(claim_of(scope), Patience(wait_ms / 1000))
+        if isinstance(lease, Holder):
+            return Busy(lease)
+        name = random_id()
+        with self._mutex:
+            self._leases[name] = lease
+        return Acquired(LeaseGrant(name))  # no lease here ends by time
+
+    def release(self, lease: str) -> None:
+        with self._mutex:
+            held = self._leases.pop(lease, None)
+        if held is not None:
+            held.held.let_go()
+
+    def list(self, prefix: str) -> List[str]:
+        names = []
+        for kind in Kind:
+            place = self._places.find(kind) if kind.document.startswith(prefix) else None
+            if place is not None and is_there(place.path):
+                names.append(kind.document)
+        return names
+
+    def describe(self) -> Capabilities:
+        try:
+            way: Optional[_way.Way] = _way.walk(self._places.vault)
+        except StorageError:
+            way = None
+        is_network = way is not None and _network(way) is not None
+        return Capabilities(
+            cas="emulated",
+            reads="may-be-stale" if is_network else "linearizable",
+            durability="machine-crash",
+            # The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
+            excludes_foreign=way is not None
+            and (self._foreign_lock is None or bool(foreign_locks(way, self._foreign_lock))),
+        )
+
+    def _glance(self, kind: Kind, known: Optional[str]) -> Optional[LoadOutcome]:
+        """What one stat can say: that the document certainly is at version ``known``, or that there is none. None: nothing.
+
+        The kernel followed whatever links there are. But it came to nothing, or to the very file that was read by a safe way.
+        """
+        try:
+            found = self._places.glance(kind)
+        except FileNotFoundError:
+            return ABSENT
+        except OSError:
+            return None
+        if found is None or known is None:
+            return None
+        with self._mutex:
+            seen = self._seen.get(kind)
+        return UNCHANGED if seen == (stat_key(found), known) else None
+
+    def _claim(self, claim: Claim, patience: Patience) -> Union[_Lease, Holder]:
+        """Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's before
+        our own."""
+        # While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
+        for _ in range(3):
+            place = self._places.find(kind_of(claim))
+            if place is None:
+                raise StorageError(
+                    "unsupported", "no file for providers.json was named (providers=), so it cannot be written"
+                )
+            self._refuse_network(claim, place)
+            taken = self._locks(claim, place).take(patience)
+            if isinstance(taken, Holder):
+                return taken
+            lease = _Lease(claim, place, taken)
+            try:
+                if self._is_in_place(lease):
+                    return lease
+            except BaseException:
+                taken.let_go()
+                raise
+            taken.let_go()
+        raise StorageError("unavailable", f"{self._places.vault} is being moved about; try again")
+
+    def _is_in_place(self, lease: _Lease) -> bool:
+        """Whether the document still lies where the lease reaches, and its locks where others find them."""
+        now = self._places.find(kind_of(lease.claim))
+        return now is not None and now.is_same(lease.place) and lease.held.is_in_place()
+
+    def _locks(self, claim: Claim, place: Place) -> Locks:
+        is_vault = claim is Kind.VAULT
+        return Locks(
+            foreign=foreign_locks(place.anchor, self._foreign_lock) if is_vault else [],
+            marks=marks(place.anchor, self._foreign_lock) if is_vault else [],
+            own=place.lock(claim),
+            owner=place.owner_of_new(),
+        )
+
+    def _refuse_network(self, claim: Claim, place: Place) -> None:
+        network = _network(place.anchor) if isinstance(claim, int) and not self._allow_network else None
+        if network is not None:
+            raise StorageError(
+                "unsupported",
+                f"{place.path} lies on {network}, where a lock may not keep another machine from refreshing the same login; "
+                "move it to a local disk, or allow network file systems if only this machine uses it",
+            )
+
+    def _lease_for(self, kind: Kind, lease: str) -> _Lease:
+        """The lease that a store was given, if it permits this store."""
+        with self._mutex:
+            held = self._leases.get(lease)
+        if held is None or held.claim is not kind or not held.held.is_of_this_process():
+            raise invalid_lease(kind.document)
+        if not self._is_in_place(held):
+            raise StorageError(
+                "unavailable", f"{kind.document} or its lock was moved, and the lease does not reach there; try again"
+            )
+        return held
+
+    def _store(self, kind: Kind, place: Place, text: str, expected: Optional[str], durable: bool) -> StoreOutcome:
+        content = text.encode()
+        if len(content) > MAX_BYTES:
+            raise too_large(place.path, size(len(content)))
+        change = Change(place.path, place.unsynced(kind), content, expected, durable, place.owner_of_new())
+        return replace(change, lambda: _read(kind, place))
+
+
+def _read(kind: Kind, place: Place) -> Optional[Text]:
+    beside = place.unsynced(kind)
+    return _text.read(place.path) if beside is None else _unsynced.read(place.path, beside)
+
+
+def _network(vault: _way.Way) -> Optional[str]:
+    """The kind of network file system that a vault lies on, or will lie on."""
+    folder = os.path.dirname(vault.target)
+    while not os.path.exists(folder) and folder != "/":
+        folder = os.path.dirname(folder)
+    return network_name(folder)
+
+
+def _variable_named(variable: str) -> LoadOutcome:
+    """An environment variable as a document, its name in lower case. What is called like a key or a token, and nothing else:
+    who can write a vault must not be able to ask for just anything."""
+    if not variable.endswith(_LIKE_A_KEY):
+        return ABSENT
+    value = os.environ.get(variable.upper(), "")
+    try:
+        version = version_of(value.encode())
+    except UnicodeEncodeError:
+        return ABSENT  # not text
+    return Loaded(Document(version, value)) if value else ABSENT
+
+
+def _absolute(path: Union[str, os.PathLike[str]]) -> str:
+    """Later changes of the current directory must not move a vault."""
+    text = os.path.expanduser(os.fspath(path))
+    # Not abspath: that would take `..` away without looking at links.
+    return text if text.startswith("/") else os.path.join(os.getcwd(), text)
+
+
