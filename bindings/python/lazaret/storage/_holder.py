@@ -56,8 +56,7 @@ def read(handle: int) -> Optional[Hint]:
     if not isinstance(found, dict):
         return None
     pid, host, since = found.get("pid"), found.get("host", ""), found.get("since_ms")
-    is_pid = isinstance(pid, int) and not isinstance(pid, bool) and 0 <= pid < 1 << 32
-    if not is_pid or not isinstance(host, str):
+    if not isinstance(pid, int) or isinstance(pid, bool) or not 0 <= pid < 1 << 32 or not isinstance(host, str):
         return None
     is_time = isinstance(since, int) and not isinstance(since, bool) and 0 <= since < 1 << 63
     return Hint(pid, _printable(host), since if is_time else None)

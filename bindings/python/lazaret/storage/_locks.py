@@ -5,6 +5,7 @@ one process as between two.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import stat
@@ -22,6 +23,7 @@ try:
 except ImportError:  # Windows: FileStorage says so when it is made
     fcntl = None  # type: ignore[assignment]
 
+HAVE_FLOCK = fcntl is not None
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.025
 
@@ -228,8 +230,6 @@ def sync(handle: int) -> None:
 
 def sync_dir(handle: int) -> None:
     """Returns once the names in the directory are on the disk."""
-    import errno
-
     try:
         sync(handle)
     except OSError as error:

@@ -89,7 +89,7 @@ class FileStorage:
         shared_logins: Union[str, os.PathLike[str], None] = None,
         allow_network_filesystem: bool = False,
     ) -> None:
-        if _locks.fcntl is None:
+        if not _locks.HAVE_FLOCK:
             raise NotImplementedError(
                 "FileStorage needs flock(2), which this system does not have: without it two processes would refresh one "
                 "login at once. Use Linux, macOS or WSL, or give Keeper a storage= of your own"

@@ -1,0 +1,472 @@
+"""The package as its user runs it, on a vault of its own and a server on loopback."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, List
+
+import pytest
+from conftest import JSON, Home, Server, wait_until
+
+from lazaret import (
+    AccessToken,
+    Event,
+    Inspect,
+    Keeper,
+    LazaretError,
+    LoginRequired,
+    Misconfigured,
+    RetryLater,
+    UsageError,
+)
+from lazaret.http import HttpFailure, HttpRequest, HttpResponse
+from lazaret.storage import MemoryStorage, StorageError
+
+
+def test_a_valid_token_comes_from_the_file_without_a_request(home: Home) -> None:
+    home.write("rt-0", expires_in=10**10)
+    with home.keeper() as keeper:
+        token = keeper.token("acme")
+    assert (token.token, token.origin, token.credential) == ("at-old", "stored", "login")
+    assert token.authorization == "Bearer at-old"
+    assert home.server.requests == []
+
+
+def test_an_expired_token_is_refreshed_once_and_the_rest_of_the_vault_stays_byte_for_byte(home: Home) -> None:
+    before = (
+        '{ "providers": {\n  "acme": {"tokens": {"access_token":"at-old", "refresh_token" : "rt-0","expires_in": 60, "x": 1.50e1},\n'
+        '   "last_refresh":"2020-01-01T00:00:00Z", "odd": "\\u00e9"},\n   "other" : {"tokens":{"access_token":"keep"}} } , "n":1.0 }\n'
+    )
+    home.vault.write_text(before)
+    with home.keeper() as keeper:
+        token = keeper.token("acme")
+        assert (token.token, token.origin) == ("at-1", "refreshed")
+        assert keeper.token("acme").token == "at-1"
+    assert [request["refresh_token"] for request in home.server.requests] == ["rt-0"]
+    after = home.vault.read_text()
+    assert after.startswith('{ "providers": {\n  "acme": {"tokens": {"access_token":"at-1", "refresh_token" : "rt-1","expires_in": ')
+    assert after.endswith('"odd": "\\u00e9"},\n   "other" : {"tokens":{"access_token":"keep"}} } , "n":1.0 }\n')
+    assert '"x": 1.50e1' in after
+    assert home.vault.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_dead_token_is_quarantined_and_never_sent_again(home: Home) -> None:
+    home.write("rt-dead")
+    events: List[Event] = []
+    with home.keeper(on_event=events.append) as keeper:
+        with pytest.raises(LoginRequired) as raised:
+            keeper.token("acme")
+        assert (raised.value.action, raised.value.provider) == ("login", "acme")
+        home.write("rt-dead")  # somebody seeds it again
+        with pytest.raises(LoginRequired) as again:
+            keeper.token("acme")
+        assert again.value.code == "quarantined"
+        assert len(home.server.requests) == 1
+        assert "quarantined" in [event.name for event in events]
+        status = keeper.status("acme").credentials[0]
+        assert status.state == "quarantined" and status.last_error is not None
+        assert keeper.unquarantine("acme").state in ("expired", "valid")
+    assert home.tokens()["refresh_token"] == "rt-dead"
+
+
+def test_each_action_is_a_class(home: Home) -> None:
+    with home.keeper() as keeper:
+        home.server.script = [(503, JSON, "{}"), (400, JSON, json.dumps({"error": "invalid_client"}))]
+        with pytest.raises(RetryLater) as retry:
+            keeper.token("acme")
+        assert retry.value.action == "retry"
+        keeper.reset("acme")
+        with pytest.raises(Misconfigured):
+            keeper.token("acme")
+        with pytest.raises(UsageError):
+            keeper.token("acme", credential="nobody")
+        with pytest.raises(Misconfigured) as unknown:
+            keeper.token("nobody")
+        assert unknown.value.code == "unknown-provider"
+        home.vault.write_text("no json")
+        with pytest.raises(Inspect) as corrupt:
+            keeper.token("acme")
+        assert corrupt.value.code == "corrupt-vault"
+    with pytest.raises(UsageError):
+        keeper.token("acme")  # closed
+
+
+def test_an_error_can_be_pickled_and_says_all_that_the_wit_says(home: Home) -> None:
+    home.write("rt-dead")
+    with pytest.raises(LazaretError) as raised:
+        home.keeper().token("acme")
+    again = pickle.loads(pickle.dumps(raised.value))
+    assert type(again) is type(raised.value) and again.as_dict() == raised.value.as_dict()
+
+
+@pytest.mark.parametrize("name", ["../vault", "/etc/passwd", "a/../b", "..", ""])
+def test_a_name_that_leads_elsewhere_is_refused_by_the_core_and_by_the_storage(home: Home, name: str) -> None:
+    with home.keeper() as keeper:
+        with pytest.raises(UsageError) as raised:
+            keeper.token("acme", vault=name)
+        assert raised.value.code == "bad-request"
+        storage: Any = keeper._storage
+    for call in (lambda: storage.load(name, None), lambda: storage.store(name, "", None, True, None)):
+        with pytest.raises(StorageError) as refused:
+            call()
+        assert refused.value.code == "invalid-name"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"min_valid_s": -1}, {"min_valid_s": 1 << 64}, {"min_valid_s": "1"}, {"credential": 7}, {"session": b"x"}],
+)
+def test_a_wrong_argument_is_a_usage_error_and_costs_nothing(home: Home, arguments: Any) -> None:
+    with pytest.raises(UsageError) as raised:
+        home.keeper().token("acme", **arguments)
+    assert next(iter(arguments)) in raised.value.message
+    assert home.server.requests == []
+
+
+def test_a_report_of_a_refused_token_brings_another(home: Home) -> None:
+    home.write("rt-0", expires_in=10**10)
+    with home.keeper() as keeper:
+        token = keeper.token("acme")
+        advice = keeper.report("acme", access_token=token.token, status=401, headers=[("a", "b")], credential=token.credential)
+        assert advice.advice == "use" and advice.token is not None and advice.token.token == "at-1"
+        assert keeper.report("acme", access_token="at-1", status=200).advice == "go-on"
+        with pytest.raises(UsageError):
+            keeper.end_use("acme")
+        assert keeper.refresh("acme", refused_access_token="at-1").token == "at-2"
+
+
+def test_origins_and_verdicts_need_no_vault(home: Home) -> None:
+    with home.keeper() as keeper:
+        assert home.server.origin in keeper.origins()
+        body = '{"error":"invalid_grant"}'
+        judged = keeper.classify("acme", status=400, headers=JSON, body=body, now_s=1_700_000_000)
+        assert (judged.verdict, judged.code) == ("terminal", "invalid_grant")
+        assert judged.steps and judged.steps[0].name
+        wall = keeper.classify("xai-oauth", status=403, headers=[("Content-Type", "text/html")], body="<html>")
+        assert wall.verdict != "terminal"
+        home.providers.write_text("[")
+        with pytest.raises(Misconfigured) as raised:
+            keeper.classify("acme", status=400)
+        assert raised.value.code == "bad-profile"
+
+
+def test_no_secret_is_in_a_repr_a_message_or_a_traceback(home: Home) -> None:
+    token = home.keeper().token("acme")
+    assert "at-1" not in repr(token) and "at-1" not in str(token)
+    assert dataclasses.asdict(token)["token"] == "at-1"
+    assert "secret" not in repr(AccessToken("secret", "Bearer", "p", "c", None, "only", "stored", None, "secret"))
+    home.write("rt-s3cret", access_token="at-s3cret")
+    home.server.script = [(400, JSON, json.dumps({"error": "invalid_grant", "error_description": "rt-s3cret"}))]
+    try:
+        home.keeper().refresh("acme", refused_access_token="at-s3cret")
+    except LazaretError:
+        shown = traceback.format_exc()
+    assert "s3cret" not in shown and "lazaret" in shown
+    assert "s3cret" not in repr(HttpRequest("POST", "http://a/?s3cret", [("a", "s3cret")], "s3cret", 1))
+    for path in home.folder.iterdir():
+        if path.is_file() and not path.name.endswith(("-sealed", "auth.json")):
+            assert "s3cret" not in path.read_text()
+
+
+def test_twenty_threads_with_one_expired_token_make_one_request(home: Home) -> None:
+    found: List[str] = []
+    start = threading.Barrier(20)
+    with home.keeper() as keeper:
+
+        def ask() -> None:
+            start.wait()
+            found.append(keeper.token("acme").token)
+
+        threads = [threading.Thread(target=ask) for _ in range(20)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == ["at-1"] * 20 and len(home.server.requests) == 1
+
+
+def test_threads_on_many_calls_do_not_disturb_each_other(home: Home) -> None:
+    # wasmtime-py keeps the types of a case in one set for all threads; with more than one thread at it, calls fail without _SetPerThread.
+    home.write("rt-0", expires_in=10**10)
+    failed: List[BaseException] = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    with home.keeper() as keeper:
+
+        def ask() -> None:
+            try:
+                for _ in range(15):
+                    assert keeper.token("acme").token == "at-old"
+                    assert keeper.status().credentials[0].state == "valid"
+                    keeper.report("acme", access_token="at-old", status=200)
+            except BaseException as error:
+                failed.append(error)
+
+        threads = [threading.Thread(target=ask) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    sys.setswitchinterval(interval)
+    assert failed == []
+
+
+def test_a_slow_provider_delays_no_other_call(home: Home) -> None:
+    home.server.held.clear()
+    with home.keeper() as keeper:
+        refreshing = threading.Thread(target=lambda: keeper.token("acme"))
+        refreshing.start()
+        assert home.server.arrived.wait(20)
+        begun = time.monotonic()
+        assert keeper.status().credentials
+        assert time.monotonic() - begun < 2
+        home.server.held.set()
+        refreshing.join()
+    assert home.tokens()["refresh_token"] == "rt-1"
+
+
+def test_three_processes_with_one_expired_token_make_one_request(home: Home) -> None:
+    processes = [home.process({"call": "token", "provider": "acme"}) for _ in range(3)]
+    answers = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert [answer["ok"]["token"] for answer in answers] == ["at-1"] * 3
+    assert len(home.server.requests) == 1
+
+
+NATIVE = [
+    path
+    for folder in ("debug", "release")
+    for path in [Path(__file__).parents[3] / "target" / folder / "lazaret"]
+    if path.is_file()
+]
+
+
+@pytest.mark.skipif(not NATIVE, reason="cargo has not built the lazaret command here")
+def test_a_native_lazaret_and_two_of_python_make_one_request(home: Home) -> None:
+    home.server.held.clear()
+    native = subprocess.Popen(
+        [str(NATIVE[0]), "--vault", str(home.vault), "--providers", str(home.providers)]
+        + ["--allow-loopback-http", "token", "acme"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    processes = [home.process({"call": "token", "provider": "acme"}) for _ in range(2)]
+    assert home.server.arrived.wait(20)
+    time.sleep(0.5)
+    home.server.held.set()
+    assert native.communicate(timeout=60)[0].strip() == "at-1"
+    answers = [json.loads(process.communicate(timeout=60)[0]) for process in processes]
+    assert [answer["ok"]["token"] for answer in answers] == ["at-1"] * 2
+    assert len(home.server.requests) == 1
+
+
+def test_a_process_killed_in_the_middle_of_a_refresh_blocks_nobody(home: Home) -> None:
+    # Killed before its request is answered: the server has not rotated.
+    home.server.script = [lambda handler: time.sleep(30)]
+    process = home.process({"call": "token", "provider": "acme"})
+    assert home.server.arrived.wait(20)
+    process.kill()
+    process.wait()
+    begun = time.monotonic()
+    assert home.keeper().token("acme").token == "at-1"
+    assert time.monotonic() - begun < 15
+    assert home.server.requests[1]["refresh_token"] == "rt-0", "the one resend that an open intent allows"
+
+
+def test_ctrl_c_ends_the_waiting_and_not_the_refresh(home: Home) -> None:
+    home.server.held.clear()
+    code = (
+        "import sys; from lazaret import Keeper\n"
+        "keeper = Keeper(sys.argv[1], providers=sys.argv[2], allow_loopback_http=True)\n"
+        "try:\n    keeper.token('acme')\n"
+        "except KeyboardInterrupt:\n    print('interrupted', flush=True)\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(home.vault), str(home.providers)],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parent.parent,
+    )
+    assert home.server.arrived.wait(20) and process.stdout is not None
+    process.send_signal(signal.SIGINT)
+    assert process.stdout.readline() == "interrupted\n"
+    home.server.held.set()
+    assert process.wait(20) == 0
+    assert home.tokens()["refresh_token"] == "rt-1", "its answer is stored all the same"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_a_forked_process_may_use_the_keeper_that_it_got(home: Home) -> None:
+    with home.keeper() as keeper:
+        assert keeper.token("acme").token == "at-1"
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if keeper.token("acme").token == "at-1" else 1)
+        wait_until(lambda: os.waitpid(child, os.WNOHANG)[0] == child)
+        assert keeper.token("acme").token == "at-1"
+
+
+class Refusing:
+    """A storage that refuses some calls, and does the others."""
+
+    def __init__(self, inner: MemoryStorage, *refused: str, raising: Exception) -> None:
+        self._inner = inner
+        self._refused = refused
+        self._raising = raising
+
+    def __getattr__(self, name: str) -> Any:
+        def refuse(*_: Any) -> Any:
+            raise self._raising
+
+        return refuse if name in self._refused else getattr(self._inner, name)
+
+
+class Answering:
+    """An HTTP that answers with one thing."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+        self.requests: List[HttpRequest] = []
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        self.requests.append(request)
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return HttpResponse(*self.answer)
+
+
+VAULT = {
+    "providers": {
+        "xai-oauth": {
+            "tokens": {"access_token": "at-0", "refresh_token": "rt-0", "expires_in": 60},
+            "last_refresh": "2020-01-01T00:00:00Z",
+        }
+    }
+}
+FRESH = (200, JSON, json.dumps({"access_token": "at-1", "refresh_token": "rt-1", "expires_in": 3600}))
+
+
+@pytest.mark.parametrize("refused", ["load", "store", "acquire"])
+@pytest.mark.parametrize("raising", [StorageError("denied", "not yours"), ValueError("rt-0"), KeyError("rt-0")])
+def test_a_storage_that_refuses_is_a_typed_error_and_nothing_is_sent_or_lost(refused: str, raising: Exception) -> None:
+    documents = MemoryStorage({"vault": json.dumps(VAULT)})
+    http = Answering(FRESH)
+    keeper = Keeper(storage=Refusing(documents, refused, raising=raising), http=http)
+    with pytest.raises(LazaretError) as raised:
+        keeper.token("xai-oauth")
+    assert raised.value.action in ("inspect", "retry") and "rt-0" not in str(raised.value)
+    assert http.requests == []
+    assert documents.text("vault") == json.dumps(VAULT)
+    again = Keeper(storage=documents, http=http)
+    assert again.token("xai-oauth").token == "at-1"
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [HttpFailure("connect", "no", "nobody there"), ConnectionError("rt-0"), ("x", [], ""), (200, [], None)],
+)
+def test_an_http_that_refuses_is_a_typed_error_and_nothing_is_lost(answer: Any) -> None:
+    documents = MemoryStorage({"vault": json.dumps(VAULT)})
+    with pytest.raises(RetryLater) as raised:
+        Keeper(storage=documents, http=Answering(answer)).token("xai-oauth")
+    assert "rt-0" not in raised.value.message
+    assert json.loads(documents.text("vault") or "") == VAULT
+    keeper = Keeper(storage=documents, http=Answering(FRESH))
+    keeper.reset("xai-oauth")
+    assert keeper.token("xai-oauth").token == "at-1"
+
+
+def test_tokens_that_cannot_be_stored_are_handed_over_and_can_be_saved_later() -> None:
+    documents = MemoryStorage({"vault": json.dumps(VAULT)})
+
+    class Full(Refusing):
+        sent = False
+
+        def store(self, *arguments: Any) -> Any:
+            if self.sent:
+                raise StorageError("full", "no room")
+            return self._inner.store(*arguments)
+
+    storage = Full(documents, raising=StorageError("full", "no room"))
+
+    class Sending(Answering):
+        def send(self, request: HttpRequest) -> HttpResponse:
+            storage.sent = True
+            return super().send(request)
+
+    keeper = Keeper(storage=storage, http=Sending(FRESH))
+    token = keeper.token("xai-oauth")
+    assert token.token == "at-1" and token.unsaved is not None and "rt-1" not in repr(token)
+    storage.sent = False
+    keeper.save_unsaved(token.unsaved)
+    assert "rt-1" in (documents.text("vault") or "")
+
+
+def test_what_on_event_raises_costs_nothing_and_its_leases_are_given_back(home: Home) -> None:
+    def sink(event: Event) -> None:
+        raise RuntimeError("mine")
+
+    with home.keeper(on_event=sink) as keeper:
+        assert keeper.token("acme").token == "at-1"
+        storage: Any = keeper._storage
+        assert storage._leases == {}
+
+
+def test_a_keeper_says_what_it_needs() -> None:
+    with pytest.raises(UsageError):
+        Keeper()
+    with pytest.raises(UsageError):
+        Keeper("a", storage=MemoryStorage())
+    with pytest.raises(UsageError):
+        Keeper(storage=MemoryStorage(), providers="a")
+
+
+def test_a_login_in_the_reference_s_shared_store_is_refreshed_only_there(home: Home, server: Server) -> None:
+    login = {"tokens": {"access_token": "at", "refresh_token": "rt", "expires_in": 60}, "last_refresh": "2020-01-01T00:00:00Z"}
+    home.vault.write_text(json.dumps({"providers": {"nous": login}}))
+    (home.folder / "shared").mkdir()
+    (home.folder / "shared" / "nous_auth.json").write_text(json.dumps({"providers": {"nous": login}}))
+    with pytest.raises(Misconfigured) as raised:
+        home.keeper().token("nous")
+    assert raised.value.code == "owned-elsewhere" and "shared/nous_auth.json" in raised.value.message
+
+
+def test_a_key_that_is_in_the_environment_is_served_if_that_is_allowed(home: Home, monkeypatch: Any) -> None:
+    from lazaret.storage import ABSENT, FileStorage, Loaded
+
+    monkeypatch.setenv("ACME_API_KEY", "key-1")
+    monkeypatch.setenv("ACME_HOME", "not for you")
+    storage = FileStorage(home.vault, environment=True)
+    found = storage.load("env/acme_api_key", None)
+    assert isinstance(found, Loaded) and found.document.text == "key-1"
+    assert storage.load("env/acme_home", None) == ABSENT
+    with pytest.raises(StorageError):
+        FileStorage(home.vault).load("env/acme_api_key", None)
+
+
+def test_the_snippet_of_the_readme_runs_as_it_stands(home: Home, tmp_path: Path, monkeypatch: Any) -> None:
+    readme = (Path(__file__).parents[1] / "README.md").read_text()
+    snippet = readme.split("```python\n")[1].split("```")[0]
+    user = tmp_path / "user"
+    (user / ".hermes").mkdir(parents=True)
+    login = {"tokens": {"access_token": "at-x", "refresh_token": "rt-x", "expires_in": 10**10}}
+    login["last_refresh"] = "2020-01-01T00:00:00Z"  # type: ignore[assignment]
+    (user / ".hermes" / "auth.json").write_text(json.dumps({"providers": {"xai-oauth": login}}))
+    monkeypatch.setenv("HOME", str(user))
+    names: dict[str, Any] = {}
+    exec(snippet, names)
+    assert names["headers"] == {"Authorization": "Bearer at-x"}
+    (user / ".hermes" / "auth.json").unlink()
+    with pytest.raises(SystemExit) as ended:
+        exec(snippet, {})
+    assert "log in" in str(ended.value)
