@@ -39,6 +39,8 @@ class Server:
             def do_POST(self) -> None:
                 body = self.rfile.read(int(self.headers.get("content-length", 0))).decode()
                 form = {name: values[0] for name, values in parse_qs(body).items()}
+                if "x-nous-refresh-token" in self.headers:
+                    form["refresh_token"] = self.headers["x-nous-refresh-token"]
                 with outer.lock:
                     outer.requests.append(form)
                     scripted = outer.script.pop(0) if outer.script else None

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, List
 
 import pytest
-from conftest import JSON, Home, Server, wait_until
+from conftest import JSON, Home, wait_until
 
 from lazaret import (
     AccessToken,
@@ -165,10 +165,11 @@ def test_no_secret_is_in_a_repr_a_message_or_a_traceback(home: Home) -> None:
     assert "at-1" not in repr(token) and "at-1" not in str(token)
     assert dataclasses.asdict(token)["token"] == "at-1"
     assert "secret" not in repr(AccessToken("secret", "Bearer", "p", "c", None, "only", "stored", None, "secret"))
-    home.write("rt-s3cret", access_token="at-s3cret")
-    home.server.script = [(400, JSON, json.dumps({"error": "invalid_grant", "error_description": "rt-s3cret"}))]
+    refresh, access = "rt-s3cret", "at-s3cret"
+    home.write(refresh, access_token=access)
+    home.server.script = [(400, JSON, json.dumps({"error": "invalid_grant", "error_description": refresh}))]
     try:
-        home.keeper().refresh("acme", refused_access_token="at-s3cret")
+        home.keeper().refresh("acme", refused_access_token=access)
     except LazaretError:
         shown = traceback.format_exc()
     assert "s3cret" not in shown and "lazaret" in shown
@@ -431,14 +432,31 @@ def test_a_keeper_says_what_it_needs() -> None:
         Keeper(storage=MemoryStorage(), providers="a")
 
 
-def test_a_login_in_the_reference_s_shared_store_is_refreshed_only_there(home: Home, server: Server) -> None:
-    login = {"tokens": {"access_token": "at", "refresh_token": "rt", "expires_in": 60}, "last_refresh": "2020-01-01T00:00:00Z"}
-    home.vault.write_text(json.dumps({"providers": {"nous": login}}))
-    (home.folder / "shared").mkdir()
-    (home.folder / "shared" / "nous_auth.json").write_text(json.dumps({"providers": {"nous": login}}))
+@pytest.mark.parametrize("file", ["auth.json", "profiles/work/auth.json"])
+def test_a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everywhere(home: Home, file: str) -> None:
+    login = {
+        "access_token": "at-0", "refresh_token": "rt-0", "token_type": "Bearer", "client_id": "hermes-cli",
+        "portal_base_url": "https://portal.nousresearch.com", "expires_at": "2020-01-01T01:00:00+00:00",
+        "obtained_at": "2020-01-01T00:00:00+00:00",
+    }  # fmt: skip
+    home.providers.write_text(json.dumps({"profiles": {"nous": {"token_endpoint": home.server.url}}}))
+    vault, shared = home.folder / file, home.folder / "shared" / "nous_auth.json"
+    vault.parent.mkdir(parents=True, exist_ok=True)
+    shared.parent.mkdir()
+    vault.write_text(json.dumps({"version": 1, "providers": {"nous": login}, "credential_pool": {}}))
+    shared.write_text(json.dumps({"_schema": 1, **login}))
+
+    def keeper(path: Path) -> Keeper:
+        return Keeper(path, providers=home.providers, allow_loopback_http=True)
+
     with pytest.raises(Misconfigured) as raised:
-        home.keeper().token("nous")
-    assert raised.value.code == "owned-elsewhere" and "shared/nous_auth.json" in raised.value.message
+        keeper(vault).token("nous")
+    assert raised.value.code == "owned-elsewhere" and str(shared) in raised.value.message
+    assert home.server.requests == []
+    fresh = keeper(shared).token("nous")
+    assert fresh.origin == "refreshed"
+    served = keeper(vault).token("nous")
+    assert (served.origin, served.token) == ("adopted", fresh.token) and len(home.server.requests) == 1
 
 
 def test_a_key_that_is_in_the_environment_is_served_if_that_is_allowed(home: Home, monkeypatch: Any) -> None:

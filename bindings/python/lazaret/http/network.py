@@ -164,6 +164,11 @@ class _Exchange:
             raise socket.timeout
         return left
 
+    def begin_to_send(self) -> None:
+        """From here on the server may have seen something."""
+        self.left()
+        self._phase = "sent"
+
     def run(self) -> HttpResponse:
         import http.client
 
@@ -275,9 +280,8 @@ class _Exchange:
         body = self._request.body.encode()
         if self._request.method == "POST":
             connection.putheader("content-length", str(len(body)))
-        self.left()
-        self._phase = "sent"
         connection.endheaders(body or None)
+        wire.transmit()
         answer = connection.getresponse()
         return self._receive(answer)
 
@@ -346,6 +350,7 @@ class _Wire(io.RawIOBase):
         super().__init__()
         self._wrapped = wrapped
         self._exchange = exchange
+        self._request = b""
 
     def makefile(self, mode: str) -> io.BufferedReader:
         return io.BufferedReader(self)
@@ -358,7 +363,11 @@ class _Wire(io.RawIOBase):
         return self._wrapped.recv_into(buffer)
 
     def sendall(self, data: bytes) -> None:
-        rest = memoryview(data)
+        self._request += data  # head and body leave together
+
+    def transmit(self) -> None:
+        rest = memoryview(self._request)
+        self._exchange.begin_to_send()
         while rest:
             self._wrapped.settimeout(self._exchange.left())
             rest = rest[self._wrapped.send(rest) :]

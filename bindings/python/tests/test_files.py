@@ -1,0 +1,451 @@
+"""The file store, rule by rule of docs/file-store.md."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import stat
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, List, Optional
+
+import pytest
+
+from lazaret.storage import (
+    ABSENT,
+    UNCHANGED,
+    UNKNOWN,
+    Acquired,
+    Busy,
+    DocumentScope,
+    FileStorage,
+    GrantScope,
+    Loaded,
+    Stale,
+    StorageError,
+    Stored,
+    version_of,
+)
+from lazaret.storage import _replace, _text, _unsynced, _way
+from lazaret.storage._replace import pid_in
+
+FINGERPRINT = "ff" + "0" * 30
+
+
+def storage(folder: Path, name: str = "auth.json", **more: Any) -> FileStorage:
+    found = FileStorage(folder / name, **more)
+    found._store_wait_s = 0.05
+    return found
+
+
+def code_of(call: Any) -> str:
+    with pytest.raises(StorageError) as raised:
+        call()
+    return raised.value.code
+
+
+def version(found: Any) -> str:
+    assert isinstance(found, Loaded)
+    return found.document.version
+
+
+def text(found: Any) -> Optional[str]:
+    return found.document.text if isinstance(found, Loaded) else None
+
+
+def grant(acquired: Any) -> str:
+    assert isinstance(acquired, Acquired)
+    return acquired.grant.lease
+
+
+def test_a_version_is_the_first_half_of_the_sha256() -> None:
+    assert version_of(b"abc") == "ba7816bf8f01cfea414140de5dae2223"
+
+
+def test_a_store_is_a_compare_and_swap(tmp_path: Path) -> None:
+    store = storage(tmp_path / "new" / "er")
+    assert store.load("vault", None) == ABSENT
+    one = store.store("vault", "one", None, True, None)
+    assert one == Stored(version_of(b"one"))
+    assert store.store("vault", "two", None, True, None) == Stale(store.load("vault", None).document)  # type: ignore[union-attr]
+    assert store.store("vault", "two", version_of(b"one"), True, None) == Stored(version_of(b"two"))
+    assert isinstance(store.store("vault", "three", version_of(b"one"), False, None), Stale)
+    assert text(storage(tmp_path / "new" / "er").load("vault", None)) == "two"
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "new/er/auth.json").stat().st_mode & 0o777 == 0o600
+    assert stat.S_IMODE((tmp_path / "new/er/auth.json.lazaret-locks").stat().st_mode) == 0o700
+    assert sorted(path.name for path in (tmp_path / "new/er").iterdir()) == ["auth.json", "auth.json.lazaret-locks", "auth.lock"]
+
+
+def test_each_document_lies_where_the_page_says(tmp_path: Path) -> None:
+    store = storage(tmp_path, providers=tmp_path / "profiles" / "mine.json")
+    for name, file in {
+        "vault": "auth.json",
+        "vault.lazaret": "auth.json.lazaret",
+        "vault.lazaret-sealed": "auth.json.lazaret-sealed",
+        "vault.lazaret-pool": "auth.json.lazaret-pool",
+        "settings.json": "auth.json.lazaret-settings.json",
+        "providers.json": "profiles/mine.json",
+    }.items():
+        assert isinstance(store.store(name, name, None, True, None), Stored)
+        assert (tmp_path / file).read_text() == name
+    assert sorted(store.list("vault")) == ["vault", "vault.lazaret", "vault.lazaret-pool", "vault.lazaret-sealed"]
+    assert (tmp_path / "profiles/mine.json.lazaret-locks/document-profiles").exists()
+    assert code_of(lambda: store.load("other", None)) == "unsupported"
+    assert code_of(lambda: storage(tmp_path).store("providers.json", "", None, True, None)) == "unsupported"
+    assert storage(tmp_path).load("providers.json", None) == ABSENT
+    for name in ("..", "../a", "/a", "a//b", "A", "", "a\n", "vault\0", "t\u00fcr"):
+        assert code_of(lambda: store.load(name, None)) == "invalid-name"  # noqa: B023
+
+
+def test_unchanged_is_answered_by_a_stat_only_when_the_stamps_are_older_than_two_seconds(
+    tmp_path: Path, monkeypatch: Any
+) -> None:
+    store = storage(tmp_path)
+    (tmp_path / "auth.json").write_text("one")
+    known = version(store.load("vault", None))
+    assert store._seen == {}, "too young to be a proof"
+    later = time.time_ns() + 3_000_000_000
+    monkeypatch.setattr(_text.time, "time_ns", lambda: later)
+    assert store.load("vault", known) == UNCHANGED
+    monkeypatch.setattr(_text, "_read_once", lambda path: pytest.fail("it is read again"))
+    assert store.load("vault", known) == UNCHANGED
+    monkeypatch.undo()
+    os.utime(tmp_path / "auth.json", (1, 1))
+    (tmp_path / "auth.json").write_text("two")
+    os.utime(tmp_path / "auth.json", (1, 1))
+    assert text(store.load("vault", known)) == "two", "nobody can set the change time"
+
+
+def test_an_empty_file_is_a_document_and_a_strange_one_has_its_code(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    vault = tmp_path / "auth.json"
+    vault.write_text("")
+    assert text(store.load("vault", None)) == ""
+    vault.write_bytes(b"{\xff}")
+    with pytest.raises(StorageError) as raised:
+        store.load("vault", None)
+    assert raised.value.code == "corrupt" and "offset 1" in raised.value.message
+    with open(vault, "wb") as file:
+        file.truncate(_text.MAX_BYTES + 1)
+    assert code_of(lambda: store.load("vault", None)) == "too-large"
+    vault.unlink()
+    vault.mkdir()
+    assert code_of(lambda: store.load("vault", None)) == "unsupported"
+    vault.rmdir()
+    os.mkfifo(vault)
+    assert code_of(lambda: store.load("vault", None)) == "unsupported"
+    assert code_of(lambda: store.store("vault.lazaret", "x" * (_text.MAX_BYTES + 1), None, True, None)) in (
+        "too-large",
+        "unsupported",
+    )
+
+
+def test_a_replaced_file_keeps_its_owner_s_rights_and_nobody_else_s(tmp_path: Path) -> None:
+    vault = tmp_path / "auth.json"
+    for before, after in ((0o644, 0o600), (0o700, 0o700), (0o400, 0o600)):
+        vault.write_text("{}")
+        vault.chmod(before)
+        assert isinstance(storage(tmp_path).store("vault", "{ }", version_of(b"{}"), True, None), Stored)
+        assert vault.stat().st_mode & 0o7777 == after
+        vault.unlink()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+def test_root_keeps_the_owner_of_somebody_s_vault_and_gives_them_what_is_new(tmp_path: Path) -> None:
+    vault = tmp_path / "auth.json"
+    vault.write_text("{}")
+    os.chown(vault, 4711, 4712)
+    store = storage(tmp_path)
+    store.store("vault", "{ }", version_of(b"{}"), True, None)
+    store.store("vault.lazaret", "{}", None, True, None)
+    for path in ("auth.json", "auth.json.lazaret", "auth.lock", "auth.json.lazaret-locks"):
+        found = (tmp_path / path).stat()
+        assert (found.st_uid, found.st_gid) == (4711, 4712), path
+
+
+def test_leases_exclude_each_other_and_name_their_holder(tmp_path: Path) -> None:
+    one, two = storage(tmp_path), storage(tmp_path)
+    document = DocumentScope("vault")
+    lease = grant(one.acquire(document, 1000, 0))
+    for other in (one, two):
+        busy = other.acquire(document, 1000, 20)
+        assert isinstance(busy, Busy) and busy.holder.name.startswith(f"pid {os.getpid()}")
+    assert code_of(lambda: two.store("vault", "x", None, True, None)) == "unavailable"
+    assert code_of(lambda: two.store("vault", "x", None, True, lease)) == "invalid-lease"
+    assert code_of(lambda: one.store("vault.lazaret", "x", None, True, lease)) == "invalid-lease"
+    assert isinstance(one.store("vault", "x", None, True, lease), Stored)
+    one.release(lease)
+    two.release(grant(two.acquire(document, 1000, 0)))
+    assert (tmp_path / "auth.json.lazaret-locks/document-vault").read_bytes() == b""
+
+
+def test_a_grant_s_lock_is_the_low_six_bits_of_its_first_byte(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = grant(store.acquire(GrantScope("vault", FINGERPRINT), 1000, 0))
+    locks = tmp_path / "auth.json.lazaret-locks"
+    assert [path.name for path in locks.iterdir()] == ["3f"]
+    hint = json.loads((locks / "3f").read_text())
+    assert hint["pid"] == os.getpid() and hint["since_ms"] > 1_700_000_000_000
+    assert isinstance(store.acquire(GrantScope("vault", "3f" + "0" * 30), 1000, 0), Busy), "it shares the file"
+    grant(store.acquire(GrantScope("vault", "00" + "0" * 30), 1000, 0))
+    store.release(lease)
+    assert code_of(lambda: store.acquire(GrantScope("vault", "rt-secret"), 1, 0)) == "other"
+    assert code_of(lambda: store.acquire(GrantScope("vault.lazaret", FINGERPRINT), 1, 0)) == "unsupported"
+
+
+def test_the_reference_s_lock_is_taken_with_a_document_lease_and_never_written(tmp_path: Path) -> None:
+    (tmp_path / "auth.lock").write_text("theirs")
+    store = storage(tmp_path)
+    with open(tmp_path / "auth.lock", "rb+") as theirs:
+        fcntl.flock(theirs, fcntl.LOCK_EX)
+        busy = store.acquire(DocumentScope("vault"), 1, 20)
+        assert isinstance(busy, Busy) and busy.holder.name == f"a program that holds {tmp_path / 'auth.lock'}"
+        grant(store.acquire(GrantScope("vault", FINGERPRINT), 1, 0))
+        assert isinstance(store.store("vault.lazaret", "", None, True, None), Stored)
+        fcntl.flock(theirs, fcntl.LOCK_UN)
+        lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        store.release(lease)
+        fcntl.flock(theirs, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert (tmp_path / "auth.lock").read_text() == "theirs"
+    assert storage(tmp_path).describe().excludes_foreign
+    assert storage(tmp_path, "other.json").describe().excludes_foreign
+    assert not storage(tmp_path, foreign_lock=False).describe().excludes_foreign
+
+
+@pytest.mark.parametrize("name, mark", [(".qwen/oauth_creds.json", "oauth_creds.lock"), (".credentials.json", ".oauth_refresh.lock")])
+def test_other_tools_locks_are_made_and_removed_and_a_stale_one_is_taken_away(tmp_path: Path, name: str, mark: str) -> None:
+    (tmp_path / ".qwen").mkdir()
+    store = storage(tmp_path, name)
+    path = (tmp_path / name).parent / mark
+    lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
+    assert path.exists() and path.stat().st_mtime > time.time() + 8
+    store.release(lease)
+    assert not path.exists()
+    path.mkdir() if mark.startswith(".") else path.touch()
+    assert isinstance(store.acquire(DocumentScope("vault"), 1, 20), Busy)
+    os.utime(path, (1, 1))
+    store.release(grant(store.acquire(DocumentScope("vault"), 1, 20)))
+    assert not path.exists() and not list(path.parent.glob("*.stale.*"))
+
+
+def test_who_waits_for_one_lock_holds_no_other(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real" / "auth.json").write_text("{}")
+    (tmp_path / "auth.json").symlink_to("real/auth.json")
+    store = storage(tmp_path)
+    locks = [tmp_path / "auth.lock", tmp_path / "real" / "auth.lock"]
+    for free, held in (locks, locks[::-1]):
+        free.touch(), held.touch()
+        with open(held, "rb+") as theirs, open(free, "rb+") as other:
+            fcntl.flock(theirs, fcntl.LOCK_EX)
+            waiting = threading.Thread(target=lambda: store.acquire(DocumentScope("vault"), 1, 300))
+            waiting.start()
+            for _ in range(20):
+                for _ in range(200):
+                    try:
+                        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                        break
+                    except BlockingIOError:
+                        time.sleep(0.0005)
+                else:
+                    pytest.fail("the one who waits keeps it")
+                fcntl.flock(other, fcntl.LOCK_UN)
+                time.sleep(0.001)
+            waiting.join()
+
+
+def test_a_lock_that_was_moved_away_permits_nothing_any_more(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
+    (tmp_path / "auth.json.lazaret-locks").rename(tmp_path / "moved")
+    assert code_of(lambda: store.store("vault", "x", None, True, lease)) == "unavailable"
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    locks = tmp_path / "auth.json.lazaret-locks"
+    locks.mkdir()
+    (tmp_path / "keep").write_text("keep")
+    (locks / "document-vault").symlink_to(tmp_path / "keep")
+    assert code_of(lambda: storage(tmp_path).store("vault", "x", None, True, None)) == "unsafe"
+    assert (tmp_path / "keep").read_text() == "keep"
+
+
+def test_a_fork_neither_unlocks_nor_writes_under_its_parent_s_lock(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from lazaret.storage import *\n"
+        "store = FileStorage(sys.argv[1]); store._store_wait_s = 0.05\n"
+        "lease = store.acquire(DocumentScope('vault'), 1, 0).grant.lease\n"
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    try: store.store('vault', 'x', None, True, lease)\n"
+        "    except StorageError as error: print(error.code, flush=True)\n"
+        "    store.release(lease); os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "print(type(FileStorage(sys.argv[1]).acquire(DocumentScope('vault'), 1, 0)).__name__)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "auth.json")]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[1])
+    assert ran.stdout == "invalid-lease\nBusy\n", ran.stderr
+
+
+def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from lazaret.storage import *\n"
+        "store = FileStorage(sys.argv[1]); store.acquire(DocumentScope('vault'), 1, 0); print('held', flush=True); time.sleep(60)\n"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "auth.json")]
+    holder = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[1])
+    assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
+    store = storage(tmp_path)
+    assert isinstance(store.acquire(DocumentScope("vault"), 1, 20), Busy)
+    holder.kill()
+    holder.wait()
+    grant(store.acquire(DocumentScope("vault"), 1, 1000))
+
+
+def test_links_are_followed_where_only_we_could_have_put_them(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "real/vault.json").write_text("{}")
+    (tmp_path / "auth.json").symlink_to("real/vault.json")
+    store = storage(tmp_path)
+    assert text(store.load("vault", None)) == "{}"
+    lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
+    assert isinstance(store.store("vault", "{ }", version_of(b"{}"), True, lease), Stored)
+    assert (tmp_path / "auth.json").is_symlink() and (tmp_path / "real/vault.json").read_text() == "{ }"
+    assert (tmp_path / "auth.lock").exists() and (tmp_path / "real/vault.lock").exists()
+    assert (tmp_path / "real/vault.json.lazaret-locks").is_dir() and not (tmp_path / "auth.json.lazaret-locks").exists()
+    (tmp_path / "other.json").write_text("{}")
+    (tmp_path / "auth.json").unlink()
+    (tmp_path / "auth.json").symlink_to("other.json")
+    assert code_of(lambda: store.store("vault", "x", version_of(b"{ }"), True, lease)) == "unavailable"
+    (tmp_path / "real").chmod(0o777)
+    (tmp_path / "auth.json").unlink()
+    (tmp_path / "auth.json").symlink_to("real/vault.json")
+    with pytest.raises(StorageError) as raised:
+        storage(tmp_path).load("vault", None)
+    assert raised.value.code == "unsafe" and "0777" in raised.value.message
+    (tmp_path / "loop").symlink_to("loop")
+    assert code_of(lambda: _way.walk(str(tmp_path / "loop"))) == "unsafe"
+    assert _way.walk(str(tmp_path / "real/../none/at/all")).target == str(tmp_path / "none/at/all")
+    assert code_of(lambda: _way.walk(str(tmp_path / "none/../all"))) == "other"
+
+
+def test_a_text_that_need_not_be_durable_lies_beside_the_ledger_and_counts_if_it_is_whole(tmp_path: Path) -> None:
+    store, beside = storage(tmp_path), tmp_path / "auth.json.lazaret.unsynced"
+    store.store("vault.lazaret", "one", None, False, None)
+    assert not beside.exists(), "the first text needs a file of its own"
+    assert store.store("vault.lazaret", "two", version_of(b"one"), False, None) == Stored(version_of(b"two"))
+    assert beside.read_text() == f"lazaret-unsynced 1 {version_of(b'one')} {version_of(b'two')}\ntwo"
+    assert (tmp_path / "auth.json.lazaret").read_text() == "one" and text(store.load("vault.lazaret", None)) == "two"
+    whole = beside.read_bytes()
+    for torn in (whole[:-1], whole.replace(b"two", b"tw\0"), b"\xff" + whole, b""):
+        beside.write_bytes(torn)
+        assert text(store.load("vault.lazaret", None)) == "one"
+    # It must not come back when the file below it is at that version again.
+    assert isinstance(store.store("vault.lazaret", "three", version_of(b"one"), True, None), Stored)
+    assert not beside.exists()
+    store.store("vault.lazaret", "four", version_of(b"three"), False, None)
+    store.store("vault.lazaret", "five", version_of(b"four"), True, None)
+    assert not beside.exists() and (tmp_path / "auth.json.lazaret").read_text() == "five"
+    beside.mkdir()
+    assert code_of(lambda: store.load("vault.lazaret", None)) == "unsupported"
+    assert _unsynced.spelled("base", b"x" * _text.MAX_BYTES) is None
+
+
+def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    random = "0123456789abcdef" * 2
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    gone = [f".auth.json.lazaret-tmp.{dead.pid}.{random}", f".auth.json.lazaret-tmp.{os.getpid()}.{random}"]
+    kept = [f".auth.json.lazaret-tmp.1.{random}", f".auth.json.lazaret-tmp.{dead.pid}.{random}.bak", f".auth.json.lazaret.lazaret-tmp.{dead.pid}.{random}"]
+    for name in gone + kept:
+        (tmp_path / name).write_text("rt-secret")
+    storage(tmp_path).store("vault", "{}", None, True, None)
+    assert [name for name in gone + kept if (tmp_path / name).exists()] == kept
+    assert pid_in(f".auth.json.lazaret-tmp.+17.{random}", "auth.json") is None
+    assert pid_in(f".auth.json.lazaret-tmp.17.{random.upper()}", "auth.json") is None
+
+
+def test_a_store_that_fails_at_any_step_leaves_the_old_text_and_no_temporary_file(tmp_path: Path, monkeypatch: Any) -> None:
+    vault = tmp_path / "auth.json"
+    vault.write_text("{}")
+
+    def fail(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    for module, step in ((_replace.os, "write"), (_replace, "sync"), (_replace.os, "rename"), (_replace.os, "fchmod")):
+        vault.chmod(0o700)  # so that the mode must be set
+        with monkeypatch.context() as patched:
+            patched.setattr(module, step, fail)
+            assert code_of(lambda: storage(tmp_path).store("vault", "{ }", version_of(b"{}"), True, None)) == "full", step
+        assert vault.read_text() == "{}" and not list(tmp_path.glob(".*")), step
+    with monkeypatch.context() as patched:
+        patched.setattr(_replace, "sync_dir", fail)
+        assert storage(tmp_path).store("vault", "{ }", version_of(b"{}"), True, None) == UNKNOWN
+    assert vault.read_text() == "{ }"
+
+
+def test_a_text_that_somebody_writes_meanwhile_is_not_overwritten(tmp_path: Path, monkeypatch: Any) -> None:
+    vault = tmp_path / "auth.json"
+    vault.write_text("{}")
+    real = _replace.sync
+
+    def sync(handle: int) -> None:
+        real(handle)
+        vault.write_text("theirs")
+
+    monkeypatch.setattr(_replace, "sync", sync)
+    outcome = storage(tmp_path).store("vault", "ours", version_of(b"{}"), True, None)
+    assert isinstance(outcome, Stale) and outcome.current is not None and outcome.current.text == "theirs"
+    assert vault.read_text() == "theirs" and not list(tmp_path.glob(".*"))
+
+
+def test_a_store_syncs_the_file_before_and_the_directory_after_the_rename(tmp_path: Path, monkeypatch: Any) -> None:
+    steps: List[str] = []
+    for module, name in ((_replace, "sync"), (_replace.os, "rename"), (_replace, "sync_dir")):
+        real = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *arguments, real=real, name=name: (steps.append(name), real(*arguments)) and None)
+    (tmp_path / "auth.json").write_text("{}")
+    store = storage(tmp_path)
+    store.store("vault", "1", version_of(b"{}"), True, None)
+    store.store("vault", "2", version_of(b"1"), False, None)
+    assert steps == ["sync", "rename", "sync_dir", "sync", "rename"]
+
+
+def test_a_network_file_system_leases_no_grants_and_promises_less(tmp_path: Path, monkeypatch: Any) -> None:
+    from lazaret.storage import file
+
+    assert _text.network_name(str(tmp_path)) is None
+    monkeypatch.setattr(file, "network_name", lambda path: "NFS")
+    store = storage(tmp_path)
+    assert code_of(lambda: store.acquire(GrantScope("vault", FINGERPRINT), 1, 0)) == "unsupported"
+    assert store.describe().reads == "may-be-stale"
+    assert isinstance(storage(tmp_path, allow_network_filesystem=True).acquire(GrantScope("vault", FINGERPRINT), 1, 0), Acquired)
+
+
+def test_without_flock_it_says_so(tmp_path: Path, monkeypatch: Any) -> None:
+    from lazaret import Keeper, Misconfigured
+    from lazaret.storage import _locks
+
+    monkeypatch.setattr(_locks, "HAVE_FLOCK", False)
+    with pytest.raises(Misconfigured) as raised:
+        Keeper(tmp_path / "auth.json")
+    assert "flock" in raised.value.message
+
+
+def test_a_relative_path_and_a_tilde_mean_what_they_meant_when_it_was_opened(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    relative, home = FileStorage("auth.json"), FileStorage("~/auth.json")
+    monkeypatch.chdir("/")
+    relative.store("vault", "{}", None, True, None)
+    assert text(home.load("vault", None)) == "{}"
+
+

@@ -1,0 +1,311 @@
+"""The network: one attempt, to an allowed origin, by a deadline; and whether anything was sent is said exactly."""
+
+from __future__ import annotations
+
+import gzip
+import socket
+import ssl
+import subprocess
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Any, Callable, Iterator, List
+
+import pytest
+from conftest import Server
+
+from lazaret.http import AllowList, HttpFailure, HttpRequest, Malformed, NetworkHttp
+
+
+def request(url: str, **more: Any) -> HttpRequest:
+    given = {"method": "POST", "headers": [("x", "y")], "body": "a=b", "deadline_ms": 2000, **more}
+    return HttpRequest(url=url, **given)
+
+
+def failure(call: Callable[[], Any]) -> HttpFailure:
+    with pytest.raises(HttpFailure) as raised:
+        call()
+    return raised.value
+
+
+def network(*origins: str) -> NetworkHttp:
+    return NetworkHttp(AllowList(origins, True))
+
+
+class Raw:
+    """A server that takes one connection after the other and hands each to a function."""
+
+    def __init__(self, serve: Callable[[socket.socket], None]) -> None:
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.origin = f"http://127.0.0.1:{self.listening.getsockname()[1]}"
+        self.connections = 0
+
+        def run() -> None:
+            while True:
+                try:
+                    connection, _ = self.listening.accept()
+                except OSError:
+                    return
+                self.connections += 1
+                with connection:
+                    try:
+                        serve(connection)
+                    except OSError:
+                        pass
+
+        threading.Thread(target=run, daemon=True).start()
+
+
+def answers(*parts: bytes, pause: float = 0) -> Callable[[socket.socket], None]:
+    def serve(connection: socket.socket) -> None:
+        connection.recv(65536)
+        for part in parts:
+            connection.sendall(part)
+            time.sleep(pause)
+
+    return serve
+
+
+HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+
+
+def test_what_is_sent_is_what_was_asked_for_and_no_more() -> None:
+    seen: List[bytes] = []
+
+    def serve(connection: socket.socket) -> None:
+        while b"a=b" not in b"".join(seen):
+            seen.append(connection.recv(65536))
+        connection.sendall(HEAD + b"Set-Cookie: a\r\nset-cookie: b\r\nContent-Length: 2\r\n\r\nok")
+
+    raw = Raw(serve)
+    answer = network(raw.origin).send(request(raw.origin + "/token?x=1"))
+    head, body = b"".join(seen).split(b"\r\n\r\n")
+    host = raw.origin.split("//")[1]
+    from lazaret import __version__
+
+    assert head.decode().split("\r\n") == [
+        "POST /token?x=1 HTTP/1.1", f"host: {host}", "x: y", "accept-encoding: identity",
+        f"user-agent: lazaret/{__version__}", "connection: close", "content-length: 3",
+    ]  # fmt: skip
+    assert body == b"a=b"
+    assert (answer.status, answer.body, answer.body_complete, answer.body_lossy) == (200, "ok", True, False)
+    assert [value for name, value in answer.headers if name == "set-cookie"] == ["a", "b"]
+
+
+def test_a_redirect_is_an_answer(server: Server) -> None:
+    server.script = [(307, [("location", f"{server.origin}/elsewhere")], "")]
+    assert network(server.origin).send(request(server.url)).status == 307
+    assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "parts, body, complete, lossy",
+    [
+        ([HEAD + b"Content-Length: 10\r\n\r\nhalf"], "half", False, False),
+        ([HEAD + b"\r\n", b"to the", b" end"], "to the end", True, False),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", b"0\r\n\r\n"], "abc", True, False),
+        ([HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n9\r\nde"], "abcde", False, False),
+        ([HEAD + b"Content-Length: 3\r\n\r\na\xffb"], "a\ufffdb", True, True),
+        ([HEAD + b"Content-Length: 9\r\n\r\na\xc3"], "a", False, False),
+        ([HEAD + b"\r\n" + b"x" * 70000], "x" * 65536, False, False),
+        ([HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"plain")], "plain", True, False),
+        ([HEAD + b"Content-Encoding: deflate\r\n\r\n" + zlib.compress(b"plain")], "plain", True, False),
+        ([HEAD + b"Content-Encoding: deflate\r\n\r\n" + zlib.compress(b"plain")[2:-4]], "plain", True, False),
+        ([HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 10**6)], "x" * 65536, False, False),
+        ([HEAD + b"Content-Encoding: br\r\n\r\nzz"], "zz", True, True),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"\r\nlater"], "later", True, False),
+    ],
+)
+def test_the_body_is_told_as_far_as_it_came(parts: List[bytes], body: str, complete: bool, lossy: bool) -> None:
+    raw = Raw(answers(*parts))
+    answer = network(raw.origin).send(request(raw.origin))
+    assert (answer.body, answer.body_complete, answer.body_lossy) == (body, complete, lossy)
+    assert raw.connections == 1
+
+
+@pytest.mark.parametrize(
+    "serve, kind",
+    [
+        (answers(), "reset"),
+        (answers(b"SSH-2.0-OpenSSH\r\n"), "protocol"),
+        (answers(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n"), "protocol"),
+        (lambda connection: time.sleep(5), "timeout"),
+    ],
+)
+def test_what_may_have_been_sent_is_said(serve: Any, kind: str) -> None:
+    raw = Raw(serve)
+    failed = failure(lambda: network(raw.origin).send(request(raw.origin, deadline_ms=400)))
+    assert (failed.kind, failed.sent, raw.connections) == (kind, "maybe", 1)
+    assert raw.origin in failed.message
+
+
+def test_the_deadline_holds_for_an_answer_that_drips() -> None:
+    raw = Raw(answers(HEAD + b"Content-Length: 100\r\n\r\n", *[b"x"] * 100, pause=0.05))
+    begun = time.monotonic()
+    answer = network(raw.origin).send(request(raw.origin, deadline_ms=400))
+    assert 0.35 < time.monotonic() - begun < 1.5
+    assert answer.status == 200 and not answer.body_complete and answer.body.startswith("xx")
+    raw = Raw(answers(*[bytes([byte]) for byte in HEAD], pause=0.05))
+    begun = time.monotonic()
+    assert failure(lambda: network(raw.origin).send(request(raw.origin, deadline_ms=400))).kind == "timeout"
+    assert time.monotonic() - begun < 1.5
+
+
+def test_what_was_not_sent_is_said(monkeypatch: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    failed = failure(lambda: network(nobody).send(request(nobody)))
+    assert (failed.kind, failed.sent) == ("connect", "no")
+    allowed = network("https://auth.example.invalid", "http://localhost:9")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
+    begun = time.monotonic()
+    failed = failure(lambda: allowed.send(request("https://auth.example.invalid/", deadline_ms=200)))
+    assert (failed.kind, failed.sent) == ("timeout", "no") and time.monotonic() - begun < 1
+
+    def unknown(*_: Any, **__: Any) -> Any:
+        raise socket.gaierror(-2, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    failed = failure(lambda: allowed.send(request("https://auth.example.invalid/")))
+    assert (failed.kind, failed.sent) == ("dns", "no")
+    elsewhere = [(socket.AF_INET, socket.SOCK_STREAM, 0, "", ("192.0.2.1", 9))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: elsewhere)
+    failed = failure(lambda: allowed.send(request("http://localhost:9/")))
+    assert (failed.kind, failed.sent) == ("not-allowed", "no")
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"method": "PUT"}, {"method": "GET"}, {"headers": [("host", "a")]}, {"headers": [("a b", "c")]},
+        {"headers": [("a", "b\r\nc: d")]}, {"headers": [("a", "\u00e9")]}, {"headers": [("Content-Length", "1")]},
+    ],
+)  # fmt: skip
+def test_what_cannot_be_sent_as_asked_is_not_sent(server: Server, more: Any) -> None:
+    failed = failure(lambda: network(server.origin).send(request(server.url, **more)))
+    assert (failed.kind, failed.sent) == ("unsupported", "no") and server.requests == []
+
+
+def test_only_listed_origins_are_sent_to() -> None:
+    allow = AllowList(["https://auth.example.com", "http://127.0.0.1:8080", "https://[2001:DB8::7]:8443/"], True)
+    for url in (
+        "https://auth.example.com/oauth/token", "HTTPS://Auth.Example.com:443/", "http://127.0.0.1:8080",
+        "https://[2001:db8:0:0::7]:8443?a=/",
+    ):  # fmt: skip
+        allow.target(url)
+    for url in (
+        "https://auth.example.com:8443/", "https://sub.auth.example.com/", "https://auth.example.com.evil.example/",
+        "https://auth.example.com@evil.example/", "http://auth.example.com/", "http://127.0.0.1:8081/", "http://127.0.0.2:8080/",
+        "https://auth.example.com\\@evil.example/", "https://evil.example#@auth.example.com/", "https://auth.example.com:+443/",
+        "https://auth.example.com:/", "https://auth.example.com:65536/", "https://auth%2eexample.com/",
+        "https://auth.example.com./", "https://auth..example.com/", "https://127.0.0.01/", "https://2130706433/", "https://0x7f.1/",
+        "https:///auth.example.com/", "https://[::1]x/", "https://[::1/", "https://[fe80::1%25lo]/", "https://\u00e4.example/",
+        "https://auth.example.com/ ", "https://auth.example.com\r\n/", "//auth.example.com/", "auth.example.com", "file:///etc/passwd",
+        "http://[::ffff:127.0.0.1]:8080/", "http://0.0.0.0/", "",
+    ):  # fmt: skip
+        failed = failure(lambda: allow.target(url))  # noqa: B023
+        assert failed.sent == "no" and failed.kind in ("not-allowed", "unsupported"), url
+    assert failure(lambda: AllowList(["http://[::1]:1"]).target("http://[::1]:1/")).kind == "not-allowed"
+    for bad in (
+        "http://auth.example.com", "https://*.example.com", "auth.example.com", "https://a.example/oauth", "https://u@a.example",
+        "https://a.example:0", "https://127.1", "https://example.com.", "https://",
+    ):  # fmt: skip
+        with pytest.raises(Malformed):
+            AllowList([bad], True)
+    with pytest.raises(Malformed) as raised:
+        AllowList(["https://me:s3cret@a.example?s3cret"])
+    assert "s3cret" not in str(raised.value) and "a.example" in str(raised.value)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: Any) -> Path:
+    """For localhost, by nobody but itself."""
+    folder: Path = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+        + ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"]
+        + ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+@pytest.fixture
+def tls(certificate: Path) -> Iterator[Raw]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+
+    def serve(connection: socket.socket) -> None:
+        with context.wrap_socket(connection, server_side=True) as wrapped:
+            wrapped.recv(65536)
+            wrapped.sendall(HEAD + b"Content-Length: 6\r\n\r\nsecure")
+
+    raw = Raw(serve)
+    raw.origin = raw.origin.replace("http://127.0.0.1", "https://localhost")
+    yield raw
+    raw.listening.close()
+
+
+def test_certificates_are_verified_and_ssl_cert_file_names_whom_to_trust(tls: Raw, certificate: Path, monkeypatch: Any) -> None:
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    failed = failure(lambda: network(tls.origin).send(request(tls.origin)))
+    assert (failed.kind, failed.sent) == ("tls", "no") and "SSL_CERT_FILE" in failed.message
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    assert network(tls.origin).send(request(tls.origin)).body == "secure"
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "none.pem"))
+    failed = failure(lambda: network(tls.origin).send(request(tls.origin)))
+    assert (failed.kind, failed.sent) == ("tls", "no") and "none.pem" in failed.message
+
+
+def test_a_handshake_that_never_ends_ends_with_the_deadline() -> None:
+    raw = Raw(lambda connection: time.sleep(3))
+    origin = raw.origin.replace("http", "https")
+    begun = time.monotonic()
+    failed = failure(lambda: network(origin).send(request(origin, deadline_ms=300)))
+    assert (failed.kind, failed.sent) == ("timeout", "no") and time.monotonic() - begun < 1.5
+
+
+def test_https_goes_through_the_proxy_of_the_environment(tls: Raw, certificate: Path, monkeypatch: Any) -> None:
+    asked: List[bytes] = []
+    port = int(tls.origin.rsplit(":", 1)[1])
+
+    def serve(connection: socket.socket) -> None:
+        asked.append(connection.recv(65536))
+        if b"refuse" in asked[-1]:
+            connection.sendall(b"HTTP/1.1 403 Forbidden\r\n\r\n")
+            return
+        connection.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
+        with socket.create_connection(("127.0.0.1", port)) as onward:
+
+            def pipe(one: socket.socket, other: socket.socket) -> None:
+                try:
+                    while data := one.recv(65536):
+                        other.sendall(data)
+                    other.shutdown(socket.SHUT_WR)
+                except OSError:
+                    pass
+
+            back = threading.Thread(target=pipe, args=(onward, connection), daemon=True)
+            back.start()
+            pipe(connection, onward)
+            back.join()
+
+    proxy = Raw(serve)
+    for name in ("NO_PROXY", "no_proxy", "https_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", proxy.origin.replace("http://", "http://me:pw@"))
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
+    # Loopback is never proxied, so the name must be another; the certificate is then not for it, which shows that it is checked.
+    origin = f"https://auth.example.test:{port}"
+    failed = failure(lambda: network(origin).send(request(origin)))
+    assert (failed.kind, failed.sent) == ("tls", "no") and "through the proxy" in failed.message
+    assert asked[0].startswith(f"CONNECT auth.example.test:{port} HTTP/1.1\r\n".encode()) and b"proxy-authorization: Basic " in asked[0]
+    refused = f"https://refuse.example.test:{port}"
+    failed = failure(lambda: network(refused).send(request(refused)))
+    assert (failed.kind, failed.sent) == ("connect", "no")
+    assert network(tls.origin).send(request(tls.origin)).body == "secure" and len(asked) == 2
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    failed = failure(lambda: network(origin).send(request(origin)))
+    assert (failed.kind, failed.sent) == ("unsupported", "no")
