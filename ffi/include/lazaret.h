@@ -1,0 +1,109 @@
+/* lazaret for C: keeps OAuth credentials alive, and stops dead ones from being used again.
+ *
+ * Made by cbindgen from ffi/src/lib.rs: do not edit. `BLESS=1 cargo test -p lazaret-ffi --test header` makes it anew.
+ *
+ * Strings are UTF-8 and end with a NUL. A string that a function returns is the caller's, who gives it back with lazaret_free and
+ * does not change it; it may hold a secret, and is wiped when it is given back. What is passed in is only read during the call.
+ *
+ * Any thread may make any call at any time; one keeper may serve many threads at once. A null or an unknown pointer, text that is
+ * not UTF-8 or JSON that is not as described is an error like any other, and so is a panic inside.
+ *
+ * An error is a JSON object:
+ *   {"code":"quarantined","action":"login","message":"...","provider":"acme","credential":"login","retry_after_s":null}
+ * `action` says what helps: `login` (a person logs in again), `retry` (later, by itself), `configure`, `inspect`, `usage`.
+ *
+ * Nothing cancels a refresh: from the moment its request leaves until its answer is stored, a call must not be abandoned, or the
+ * only refresh token that still works may be lost. A caller that cannot wait makes the call on a thread of its own. A process
+ * that ends should let such threads finish.
+ */
+
+#ifndef LAZARET_H
+#define LAZARET_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+// An open keeper. There is nothing behind the pointer to look at.
+typedef struct lazaret_keeper lazaret_keeper;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// Opens a keeper on a vault file, which need not exist.
+//
+// `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
+// "warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `providers` names a file with profiles of your own;
+// `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
+// `warm_instances` are kept between calls, which is faster, and what they have read stays in memory.
+//
+// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
+struct lazaret_keeper *lazaret_open(const char *options_json,
+                                    char **error);
+
+// Makes a call, and returns {"ok":value} or {"error":error}. Null only if there is no memory left.
+//
+// `call_json` is an object; members that do not matter to a call may be absent or null:
+//   {"call":"token","provider":"acme","credential":null,"min_valid_s":0,"refused_access_token":null,"session":null}
+//   {"call":"refresh", the same members}
+//   {"call":"status","provider":null}
+//   {"call":"report","provider":"acme","credential":null,"session":null,"access_token":"..","status":401,"headers":[["a","b"]],"body":""}
+//   {"call":"reset","provider":"acme","credential":null}, and so `unquarantine` and `end_use`
+//   {"call":"save_unsaved","unsaved":".."}
+//   {"call":"origins"}
+//   {"call":"classify","answer":{"provider":"acme","status":400,"headers":[],"body":"{}","body_complete":true,"transport_error":null},"now_s":1700000000}
+// A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake case; of `status` it is the list of
+// credentials.
+char *lazaret_call(const struct lazaret_keeper *keeper,
+                   const char *call_json);
+
+// An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaret_member.
+//
+// `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
+// to `save_unsaved` as soon as the disk works again, or the login is lost.
+//
+// Null: it failed, and lazaret_last_error says why.
+char *lazaret_token(const struct lazaret_keeper *keeper,
+                    const char *provider,
+                    const char *credential);
+
+// Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
+// as lazaret_token.
+char *lazaret_refresh(const struct lazaret_keeper *keeper,
+                      const char *provider,
+                      const char *credential,
+                      const char *refused_access_token);
+
+// Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
+//
+// Null: it failed, and lazaret_last_error says why.
+char *lazaret_status(const struct lazaret_keeper *keeper,
+                     const char *provider);
+
+// A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
+//
+// Null: there is no such member, or it is null. Does not touch lazaret_last_error.
+char *lazaret_member(const char *json,
+                     const char *name);
+
+// Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
+// back.
+const char *lazaret_last_error(void);
+
+// Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
+void lazaret_free(char *string);
+
+// Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
+void lazaret_close(struct lazaret_keeper *keeper);
+
+// The version of this library, as in `0.1.0`. Not to be given back.
+const char *lazaret_version(void);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* LAZARET_H */
