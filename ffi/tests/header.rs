@@ -20,7 +20,10 @@ fn the_header_is_that_of_the_source() {
         fs::write(&header, &made).expect("written");
     }
     let committed = fs::read_to_string(&header).unwrap_or_default();
-    assert!(committed == made, "include/lazaret.h is not that of src/lib.rs: BLESS=1 cargo test -p lazaret-ffi --test header");
+    assert!(
+        committed == made,
+        "include/lazaret.h is not that of src/lib.rs: BLESS=1 cargo test -p lazaret-ffi --test header"
+    );
     for word in ["# Safety", "#[", "Keeper,"] {
         assert!(!made.contains(word), "{word} is for Rust's readers");
     }
