@@ -101,6 +101,8 @@ fn library() -> PathBuf {
 }
 
 fn run(mut command: Command, input: &str) -> Output {
+    // Cargo's own would lead to a library that an earlier build has left.
+    command.env_remove("LD_LIBRARY_PATH").env_remove("DYLD_FALLBACK_LIBRARY_PATH");
     let mut child =
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
