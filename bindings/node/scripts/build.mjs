@@ -1,0 +1,21 @@
+// Builds the package: the component is transpiled into generated/, the TypeScript compiled into dist/.
+//
+//   npm run build -- <path to lazaret.wasm>
+//   LAZARET_WASM=<path> npm run build
+//
+// Without a path: the newest lazaret.wasm that a build of the workspace has left in ../../target.
+
+import { spawnSync } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { findComponent, transpileTo } from './transpile.mjs';
+
+const root = new URL('..', import.meta.url);
+const component = findComponent('lazaret.wasm', process.argv[2] ?? process.env.LAZARET_WASM);
+for (const directory of ['generated', 'dist']) rmSync(new URL(directory, root), { recursive: true, force: true });
+await transpileTo(component, fileURLToPath(new URL('generated/', root)), 'lazaret');
+
+const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root));
+const { status } = spawnSync(process.execPath, [tsc, '-p', fileURLToPath(root)], { stdio: 'inherit' });
+if (status === 0) console.log(`built from ${component}`);
+process.exit(status ?? 1);

@@ -1,0 +1,119 @@
+// The component as jco has transpiled it, and the shapes on both sides of it.
+
+import { readFile } from 'node:fs/promises';
+import type { ImportObject, Root } from '../generated/lazaret.js';
+import type { Answer, HeadersLike, Judgement } from './types.js';
+
+/** Core WebAssembly modules by file name. They are compiled once a process, and shared by all threads. */
+export type Modules = Record<string, WebAssembly.Module>;
+
+/** Where the transpiled component lies: its JavaScript, with the core modules beside it. */
+export const COMPONENT = new URL('../generated/lazaret.js', import.meta.url);
+const CORE_MODULES = ['lazaret.core.wasm', 'lazaret.core2.wasm', 'lazaret.core3.wasm'];
+
+let compiled: Promise<Modules> | undefined;
+
+/** Compiles the core modules, if nobody has. */
+export function modules(): Promise<Modules> {
+  compiled ??= compile().catch((error: unknown) => {
+    compiled = undefined;
+    throw error;
+  });
+  return compiled;
+}
+
+async function compile(): Promise<Modules> {
+  const load = async (name: string) =>
+    [name, await WebAssembly.compile(await readFile(new URL(name, COMPONENT)))] as const;
+  return Object.fromEntries(await Promise.all(CORE_MODULES.map(load)));
+}
+
+/** What a transpiled component exports. */
+export interface Transpiled {
+  instantiate(
+    getCoreModule: (name: string) => WebAssembly.Module,
+    imports: ImportObject,
+    instantiateCore?: (module: WebAssembly.Module, imports: WebAssembly.Imports) => WebAssembly.Instance,
+  ): Root;
+}
+
+/** One instance, and the end of it. */
+export interface Instance {
+  root: Root;
+  /** Overwrites the instance's memory: it has held tokens, and nobody says when it is collected. */
+  wipe(): void;
+}
+
+export function instantiate(transpiled: Transpiled, modules: Modules, imports: Imports): Instance {
+  let memory: WebAssembly.Memory | undefined;
+  const root = transpiled.instantiate(
+    (name) => {
+      const module = modules[name];
+      if (!module) throw new Error(`the component has no module ${name}`);
+      return module;
+    },
+    // The types name interfaces with their version, the generated code looks them up without (bytecodealliance/jco#708).
+    imports as unknown as ImportObject,
+    (module, imports) => {
+      const instance = new WebAssembly.Instance(module, imports);
+      if (instance.exports.memory instanceof WebAssembly.Memory) memory = instance.exports.memory;
+      return instance;
+    },
+  );
+  const wipe = () => {
+    if (memory) new Uint8Array(memory.buffer).fill(0);
+  };
+  return { root, wipe };
+}
+
+type Versionless<T> = { [K in keyof T as K extends `${infer Name}@${string}` ? Name : K]: T[K] };
+/** What the component imports, by interface. */
+export type Imports = { [K in keyof Versionless<ImportObject>]: Partial<Versionless<ImportObject>[K]> };
+
+/** A guest's error as it is thrown: the payload of a `result`, if it is one. */
+export function payloadOf(error: unknown): { code: string; action?: string; message: string } | undefined {
+  const payload = (error as { payload?: unknown } | undefined)?.payload as { code?: unknown; message?: unknown } | undefined;
+  return typeof payload?.code === 'string' && typeof payload.message === 'string'
+    ? (payload as { code: string; message: string })
+    : undefined;
+}
+
+export function headerPairs(headers: HeadersLike | undefined): [string, string][] {
+  if (!headers) return [];
+  const pairs = Symbol.iterator in headers ? headers : Object.entries(headers);
+  return Array.from(pairs as Iterable<readonly [string, string]>, ([name, value]) => [String(name), String(value)]);
+}
+
+type Classifier = Root['classifier'];
+
+/** Judges an answer with an instance's classifier. */
+export function judge(classifier: Classifier, answer: Answer, profiles: string | undefined, nowSeconds: number): Judgement {
+  const judgement = classifier.classify(
+    {
+      provider: answer.provider,
+      status: answer.status,
+      headers: headerPairs(answer.headers),
+      body: answer.body ?? '',
+      bodyComplete: answer.bodyComplete ?? true,
+      bodyLossy: answer.bodyLossy ?? false,
+      transportError: answer.transportError,
+    },
+    profiles,
+    BigInt(Math.floor(nowSeconds)),
+  );
+  return {
+    verdict: judgement.verdict,
+    status: judgement.status,
+    code: judgement.code,
+    subCode: judgement.subCode,
+    rule: judgement.rule,
+    retryAfterSeconds: number(judgement.retryAfterS),
+    summary: judgement.summary,
+    inDoubt: judgement.inDoubt,
+    steps: judgement.steps,
+  };
+}
+
+export function number(value: bigint | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value);
+}

@@ -1,0 +1,69 @@
+// Why a call did not do what was asked. One class per thing that helps, so that a caller need not compare strings.
+
+/** What helps: a login by a person, a retry later, another configuration, a look at the vault, another call. */
+export type Action = 'login' | 'retry' | 'configure' | 'inspect' | 'usage';
+
+/** What an error says, as plain data. */
+export interface ErrorFields {
+  code: string;
+  action: string;
+  message: string;
+  provider?: string | undefined;
+  credential?: string | undefined;
+  retryAfterSeconds?: number | undefined;
+}
+
+/** Any error of lazaret. The message says what happened to which credential, why, and what to do; never a secret. */
+export class LazaretError extends Error {
+  /** An open set, in kebab case: `quarantined`, `cooling-down`, `unknown-provider`, ... */
+  readonly code: string;
+  /** What helps. */
+  readonly action: string;
+  readonly provider: string | undefined;
+  readonly credential: string | undefined;
+  /** In how many seconds a retry can succeed, where that is known. */
+  readonly retryAfterSeconds: number | undefined;
+
+  constructor(fields: ErrorFields) {
+    super(fields.message);
+    this.name = new.target.name;
+    this.code = fields.code;
+    this.action = fields.action;
+    this.provider = fields.provider;
+    this.credential = fields.credential;
+    this.retryAfterSeconds = fields.retryAfterSeconds;
+  }
+
+  /** The error of the class that its action names. */
+  static from(fields: ErrorFields): LazaretError {
+    const Class = CLASSES[fields.action as Action] ?? LazaretError;
+    return new Class(fields);
+  }
+}
+
+/** A person must log in again: `login-required`, `quarantined`, `no-credential`, `access-refused`. */
+export class LoginRequired extends LazaretError {}
+/** Later, by itself: `cooling-down`, `busy`, `in-doubt`, `refresh-failed`. See `retryAfterSeconds`. */
+export class RetryLater extends LazaretError {}
+/** A profile, a setting or the client must change: `unknown-provider`, `bad-profile`, `held`, `parked`, `shared-vault`, `owned-elsewhere`. */
+export class ConfigurationNeeded extends LazaretError {}
+/** Something around the vault is broken: `storage`, `corrupt-vault`, `corrupt-ledger`, `newer-ledger`, `unsaved`, `internal`. */
+export class InspectionNeeded extends LazaretError {}
+/** The call was wrong: `unknown-credential`, `bad-request`, `nothing-to-do`. */
+export class WrongUsage extends LazaretError {}
+
+const CLASSES: Record<Action, new (fields: ErrorFields) => LazaretError> = {
+  login: LoginRequired,
+  retry: RetryLater,
+  configure: ConfigurationNeeded,
+  inspect: InspectionNeeded,
+  usage: WrongUsage,
+};
+
+export function internal(message: string): LazaretError {
+  return LazaretError.from({ code: 'internal', action: 'inspect', message });
+}
+
+export function badRequest(message: string): LazaretError {
+  return LazaretError.from({ code: 'bad-request', action: 'usage', message });
+}

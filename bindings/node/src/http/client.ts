@@ -1,0 +1,52 @@
+// The worker's end of an exchange: it hands the request to the network thread and blocks until the answer is there.
+
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import type { Http, HttpOutcome, HttpRequest } from './contract.js';
+
+export const WAITING = 0;
+export const TAKEN = 1;
+export const ANSWERED = 2;
+export const GIVEN_UP = 3;
+/** The answer is being posted: too late to give up. */
+export const ANSWERING = 4;
+
+/** One request on its way to the network thread. */
+export interface ToNetwork {
+  request: HttpRequest;
+  /** What the component names, for the thread's list if it has none yet. */
+  origins: string[];
+  /** On the clock of `process.hrtime`, which all threads share. */
+  untilNs: bigint;
+  signal: SharedArrayBuffer;
+}
+
+/** How long the thread may take beyond the deadline to say that it has passed. */
+const GRACE_MS = 2_000;
+
+/** Sends through the network thread. `wake` starts it, if it is not there. */
+export function networkHttp(port: MessagePort, wake: () => void, origins: () => string[]): Http {
+  return {
+    send(request: HttpRequest): HttpOutcome {
+      const named = origins();
+      const signal = new SharedArrayBuffer(4);
+      const state = new Int32Array(signal);
+      const untilNs = process.hrtime.bigint() + BigInt(Math.ceil(request.deadlineMs)) * 1_000_000n;
+      wake();
+      port.postMessage({ request, origins: named, untilNs, signal } satisfies ToNetwork);
+      while (Atomics.load(state, 0) !== ANSWERED) {
+        const leftMs = Number(untilNs - process.hrtime.bigint()) / 1e6 + GRACE_MS;
+        if (leftMs <= 0) {
+          const seen = Atomics.compareExchange(state, 0, WAITING, GIVEN_UP);
+          if (seen === WAITING) return { failure: { kind: 'timeout', sent: 'no', message: 'the network thread did not start in time' } };
+          if (Atomics.compareExchange(state, 0, TAKEN, GIVEN_UP) === TAKEN) {
+            return { failure: { kind: 'other', sent: 'maybe', message: 'the network thread did not answer' } };
+          }
+        }
+        const now = Atomics.load(state, 0);
+        if (now !== ANSWERED) Atomics.wait(state, 0, now, Math.max(1, leftMs));
+      }
+      const answer = receiveMessageOnPort(port) as { message: HttpOutcome } | undefined;
+      return answer?.message ?? { failure: { kind: 'other', sent: 'maybe', message: 'the network thread gave no answer' } };
+    },
+  };
+}

@@ -1,0 +1,218 @@
+// The workers. The component's imports are synchronous and Node's I/O is not, so a call blocks a thread: one of a bounded number, one
+// call at a time, and never the program's own.
+//
+// - Calls for one credential wait for the same thing. At most a quarter of the workers take them, so that a provider that answers
+//   slowly, and a hundred callers that want its token, leave room for everybody else.
+// - A guest that computes without end is stopped here, by ending its thread. Node closes the files of a thread that ends, and
+//   with them go its locks.
+// - An idle worker does not keep the process alive, and ends after a while.
+
+import { MessageChannel, SHARE_ENV, Worker, type MessagePort } from 'node:worker_threads';
+import type { Call } from './calls.js';
+import { modules } from './component.js';
+import { internal, LazaretError } from './errors.js';
+import { GuestTime } from './guest-time.js';
+import type { LazaretEvent } from './types.js';
+import type { FromWorker, ToWorker, WorkerData } from './worker.js';
+
+/** How often the guests' time is looked at. */
+const TICK_MS = 100;
+/** How long a worker may have nothing to do. */
+const IDLE_MS = 30_000;
+
+export interface PoolOptions {
+  /** At most so many calls at a time. */
+  size: number;
+  allowLoopbackHttp: boolean;
+  data: Omit<WorkerData, 'time' | 'network'>;
+  onEvent: (event: LazaretEvent) => void;
+}
+
+interface Job {
+  call: Call;
+  /** Calls with one key wait for the same thing. */
+  key: string;
+  resolve(result: unknown): void;
+  reject(error: unknown): void;
+}
+
+interface Crew {
+  worker: Worker;
+  time: GuestTime;
+  /** It has its code. */
+  ready: Promise<void>;
+  job: Job | undefined;
+  idleSince: number;
+  /** For how long this thread was seen to compute: a process that was stopped and continued has not. */
+  watchedMs: number;
+}
+
+export class Pool {
+  readonly #options: PoolOptions;
+  readonly #crews = new Set<Crew>();
+  readonly #queue: Job[] = [];
+  readonly #perKey: number;
+  #network: Worker | undefined;
+  /** Ends of channels for a network thread that nobody has wanted yet. */
+  #ports: MessagePort[] = [];
+  #watch: NodeJS.Timeout | undefined;
+  #watchedAt = 0;
+  #atRest: (() => void)[] = [];
+
+  constructor(options: PoolOptions) {
+    this.#options = options;
+    this.#perKey = Math.max(1, Math.floor(options.size / 4));
+  }
+
+  /** Starts one worker, so that the first call finds it there. */
+  warmUp(): void {
+    if (this.#crews.size === 0) this.#enlist();
+  }
+
+  /** Makes a call. `withdraw` takes it back, if it has not begun; true: it is as if it had never been. */
+  run(key: string, call: Call): { result: Promise<unknown>; withdraw: () => boolean } {
+    let job!: Job;
+    const result = new Promise<unknown>((resolve, reject) => {
+      job = { call, key, resolve, reject };
+    });
+    this.#queue.push(job);
+    this.#assign();
+    const withdraw = () => {
+      const at = this.#queue.indexOf(job);
+      if (at >= 0) this.#queue.splice(at, 1);
+      return at >= 0;
+    };
+    return { result, withdraw };
+  }
+
+  /** Waits for all calls, and ends all threads. */
+  async close(): Promise<void> {
+    if (this.#queue.length > 0 || this.#busy() > 0) {
+      await new Promise<void>((resolve) => this.#atRest.push(resolve));
+    }
+    const threads = [...this.#crews].map(({ worker }) => worker);
+    if (this.#network) threads.push(this.#network);
+    this.#crews.clear();
+    this.#network = undefined;
+    for (const port of this.#ports.splice(0)) port.close();
+    clearInterval(this.#watch);
+    await Promise.all(threads.map((thread) => thread.terminate()));
+  }
+
+  #busy(): number {
+    return [...this.#crews].filter(({ job }) => job).length;
+  }
+
+  /** Gives waiting calls to workers, in their order, as far as both allow. */
+  #assign(): void {
+    for (let at = 0; at < this.#queue.length; ) {
+      const job = this.#queue[at] as Job;
+      const withSameKey = [...this.#crews].filter((crew) => crew.job?.key === job.key).length;
+      if (withSameKey >= this.#perKey) {
+        at += 1;
+        continue;
+      }
+      const idle = [...this.#crews].find((crew) => !crew.job);
+      if (!idle && this.#crews.size >= this.#options.size) break;
+      this.#queue.splice(at, 1);
+      const crew = idle ?? this.#enlist();
+      crew.job = job;
+      crew.watchedMs = 0;
+      crew.worker.ref();
+      void crew.ready.then(() => crew.worker.postMessage({ call: job.call } satisfies ToWorker));
+    }
+    this.#watchOver();
+    if (this.#queue.length === 0 && this.#busy() === 0) for (const rest of this.#atRest.splice(0)) rest();
+  }
+
+  #enlist(): Crew {
+    const time = new GuestTime();
+    const { port1, port2 } = new MessageChannel();
+    const worker = new Worker(new URL('./worker.js', import.meta.url), {
+      name: 'lazaret',
+      workerData: { ...this.#options.data, time: time.buffer, network: port1 } satisfies WorkerData,
+      transferList: [port1],
+      // The files of a thread that is stopped are closed, and its locks with them.
+      trackUnmanagedFds: true,
+      env: SHARE_ENV,
+      argv: [],
+      execArgv: [],
+    });
+    const ready = modules().then((modules) => worker.postMessage({ modules } satisfies ToWorker));
+    const crew: Crew = { worker, time, ready, job: undefined, idleSince: Date.now(), watchedMs: 0 };
+    this.#crews.add(crew);
+    worker.unref();
+    worker.on('message', (message: FromWorker) => this.#hear(crew, message));
+    worker.on('error', (error) => this.#lose(crew, `its thread ended (${(error as NodeJS.ErrnoException).code ?? error.name})`));
+    worker.on('exit', () => this.#lose(crew, 'its thread ended'));
+    if (this.#network) this.#network.postMessage(port2, [port2]);
+    else this.#ports.push(port2);
+    crew.ready = ready.catch(() => this.#lose(crew, 'its code cannot be loaded; build it anew'));
+    return crew;
+  }
+
+  #hear(crew: Crew, message: FromWorker): void {
+    if ('wanted' in message) return this.#startNetwork();
+    if ('event' in message) return this.#options.onEvent(message.event);
+    const job = crew.job;
+    crew.job = undefined;
+    crew.idleSince = Date.now();
+    crew.worker.unref();
+    if ('result' in message) job?.resolve(message.result);
+    else job?.reject(LazaretError.from(message.error));
+    this.#assign();
+  }
+
+  /** A worker is no more. */
+  #lose(crew: Crew, why: string): void {
+    if (!this.#crews.delete(crew)) return;
+    void crew.worker.terminate();
+    crew.job?.reject(internal(`the component was stopped: ${why}`));
+    this.#assign();
+  }
+
+  #startNetwork(): void {
+    if (this.#network) return;
+    const { allowLoopbackHttp } = this.#options;
+    this.#network = new Worker(new URL('./http/thread.js', import.meta.url), {
+      name: 'lazaret-http',
+      workerData: { allowLoopbackHttp },
+      env: SHARE_ENV,
+      argv: [],
+      execArgv: [],
+    });
+    // Who waits for an answer keeps the process alive.
+    this.#network.unref();
+    this.#network.on('error', () => {});
+    for (const port of this.#ports.splice(0)) this.#network.postMessage(port, [port]);
+  }
+
+  #watchOver(): void {
+    if (this.#crews.size === 0) {
+      clearInterval(this.#watch);
+      this.#watch = undefined;
+    } else if (!this.#watch) {
+      this.#watchedAt = performance.now();
+      this.#watch = setInterval(() => this.#tick(), TICK_MS);
+      this.#watch.unref();
+    }
+  }
+
+  #tick(): void {
+    const now = performance.now();
+    const elapsedMs = Math.min(now - this.#watchedAt, 3 * TICK_MS);
+    this.#watchedAt = now;
+    for (const crew of [...this.#crews]) {
+      const running = crew.job && crew.time.running();
+      if (running) {
+        crew.watchedMs += elapsedMs;
+        const isOver = running.ms > running.budgetMs && crew.watchedMs > running.budgetMs;
+        if (isOver && crew.time.doom()) this.#lose(crew, `it computed for more than ${running.budgetMs / 1000} s`);
+      } else if (!crew.job && Date.now() - crew.idleSince > IDLE_MS) {
+        this.#crews.delete(crew);
+        void crew.worker.terminate();
+      }
+    }
+    this.#watchOver();
+  }
+}

@@ -1,0 +1,96 @@
+// Documents with versions, and leases on them: what serves the component's `storage` import. `wit/storage.wit` is the contract.
+
+import { createHash, randomBytes } from 'node:crypto';
+
+/** A text and its version, read together. */
+export interface Document {
+  version: string;
+  text: string;
+}
+
+export type LoadOutcome = { tag: 'unchanged' } | { tag: 'absent' } | { tag: 'loaded'; val: Document };
+
+export type StoreOutcome =
+  | { tag: 'stored'; val: string }
+  | { tag: 'stale'; val: Document | undefined }
+  | { tag: 'unknown' };
+
+export type Scope =
+  | { tag: 'document'; val: string }
+  | { tag: 'grant'; val: { document: string; fingerprint: string } };
+
+/** Who holds a lease, as far as is known: a hint for a person, never a reason to act. */
+export interface Holder {
+  name: string;
+  sinceMs?: number | undefined;
+}
+
+export type AcquireOutcome =
+  | { tag: 'acquired'; val: { lease: string; grantedTtlMs?: number | undefined } }
+  | { tag: 'busy'; val: Holder };
+
+export interface Capabilities {
+  cas: string;
+  reads: string;
+  durability: string;
+  excludesForeign: boolean;
+}
+
+/** A place for documents. Every call is complete when it returns; it blocks its thread, which is a worker's. */
+export interface Storage {
+  load(name: string, known?: string): LoadOutcome;
+  store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string): StoreOutcome;
+  acquire(scope: Scope, ttlMs: number, waitMs: number): AcquireOutcome;
+  release(lease: string): void;
+  describe(): Capabilities;
+}
+
+/** Why a call could not be answered. The message says what, where and what to do; never text of a document. */
+export class StorageError extends Error {
+  readonly code: string;
+
+  constructor(code: string, message: string) {
+    super(message);
+    this.name = 'StorageError';
+    this.code = code;
+  }
+}
+
+/** The name by which the component knows the vault that a storage was opened for. */
+export const VAULT = 'vault';
+
+/** Refuses a name that is not made of segments of `[a-z0-9._-]+` joined by `/`, none of them `.` or `..`. */
+export function checkName(name: string): void {
+  const isValid = name.split('/').every((part) => part !== '.' && part !== '..' && /^[a-z0-9._-]+$/.test(part) && !part.includes('\n'));
+  if (!isValid) {
+    throw new StorageError(
+      'invalid-name',
+      `${quoted(name)} is not a document name: use segments of a-z, 0-9, '.', '_' and '-' joined by '/'`,
+    );
+  }
+}
+
+/** A name as it may stand in a message: escaped, and cut short. */
+export function quoted(name: string): string {
+  const shown = [...name].slice(0, 80).join('');
+  return JSON.stringify(shown.length < name.length ? `${shown}…` : shown);
+}
+
+/** The version of a text: SHA-256 shortened to 128 bits, in hex. */
+export function versionOf(bytes: Buffer | string): string {
+  return createHash('sha256').update(bytes).digest('hex').slice(0, 32);
+}
+
+/** 128 random bits in hex: the name of a lease or of a temporary file. */
+export function randomId(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/** Which of the 64 grant locks a fingerprint is mapped to. */
+export function grantLock(fingerprint: string): number {
+  if (!/^[0-9a-f]{32}$/.test(fingerprint)) {
+    // Not shown: whoever passes something else may have passed the token itself.
+    throw new StorageError('other', 'a grant lease is named by a fingerprint: 32 lower-case hex digits');
+  }
+  return Number.parseInt(fingerprint.slice(0, 2), 16) & 0x3f;
+}
