@@ -81,6 +81,8 @@ class Exchange {
   readonly #timer: NodeJS.Timeout;
   #socket: Socket | undefined;
   #over = false;
+  #isResetWhenClosed = false;
+  #isAnswered = false;
   #giveUp: ((error: Failed) => void) | undefined;
   readonly #deadline: Promise<never>;
 
@@ -109,7 +111,9 @@ class Exchange {
     const socket = this.#socket;
     if (!socket || socket.destroyed) return;
     socket.on('error', () => {});
-    socket.resetAndDestroy();
+    // A socket that is being shut down already cannot be reset in this way: Node would wait for it without end.
+    if (this.#isResetWhenClosed || this.#isAnswered || socket.writableEnded) socket.destroy();
+    else socket.resetAndDestroy();
   }
 
   end(): void {
@@ -127,7 +131,7 @@ class Exchange {
     }
     this.phase = 'connecting';
     const socket = await this.#firstThatConnects(addresses.slice(0, 16), peer.port);
-    resetWhenClosed(socket, true);
+    this.#isResetWhenClosed = resetWhenClosed(socket, true);
     socket.setNoDelay(true);
     this.phase = 'negotiating';
     if (proxy) await this.#race(tunnel(socket, target, proxy));
@@ -214,7 +218,10 @@ class Exchange {
       .map((coding) => coding.trim())
       .filter((coding) => coding !== '' && coding !== 'identity');
     const { bytes, ended, isCoded } = await this.#readBody(message, codings);
-    if (ended && this.#socket) resetWhenClosed(this.#socket, false);
+    if (ended && this.#socket) {
+      this.#isAnswered = true;
+      resetWhenClosed(this.#socket, false);
+    }
     const text = decode(bytes, ended);
     return {
       status: message.statusCode ?? 0,
@@ -451,18 +458,19 @@ function decode(bytes: Buffer, whole: boolean): { body: string; fits: boolean; r
   }
 }
 
-type SetLinger = (fd: number, on: boolean) => void;
+type SetLinger = (fd: number, on: boolean) => boolean;
 let setLinger: SetLinger | undefined;
 
 /** Whether closing the socket, or the end of the process, throws away what it holds (SO_LINGER with no time). */
-function resetWhenClosed(socket: Socket, on: boolean): void {
+function resetWhenClosed(socket: Socket, on: boolean): boolean {
   const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
-  if (typeof fd !== 'number' || fd < 0) return;
+  if (typeof fd !== 'number' || fd < 0) return false;
   try {
     setLinger ??= loadSetLinger();
-    setLinger(fd, on);
+    return setLinger(fd, on);
   } catch {
     // At the deadline it is reset all the same.
+    return false;
   }
 }
 
@@ -472,6 +480,6 @@ function loadSetLinger(): SetLinger {
   const [level, name] = process.platform === 'linux' || process.platform === 'android' ? [1, 13] : [0xffff, 0x80];
   return (fd, on) => {
     const value = Buffer.from(new Int32Array([on ? 1 : 0, 0]).buffer);
-    setsockopt(fd, level, name, value, value.length);
+    return setsockopt(fd, level, name, value, value.length) === 0;
   };
 }
