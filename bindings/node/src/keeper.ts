@@ -207,7 +207,7 @@ export class Keeper {
     if (token.unsaved === undefined) return token;
     if (await this.#save(token.unsaved, SAVE_PAUSES_MS)) {
       const warning = 'the vault could not be written at first; the new tokens are in it now';
-      return { ...token, unsaved: undefined, warning: token.warning ?? warning };
+      return { ...token, unsaved: undefined, warning };
     }
     const warning =
       `the new tokens of ${token.provider} (${token.credential}) could not be stored, and the refresh token in the vault is spent: ` +

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createServer as createTlsServer } from 'node:tls';
+import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import { attempt } from '../dist/http/attempt.js';
+import { AllowList, Malformed } from '../dist/http/origin.js';
+import { folder } from './helpers.mjs';
+
+/** A server that does with a whole request what `script` says, or with a connection what `raw` says. */
+async function peer(t, script, { raw, tls } = {}) {
+  const connections = [];
+  const requests = [];
+  const serve = (socket) => {
+    connections.push(socket);
+    socket.on('error', () => {});
+    if (raw) return raw(socket);
+    let text = '';
+    socket.on('data', (chunk) => {
+      text += chunk.toString('latin1');
+      const [head, body] = text.split('\r\n\r\n');
+      const length = Number(/content-length: (\d+)/i.exec(head)?.[1] ?? 0);
+      if (body === undefined || body.length < length) return;
+      requests.push(text);
+      text = '';
+      script(socket);
+    });
+  };
+  const server = tls ? createTlsServer(tls, serve) : createServer(serve);
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => {
+    for (const socket of connections) socket.destroy();
+    server.close();
+  });
+  return { connections, requests, origin: `${tls ? 'https' : 'http'}://${tls ? 'localhost' : '127.0.0.1'}:${server.address().port}` };
+}
+
+function send(origin, { deadlineMs = 5000, headers = [], method = 'POST', body = 'refresh_token=s3cret' } = {}) {
+  const url = `${origin}/token?x=1`;
+  const request = { method, url, headers, body, deadlineMs };
+  return attempt(request, new AllowList([origin], true).target(url), performance.now() + deadlineMs);
+}
+
+const answering = (bytes) => (socket) => socket.end(bytes);
+
+test('one request goes out on one connection, with no coding asked for and none kept', async (t) => {
+  const it = await peer(t, answering('HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nhi'));
+  const { response } = await send(it.origin, { headers: [{ name: 'x-nous-refresh-token', value: 's3cret' }] });
+  assert.deepEqual([response.status, response.body, response.bodyComplete, response.bodyLossy], [302, 'hi', true, false]);
+  assert.equal(response.headers.filter(({ name }) => name === 'set-cookie').length, 2);
+  assert.equal(it.connections.length, 1);
+  assert.match(it.requests[0], /^POST \/token\?x=1 HTTP\/1\.1\r\nhost: 127\.0\.0\.1:\d+\r\nx-nous-refresh-token: s3cret\r\n/);
+  assert.match(it.requests[0], /accept-encoding: identity\r\nconnection: close\r\ncontent-length: 20\r\n/);
+});
+
+test('whether a request may have been seen is said exactly', async (t) => {
+  const gone = await peer(t, () => {});
+  await new Promise((resolve) => {
+    const probe = createServer().listen(0, '127.0.0.1', () => {
+      gone.free = `http://127.0.0.1:${probe.address().port}`;
+      probe.close(resolve);
+    });
+  });
+  const refused = await send(gone.free);
+  assert.deepEqual([refused.failure.kind, refused.failure.sent], ['connect', 'no']);
+
+  const closes = await peer(t, (socket) => socket.destroy());
+  const reset = await send(closes.origin);
+  assert.deepEqual([reset.failure.kind, reset.failure.sent], ['reset', 'maybe']);
+  assert.equal(closes.connections.length, 1, 'no second attempt');
+
+  const silent = await peer(t, () => {});
+  const began = performance.now();
+  const timeout = await send(silent.origin, { deadlineMs: 200 });
+  assert.deepEqual([timeout.failure.kind, timeout.failure.sent], ['timeout', 'maybe']);
+  assert.ok(performance.now() - began < 1500);
+  assert.ok(!timeout.failure.message.includes('s3cret') && !timeout.failure.message.includes('x=1'));
+
+  const babble = await peer(t, answering('SSH-2.0-OpenSSH\r\n'));
+  assert.deepEqual(await send(babble.origin).then(({ failure }) => [failure.kind, failure.sent]), ['protocol', 'maybe']);
+
+  const noTls = await peer(t, () => {}, { raw: (socket) => socket.end('HTTP/1.1 400 Bad\r\n\r\n') });
+  const tls = await send(noTls.origin.replace('http', 'https'));
+  assert.deepEqual([tls.failure.kind, tls.failure.sent], ['tls', 'no']);
+
+  const stuck = await peer(t, () => {}, { raw: () => {} });
+  const stuckTls = await send(stuck.origin.replace('http', 'https'), { deadlineMs: 200 });
+  assert.deepEqual([stuckTls.failure.kind, stuckTls.failure.sent], ['timeout', 'no']);
+});
+
+test('TLS is agreed on with the certificate of who is asked, and with nobody else', async (t) => {
+  const path = folder(t);
+  const [key, cert] = [join(path, 'key.pem'), join(path, 'cert.pem')];
+  try {
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost'], { stdio: 'ignore' });
+  } catch {
+    return t.skip('there is no openssl to make a certificate with');
+  }
+  const tls = { key: readFileSync(key), cert: readFileSync(cert) };
+  const it = await peer(t, answering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}'), { tls });
+  const stranger = await send(it.origin);
+  assert.deepEqual([stranger.failure.kind, stranger.failure.sent], ['tls', 'no']);
+  assert.match(stranger.failure.message, /SSL_CERT_FILE/);
+  assert.equal(it.requests.length, 0);
+  process.env.SSL_CERT_FILE = cert;
+  t.after(() => delete process.env.SSL_CERT_FILE);
+  const { response } = await send(it.origin);
+  assert.deepEqual([response.status, response.body, response.bodyComplete], [200, '{}', true]);
+  const otherName = await send(it.origin.replace('localhost', '127.0.0.1'));
+  assert.deepEqual([otherName.failure.kind, otherName.failure.sent], ['tls', 'no']);
+  const silent = await peer(t, () => {}, { tls });
+  const timeout = await send(silent.origin, { deadlineMs: 300 });
+  assert.deepEqual([timeout.failure.kind, timeout.failure.sent], ['timeout', 'maybe']);
+});
+
+test('a body is cut at 64 KiB, at the end of the connection, and at the deadline; and that is said', async (t) => {
+  const large = await peer(t, answering(`HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(100_000)}`));
+  const cut = (await send(large.origin)).response;
+  assert.deepEqual([cut.body.length, cut.bodyComplete, cut.bodyLossy], [65536, false, false]);
+  const exact = await peer(t, answering(`HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n${'x'.repeat(65536)}`));
+  assert.equal((await send(exact.origin)).response.bodyComplete, true);
+  const short = await peer(t, answering('HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf'));
+  assert.deepEqual(await send(short.origin).then(({ response }) => [response.body, response.bodyComplete]), ['half', false]);
+  const slow = await peer(t, (socket) => socket.write('HTTP/1.1 500 Oops\r\nContent-Length: 10\r\n\r\nhalf'));
+  assert.deepEqual(await send(slow.origin, { deadlineMs: 300 }).then(({ response }) => [response.status, response.body, response.bodyComplete]), [500, 'half', false]);
+  const empty = await peer(t, answering('HTTP/1.1 204 No Content\r\n\r\n'));
+  assert.deepEqual(await send(empty.origin).then(({ response }) => [response.body, response.bodyComplete]), ['', true]);
+});
+
+test('a coding that nobody asked for is decoded, and one that nobody knows is called lossy', async (t) => {
+  const text = JSON.stringify({ error: 'invalid_grant', long: 'ü'.repeat(1000) });
+  for (const [coding, bytes] of [['gzip', gzipSync(text)], ['deflate', deflateSync(text)], ['br', brotliCompressSync(text)]]) {
+    const head = `HTTP/1.1 400 Bad\r\nContent-Encoding: ${coding}\r\nContent-Length: ${bytes.length}\r\n\r\n`;
+    const it = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from(head), bytes])));
+    const { response } = await send(it.origin);
+    assert.deepEqual([response.body, response.bodyComplete, response.bodyLossy], [text, true, false], coding);
+  }
+  const bomb = gzipSync('x'.repeat(10_000_000));
+  const it = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n\r\n'), bomb])));
+  assert.deepEqual(await send(it.origin).then(({ response }) => [response.body.length, response.bodyComplete]), [65536, false]);
+  const strange = await peer(t, answering('HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: 1\r\n\r\nx'));
+  assert.equal((await send(strange.origin)).response.bodyLossy, true);
+});
+
+test('bytes that are no text are replaced, and a character that was cut is left out', async (t) => {
+  const latin = await peer(t, (socket) => socket.end(Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na\xffb', 'latin1')));
+  assert.deepEqual(await send(latin.origin).then(({ response }) => [response.body, response.bodyLossy]), ['a\ufffdb', true]);
+  const cut = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\n\r\n'), Buffer.from('x'.repeat(65535) + 'ü')])));
+  assert.deepEqual(await send(cut.origin).then(({ response }) => [response.body.length, response.bodyLossy, response.bodyComplete]), [65535, false, false]);
+});
+
+test('what would be the host’s, or break a message, is not sent', async (t) => {
+  const it = await peer(t, () => {});
+  for (const [name, value] of [['host', 'x'], ['content-length', '1'], ['x y', 'z'], ['x', 'a\r\nb: c'], ['x', 'ü'], ['cookie', 'a=b']]) {
+    const { failure } = await send(it.origin, { headers: [{ name, value }] });
+    assert.deepEqual([failure.kind, failure.sent], ['unsupported', 'no'], name);
+  }
+  assert.equal((await send(it.origin, { method: 'PUT' })).failure.kind, 'unsupported');
+  assert.equal((await send(it.origin, { method: 'GET' })).failure.kind, 'unsupported');
+  assert.equal(it.connections.length, 0);
+});
+
+test('only an origin on the list is sent to, read the one way every parser reads it', () => {
+  const allow = new AllowList(['https://auth.example.com', 'http://127.0.0.1:8080'], false);
+  assert.equal(allow.target('HTTPS://Auth.Example.com:443/').origin.host, 'auth.example.com');
+  for (const url of [
+    'https://auth.example.com:8443/t', 'https://sub.auth.example.com/t', 'https://auth.example.com.evil.example/t',
+    'https://auth.example.com@evil.example/t', 'http://auth.example.com/t', 'http://127.0.0.1:8080/t', 'ftp://auth.example.com/t',
+    'https://auth.example.com\\@evil.example/', 'https://127.1/', 'https://0x7f000001/', 'https://auth.example.com./', 'https:///t', 'https://a b/',
+  ]) {
+    assert.throws(() => allow.target(url), Malformed, url);
+  }
+  const loopback = new AllowList(['http://127.0.0.1:8080', 'http://[::1]:80/'], true);
+  assert.equal(loopback.target('http://[0:0:0:0:0:0:0:1]/t?x').pathAndQuery, '/t?x');
+  for (const bad of ['http://auth.example.com', 'https://*.example.com', 'auth.example.com', 'https://auth.example.com/oauth', 'https://auth.example.com:0', 'https://127.1']) {
+    assert.throws(() => new AllowList([bad], true), Malformed, bad);
+  }
+});

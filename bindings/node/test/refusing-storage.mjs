@@ -1,0 +1,14 @@
+// A storage that refuses everything.
+import { StorageError } from 'lazaret/storage';
+
+function refuse() {
+  throw new StorageError('denied', 'not here, says the test');
+}
+
+export const open = () => ({
+  load: refuse,
+  store: refuse,
+  acquire: refuse,
+  release() {},
+  describe: () => ({ cas: 'emulated', reads: 'linearizable', durability: 'machine-crash', excludesForeign: true }),
+});
