@@ -101,13 +101,16 @@ test('TLS is agreed on with the certificate of who is asked, and with nobody els
   }
   const tls = { key: readFileSync(key), cert: readFileSync(cert) };
   const it = await peer(t, answering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}'), { tls });
+  const before = process.env.SSL_CERT_FILE;
+  t.after(() => (before === undefined ? delete process.env.SSL_CERT_FILE : (process.env.SSL_CERT_FILE = before)));
+  delete process.env.SSL_CERT_FILE;
   const stranger = await send(it.origin);
   assert.deepEqual([stranger.failure.kind, stranger.failure.sent], ['tls', 'no']);
   assert.match(stranger.failure.message, /SSL_CERT_FILE/);
   assert.equal(it.requests.length, 0);
   process.env.SSL_CERT_FILE = cert;
-  t.after(() => delete process.env.SSL_CERT_FILE);
-  const { response } = await send(it.origin);
+  const { response, failure } = await send(it.origin);
+  assert.equal(failure, undefined);
   assert.deepEqual([response.status, response.body, response.bodyComplete], [200, '{}', true]);
   const otherName = await send(it.origin.replace('localhost', '127.0.0.1'));
   assert.deepEqual([otherName.failure.kind, otherName.failure.sent], ['tls', 'no']);

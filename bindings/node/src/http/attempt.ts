@@ -383,14 +383,15 @@ function tunnel(socket: Socket, { origin }: Target, proxy: Proxy): Promise<void>
   });
 }
 
-let trusted: string | undefined;
+let trusted: { path: string; pem: string } | undefined;
 
 /** The certificate authorities to trust *instead of* those that Node has built in, if the environment names a bundle. */
 function authorities(): string | undefined {
   const path = process.env.SSL_CERT_FILE;
   if (!path) return undefined;
   try {
-    trusted ??= readFileSync(path, 'utf8');
+    if (trusted?.path !== path) trusted = { path, pem: readFileSync(path, 'utf8') };
+    return trusted.pem;
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unreadable';
     throw new Failed(
@@ -398,7 +399,6 @@ function authorities(): string | undefined {
       `SSL_CERT_FILE names ${path}, which cannot be used: ${code}. Correct it, or unset it to trust the certificate authorities of Node`,
     );
   }
-  return trusted;
 }
 
 /** Names a failure by what went wrong and how far the request had got. Never quotes what could quote the request. */
