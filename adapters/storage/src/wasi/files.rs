@@ -1,0 +1,281 @@
+//! The files of one vault in a folder that the host granted. No link is followed: WASI does not say whose one is.
+
+use crate::names::{self, Kind};
+use crate::problem::Problem;
+use crate::text::{Document, MAX_BYTES, unsynced};
+
+use super::bindings::wasi::cli::environment::get_environment;
+use super::bindings::wasi::filesystem::preopens::get_directories;
+use super::bindings::wasi::filesystem::types::{
+    Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, OpenFlags, PathFlags,
+};
+
+/// The user's variable for the vault's path, and what it is without.
+const VAULT: (&str, &str) = ("LAZARET_VAULT", "auth.json");
+const PROFILES: &str = "LAZARET_PROVIDERS";
+/// A file that is written in place while it is read is read again.
+const MOST_READS: u32 = 3;
+
+/// Where the documents of the vault lie.
+pub(super) struct Files {
+    pub(super) vault: At,
+    profiles: Option<At>,
+}
+
+/// A path in a granted folder.
+pub(super) struct At {
+    pub(super) folder: Descriptor,
+    pub(super) path: String,
+}
+
+pub(super) fn variable(name: &str) -> Option<String> {
+    get_environment().into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
+}
+
+impl Files {
+    /// Looks where they are, and opens nothing.
+    pub(super) fn open() -> Result<Self, Problem> {
+        let set = |name| variable(name).filter(|path| !path.is_empty());
+        let vault = At::find(&set(VAULT.0).unwrap_or_else(|| VAULT.1.to_owned()))?;
+        let profiles = set(PROFILES).map(|path| At::find(&path)).transpose()?;
+        Ok(Self { vault, profiles })
+    }
+
+    pub(super) fn read(&self, kind: Kind) -> Result<Option<Document>, Problem> {
+        match kind {
+            Kind::Ledger => self.read_ledger().map(|(ledger, _)| ledger),
+            Kind::Profiles => match &self.profiles {
+                Some(profiles) => profiles.read(""),
+                None => Ok(None),
+            },
+            _ => self.vault.read(kind.suffix()),
+        }
+    }
+
+    /// The ledger, and whether its text is the one that was left beside it. That one is read first: what comes out was current
+    /// at some moment in between.
+    pub(super) fn read_ledger(&self) -> Result<(Option<Document>, bool), Problem> {
+        let beside = match self.vault.read(UNSYNCED) {
+            Err(problem) if problem.code == "corrupt" => None,
+            beside => beside?,
+        };
+        let Some(ledger) = self.vault.read(Kind::Ledger.suffix())? else {
+            return Ok((None, false));
+        };
+        Ok(match beside.and_then(|beside| unsynced(&beside.text, &ledger.version)) {
+            Some(newer) => (Some(newer), true),
+            None => (Some(ledger), false),
+        })
+    }
+
+    pub(super) fn has_unsynced(&self) -> Result<bool, Problem> {
+        Ok(self.vault.stat(UNSYNCED)?.is_some())
+    }
+
+    pub(super) fn remove_unsynced(&self) -> Result<(), Problem> {
+        self.vault.remove(UNSYNCED)?;
+        // A folder that cannot be synced is not synced by anybody.
+        let _ = self.vault.sync_folder();
+        Ok(())
+    }
+
+    pub(super) fn exists(&self, kind: Kind) -> Result<bool, Problem> {
+        let at = if kind == Kind::Profiles { self.profiles.as_ref() } else { Some(&self.vault) };
+        Ok(match at {
+            Some(at) => at.stat(kind.suffix())?.is_some(),
+            None => false,
+        })
+    }
+
+    pub(super) fn read_lease(&self, claim: &str) -> Result<Option<Document>, Problem> {
+        match self.vault.read(&format!("{WORKSHOP}/{claim}")) {
+            // A power cut may have left anything of what was never synced.
+            Err(problem) if problem.code == "corrupt" => Ok(Some(Document::new(String::new()))),
+            read => read,
+        }
+    }
+
+    /// Makes the folder of prepared texts, which tells hosts that lock with `flock` that others write here, and makes sure that none
+    /// of those does: the two see nothing of each other's locks.
+    pub(super) fn take_over(&self) -> Result<(), Problem> {
+        self.no_flock()?;
+        match self.vault.stat(WORKSHOP)? {
+            Some(found) if found.type_ == DescriptorType::Directory => return Ok(()),
+            Some(_) => {
+                let what = format!("{}{WORKSHOP} is not a folder: lazaret prepares texts there; move it away", self.vault.path);
+                return Err(Problem::new("unsafe", what));
+            }
+            None => {}
+        }
+        for (at, _) in self.vault.path.match_indices('/') {
+            make_folder(&self.vault.folder, &self.vault.path[..at])?;
+        }
+        let workshop = self.vault.beside(WORKSHOP);
+        make_folder(&self.vault.folder, &workshop)?;
+        self.no_flock().inspect_err(|_| {
+            // It is the other's then, and this must not keep it out.
+            let _ = self.vault.folder.remove_directory_at(&workshop);
+        })
+    }
+
+    fn no_flock(&self) -> Result<(), Problem> {
+        if self.vault.stat(LOCKS)?.is_none() {
+            return Ok(());
+        }
+        let vault = &self.vault.path;
+        Err(Problem::new(
+            "unsupported",
+            format!(
+                "{vault} is used by a lazaret that locks with flock: {vault}{LOCKS} is there. This host cannot take those locks, and both at \
+                 once would lose updates: nothing is written. If no such lazaret uses the vault any more, remove that folder"
+            ),
+        ))
+    }
+
+    /// Whoever made the folders above a document may not have synced them yet.
+    pub(super) fn sync_way_to(&self, kind: Kind) -> Result<(), Problem> {
+        if self.vault.stat(kind.suffix())?.is_none() {
+            for (at, _) in self.vault.path.match_indices('/') {
+                let _ = sync_folder(&self.vault.folder, above(&self.vault.path[..at]));
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn can_sync_folders(&self) -> bool {
+        self.vault.sync_folder().is_ok()
+    }
+}
+
+/// What follows the vault's path in those of our own files and folders.
+pub(super) const WORKSHOP: &str = ".lazaret-wasi";
+const LOCKS: &str = ".lazaret-locks";
+const UNSYNCED: &str = ".lazaret.unsynced";
+
+impl At {
+    fn find(path: &str) -> Result<Self, Problem> {
+        let (mut folders, names): (Vec<_>, Vec<_>) =
+            get_directories().into_iter().map(|(folder, name)| (Some(folder), name)).unzip();
+        let (at, path) = names::place(path, &names)?;
+        let folder = folders.get_mut(at).and_then(Option::take);
+        let folder = folder.ok_or_else(|| Problem::new("other", "the host's list of folders changed"))?;
+        Ok(Self { folder, path })
+    }
+
+    pub(super) fn beside(&self, suffix: &str) -> String {
+        self.path.clone() + suffix
+    }
+
+    /// None: it is not there, or a folder on the way to it is not.
+    fn stat(&self, suffix: &str) -> Result<Option<DescriptorStat>, Problem> {
+        let path = self.beside(suffix);
+        for (at, _) in self.path.match_indices('/') {
+            let above = &path[..at];
+            match self.folder.stat_at(PathFlags::empty(), above) {
+                Ok(stat) if stat.type_ == DescriptorType::SymbolicLink => return Err(link(above)),
+                Ok(_) => {}
+                Err(ErrorCode::NoEntry) => return Ok(None),
+                Err(error) => return Err(problem("look at", above, error)),
+            }
+        }
+        match self.folder.stat_at(PathFlags::empty(), &path) {
+            Ok(stat) if stat.type_ == DescriptorType::SymbolicLink => Err(link(&path)),
+            Ok(stat) => Ok(Some(stat)),
+            Err(ErrorCode::NoEntry) => Ok(None),
+            Err(error) => Err(problem("look at", &path, error)),
+        }
+    }
+
+    pub(super) fn read(&self, suffix: &str) -> Result<Option<Document>, Problem> {
+        let path = self.beside(suffix);
+        for _ in 0..MOST_READS {
+            let Some(stat) = self.stat(suffix)? else {
+                return Ok(None);
+            };
+            // A pipe without a writer would be waited for.
+            if stat.type_ != DescriptorType::RegularFile {
+                return Err(Problem::new("unsupported", format!("{path} is not a file")));
+            }
+            let file = match self.folder.open_at(PathFlags::empty(), &path, OpenFlags::empty(), DescriptorFlags::READ) {
+                Ok(file) => file,
+                Err(ErrorCode::NoEntry) => continue,
+                Err(error) => return Err(problem("open", &path, error)),
+            };
+            if let Some(bytes) = read_whole(&file, &path)? {
+                return Document::read(bytes, &path).map(Some);
+            }
+        }
+        Err(Problem::new("unavailable", format!("{path} changes while it is read; try again")))
+    }
+
+    pub(super) fn remove(&self, suffix: &str) -> Result<(), Problem> {
+        let path = self.beside(suffix);
+        match self.folder.unlink_file_at(&path) {
+            Ok(()) | Err(ErrorCode::NoEntry) => Ok(()),
+            Err(error) => Err(problem("remove", &path, error)),
+        }
+    }
+
+    /// The folder that it lies in.
+    pub(super) fn sync_folder(&self) -> Result<(), Problem> {
+        sync_folder(&self.folder, above(&self.path))
+    }
+}
+
+/// None: it changed meanwhile.
+fn read_whole(file: &Descriptor, path: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let failed = |error| problem("read", path, error);
+    let before = file.stat().map_err(failed)?;
+    let mut bytes = Vec::new();
+    loop {
+        if before.size.max(bytes.len() as u64) > MAX_BYTES {
+            return Err(Problem::new("too-large", format!("{path} is larger than 16 MiB")));
+        }
+        let at = bytes.len() as u64;
+        // One more than is expected, to see the end.
+        let (chunk, is_end) = file.read(before.size.saturating_sub(at).clamp(1 << 12, 1 << 20) + 1, at).map_err(failed)?;
+        bytes.extend_from_slice(&chunk);
+        if is_end || chunk.is_empty() {
+            break;
+        }
+    }
+    let after = file.stat().map_err(failed)?;
+    let stamp = |stat: &DescriptorStat| {
+        (stat.size, stat.data_modification_timestamp.map(|time| (time.seconds, time.nanoseconds)))
+    };
+    Ok((stamp(&before) == stamp(&after) && after.size == bytes.len() as u64).then_some(bytes))
+}
+
+fn above(path: &str) -> &str {
+    path.rsplit_once('/').map_or(".", |(above, _)| above)
+}
+
+fn make_folder(base: &Descriptor, path: &str) -> Result<(), Problem> {
+    match base.create_directory_at(path) {
+        Ok(()) | Err(ErrorCode::Exist) => Ok(()),
+        Err(error) => Err(problem("make the folder", path, error)),
+    }
+}
+
+fn sync_folder(base: &Descriptor, path: &str) -> Result<(), Problem> {
+    base.open_at(PathFlags::empty(), path, OpenFlags::DIRECTORY, DescriptorFlags::READ)
+        .and_then(|folder| folder.sync())
+        .map_err(|error| problem("sync the folder", path, error))
+}
+
+fn link(path: &str) -> Problem {
+    let what = format!("{path} is a symbolic link, and WASI does not tell whose it is: name the file that it leads to");
+    Problem::new("unsafe", what)
+}
+
+pub(super) fn problem(doing: &str, path: &str, error: ErrorCode) -> Problem {
+    let code = match error {
+        ErrorCode::Access | ErrorCode::NotPermitted => "denied",
+        ErrorCode::ReadOnly => "read-only",
+        ErrorCode::InsufficientSpace | ErrorCode::Quota => "full",
+        ErrorCode::Loop => "unsafe",
+        ErrorCode::Busy | ErrorCode::Interrupted | ErrorCode::WouldBlock => "unavailable",
+        _ => "other",
+    };
+    Problem::new(code, format!("cannot {doing} {path}: {}", error.name()))
+}
