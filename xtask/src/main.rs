@@ -1,1 +1,46 @@
-fn main() {}
+//! What is made of the workspace and not by cargo alone.
+//!
+//! | command | what it makes |
+//! |---|---|
+//! | `cargo xtask stock` | `target/stock/lazaret-stock.wasm` and `lazaret-cli.wasm`, which need nothing but WASI |
+//! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
+
+use std::env;
+use std::error::Error;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[path = "../../host/componentize.rs"]
+mod componentize;
+mod compose;
+mod dist;
+mod gate;
+mod metadata;
+mod parts;
+mod stock;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const USAGE: &str = "usage: cargo xtask stock | dist";
+
+fn main() -> ExitCode {
+    let arguments: Vec<_> = env::args().skip(1).collect();
+    let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["stock"] => stock::run(),
+        ["dist"] => dist::run(),
+        _ => Err(USAGE.into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The workspace.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or(here.clone(), PathBuf::from)
+}

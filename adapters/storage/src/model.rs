@@ -32,7 +32,8 @@ struct Memory {
 /// A step of which others may come in front.
 async fn step() {
     let mut is_ready = false;
-    std::future::poll_fn(|_| if std::mem::replace(&mut is_ready, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+    std::future::poll_fn(|_| if std::mem::replace(&mut is_ready, true) { Poll::Ready(()) } else { Poll::Pending })
+        .await;
 }
 
 impl Disk for Memory {
@@ -174,7 +175,8 @@ fn judge(world: &Rc<RefCell<World>>, ended: &[(usize, Ended)], stopped: usize, w
     for (at, outcome) in ended {
         match outcome {
             Ok(Outcome::Stored(version)) => {
-                if world.borrow().document.as_deref().map(|text| version_of(text.as_bytes())).as_ref() != Some(version) {
+                if world.borrow().document.as_deref().map(|text| version_of(text.as_bytes())).as_ref() != Some(version)
+                {
                     return Err(format!("what {at} stored is gone"));
                 }
             }

@@ -35,8 +35,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] =
-        [Self::Vault, Self::Ledger, Self::Sealed, Self::Pool, Self::Settings, Self::Profiles];
+    pub const ALL: [Self; 6] = [Self::Vault, Self::Ledger, Self::Sealed, Self::Pool, Self::Settings, Self::Profiles];
 
     /// What `storage` calls it.
     #[must_use]
@@ -118,7 +117,9 @@ fn check(name: &str) -> Result<(), Problem> {
     let shown: String = name.chars().take(80).collect();
     Err(Problem::new(
         "invalid-name",
-        format!("{shown:?} is no document's name: it is segments of a-z, 0-9, `.`, `_` and `-`, joined by `/`, none of them `.` or `..`"),
+        format!(
+            "{shown:?} is no document's name: it is segments of a-z, 0-9, `.`, `_` and `-`, joined by `/`, none of them `.` or `..`"
+        ),
     ))
 }
 
@@ -151,7 +152,9 @@ pub fn place(path: &str, granted: &[String]) -> Result<(usize, String), Problem>
         .enumerate()
         .filter(|(_, granted)| granted.starts_with('/'))
         .map(|(at, granted)| (at, of(granted)))
-        .filter(|(_, granted)| granted.len() < parts.len() && granted.iter().zip(&parts).all(|(one, other)| one == other))
+        .filter(|(_, granted)| {
+            granted.len() < parts.len() && granted.iter().zip(&parts).all(|(one, other)| one == other)
+        })
         .max_by_key(|(_, granted)| granted.len())
         .map(|(at, granted)| (at, parts[granted.len()..].join("/")))
         .ok_or_else(|| refused(&format!("it is in no folder that the host grants, which are {}", granted.join(", "))))
@@ -163,14 +166,30 @@ mod tests {
 
     #[test]
     fn what_is_no_name_is_refused_before_a_path_is_made_of_it() {
-        for bad in ["", ".", "..", "../vault", "/etc/passwd", "vault/..", "a//b", "vault/", "Vault", "va ult", "vault\0", "a\\b", "é"] {
+        for bad in [
+            "",
+            ".",
+            "..",
+            "../vault",
+            "/etc/passwd",
+            "vault/..",
+            "a//b",
+            "vault/",
+            "Vault",
+            "va ult",
+            "vault\0",
+            "a\\b",
+            "é",
+        ] {
             assert_eq!(find(bad).unwrap_err().code, "invalid-name", "{bad:?}");
         }
     }
 
     #[test]
     fn a_name_that_nothing_here_has_is_unsupported() {
-        for other in ["vaults", "vault.json", "also/0", "also/0.lazaret", "env/home", "env/a/b_key", "vault.lazaret-wasi"] {
+        for other in
+            ["vaults", "vault.json", "also/0", "also/0.lazaret", "env/home", "env/a/b_key", "vault.lazaret-wasi"]
+        {
             assert_eq!(find(other).unwrap_err().code, "unsupported", "{other}");
         }
     }

@@ -102,7 +102,10 @@ impl Files {
         match self.vault.stat(WORKSHOP)? {
             Some(found) if found.type_ == DescriptorType::Directory => return Ok(()),
             Some(_) => {
-                let what = format!("{}{WORKSHOP} is not a folder: lazaret prepares texts there; move it away", self.vault.path);
+                let what = format!(
+                    "{}{WORKSHOP} is not a folder: lazaret prepares texts there; move it away",
+                    self.vault.path
+                );
                 return Err(Problem::new("unsafe", what));
             }
             None => {}
@@ -233,7 +236,8 @@ fn read_whole(file: &Descriptor, path: &str) -> Result<Option<Vec<u8>>, Problem>
         }
         let at = bytes.len() as u64;
         // One more than is expected, to see the end.
-        let (chunk, is_end) = file.read(before.size.saturating_sub(at).clamp(1 << 12, 1 << 20) + 1, at).map_err(failed)?;
+        let (chunk, is_end) =
+            file.read(before.size.saturating_sub(at).clamp(1 << 12, 1 << 20) + 1, at).map_err(failed)?;
         bytes.extend_from_slice(&chunk);
         if is_end || chunk.is_empty() {
             break;

@@ -237,12 +237,8 @@ fn settle_unsynced(files: &Files, patience: Patience, nonce: Option<&str>) -> Re
     while files.has_unsynced()? {
         let (ledger, is_unsynced) = files.read_ledger()?;
         if let Some(ledger) = ledger.filter(|_| is_unsynced) {
-            let change = Change {
-                text: &ledger.text,
-                expected: Some(&ledger.version),
-                is_synced: true,
-                is_durable: true,
-            };
+            let change =
+                Change { text: &ledger.text, expected: Some(&ledger.version), is_synced: true, is_durable: true };
             match replace(&files.document(Kind::Ledger, patience, nonce), change)? {
                 Outcome::Stored(_) => {}
                 Outcome::Stale(_) => continue,

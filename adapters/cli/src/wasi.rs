@@ -1,0 +1,334 @@
+//! The only file that knows this is WebAssembly: the command on the streams of `wasi:cli`.
+
+use serde_json::{Map, Value, json};
+use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
+
+use crate::args::{self, Asked, Command};
+use crate::line::Line;
+use crate::show;
+
+use bindings::lazaret::keeper::{classifier, keeper, storage};
+use bindings::wasi::cli0_2_0::{environment, stderr, stdin, stdout};
+use bindings::wasi::cli0_2_12::exit::exit_with_code;
+use bindings::wasi::clocks::wall_clock;
+use bindings::wasi::io::streams::OutputStream;
+
+// The standard library's own allocator is three times its size.
+#[global_allocator]
+static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
+
+#[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
+mod bindings {
+    wit_bindgen::generate!({
+        path: ["../../wit", "../wit", "wit"],
+        world: "lazaret:front/cli-front",
+        generate_all,
+    });
+
+    export!(Component);
+    /// The one type that exports.
+    pub struct Component;
+}
+
+/// The name of the only vault there is here.
+const VAULT: &str = "vault";
+/// No stream takes more at once.
+const PIECE: usize = 4096;
+/// A line for `classify` is no longer than this.
+const LONGEST_LINE: usize = 16 << 20;
+
+/// Why it did not do what was asked.
+struct Failure {
+    code: u8,
+    message: String,
+    /// For a program.
+    json: Value,
+}
+
+impl bindings::exports::wasi::cli0_2_0::run::Guest for bindings::Component {
+    fn run() -> Result<(), ()> {
+        let arguments = environment::get_arguments();
+        let asked = match args::parse(arguments.get(1..).unwrap_or_default()) {
+            Ok(asked) => asked,
+            Err(why) => {
+                let _ = write(&stderr::get_stderr(), &format!("error: {why}\n\n{}", args::USAGE));
+                exit_with_code(2);
+                return Err(());
+            }
+        };
+        let Err(failure) = obey(&asked) else { return Ok(()) };
+        let line = if asked.as_json {
+            format!("{}\n", json!({ "error": failure.json }))
+        } else {
+            format!("error: {}\n", show::escaped(&failure.message))
+        };
+        let _ = write(&stderr::get_stderr(), &line);
+        exit_with_code(failure.code);
+        Err(())
+    }
+}
+
+fn obey(asked: &Asked) -> Result<(), Failure> {
+    match asked.command {
+        Command::Token => token(asked),
+        Command::Refresh => refresh(asked),
+        Command::Status => status(asked),
+        Command::Classify => classify(asked),
+        Command::Help => print(args::USAGE),
+        Command::Version => print(concat!("lazaret ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+fn request(asked: &Asked) -> keeper::TokenRequest {
+    keeper::TokenRequest {
+        vault: VAULT.into(),
+        provider: asked.provider.clone().unwrap_or_default(),
+        credential: asked.credential.clone(),
+        min_valid_s: asked.min_valid_s,
+        refused_access_token: None,
+        session: asked.session.clone(),
+    }
+}
+
+/// The token and a newline on standard output; everything else goes to standard error.
+fn token(asked: &Asked) -> Result<(), Failure> {
+    let token = keeper::token(&request(asked))?;
+    let saved = saved(&token);
+    let printed = if asked.as_json {
+        let mut json = described(&token);
+        json["token"] = token.token.as_str().into();
+        print(&format!("{json}\n"))
+    } else {
+        warn(&token);
+        print(&format!("{}\n", token.token))
+    };
+    saved.and(printed)
+}
+
+fn refresh(asked: &Asked) -> Result<(), Failure> {
+    let token = keeper::refresh(&request(asked))?;
+    let saved = saved(&token);
+    let printed = if asked.as_json {
+        print(&format!("{}\n", described(&token)))
+    } else {
+        warn(&token);
+        let until =
+            token.expires_at_ms.map(|at_ms| format!("; the access token expires {}", show::relative(at_ms, now_ms())));
+        let what = show::origin(&token.origin);
+        let line = format!("{} ({}): {what}{}", token.provider, token.credential, until.unwrap_or_default());
+        print(&format!("{}\n", show::escaped(&line)))
+    };
+    saved.and(printed)
+}
+
+/// The rotated tokens that could not be stored anywhere are tried once more: this process is about to end, and they with it.
+fn saved(token: &keeper::AccessToken) -> Result<(), Failure> {
+    match &token.unsaved {
+        Some(unsaved) => Ok(keeper::save_unsaved(unsaved)?),
+        None => Ok(()),
+    }
+}
+
+fn warn(token: &keeper::AccessToken) {
+    if let Some(warning) = &token.warning {
+        let _ = write(&stderr::get_stderr(), &format!("warning: {}\n", show::escaped(warning)));
+    }
+}
+
+/// All that is known of a token but the token itself.
+fn described(token: &keeper::AccessToken) -> Value {
+    json!({
+        "token_type": token.token_type,
+        "provider": token.provider,
+        "credential": token.credential,
+        "expires_at_ms": token.expires_at_ms,
+        "picked": token.picked,
+        "origin": token.origin,
+        "warning": token.warning,
+    })
+}
+
+fn status(asked: &Asked) -> Result<(), Failure> {
+    let report = keeper::status(VAULT, asked.provider.as_deref())?;
+    if asked.as_json {
+        let credentials: Vec<Value> = report.credentials.iter().map(credential).collect();
+        return print(&format!("{}\n", json!({ "credentials": credentials, "warnings": report.warnings })));
+    }
+    let now_ms = now_ms();
+    let mut rows = vec![["PROVIDER", "CREDENTIAL", "SOURCE", "STATE", "EXPIRES"].map(str::to_owned).to_vec()];
+    let mut notes = String::new();
+    for status in &report.credentials {
+        let expires = status.expires_at_ms.map_or_else(|| "-".to_owned(), |at_ms| show::relative(at_ms, now_ms));
+        let cells = [&status.provider, &status.credential, &status.source, &status.state, &expires];
+        rows.push(cells.map(|cell| show::escaped(cell)).to_vec());
+        if let Some(todo) = &status.todo {
+            notes += &format!(
+                "{} {}: {}\n",
+                show::escaped(&status.provider),
+                show::escaped(&status.credential),
+                show::escaped(todo)
+            );
+        }
+    }
+    for warning in &report.warnings {
+        notes += &format!("warning: {}\n", show::escaped(warning));
+    }
+    print(&(show::table(&rows) + &notes))
+}
+
+fn credential(status: &keeper::CredentialStatus) -> Value {
+    let last_error = status.last_error.as_ref().map(
+        |error| json!({ "code": error.code, "message": error.message, "reason": error.reason, "at_ms": error.at_ms }),
+    );
+    json!({
+        "provider": status.provider,
+        "credential": status.credential,
+        "label": status.label,
+        "source": status.source,
+        "kind": status.kind,
+        "state": status.state,
+        "expires_at_ms": status.expires_at_ms,
+        "retry_at_ms": status.retry_at_ms,
+        "sealed_until_ms": status.sealed_until_ms,
+        "last_error": last_error,
+        "todo": status.todo,
+    })
+}
+
+fn classify(asked: &Asked) -> Result<(), Failure> {
+    let profiles = profiles()?;
+    let input = stdin::get_stdin();
+    let mut pending = Vec::new();
+    let mut number = 0;
+    loop {
+        let piece = input.blocking_read(64 << 10).unwrap_or_default();
+        let has_ended = piece.is_empty();
+        pending.extend_from_slice(&piece);
+        if has_ended && pending.last().is_some_and(|last| *last != b'\n') {
+            pending.push(b'\n');
+        }
+        let mut judged = String::new();
+        let mut rest = pending.as_slice();
+        let mut failed = Ok(());
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let (line, more) = rest.split_at(end);
+            rest = &more[1..];
+            number += 1;
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            match judge(line, profiles.as_deref(), asked) {
+                Ok(line) => judged += &line,
+                Err(failure) => {
+                    failed = Err(Failure { message: format!("line {number}: {}", failure.message), ..failure });
+                    break;
+                }
+            }
+        }
+        let rest = rest.to_vec();
+        print(&judged)?;
+        failed?;
+        pending = rest;
+        if has_ended {
+            return Ok(());
+        }
+        if pending.len() > LONGEST_LINE {
+            return Err(Failure::new(
+                2,
+                "bad-line",
+                "usage",
+                &format!("line {}: it is longer than {LONGEST_LINE} bytes", number + 1),
+            ));
+        }
+    }
+}
+
+/// The user's own. Whoever grants no folder has none: judging needs no vault.
+fn profiles() -> Result<Option<String>, Failure> {
+    if !environment::get_environment().iter().any(|(name, path)| name == "LAZARET_PROVIDERS" && !path.is_empty()) {
+        return Ok(None);
+    }
+    match storage::load("providers.json", None) {
+        Ok(storage::LoadOutcome::Loaded(document)) => Ok(Some(document.text)),
+        Ok(_) => Err(Failure::new(5, "bad-profile", "configure", "the file that LAZARET_PROVIDERS names is not there")),
+        Err(error) => Err(Failure::new(5, "bad-profile", "configure", &error.message)),
+    }
+}
+
+fn judge(line: &[u8], profiles: Option<&str>, asked: &Asked) -> Result<String, Failure> {
+    let line = Line::parse(line).map_err(|why| Failure::new(2, "bad-line", "usage", &why))?;
+    let answer = classifier::Answer {
+        provider: line.provider,
+        status: line.status,
+        headers: line.headers,
+        body: line.body,
+        body_complete: !line.is_cut,
+        body_lossy: false,
+        transport_error: line.transport_error,
+    };
+    let judged = classifier::classify(&answer, profiles, now_ms() / 1_000)
+        .map_err(|error| Failure::new(5, &error.code, "configure", &error.message))?;
+    let mut shown = Map::new();
+    let mut add = |name: &str, value: Value| drop(shown.insert(name.into(), value));
+    add("id", line.id);
+    add("verdict", verdict(judged.verdict).into());
+    add("code", judged.code.into());
+    add("rule", judged.rule.into());
+    add("retry_after_s", judged.retry_after_s.into());
+    add("summary", judged.summary.into());
+    if asked.as_json {
+        add("sub_code", judged.sub_code.into());
+        add("in_doubt", judged.in_doubt.into());
+        let steps = judged.steps.iter().map(|step| json!({ "name": step.name, "finding": step.finding }));
+        add("steps", steps.collect::<Vec<_>>().into());
+    }
+    Ok(format!("{}\n", Value::Object(shown)))
+}
+
+fn verdict(verdict: classifier::Verdict) -> &'static str {
+    match verdict {
+        classifier::Verdict::Refreshed => "refreshed",
+        classifier::Verdict::Terminal => "terminal",
+        classifier::Verdict::Interaction => "interaction",
+        classifier::Verdict::Config => "config",
+        classifier::Verdict::Transient => "transient",
+        classifier::Verdict::Unknown => "unknown",
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = wall_clock::now();
+    now.seconds.saturating_mul(1_000).saturating_add(u64::from(now.nanoseconds / 1_000_000))
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    write(&stdout::get_stdout(), text)
+        .map_err(|()| Failure::new(1, "output", "inspect", "cannot write to standard output"))
+}
+
+fn write(stream: &OutputStream, text: &str) -> Result<(), ()> {
+    text.as_bytes().chunks(PIECE).try_for_each(|piece| stream.blocking_write_and_flush(piece).map_err(drop))
+}
+
+impl Failure {
+    fn new(exit: u8, code: &str, action: &str, message: &str) -> Self {
+        let json = json!({
+            "code": code, "action": action, "provider": null, "credential": null, "retry_after_s": null, "message": message,
+        });
+        Self { code: exit, message: message.to_owned(), json }
+    }
+}
+
+impl From<keeper::Error> for Failure {
+    fn from(error: keeper::Error) -> Self {
+        let json = json!({
+            "code": error.code,
+            "action": error.action,
+            "provider": error.provider,
+            "credential": error.credential,
+            "retry_after_s": error.retry_after_s,
+            "message": error.message,
+        });
+        Self { code: show::exit_code(&error.action), message: error.message, json }
+    }
+}

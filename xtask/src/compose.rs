@@ -1,0 +1,94 @@
+//! The parts wired together, so that nothing is left to import but WASI.
+//!
+//! ```text
+//! storage ─┬───────────────┬──────────────┐
+//! events ──┼──────────┐    │              │
+//!          v          v    v              v
+//!   closed ─> keeper ─> http ─> keeper ─> front
+//!            (origins)          (exported)
+//! ```
+//!
+//! The allow-list of `http` is what a keeper's `origins` says. The exported keeper cannot be asked, as it is what calls `http`; so there
+//! is a second one, of the same code, which can send nothing.
+
+use wac_graph::types::Package;
+use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
+
+use crate::Result;
+use crate::parts::Parts;
+
+const STORAGE: &str = "lazaret:keeper/storage@0.1.0";
+const HTTP: &str = "lazaret:keeper/http@0.1.0";
+const EVENTS: &str = "lazaret:keeper/events@0.1.0";
+const KEEPER: &str = "lazaret:keeper/keeper@0.1.0";
+const POOL: &str = "lazaret:keeper/pool@0.1.0";
+const CLASSIFIER: &str = "lazaret:keeper/classifier@0.1.0";
+const RUN: &str = "wasi:cli/run@0.2.0";
+
+/// The keeper for every WASI host, called as `lazaret.wasm` is.
+pub(crate) fn stock(parts: &Parts) -> Result<Vec<u8>> {
+    let mut wiring = Wiring::new(parts)?;
+    for interface in [KEEPER, POOL, CLASSIFIER] {
+        wiring.export(wiring.keeper, interface)?;
+    }
+    wiring.encode()
+}
+
+/// The same as a command.
+pub(crate) fn command(parts: &Parts) -> Result<Vec<u8>> {
+    let mut wiring = Wiring::new(parts)?;
+    let front = wiring.instance("front", &parts.front)?;
+    for interface in [KEEPER, CLASSIFIER] {
+        wiring.wire(wiring.keeper, interface, front)?;
+    }
+    wiring.wire(wiring.storage, STORAGE, front)?;
+    wiring.export(front, RUN)?;
+    wiring.encode()
+}
+
+struct Wiring {
+    graph: CompositionGraph,
+    storage: NodeId,
+    keeper: NodeId,
+}
+
+impl Wiring {
+    fn new(parts: &Parts) -> Result<Self> {
+        let mut graph = CompositionGraph::new();
+        let core = Package::from_bytes("lazaret:keeper", None, parts.keeper.clone(), graph.types_mut())?;
+        let core = graph.register_package(core)?;
+        let (asked, keeper) = (graph.instantiate(core), graph.instantiate(core));
+        let mut wiring = Self { graph, storage: keeper, keeper };
+        wiring.storage = wiring.instance("storage", &parts.storage)?;
+        let events = wiring.instance("events", &parts.events)?;
+        let closed = wiring.instance("closed", &parts.closed)?;
+        let http = wiring.instance("http", &parts.http)?;
+        for (keeper, http) in [(asked, closed), (keeper, http)] {
+            wiring.wire(wiring.storage, STORAGE, keeper)?;
+            wiring.wire(events, EVENTS, keeper)?;
+            wiring.wire(http, HTTP, keeper)?;
+        }
+        wiring.wire(asked, KEEPER, http)?;
+        Ok(wiring)
+    }
+
+    fn instance(&mut self, name: &str, component: &[u8]) -> Result<NodeId> {
+        let package = Package::from_bytes(&format!("lazaret:{name}"), None, component, self.graph.types_mut())?;
+        let package = self.graph.register_package(package)?;
+        Ok(self.graph.instantiate(package))
+    }
+
+    fn wire(&mut self, from: NodeId, interface: &str, to: NodeId) -> Result<()> {
+        let export = self.graph.alias_instance_export(from, interface)?;
+        Ok(self.graph.set_instantiation_argument(to, interface, export)?)
+    }
+
+    fn export(&mut self, from: NodeId, interface: &str) -> Result<()> {
+        let export = self.graph.alias_instance_export(from, interface)?;
+        Ok(self.graph.export(export, interface)?)
+    }
+
+    fn encode(&self) -> Result<Vec<u8>> {
+        Ok(self.graph.encode(EncodeOptions::default())?)
+    }
+}

@@ -1,0 +1,43 @@
+//! `cargo xtask stock`: the components that run on any WASI host.
+
+use std::fs;
+
+use crate::parts::{Parts, target};
+use crate::{Result, compose, gate};
+
+/// A component that needs WASI and nothing else.
+pub(crate) struct Stock {
+    pub(crate) name: &'static str,
+    pub(crate) component: Vec<u8>,
+}
+
+pub(crate) fn build() -> Result<[Stock; 2]> {
+    let parts = Parts::build()?;
+    let stock = Stock { name: "lazaret-stock", component: compose::stock(&parts)? };
+    let command = Stock { name: "lazaret-cli", component: compose::command(&parts)? };
+    let exports = ["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0", "lazaret:keeper/pool@0.1.0"];
+    gate::only_wasi(stock.name, &stock.component, &exports)?;
+    gate::only_wasi(command.name, &command.component, &["wasi:cli/run@0.2.0"])?;
+    for (part, component) in [
+        ("keeper", &parts.keeper),
+        ("storage", &parts.storage),
+        ("http", &parts.http),
+        ("events", &parts.events),
+        ("closed", &parts.closed),
+        ("front", &parts.front),
+    ] {
+        println!("{part:>16} {:>8} bytes", component.len());
+    }
+    Ok([stock, command])
+}
+
+pub(crate) fn run() -> Result<()> {
+    let folder = target().join("stock");
+    fs::create_dir_all(&folder)?;
+    for Stock { name, component } in build()? {
+        let path = folder.join(format!("{name}.wasm"));
+        fs::write(&path, &component)?;
+        println!("{name:>16} {:>8} bytes  {}", component.len(), path.display());
+    }
+    Ok(())
+}
