@@ -6,12 +6,13 @@ use crate::parts::{Parts, target};
 use crate::{Result, compose, gate};
 
 /// A component that needs WASI and nothing else.
+#[derive(Debug)]
 pub(crate) struct Stock {
     pub(crate) name: &'static str,
     pub(crate) component: Vec<u8>,
 }
 
-pub(crate) fn build() -> Result<[Stock; 2]> {
+pub(crate) fn build() -> Result<[Stock; 3]> {
     let parts = Parts::build()?;
     let stock = Stock { name: "lazaret-stock", component: compose::stock(&parts)? };
     let command = Stock { name: "lazaret-cli", component: compose::command(&parts)? };
@@ -28,7 +29,9 @@ pub(crate) fn build() -> Result<[Stock; 2]> {
     ] {
         println!("{part:>16} {:>8} bytes", component.len());
     }
-    Ok([stock, command])
+    let storage = Stock { name: "lazaret-storage", component: parts.storage };
+    gate::only_wasi(storage.name, &storage.component, &["lazaret:keeper/storage@0.1.0"])?;
+    Ok([stock, command, storage])
 }
 
 pub(crate) fn run() -> Result<()> {
