@@ -1,0 +1,171 @@
+"""The storage adapter in several processes on one ledger, each of which is stopped, set going again and killed at random.
+
+    wasi_storage.py <path to lazaret-storage.wasm> [seconds]
+
+What must hold: no update that was acknowledged is lost, none is there twice, no two hold a lease at once, whoever was killed stands in
+nobody's way, and nothing is left behind. Ends with 0 if it does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from wasi_host import Wasi, load
+
+STORAGE = "lazaret:keeper/storage@0.1.0"
+LEDGER = "vault.lazaret"
+SCOPE = ("grant", {"document": "vault", "fingerprint": "07" + "0" * 30})
+TTL_MS = 400
+WRITERS = 4
+# Two lines a round, one of which is kept: what is checked is a list, and it must not grow without end.
+SECONDS = 20
+
+
+def opened(wasm: str, folder: str) -> Wasi:
+    engine, component = load(wasm)
+    return Wasi(engine, component, folders=[(folder, "/vault")], env={"LAZARET_VAULT": "/vault/auth.json"}, http=False)
+
+
+def append(storage: Wasi, line: str) -> str:
+    """One more line in the ledger, by compare and swap. Returns what became of it."""
+    while True:
+        tag, found = storage.call(STORAGE, "load", LEDGER, None)
+        text, version = (found["text"], found["version"]) if tag == "loaded" else ("", None)
+        durable = random.random() < 0.5
+        tag, _ = storage.call(STORAGE, "store", LEDGER, text + line + "\n", version, durable, None)
+        if tag != "stale":
+            return tag
+
+
+def work(wasm: str, folder: str, name: str) -> None:
+    """Appends and says so, for ever."""
+    storage = opened(wasm, folder)
+    with open(Path(folder, "log", name), "a", buffering=1) as log:
+        for number in range(10**9):
+            line = f"{name}-{number}"
+            # What is killed between these two may be in the ledger or not.
+            log.write(json.dumps(["trying", line]) + "\n")
+            log.write(json.dumps([append(storage, line), line]) + "\n")
+            if number % 5 == 0:
+                before = time.monotonic()
+                tag, grant = storage.call(STORAGE, "acquire", SCOPE, TTL_MS, 50)
+                if tag == "acquired":
+                    until = before + grant["granted_ttl_ms"] / 1000
+                    log.write(json.dumps(["held", time.monotonic(), until]) + "\n")
+                    time.sleep(random.random() * 0.01)
+                    log.write(json.dumps(["over", time.monotonic()]) + "\n")
+                    storage.call(STORAGE, "release", grant["lease"])
+
+
+def main() -> None:
+    wasm, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "log").mkdir()
+        kills, stops = harass(wasm, folder, seconds)
+        check(wasm, folder, kills, stops)
+
+
+def harass(wasm: str, folder: str, seconds: float) -> tuple[int, int]:
+    count = kills = stops = 0
+    running: list[subprocess.Popen[bytes]] = []
+    end = time.monotonic() + seconds
+    try:
+        while time.monotonic() < end:
+            while len(running) < WRITERS:
+                command = [sys.executable, __file__, wasm, "--work", folder, f"w{count}"]
+                running.append(subprocess.Popen(command))
+                count += 1
+            time.sleep(random.uniform(0.02, 0.3))
+            victim = random.choice(running)
+            if victim.poll() is not None:
+                raise SystemExit(f"a writer ended by itself: {victim.returncode}")
+            if random.random() < 0.5:
+                # Paused wherever it is: what it does when it goes on must not undo what others did meanwhile.
+                victim.send_signal(signal.SIGSTOP)
+                time.sleep(random.uniform(0.01, 0.5))
+                victim.send_signal(signal.SIGCONT)
+                stops += 1
+            else:
+                victim.kill()
+                victim.wait()
+                running.remove(victim)
+                kills += 1
+    finally:
+        for writer in running:
+            writer.kill()
+            writer.wait()
+    return kills + len(running), stops
+
+
+def check(wasm: str, folder: str, kills: int, stops: int) -> None:
+    stored: list[str] = []
+    doubtful: set[str] = set()
+    held: list[tuple[float, float]] = []
+    for path in Path(folder, "log").iterdir():
+        since: list[float] | None = None
+        tried = None
+        for entry in path.read_text().splitlines():
+            what, *rest = json.loads(entry)
+            match what:
+                case "trying":
+                    tried = rest[0]
+                case "stored":
+                    stored.append(rest[0])
+                    tried = None
+                case "unknown":
+                    doubtful.add(rest[0])
+                    tried = None
+                case "held":
+                    since = rest
+                case "over":
+                    held.append((since[0], min(since[1], rest[0])))
+                    since = None
+        if tried:
+            doubtful.add(tried)
+        if since:
+            # Killed with the lease: nobody is let in before its end.
+            held.append((since[0], since[1]))
+
+    started = time.monotonic()
+    storage = opened(wasm, folder)
+    if append(storage, "the next one") != "stored":
+        raise SystemExit("the next one did not get through")
+    tag, grant = storage.call(STORAGE, "acquire", SCOPE, TTL_MS, TTL_MS + 500)
+    if tag != "acquired":
+        raise SystemExit("a lease of somebody killed outlives its time")
+    waited = time.monotonic() - started
+    storage.call(STORAGE, "release", grant["lease"])
+
+    _, found = storage.call(STORAGE, "load", LEDGER, None)
+    lines = found["text"].splitlines()
+    assert lines.pop() == "the next one", lines[-3:]
+    assert len(set(lines)) == len(lines), "an update is there twice"
+    lost = set(stored) - set(lines)
+    assert not lost, f"{len(lost)} acknowledged updates were lost: {sorted(lost)[:5]}"
+    unasked = set(lines) - set(stored) - doubtful
+    assert not unasked, f"nobody wrote {unasked}"
+    held.sort()
+    for one, other in zip(held, held[1:]):
+        # A millisecond is what the clocks are rounded to.
+        assert one[1] <= other[0] + 0.002, f"two held the lease at once: {one}, {other}"
+    left = [name for name in os.listdir(Path(folder, "auth.json.lazaret-wasi")) if "." in name]
+    assert not left, f"left behind: {left}"
+    print(
+        f"{len(stored)} updates acknowledged and there, {len(held)} leases apart; {kills} killed, {stops} paused; "
+        f"the next one waited {waited:.2f} s"
+    )
+
+
+if __name__ == "__main__":
+    if "--work" in sys.argv:
+        work(sys.argv[1], *sys.argv[3:])
+    else:
+        main()
