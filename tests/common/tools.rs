@@ -67,8 +67,13 @@ pub fn skip(needed: &str) {
 
 /// A file of this repository's `tests/`.
 pub fn source(path: &str) -> PathBuf {
+    repository("tests").join(path)
+}
+
+/// A file of this repository.
+pub fn repository(path: &str) -> PathBuf {
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
     // The host's tests use these tools as well.
     let root = if package.ends_with("host") { package.parent().expect("a workspace") } else { package };
-    root.join("tests").join(path)
+    root.join(path)
 }

@@ -1,0 +1,93 @@
+//! One list of cases for every way to run lazaret: the native code, the component in the Rust host, the stock component in a host that
+//! nobody here wrote, and the bindings for Node, Python and C. Each gets the same vault, the same answers from the same
+//! server and the same calls, and has to come to the same results, the same requests and the same bytes.
+//!
+//! `cases/README.md` says what a case is made of. A case is a folder; a driver is a program in its binding's own language that
+//! only calls and reports. All that is compared is compared here.
+#![allow(unreachable_pub, reason = "a test has no public side")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+mod case;
+mod drivers;
+mod matching;
+mod mixed;
+mod server;
+#[path = "../common/tools.rs"]
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod tools;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use drivers::Driver;
+
+/// What a driver is called, and what one is made of. A new way to run lazaret begins with a line here.
+const DRIVERS: [(&str, fn() -> Option<Box<dyn Driver>>); 6] = [
+    ("native", drivers::native),
+    ("wasmtime", drivers::wasmtime),
+    ("stock", drivers::stock),
+    ("node", drivers::node),
+    ("python", drivers::python),
+    ("c", drivers::c),
+];
+
+fn all_cases_by(name: &str) {
+    let (_, driver) = DRIVERS.iter().find(|(known, _)| *known == name).expect("a driver");
+    let Some(driver) = driver() else { return };
+    let cases = case::all();
+    let failed: Vec<String> = cases.iter().filter_map(|case| case.run(&*driver).err()).collect();
+    assert!(failed.is_empty(), "{name}: {} of {} cases\n\n{}", failed.len(), cases.len(), failed.join("\n\n"));
+    // Nobody skips one.
+    assert!(cases.len() >= 25, "{} cases", cases.len());
+}
+
+#[test]
+fn every_case_by_the_native_code() {
+    all_cases_by("native");
+}
+
+#[test]
+fn every_case_by_the_component_in_the_rust_host() {
+    all_cases_by("wasmtime");
+}
+
+#[test]
+fn every_case_by_the_stock_component_in_a_host_that_nobody_here_wrote() {
+    all_cases_by("stock");
+}
+
+#[test]
+fn every_case_by_the_binding_for_node() {
+    all_cases_by("node");
+}
+
+#[test]
+fn every_case_by_the_binding_for_python() {
+    all_cases_by("python");
+}
+
+#[test]
+fn every_case_by_the_binding_for_c() {
+    all_cases_by("c");
+}
+
+/// A driver without a test here would skip every case.
+#[test]
+fn every_driver_has_its_test() {
+    let text = fs::read_to_string(tools::source("conformance/main.rs")).expect("this file");
+    let tested: BTreeSet<&str> =
+        text.split("all_cases_by(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
+    let known: BTreeSet<&str> = DRIVERS.iter().map(|(name, _)| *name).collect();
+    assert_eq!(tested.intersection(&known).count(), known.len());
+}
+
+#[test]
+fn every_verdict_and_every_action_comes_up_in_the_cases() {
+    let text: String = case::all().iter().map(|case| case.text.clone()).collect();
+    for word in ["refreshed", "terminal", "interaction", "config", "transient", "unknown"] {
+        assert!(text.contains(&format!("\"verdict\": \"{word}\"")), "no case has the verdict {word}");
+    }
+    for word in ["login", "retry", "configure", "inspect", "usage"] {
+        assert!(text.contains(&format!("\"action\": \"{word}\"")), "no case ends in {word}");
+    }
+}
