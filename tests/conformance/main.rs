@@ -21,19 +21,26 @@ use std::fs;
 
 use drivers::Driver;
 
-/// What a driver is called, and what one is made of. A new way to run lazaret begins with a line here.
-const DRIVERS: [(&str, fn() -> Option<Box<dyn Driver>>); 6] = [
-    ("native", drivers::native),
-    ("wasmtime", drivers::wasmtime),
-    ("stock", drivers::stock),
-    ("node", drivers::node),
-    ("python", drivers::python),
-    ("c", drivers::c),
+/// A way to run lazaret.
+struct Way {
+    name: &'static str,
+    /// None where the machine has not what it needs.
+    driver: fn() -> Option<Box<dyn Driver>>,
+}
+
+/// Another one begins with a line here.
+const WAYS: [Way; 6] = [
+    Way { name: "native", driver: drivers::native },
+    Way { name: "wasmtime", driver: drivers::wasmtime },
+    Way { name: "stock", driver: drivers::stock },
+    Way { name: "node", driver: drivers::node },
+    Way { name: "python", driver: drivers::python },
+    Way { name: "c", driver: drivers::c },
 ];
 
 fn all_cases_by(name: &str) {
-    let (_, driver) = DRIVERS.iter().find(|(known, _)| *known == name).expect("a driver");
-    let Some(driver) = driver() else { return };
+    let way = WAYS.iter().find(|way| way.name == name).expect("a way");
+    let Some(driver) = (way.driver)() else { return };
     let cases = case::all();
     let failed: Vec<String> = cases.iter().filter_map(|case| case.run(&*driver).err()).collect();
     assert!(failed.is_empty(), "{name}: {} of {} cases\n\n{}", failed.len(), cases.len(), failed.join("\n\n"));
@@ -77,7 +84,7 @@ fn every_driver_has_its_test() {
     let text = fs::read_to_string(tools::source("conformance/main.rs")).expect("this file");
     let tested: BTreeSet<&str> =
         text.split("all_cases_by(\"").skip(1).filter_map(|rest| rest.split('"').next()).collect();
-    let known: BTreeSet<&str> = DRIVERS.iter().map(|(name, _)| *name).collect();
+    let known: BTreeSet<&str> = WAYS.iter().map(|way| way.name).collect();
     assert_eq!(tested.intersection(&known).count(), known.len());
 }
 
