@@ -6,7 +6,7 @@ import os
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Dict, Iterable, List, Optional, Tuple, Union
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from ._component import Component, Limits
 from ._world import OnEvent, World
@@ -20,7 +20,6 @@ from .types import (
     AccessToken,
     Advice,
     CredentialStatus,
-    Headers,
     Judgement,
     LastError,
     StatusReport,
@@ -28,6 +27,7 @@ from .types import (
 )
 
 Path = Union[str, "os.PathLike[str]"]
+Headers = Union[Mapping[str, str], Iterable[Tuple[str, str]]]
 
 
 class Keeper:
@@ -46,7 +46,8 @@ class Keeper:
     :param vault: The vault file; it need not exist.
     :param providers: Your own provider profiles, a JSON file.
     :param allow_loopback_http: Allows plain http to this machine, for profiles that name it. For tests.
-    :param on_event: Called with each :class:`~lazaret.Event`. What it raises is logged and ignored.
+    :param on_event: Called with each :class:`~lazaret.Event`, on the thread that makes the call. What it raises is logged and
+        ignored.
     :param environment: Whether entries of the vault that only name an environment variable are served from it.
     :param also: Other files that may hold the same logins; those are refreshed only there.
     :param storage: Where the documents live, instead of ``vault``: any object with the methods of
@@ -154,7 +155,7 @@ class Keeper:
         *,
         access_token: str,
         status: Optional[int] = None,
-        headers: Iterable[Tuple[str, str]] = (),
+        headers: Headers = (),
         body: str = "",
         credential: Optional[str] = None,
         session: Optional[str] = None,
@@ -164,7 +165,7 @@ class Keeper:
 
         :param access_token: The access token or key that the call was made with.
         :param status: The HTTP status. None: no answer came.
-        :param headers: Names and values: ``response.headers.items()``.
+        :param headers: Names and values: pairs, or a mapping such as ``response.headers``.
         """
         call = {
             "vault": vault,
@@ -173,7 +174,7 @@ class Keeper:
             "session": session,
             "access_token": access_token,
             "status": status,
-            "headers": list(headers),
+            "headers": _pairs(headers),
             "body": body,
         }
         advice = self._call("pool", "report", call)
@@ -210,7 +211,7 @@ class Keeper:
         provider: str,
         *,
         status: Optional[int] = None,
-        headers: Iterable[Tuple[str, str]] = (),
+        headers: Headers = (),
         body: str = "",
         body_complete: bool = True,
         body_lossy: bool = False,
@@ -225,7 +226,7 @@ class Keeper:
         answer = {
             "provider": provider,
             "status": status,
-            "headers": list(headers),
+            "headers": _pairs(headers),
             "body": body,
             "body_complete": body_complete,
             "body_lossy": body_lossy,
@@ -326,6 +327,10 @@ def _token_request(
         "refused_access_token": refused_access_token,
         "session": session,
     }
+
+
+def _pairs(headers: Headers) -> List[Any]:
+    return list(headers.items() if isinstance(headers, Mapping) else headers)
 
 
 def _selector(vault: str, provider: str, credential: Optional[str]) -> Dict[str, Any]:

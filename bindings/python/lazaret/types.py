@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Dict, List, Optional, Tuple
+from typing import Dict, List, Optional
 
 
 @dataclass(frozen=True)
@@ -119,5 +119,3 @@ class Event:
     message: str
     attributes: Dict[str, str]
 
-
-Headers = List[Tuple[str, str]]

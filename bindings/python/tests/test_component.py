@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Dict, Iterator, List, Tuple
@@ -163,6 +165,34 @@ def test_our_rule_of_what_is_tagged_is_wasmtime_s(of_the_core: Functions) -> Non
                 assert is_tagged(cases()) == found._tagged()
                 types += [case for _, case in cases() if case is not None]
             types += [field for _, field in getattr(found, "fields", [])]
+
+
+def test_threads_that_lower_at_once_do_not_take_each_other_s_cases() -> None:
+    # Without _SetPerThread this fails with "value not valid for this variant".
+    types = dict(functions_with_types())
+    failed: List[BaseException] = []
+
+    def lower(name: str, values: List[Any]) -> None:
+        ty = types[name].result
+        shape = Function(types[name]).result
+        assert shape is not None
+        try:
+            for _ in range(150):
+                for value in values:
+                    assert through(shape, ty, value) == value
+        except BaseException as error:
+            failed.append(error)
+
+    names = ["storage/load", "storage/store", "keeper/token", "keeper/status"] * 2
+    threads = [threading.Thread(target=lower, args=(name, VALUES[name][1])) for name in names]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    sys.setswitchinterval(interval)
+    assert failed == []
 
 
 @pytest.mark.parametrize(

@@ -137,7 +137,7 @@ def test_a_report_of_a_refused_token_brings_another(home: Home) -> None:
     home.write("rt-0", expires_in=10**10)
     with home.keeper() as keeper:
         token = keeper.token("acme")
-        advice = keeper.report("acme", access_token=token.token, status=401, headers=[("a", "b")], credential=token.credential)
+        advice = keeper.report("acme", access_token=token.token, status=401, headers={"a": "b"}, credential=token.credential)
         assert advice.advice == "use" and advice.token is not None and advice.token.token == "at-1"
         assert keeper.report("acme", access_token="at-1", status=200).advice == "go-on"
         with pytest.raises(UsageError):
@@ -197,7 +197,6 @@ def test_twenty_threads_with_one_expired_token_make_one_request(home: Home) -> N
 
 
 def test_threads_on_many_calls_do_not_disturb_each_other(home: Home) -> None:
-    # wasmtime-py keeps the types of a case in one set for all threads; with more than one thread at it, calls fail without _SetPerThread.
     home.write("rt-0", expires_in=10**10)
     failed: List[BaseException] = []
     interval = sys.getswitchinterval()
@@ -270,6 +269,26 @@ def test_a_native_lazaret_and_two_of_python_make_one_request(home: Home) -> None
     assert len(home.server.requests) == 1
 
 
+def test_processes_that_refresh_again_and_again_replay_nothing(home: Home) -> None:
+    lines = [{"call": "refresh", "provider": "acme"}] * 8
+    processes = [home.process(*lines) for _ in range(3)]
+    native = [
+        subprocess.Popen(
+            [str(NATIVE[0]), "--vault", str(home.vault), "--providers", str(home.providers), "--allow-loopback-http"]
+            + ["refresh", "acme"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        for _ in range(4 if NATIVE else 0)
+    ]
+    for process in processes:
+        answers = [json.loads(line) for line in process.communicate(timeout=120)[0].splitlines()]
+        assert len(answers) == 8 and all("ok" in answer for answer in answers), answers
+    assert [process.wait(60) for process in native] == [0] * len(native)
+    sent = [request["refresh_token"] for request in home.server.requests]
+    assert len(sent) == len(set(sent)) and home.tokens()["refresh_token"] == home.server.live
+
+
 def test_a_process_killed_in_the_middle_of_a_refresh_blocks_nobody(home: Home) -> None:
     # Killed before its request is answered: the server has not rotated.
     home.server.script = [lambda handler: time.sleep(30)]
@@ -281,6 +300,31 @@ def test_a_process_killed_in_the_middle_of_a_refresh_blocks_nobody(home: Home) -
     assert home.keeper().token("acme").token == "at-1"
     assert time.monotonic() - begun < 15
     assert home.server.requests[1]["refresh_token"] == "rt-0", "the one resend that an open intent allows"
+
+
+def test_processes_killed_at_any_moment_leave_a_whole_vault_and_no_lock(home: Home) -> None:
+    for at in range(12):
+        process = home.process(*[{"call": "refresh", "provider": "acme"}] * 50)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(at * 0.003)
+        process.kill()
+        process.wait()
+        json.loads(home.vault.read_text())
+    keeper = home.keeper()
+    for _ in range(10):
+        try:
+            keeper.refresh("acme")
+            break
+        except RetryLater as error:
+            time.sleep(min(error.retry_after_s or 1, 5))
+        except LoginRequired:
+            # Killed between the answer and the store: this server gives no successor twice, and nobody could know it.
+            assert home.tokens().get("refresh_token") in (None, "", "rt-0") or home.server.live not in home.vault.read_text()
+            break
+    else:
+        pytest.fail("it stays blocked")
+    assert not list(home.folder.glob(".*.lazaret-tmp.*.*[!0-9a-f]"))
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_refresh(home: Home) -> None:

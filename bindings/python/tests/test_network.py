@@ -152,6 +152,30 @@ def test_the_deadline_holds_for_an_answer_that_drips() -> None:
     assert time.monotonic() - begun < 1.5
 
 
+def test_nothing_leaves_after_the_deadline() -> None:
+    ended: List[Any] = []
+    go_on = threading.Event()
+
+    def serve(connection: socket.socket) -> None:
+        go_on.wait(10)
+        try:
+            while connection.recv(65536):
+                pass
+            ended.append("in peace")
+        except ConnectionResetError:
+            ended.append("reset")
+
+    raw = Raw(serve)
+    raw.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    failed = failure(lambda: network(raw.origin).send(request(raw.origin, body="x" * (32 << 20), deadline_ms=300)))
+    assert (failed.kind, failed.sent) == ("timeout", "maybe")
+    go_on.set()
+    until = time.monotonic() + 10
+    while not ended and time.monotonic() < until:
+        time.sleep(0.01)
+    assert ended == ["reset"], "what the socket still held was dropped"
+
+
 def test_what_was_not_sent_is_said(monkeypatch: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as closed:
         nobody = f"http://127.0.0.1:{closed.getsockname()[1]}"

@@ -190,7 +190,7 @@ class _Exchange:
         self._socket = self._first_that_connects(addresses)
         # Given up for certain: a socket closed in the usual way goes on retransmitting what it holds, minutes after its process is
         # gone. This one resets instead, until a whole answer is in.
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _linger(True))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._phase = "negotiating"
         if self._proxy is not None:
@@ -301,7 +301,7 @@ class _Exchange:
         if whole and self._socket is not None:
             # The answer is whole, so the request was: the connection may close in the usual way.
             try:
-                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 0, 0))
+                self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _linger(False))
             except OSError:
                 pass
         body, fits, is_replaced = _decode(content, whole)
@@ -435,6 +435,11 @@ def _headers(answer: http.client.HTTPResponse) -> List[Tuple[str, str]]:
             break
         kept.append((name.lower(), text))
     return kept
+
+
+def _linger(is_reset: bool) -> bytes:
+    """``struct linger``: with no time to linger, closing resets."""
+    return struct.pack("hh" if os.name == "nt" else "ii", is_reset, 0)
 
 
 def _is_address(host: str) -> bool:
