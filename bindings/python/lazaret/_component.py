@@ -191,16 +191,21 @@ def _functions_of(engine: Engine, items: Dict[str, Any]) -> Dict[str, Dict[str, 
     """The functions of the instances among a component's imports or exports."""
     found: Dict[str, Dict[str, Function]] = {}
     for name, item in items.items():
-        instance = item.ty
+        instance = _type_of(item)
         if not isinstance(instance, ComponentInstanceType):
             continue
         functions = {}
         for function, extern in instance.exports(engine).items():
-            ty = extern.ty
+            ty = _type_of(extern)
             if isinstance(ty, FuncType):
                 functions[function] = Function(ty)
         found[name] = functions
     return found
+
+
+def _type_of(item: Any) -> Any:
+    # Since wasmtime-py 50 an item says more than its type.
+    return getattr(item, "ty", item)
 
 
 def _root_cause(error: BaseException) -> str:

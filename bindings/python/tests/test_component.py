@@ -14,7 +14,7 @@ from wasmtime import Engine, Store
 from wasmtime.component import Component as Compiled
 
 from lazaret import Component, Inspect, Keeper, Limits
-from lazaret._component import _functions_of, _own_wasm
+from lazaret._component import _functions_of, _own_wasm, _type_of
 from lazaret._shapes import Function, ShapeError, Shape, is_tagged
 from lazaret.storage import MemoryStorage
 
@@ -121,9 +121,9 @@ def functions_with_types() -> Iterator[Tuple[str, Any]]:
     ty = Compiled(engine, _own_wasm()).type
     for items in (ty.imports(engine), ty.exports(engine)):
         for instance, item in items.items():
-            for name, extern in item.ty.exports(engine).items():  # type: ignore[union-attr]
-                if type(extern.ty).__name__ == "FuncType":
-                    yield f"{instance.split('@')[0].split('/')[1]}/{name}", extern.ty
+            for name, extern in _type_of(item).exports(engine).items():
+                if type(_type_of(extern)).__name__ == "FuncType":
+                    yield f"{instance.split('@')[0].split('/')[1]}/{name}", _type_of(extern)
 
 
 def test_every_value_of_every_function_of_the_core_goes_through_and_comes_back() -> None:

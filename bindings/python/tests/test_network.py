@@ -167,7 +167,7 @@ def test_nothing_leaves_after_the_deadline() -> None:
 
     raw = Raw(serve)
     raw.listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    failed = failure(lambda: network(raw.origin).send(request(raw.origin, body="x" * (32 << 20), deadline_ms=300)))
+    failed = failure(lambda: network(raw.origin).send(request(raw.origin, body="x" * (16 << 20), deadline_ms=1000)))
     assert (failed.kind, failed.sent) == ("timeout", "maybe")
     go_on.set()
     until = time.monotonic() + 10
