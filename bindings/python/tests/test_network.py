@@ -76,7 +76,7 @@ def test_what_is_sent_is_what_was_asked_for_and_no_more() -> None:
     def serve(connection: socket.socket) -> None:
         while b"a=b" not in b"".join(seen):
             seen.append(connection.recv(65536))
-        connection.sendall(HEAD + b"Set-Cookie: a\r\nset-cookie: b\r\nContent-Length: 2\r\n\r\nok")
+        connection.sendall(HEAD + b"Set-Cookie: a\r\nset-cookie: b\r\nX: \xc3\xa9\r\nContent-Length: 2\r\n\r\nok")
 
     raw = Raw(serve)
     answer = network(raw.origin).send(request(raw.origin + "/token?x=1"))
@@ -85,12 +85,13 @@ def test_what_is_sent_is_what_was_asked_for_and_no_more() -> None:
     from lazaret import __version__
 
     assert head.decode().split("\r\n") == [
-        "POST /token?x=1 HTTP/1.1", f"host: {host}", "x: y", "accept-encoding: identity",
-        f"user-agent: lazaret/{__version__}", "connection: close", "content-length: 3",
+        "POST /token?x=1 HTTP/1.1", f"host: {host}", "x: y", f"user-agent: lazaret/{__version__}", "accept: */*",
+        "accept-encoding: identity", "connection: close", "content-length: 3",
     ]  # fmt: skip
     assert body == b"a=b"
     assert (answer.status, answer.body, answer.body_complete, answer.body_lossy) == (200, "ok", True, False)
     assert [value for name, value in answer.headers if name == "set-cookie"] == ["a", "b"]
+    assert ("x", "\u00e9") in answer.headers
 
 
 def test_a_redirect_is_an_answer(server: Server) -> None:

@@ -96,11 +96,14 @@ def _prepare(request: HttpRequest) -> List[Tuple[str, str]]:
                 "no",
                 f"the value of the header {name} holds a control character or one outside ASCII",
             )
-        if name.lower() not in ("accept-encoding", "user-agent"):
+        if name.lower() != "accept-encoding":
             prepared.append((name, value))
     from .. import __version__
 
-    return [*prepared, ("accept-encoding", "identity"), ("user-agent", f"lazaret/{__version__}"), ("connection", "close")]
+    given = {name.lower() for name, _ in prepared}
+    defaults = [("user-agent", f"lazaret/{__version__}"), ("accept", "*/*")]
+    prepared += [header for header in defaults if header[0] not in given]
+    return [*prepared, ("accept-encoding", "identity"), ("connection", "close")]
 
 
 def _proxy(origin: Origin) -> Optional[Tuple[str, int, Optional[str]]]:
@@ -428,12 +431,12 @@ def _headers(answer: http.client.HTTPResponse) -> List[Tuple[str, str]]:
     room = CAP_BYTES
     kept = []
     for name, value in answer.getheaders():
-        # http.client reads Latin-1, and some put other bytes into surrogates.
-        text = value.encode("utf-8", "replace").decode()
-        room -= len(name) + len(value)
+        # http.client makes Latin-1 of whatever it is.
+        content = value.encode("latin-1", "replace")
+        room -= len(name) + len(content)
         if room < 0:
             break
-        kept.append((name.lower(), text))
+        kept.append((name.lower(), content.decode("utf-8", "replace")))
     return kept
 
 
