@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -194,7 +195,7 @@ def check_name(name: str) -> None:
 
 def quoted(name: str) -> str:
     """``name`` as it may stand in a message: escaped, and cut short."""
-    return ascii(name[:80] + ("..." if len(name) > 80 else ""))
+    return json.dumps(name[:80] + ("..." if len(name) > 80 else ""))
 
 
 def version_of(text: bytes) -> str:
