@@ -36,9 +36,10 @@ extern "C" {
 // Opens a keeper on a vault file, which need not exist.
 //
 // `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
-// "warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `providers` names a file with profiles of your own;
-// `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
-// `warm_instances` are kept between calls, which is faster, and what they have read stays in memory.
+// "also":[],"warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `providers` names a file with profiles
+// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
+// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
+// calls, which is faster, and what they have read stays in memory.
 //
 // Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
 struct lazaret_keeper *lazaret_open(const char *options_json,

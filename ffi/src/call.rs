@@ -22,6 +22,7 @@ struct Options {
     providers: Option<PathBuf>,
     allow_loopback_http: Option<bool>,
     environment: Option<bool>,
+    also: Option<Vec<PathBuf>>,
     warm_instances: Option<usize>,
 }
 
@@ -34,6 +35,9 @@ pub(crate) fn open(options: &str) -> Result<Keeper, Failure> {
     let mut storage = FileStorage::open(at_home(options.vault)).with_environment(options.environment.unwrap_or(false));
     if let Some(providers) = options.providers {
         storage = storage.with_profiles(at_home(providers));
+    }
+    for also in options.also.unwrap_or_default() {
+        storage = storage.also(at_home(also));
     }
     Keeper::builder()
         .storage(storage)

@@ -40,9 +40,10 @@ thread_local! {
 /// Opens a keeper on a vault file, which need not exist.
 ///
 /// `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
-/// "warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `providers` names a file with profiles of your own;
-/// `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
-/// `warm_instances` are kept between calls, which is faster, and what they have read stays in memory.
+/// "also":[],"warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `providers` names a file with profiles
+/// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
+/// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
+/// calls, which is faster, and what they have read stays in memory.
 ///
 /// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
 ///
@@ -261,4 +262,32 @@ unsafe fn optional_text_at<'a>(text: *const c_char, what: &str) -> Result<Option
     // SAFETY: it is not null, so it ends with a NUL and stays as it is.
     let text = unsafe { CStr::from_ptr(text) };
     text.to_str().map(Some).map_err(|error| usage(format!("{what} is not UTF-8 from byte {} on", error.valid_up_to())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_an_error_and_nothing_of_it_is_told() {
+        let failed = guarded(|| -> Result<(), Failure> { panic!("rt-s3cret") }).expect_err("it panicked").0;
+        assert_eq!((failed.code.as_str(), failed.action.as_str()), ("internal", "inspect"));
+        assert!(!failed.message.contains("s3cret"));
+    }
+
+    #[test]
+    fn a_returned_string_can_be_given_back_once_and_by_its_own_address_only() {
+        let text = strings::hand_over(&["a", "\0b"]);
+        // SAFETY: it was just handed over.
+        assert_eq!(unsafe { CStr::from_ptr(text) }.to_str(), Ok("[\"a\",\"\\u0000b\"]"));
+        lazaret_free(text.wrapping_add(1));
+        // SAFETY: it is still handed over.
+        assert_eq!(unsafe { CStr::from_ptr(text) }.count_bytes(), 15);
+        lazaret_free(text);
+        lazaret_free(text);
+        let cut = strings::hand_over_text("a\0b");
+        // SAFETY: it was just handed over.
+        assert_eq!(unsafe { CStr::from_ptr(cut) }, c"a");
+        lazaret_free(cut);
+    }
 }

@@ -259,10 +259,10 @@ def test_a_guest_gets_no_more_memory_than_it_may_have() -> None:
 def test_the_time_in_which_the_guest_waits_for_the_host_does_not_count() -> None:
     class Slow(MemoryStorage):
         def load(self, name: str, known: Any) -> Any:
-            time.sleep(0.3)
+            time.sleep(0.7)
             return super().load(name, known)
 
-    keeper = Keeper(storage=Slow({"vault": "{}"}), limits=Limits(guest_time_s=0.2))
+    keeper = Keeper(storage=Slow({"vault": "{}"}), limits=Limits(guest_time_s=0.5))
     assert keeper.status().credentials == []
 
 

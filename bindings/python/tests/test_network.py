@@ -145,12 +145,12 @@ def test_the_deadline_holds_for_an_answer_that_drips() -> None:
     raw = Raw(answers(HEAD + b"Content-Length: 100\r\n\r\n", *[b"x"] * 100, pause=0.05))
     begun = time.monotonic()
     answer = network(raw.origin).send(request(raw.origin, deadline_ms=400))
-    assert 0.35 < time.monotonic() - begun < 1.5
+    assert 0.35 < time.monotonic() - begun < 4
     assert answer.status == 200 and not answer.body_complete and answer.body.startswith("xx")
     raw = Raw(answers(*[bytes([byte]) for byte in HEAD], pause=0.05))
     begun = time.monotonic()
     assert failure(lambda: network(raw.origin).send(request(raw.origin, deadline_ms=400))).kind == "timeout"
-    assert time.monotonic() - begun < 1.5
+    assert time.monotonic() - begun < 4
 
 
 def test_nothing_leaves_after_the_deadline() -> None:
@@ -186,7 +186,7 @@ def test_what_was_not_sent_is_said(monkeypatch: Any) -> None:
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(3))
     begun = time.monotonic()
     failed = failure(lambda: allowed.send(request("https://auth.example.invalid/", deadline_ms=200)))
-    assert (failed.kind, failed.sent) == ("timeout", "no") and time.monotonic() - begun < 1
+    assert (failed.kind, failed.sent) == ("timeout", "no") and time.monotonic() - begun < 2.5
 
     def unknown(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(-2, "Name or service not known")
@@ -289,7 +289,7 @@ def test_a_handshake_that_never_ends_ends_with_the_deadline() -> None:
     origin = raw.origin.replace("http", "https")
     begun = time.monotonic()
     failed = failure(lambda: network(origin).send(request(origin, deadline_ms=300)))
-    assert (failed.kind, failed.sent) == ("timeout", "no") and time.monotonic() - begun < 1.5
+    assert (failed.kind, failed.sent) == ("timeout", "no") and time.monotonic() - begun < 4
 
 
 def test_https_goes_through_the_proxy_of_the_environment(tls: Raw, certificate: Path, monkeypatch: Any) -> None:
