@@ -1,6 +1,7 @@
 """The component's imports: what it asks of the world, and this host's answers.
 
-No exception leaves a function here: what a storage or a network raises becomes the typed answer that the WIT has for it.
+No exception leaves a function here, not even one that is to end the thread: what a storage or a network raises becomes the typed answer
+that the WIT has for it. An exception that unwound through the guest could cost the tokens that are about to be stored.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class World:
             if isinstance(outcome, Loaded):
                 return ("ok", ("loaded", _document(outcome.document)))
             return _broken("load", outcome)
-        except Exception as error:
+        except BaseException as error:
             return _storage_error("load", error)
 
     def _store(self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]) -> Outcome:
@@ -90,7 +91,7 @@ class World:
                 return ("ok", ("stale", None if outcome.current is None else _document(outcome.current)))
         except StorageError as error:
             return _storage_error("store", error)
-        except Exception as error:
+        except BaseException as error:
             # Only a StorageError says that nothing was written.
             _log.warning("the storage raised %s in store: whether it wrote is not known", type(error).__name__)
         return ("ok", ("unknown", None))
@@ -106,7 +107,7 @@ class World:
                 return ("ok", ("acquired", {"lease": _text(grant.lease), "granted_ttl_ms": _count(grant.granted_ttl_ms)}))
             holder = outcome.holder
             return ("ok", ("busy", {"name": _text(holder.name), "since_ms": _count(holder.since_ms)}))
-        except Exception as error:
+        except BaseException as error:
             return _storage_error("acquire", error)
 
     def _release(self, lease: str) -> None:
@@ -118,13 +119,13 @@ class World:
     def _release_now(self, lease: str) -> None:
         try:
             self._storage.release(lease)
-        except Exception as error:
+        except BaseException as error:
             _log.warning("the storage raised %s in release", type(error).__name__)
 
     def _list(self, prefix: str) -> Outcome:
         try:
             return ("ok", [_text(name) for name in self._storage.list(prefix)])
-        except Exception as error:
+        except BaseException as error:
             return _storage_error("list", error)
 
     def _describe(self) -> Dict[str, Any]:
@@ -136,7 +137,7 @@ class World:
                 "durability": _text(promised.durability),
                 "excludes_foreign": bool(promised.excludes_foreign),
             }
-        except Exception as error:
+        except BaseException as error:
             _log.warning("the storage raised %s in describe: it promises nothing", type(error).__name__)
             return vars(Capabilities("emulated", "may-be-stale", "none", False))
 
@@ -160,7 +161,7 @@ class World:
         except HttpFailure as error:
             sent = "no" if error.sent == "no" else "maybe"
             return ("err", {"kind": str(error.kind), "sent": sent, "message": str(error.message)})
-        except Exception as error:
+        except BaseException as error:
             # Its text might hold the request.
             message = f"the HTTP client raised {type(error).__name__}"
             return ("err", {"kind": "other", "sent": "maybe", "message": message})
@@ -171,7 +172,7 @@ class World:
         attributes = {attribute["key"]: attribute["value"] for attribute in event["attributes"]}
         try:
             self._on_event(Event(**{**event, "attributes": attributes}))
-        except Exception as error:
+        except BaseException as error:
             _log.warning("on_event raised %s at the event %s", type(error).__name__, event["name"])
 
 
@@ -193,7 +194,7 @@ def _between(value: int, least: int, most: int) -> int:
     return min(max(value, least), most)
 
 
-def _storage_error(call: str, error: Exception) -> Outcome:
+def _storage_error(call: str, error: BaseException) -> Outcome:
     if isinstance(error, StorageError):
         return ("err", {"code": str(error.code), "message": str(error.message)})
     # Its text might hold a document.

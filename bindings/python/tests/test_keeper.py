@@ -359,7 +359,7 @@ def test_a_forked_process_may_use_the_keeper_that_it_got(home: Home) -> None:
 class Refusing:
     """A storage that refuses some calls, and does the others."""
 
-    def __init__(self, inner: MemoryStorage, *refused: str, raising: Exception) -> None:
+    def __init__(self, inner: MemoryStorage, *refused: str, raising: BaseException) -> None:
         self._inner = inner
         self._refused = refused
         self._raising = raising
@@ -397,8 +397,8 @@ FRESH = (200, JSON, json.dumps({"access_token": "at-1", "refresh_token": "rt-1",
 
 
 @pytest.mark.parametrize("refused", ["load", "store", "acquire"])
-@pytest.mark.parametrize("raising", [StorageError("denied", "not yours"), ValueError("rt-0"), KeyError("rt-0")])
-def test_a_storage_that_refuses_is_a_typed_error_and_nothing_is_sent_or_lost(refused: str, raising: Exception) -> None:
+@pytest.mark.parametrize("raising", [StorageError("denied", "not yours"), ValueError("rt-0"), SystemExit("rt-0")])
+def test_a_storage_that_refuses_is_a_typed_error_and_nothing_is_sent_or_lost(refused: str, raising: BaseException) -> None:
     documents = MemoryStorage({"vault": json.dumps(VAULT)})
     http = Answering(FRESH)
     keeper = Keeper(storage=Refusing(documents, refused, raising=raising), http=http)
@@ -452,9 +452,10 @@ def test_tokens_that_cannot_be_stored_are_handed_over_and_can_be_saved_later() -
     assert "rt-1" in (documents.text("vault") or "")
 
 
-def test_what_on_event_raises_costs_nothing_and_its_leases_are_given_back(home: Home) -> None:
+@pytest.mark.parametrize("raised", [RuntimeError("mine"), SystemExit(1), KeyboardInterrupt()])
+def test_what_on_event_raises_costs_nothing_and_its_leases_are_given_back(home: Home, raised: BaseException) -> None:
     def sink(event: Event) -> None:
-        raise RuntimeError("mine")
+        raise raised
 
     with home.keeper(on_event=sink) as keeper:
         assert keeper.token("acme").token == "at-1"
