@@ -183,11 +183,11 @@ pub fn c() -> Option<Box<dyn Driver>> {
 /// A Python with what a file of requirements names.
 fn environment(requirements: &Path) -> Option<PathBuf> {
     let usable = |python: &&str| {
-        tools::answer(Command::new(python).args(["-c", "import sys, venv; assert sys.version_info >= (3, 10)"]))
+        tools::answer(Command::new(python).args(["-c", "import sys, venv; assert sys.version_info >= (3, 11)"]))
             .is_some()
     };
     let Some(python) = ["python3", "python3.13", "python3.12", "python3.11"].into_iter().find(usable) else {
-        tools::skip("Python 3.10 or newer, with venv and pip");
+        tools::skip("Python 3.11 or newer, with venv and pip");
         return None;
     };
     let version = tools::answer(Command::new(python).arg("--version")).unwrap_or_default();
