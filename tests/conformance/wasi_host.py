@@ -37,9 +37,7 @@ class Wasi:
         folders: Iterable[tuple[str, str]] = (),
         env: dict[str, str] | None = None,
         argv: Iterable[str] = (),
-        stdin: str | None = None,
-        stdout: str | None = None,
-        stderr: str | None = None,
+        streams: bool = False,
         http: bool = True,
     ) -> None:
         linker = Linker(engine)
@@ -51,14 +49,10 @@ class Wasi:
         config.argv = list(argv)
         for host, guest in folders:
             config.preopen_dir(host, guest)
-        if stdin is not None:
-            config.stdin_file = stdin
-        if stdout is not None:
-            config.stdout_file = stdout
-        if stderr is not None:
-            config.stderr_file = stderr
-        else:
-            config.inherit_stderr()
+        if streams:
+            config.inherit_stdin()
+            config.inherit_stdout()
+        config.inherit_stderr()
         self.store = Store(engine)
         self.store.set_wasi(config)
         if http:
