@@ -22,6 +22,11 @@ use super::marks::{Made, Mark};
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 
+/// What follows the vault's path in that of the directory of our locks.
+pub(super) const LOCKS: &str = ".lazaret-locks";
+/// The same of the folder of hosts that cannot take them: see `docs/file-store.md`.
+const WITHOUT_FLOCK: &str = ".lazaret-wasi";
+
 /// The locks that make up one lease, in the order in which they are taken.
 pub(super) struct Locks {
     /// Another program's own lock files: locked, never written.
@@ -164,6 +169,7 @@ impl Locks {
     }
 
     fn create_own_dir(&self, files: &dyn Files, dir: &Path) -> Result<(), StorageError> {
+        no_host_without_flock(dir)?;
         let is_new = match fs::symlink_metadata(dir) {
             Ok(found) if found.is_dir() => return Ok(()),
             Ok(_) => {
@@ -173,12 +179,28 @@ impl Locks {
             Err(error) => error.kind() == ErrorKind::NotFound,
         };
         create_dirs(files, dir)?;
+        // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+        no_host_without_flock(dir).inspect_err(|_| drop(fs::remove_dir(dir)))?;
         if is_new && let Some((user, group)) = self.owner {
             let opened = Dir::open(dir)?;
             opened.give_to(user, group).map_err(|error| io_error("give its owner the directory", dir, &error))?;
         }
         Ok(())
     }
+}
+
+/// A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates.
+fn no_host_without_flock(dir: &Path) -> Result<(), StorageError> {
+    let Some(vault) = dir.to_str().and_then(|dir| dir.strip_suffix(LOCKS)) else {
+        return Ok(());
+    };
+    let theirs = format!("{vault}{WITHOUT_FLOCK}");
+    if fs::symlink_metadata(&theirs).is_err() {
+        return Ok(());
+    }
+    let what = "is used by a lazaret on a WASI host, which sees none of this one's locks";
+    let fix = format!("nothing is written. If no such lazaret uses the vault any more, remove {theirs}");
+    Err(StorageError::new("unsupported", format!("{vault} {what}: {fix}")))
 }
 
 /// Opens a lock file, and creates it for its owner alone if it is missing.

@@ -7,6 +7,7 @@ use std::path::{self, Path, PathBuf};
 
 use super::super::StorageError;
 use super::kinds::{Claim, Kind};
+use super::locks::LOCKS;
 use super::marks::Mark;
 use super::way::Way;
 
@@ -86,7 +87,7 @@ impl Place {
 
     /// Our own lock file for `claim`.
     pub(super) fn lock(&self, claim: Claim) -> PathBuf {
-        let dir = with_suffix(&self.anchor.target, ".lazaret-locks");
+        let dir = with_suffix(&self.anchor.target, LOCKS);
         match claim {
             Claim::Document(kind) => dir.join(kind.lock_name()),
             Claim::Grant(number) => dir.join(format!("{number:02x}")),

@@ -335,3 +335,20 @@ impl Drop for Killed {
         let _ = self.0.wait();
     }
 }
+
+#[test]
+fn nothing_is_written_beside_a_host_that_cannot_flock() {
+    let (dir, vault, storage) = with_vault("auth.json", TEXT);
+    let theirs = vault.with_file_name("auth.json.lazaret-wasi");
+    fs::create_dir(&theirs).expect("made");
+    let refused = storage.store(VAULT, "{}", Some(&version_of(TEXT.as_bytes())), true, None).expect_err("refused");
+    assert_eq!(refused.code, "unsupported");
+    assert!(refused.message.contains("auth.json.lazaret-wasi"), "{refused:?}");
+    assert_eq!(code(storage.acquire(&grant(7), 1000, 0)), "unsupported");
+    assert_eq!(storage.load(VAULT, None), loaded(TEXT));
+    // Or that host would be kept out by what this one made and never used.
+    assert!(!dir.path().join("auth.json.lazaret-locks").exists());
+
+    fs::remove_dir(&theirs).expect("removed");
+    stored(storage.store(VAULT, "{}", Some(&version_of(TEXT.as_bytes())), true, None));
+}
