@@ -57,6 +57,19 @@ test('a lease excludes every other, and only its document is stored under it', (
   assert.throws(() => one.acquire(grant('zz'), 0, 0), { code: 'other' });
 });
 
+test('nothing is written beside a host that cannot flock', (t) => {
+  const path = folder(t);
+  const vault = join(path, 'auth.json');
+  writeFileSync(vault, '{}');
+  mkdirSync(`${vault}.lazaret-wasi`);
+  const storage = new FileStorage({ vault });
+  const { version } = storage.load('vault').val;
+  assert.throws(() => storage.store('vault', '[]', version, true), { code: 'unsupported' });
+  assert.throws(() => storage.acquire(grant('00'), 0, 0), { code: 'unsupported' });
+  assert.equal(readFileSync(vault, 'utf8'), '{}');
+  assert.ok(!existsSync(`${vault}.lazaret-locks`));
+});
+
 test('another program that holds auth.lock is waited for', (t) => {
   const path = folder(t);
   const storage = new FileStorage({ vault: join(path, 'auth.json') });

@@ -168,6 +168,19 @@ def test_root_keeps_the_owner_of_somebody_s_vault_and_gives_them_what_is_new(tmp
         assert (found.st_uid, found.st_gid) == (4711, 4712), path
 
 
+def test_nothing_is_written_beside_a_host_that_cannot_flock(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    (tmp_path / "auth.json").write_text("{}")
+    theirs = tmp_path / "auth.json.lazaret-wasi"
+    theirs.mkdir()
+    assert code_of(lambda: store.store("vault", "[]", version_of(b"{}"), True, None)) == "unsupported"
+    assert code_of(lambda: store.acquire(GrantScope("vault", FINGERPRINT), 1000, 0)) == "unsupported"
+    assert text(store.load("vault", None)) == "{}"
+    assert not (tmp_path / "auth.json.lazaret-locks").exists()
+    theirs.rmdir()
+    assert store.store("vault", "[]", version_of(b"{}"), True, None) == Stored(version_of(b"[]"))
+
+
 def test_leases_exclude_each_other_and_name_their_holder(tmp_path: Path) -> None:
     one, two = storage(tmp_path), storage(tmp_path)
     document = DocumentScope("vault")

@@ -5,7 +5,7 @@
 // Which file is open matters beyond this thread: if the main thread stops a worker that computes without end, Node closes
 // the worker's files (`trackUnmanagedFds`), and with them go its locks. libuv opens all files with O_CLOEXEC, so that no child inherits one.
 
-import { closeSync, constants, fchownSync, fstatSync, openSync, type BigIntStats } from 'node:fs';
+import { closeSync, constants, fchownSync, fstatSync, openSync, rmdirSync, type BigIntStats } from 'node:fs';
 import { dirname } from 'node:path';
 import { StorageError, type Holder } from './contract.js';
 import { doing, errnoOf, ioError } from './errors.js';
@@ -160,6 +160,7 @@ function openAll(wanted: Locks): Lock[] {
 
 function createOwnDir(wanted: Locks): void {
   const dir = dirname(wanted.own);
+  noHostWithoutFlock(dir);
   let isNew = false;
   try {
     if (lstat(dir).isDirectory()) return;
@@ -169,6 +170,17 @@ function createOwnDir(wanted: Locks): void {
     isNew = errnoOf(error) === 'ENOENT';
   }
   createDirs(dir);
+  try {
+    // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+    noHostWithoutFlock(dir);
+  } catch (error) {
+    try {
+      rmdirSync(dir);
+    } catch {
+      // Somebody has made a lock in it.
+    }
+    throw error;
+  }
   const owner = wanted.owner;
   if (isNew && owner) {
     const opened = openDir(dir);
@@ -178,6 +190,22 @@ function createOwnDir(wanted: Locks): void {
       closeSync(opened);
     }
   }
+}
+
+/** A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates. */
+function noHostWithoutFlock(dir: string): void {
+  const ours = '.lazaret-locks';
+  if (!dir.endsWith(ours)) return;
+  const vault = dir.slice(0, -ours.length);
+  const theirs = `${vault}.lazaret-wasi`;
+  try {
+    lstat(theirs);
+  } catch {
+    return;
+  }
+  const what = 'is used by a lazaret on a WASI host, which sees none of this one\'s locks';
+  const fix = `nothing is written. If no such lazaret uses the vault any more, remove ${theirs}`;
+  throw new StorageError('unsupported', `${vault} ${what}: ${fix}`);
 }
 
 /** Opens a lock file, and creates it for its owner alone if it is missing. */

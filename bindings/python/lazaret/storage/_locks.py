@@ -5,6 +5,7 @@ one process as between two.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import random
@@ -166,6 +167,7 @@ class Locks:
 
     def _create_own_dir(self) -> None:
         folder = os.path.dirname(self.own)
+        _no_host_without_flock(folder)
         try:
             if stat.S_ISDIR(os.lstat(folder).st_mode):
                 return
@@ -176,6 +178,13 @@ class Locks:
         except OSError as error:
             raise io_error("look at", folder, error) from None
         create_dirs(folder)
+        try:
+            # Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+            _no_host_without_flock(folder)
+        except StorageError:
+            with contextlib.suppress(OSError):
+                os.rmdir(folder)
+            raise
         if self.owner is not None:
             handle = open_dir(folder)
             try:
@@ -184,6 +193,17 @@ class Locks:
                 raise io_error("give its owner the directory", folder, error) from None
             finally:
                 os.close(handle)
+
+
+def _no_host_without_flock(folder: str) -> None:
+    """A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates."""
+    ours = ".lazaret-locks"
+    theirs = folder[: -len(ours)] + ".lazaret-wasi"
+    if not folder.endswith(ours) or not os.path.lexists(theirs):
+        return
+    what = f"{folder[: -len(ours)]} is used by a lazaret on a WASI host, which sees none of this one's locks"
+    fix = f"nothing is written. If no such lazaret uses the vault any more, remove {theirs}"
+    raise StorageError("unsupported", f"{what}: {fix}")
 
 
 def create_dirs(path: str) -> None:
