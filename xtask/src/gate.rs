@@ -42,8 +42,14 @@ mod tests {
         let package = resolve.push_str("a.wit", wit).expect("WIT");
         let world = resolve.select_world(&[package], Some("w")).expect("a world");
         let mut module = wit_component::dummy_module(&resolve, world, wit_parser::ManglingAndAbi::Standard32);
-        wit_component::embed_component_metadata(&mut module, &resolve, world, wit_component::StringEncoding::UTF8)
-            .expect("a module");
+        wit_component::embed_component_metadata(
+            &mut module,
+            &resolve,
+            world,
+            wit_component::StringEncoding::UTF8,
+            false,
+        )
+        .expect("a module");
         let component = crate::componentize::component(&module).expect("a component");
         let error = only_wasi("it", &component, &["a:b/d"]).expect_err("let through").to_string();
         assert!(error.contains("a:b/c"), "{error}");
