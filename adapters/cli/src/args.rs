@@ -101,9 +101,9 @@ pub fn parse(arguments: &[String]) -> Result<Asked, String> {
     asked.provider = words.next();
     let named = asked.provider.is_some();
     match asked.command {
-        Command::Token | Command::Refresh if !named => return Err("the provider is missing".into()),
-        Command::Classify if named => return Err("classify reads the provider from each line".into()),
-        _ if words.next().is_some() => return Err("there is a word too many".into()),
+        Command::Token | Command::Refresh if !named => Err("the provider is missing".into()),
+        Command::Classify if named => Err("classify reads the provider from each line".into()),
+        _ if words.next().is_some() => Err("there is a word too many".into()),
         _ => Ok(asked),
     }
 }
