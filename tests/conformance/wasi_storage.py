@@ -3,11 +3,13 @@
     wasi_storage.py <path to lazaret-storage.wasm> [seconds]
 
 What must hold: no update that was acknowledged is lost, none is there twice, no two hold a lease at once, whoever was killed stands in
-nobody's way, and nothing is left behind. Ends with 0 if it does.
+nobody's way, and nothing is left behind. Before that one process sees that the adapter keeps what docs/file-store.md says. Ends with 0 if
+all of it holds.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -18,7 +20,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from wasi_host import Wasi, load
+from wasi_host import Refused, Wasi, load
 
 STORAGE = "lazaret:keeper/storage@0.1.0"
 LEDGER = "vault.lazaret"
@@ -68,9 +70,87 @@ def work(wasm: str, folder: str, name: str) -> None:
 def main() -> None:
     wasm, seconds = sys.argv[1], float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS
     with tempfile.TemporaryDirectory() as folder:
+        promises(wasm, Path(folder, "promises"))
         Path(folder, "log").mkdir()
         kills, stops = harass(wasm, folder, seconds)
         check(wasm, folder, kills, stops)
+
+
+def promises(wasm: str, folder: Path) -> None:
+    """What one process alone can see."""
+    folder.mkdir()
+    engine, component = load(wasm)
+
+    def at(vault: str) -> Wasi:
+        return Wasi(engine, component, folders=[(str(folder), "/vault")], env={"LAZARET_VAULT": vault}, http=False)
+
+    storage = at("/vault/auth.json")
+    vault, ledger, locks = folder / "auth.json", folder / "auth.json.lazaret", folder / "auth.json.lazaret-locks"
+
+    def code(storage: Wasi, *call: object) -> str:
+        try:
+            return f"no error but {storage.call(STORAGE, *call)}"
+        except Refused as refused:
+            return refused.value["code"]
+
+    def store(text: str, expected: str | None, lease: str | None = None) -> tuple:
+        return storage.call(STORAGE, "store", "vault", text, expected, True, lease)
+
+    def version(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    said = storage.call(STORAGE, "describe")
+    assert (said["cas"], said["excludes_foreign"], said["reads"]) == ("emulated", False, "may-be-stale"), said
+    for name in ["../vault", "/etc/passwd", "vault/..", "Vault", ""]:
+        assert code(storage, "load", name, None) == "invalid-name", name
+    assert code(storage, "load", "also/0", None) == "unsupported"
+    assert code(storage, "store", "settings.json", "{}", None, True, None) == "read-only"
+    for path in ["/vault/../etc/passwd", "/elsewhere/auth.json"]:
+        assert code(at(path), "load", "vault", None) == "denied", path
+
+    # Beside a host that locks with flock nothing is written, and nothing is made that would keep it out.
+    locks.mkdir()
+    assert code(storage, "store", "vault", "{}", None, True, None) == "unsupported"
+    assert code(storage, "acquire", SCOPE, TTL_MS, 0) == "unsupported"
+    assert os.listdir(folder) == [locks.name]
+    locks.rmdir()
+
+    assert storage.call(STORAGE, "load", "vault", None) == ("absent", None)
+    assert store("{}", None) == ("stored", version("{}"))
+    assert store("{}", None) == ("stale", {"version": version("{}"), "text": "{}"})
+    assert storage.call(STORAGE, "load", "vault", version("{}")) == ("unchanged", None)
+    assert vault.stat().st_mode & 0o777 == 0o600, "the umask of this process"
+
+    # A document lease: a store under it goes through, one without it waits for its end.
+    _, grant = storage.call(STORAGE, "acquire", ("document", "vault"), TTL_MS, 0)
+    assert storage.call(STORAGE, "acquire", ("document", "vault"), TTL_MS, 0)[0] == "busy"
+    assert code(storage, "store", "vault", "1", version("{}"), True, "document-vault:0") == "invalid-lease"
+    assert store("1", version("{}"), grant["lease"])[0] == "stored"
+    started = time.monotonic()
+    assert store("2", version("1"))[0] == "stored"
+    assert time.monotonic() - started > TTL_MS / 2000, "the lease was passed by"
+    assert code(storage, "store", "vault", "3", version("2"), True, grant["lease"]) == "invalid-lease"
+
+    # What a host with flock left unsynced is the ledger, until the next store.
+    unsynced = folder / "auth.json.lazaret.unsynced"
+    ledger.write_text("base")
+    unsynced.write_text(f"lazaret-unsynced 1 {version('base')} {version('newer')}\nnewer")
+    assert storage.call(STORAGE, "load", LEDGER, None)[1]["text"] == "newer"
+    assert storage.call(STORAGE, "store", LEDGER, "base", version("newer"), True, None)[0] == "stored"
+    assert storage.call(STORAGE, "load", LEDGER, None)[1]["text"] == "base" and not unsynced.exists()
+
+    vault.write_bytes(b"s3cret\xff")
+    assert code(storage, "load", "vault", None) == "corrupt"
+    vault.write_bytes(b"x" * ((16 << 20) + 1))
+    assert code(storage, "load", "vault", None) == "too-large"
+    vault.unlink()
+    os.mkfifo(vault)
+    assert code(storage, "load", "vault", None) == "unsupported"
+    vault.unlink()
+    vault.symlink_to("auth.json.lazaret")
+    assert code(storage, "load", "vault", None) == "unsafe"
+    assert code(storage, "store", "vault", "{}", None, True, None) == "unsafe"
+    assert ledger.read_text() == "base"
 
 
 def harass(wasm: str, folder: str, seconds: float) -> tuple[int, int]:
