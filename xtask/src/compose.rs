@@ -46,9 +46,17 @@ pub(crate) fn command(parts: &Parts) -> Result<Vec<u8>> {
     wiring.encode()
 }
 
+/// The HTTP alone, with its own allow-list, for tests.
+pub(crate) fn http(parts: &Parts) -> Result<Vec<u8>> {
+    let mut wiring = Wiring::new(parts)?;
+    wiring.export(wiring.http, HTTP)?;
+    wiring.encode()
+}
+
 struct Wiring {
     graph: CompositionGraph,
     storage: NodeId,
+    http: NodeId,
     keeper: NodeId,
 }
 
@@ -58,11 +66,12 @@ impl Wiring {
         let core = Package::from_bytes("lazaret:keeper", None, parts.keeper.clone(), graph.types_mut())?;
         let core = graph.register_package(core)?;
         let (asked, keeper) = (graph.instantiate(core), graph.instantiate(core));
-        let mut wiring = Self { graph, storage: keeper, keeper };
+        let mut wiring = Self { graph, storage: keeper, http: keeper, keeper };
         wiring.storage = wiring.instance("storage", &parts.storage)?;
         let events = wiring.instance("events", &parts.events)?;
         let closed = wiring.instance("closed", &parts.closed)?;
         let http = wiring.instance("http", &parts.http)?;
+        wiring.http = http;
         for (keeper, http) in [(asked, closed), (keeper, http)] {
             wiring.wire(wiring.storage, STORAGE, keeper)?;
             wiring.wire(events, EVENTS, keeper)?;

@@ -12,7 +12,7 @@ pub(crate) struct Stock {
     pub(crate) component: Vec<u8>,
 }
 
-pub(crate) fn build() -> Result<[Stock; 3]> {
+pub(crate) fn build() -> Result<[Stock; 4]> {
     let parts = Parts::build()?;
     let stock = Stock { name: "lazaret-stock", component: compose::stock(&parts)? };
     let command = Stock { name: "lazaret-cli", component: compose::command(&parts)? };
@@ -29,9 +29,12 @@ pub(crate) fn build() -> Result<[Stock; 3]> {
     ] {
         println!("{part:>16} {:>8} bytes", component.len());
     }
+    let http = compose::http(&parts)?;
     let storage = Stock { name: "lazaret-storage", component: parts.storage };
     gate::only_wasi(storage.name, &storage.component, &["lazaret:keeper/storage@0.1.0"])?;
-    Ok([stock, command, storage])
+    let http = Stock { name: "lazaret-http", component: http };
+    gate::only_wasi(http.name, &http.component, &["lazaret:keeper/http@0.1.0"])?;
+    Ok([stock, command, storage, http])
 }
 
 pub(crate) fn run() -> Result<()> {
