@@ -3,7 +3,6 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { transpile } from '@bytecodealliance/jco';
 
 const WORKSPACE = fileURLToPath(new URL('../../..', import.meta.url));
 
@@ -27,7 +26,7 @@ export function findComponent(name, asked) {
   found.sort((one, other) => other.at - one.at);
   if (found.length > 0) return found[0].path;
   throw fail(
-    `there is no ${name} yet: build it with \`cargo build -p lazaret-host\` in ${WORKSPACE}, or name one: npm run build -- <path>`,
+    `there is no ${name} yet: build it with \`cargo build -p lazaret-host\` in ${WORKSPACE}, or name one: npm run build -- <path to ${name}>`,
   );
 }
 
@@ -47,7 +46,8 @@ function fail(message) {
 /** The most linear memory that an instance may have, in pages of 64 KiB: 384 MiB, as in the Rust host once a request was sent. */
 const MEMORY_PAGES = 6144;
 
-export async function transpileTo(component, directory, name) {
+/** `transpile` is jco's, of the package that asks: examples/browser uses this file too. */
+export async function transpileTo(transpile, component, directory, name) {
   const { files } = await transpile(readFileSync(component), {
     name,
     instantiation: { tag: 'sync' },
