@@ -94,7 +94,10 @@ function classify(given) {
 function judge() {
   const given = answer();
   at('share-note').textContent = '';
-  at('needs-status').hidden = given.status !== undefined || given.transportError !== undefined || (given.body === '' && given.headers.length === 0);
+  const lacksStatus = given.status === undefined && given.transportError === undefined && (given.body !== '' || given.headers.length > 0);
+  at('needs-status').hidden = !lacksStatus;
+  // What a paste says needs no fields; what it leaves out does. An answer that did not come can be told only there.
+  if (lacksStatus || given.transportError !== undefined) at('by-field').open = true;
   if (given.status === undefined && given.transportError === undefined) {
     at('result').hidden = true;
     at('empty').hidden = false;
