@@ -37,11 +37,21 @@ export interface Transpiled {
   ): Root;
 }
 
+/** How large an instance's memory may have grown for it to be used again, in bytes. */
+const LARGEST_RENEWED = 8 << 20;
+
 /** One instance, and the end of it. */
 export interface Instance {
   root: Root;
   /** Overwrites the instance's memory: it has held tokens, and nobody says when it is collected. */
   wipe(): void;
+  /**
+   * Puts the memory back as it was when the instance was new, so that it knows nothing of its last call. False: it has grown too large. Only
+   * after a call that ended in order: the guest keeps nothing elsewhere, but for a stack pointer that is back where it was.
+   *
+   * This is the same as a new instance, and saves a millisecond: jco's code is slow when it is new.
+   */
+  renew(): boolean;
 }
 
 export function instantiate(transpiled: Transpiled, modules: Modules, imports: Imports): Instance {
@@ -60,10 +70,19 @@ export function instantiate(transpiled: Transpiled, modules: Modules, imports: I
       return instance;
     },
   );
+  const image = memory && new Uint8Array(memory.buffer).slice();
   const wipe = () => {
     if (memory) new Uint8Array(memory.buffer).fill(0);
   };
-  return { root, wipe };
+  const renew = () => {
+    if (!memory || !image || memory.buffer.byteLength > LARGEST_RENEWED) return false;
+    const bytes = new Uint8Array(memory.buffer);
+    bytes.set(image);
+    // The guest takes what it needs more from fresh pages again, so the rest only has to be clean.
+    bytes.fill(0, image.length);
+    return true;
+  };
+  return { root, wipe, renew };
 }
 
 type Versionless<T> = { [K in keyof T as K extends `${infer Name}@${string}` ? Name : K]: T[K] };

@@ -1,5 +1,5 @@
-// One worker: it makes one call at a time, and blocks while it does. Each call has an instance of its own, whose memory is overwritten
-// when the call ends, unless warm ones are asked for: so no secret outlives the call it was read for.
+// One worker: it makes one call at a time, and blocks while it does. Each call has an instance that is new, or as good as new; its memory is
+// overwritten when the call ends, unless warm ones are asked for: so no secret outlives the call it was read for.
 
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { perform, type Call } from './calls.js';
@@ -77,7 +77,7 @@ function answer(call: Call): FromWorker {
   } finally {
     time.pause(() => world.endCall());
     time.end();
-    if (isSound && data.warmInstances) warm = instance;
+    if (isSound && (data.warmInstances || instance?.renew())) warm = instance;
     else instance?.wipe();
   }
 }

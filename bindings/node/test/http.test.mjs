@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
@@ -117,6 +117,52 @@ test('TLS is agreed on with the certificate of who is asked, and with nobody els
   const silent = await peer(t, () => {}, { tls });
   const timeout = await send(silent.origin, { deadlineMs: 300 });
   assert.deepEqual([timeout.failure.kind, timeout.failure.sent], ['timeout', 'maybe']);
+});
+
+test('https goes through the proxy that the environment names, and the proxy sees no more than host and port', async (t) => {
+  const path = folder(t);
+  const [key, cert] = [join(path, 'key.pem'), join(path, 'cert.pem')];
+  try {
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', cert, '-days', '2', '-subj', '/CN=auth.test', '-addext', 'subjectAltName=DNS:auth.test'], { stdio: 'ignore' });
+  } catch {
+    return t.skip('there is no openssl to make a certificate with');
+  }
+  const it = await peer(t, answering('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}'), { tls: { key: readFileSync(key), cert: readFileSync(cert) } });
+  const seen = [];
+  let allows = true;
+  const proxy = await peer(t, () => {}, {
+    raw: (socket) => {
+      socket.once('data', (chunk) => {
+        seen.push(chunk.toString('latin1'));
+        if (!allows) return socket.end('HTTP/1.1 407 Proxy Authentication Required\r\n\r\n');
+        const onward = connect(Number(it.origin.split(':').at(-1)), '127.0.0.1', () => {
+          socket.write('HTTP/1.1 200 Connection established\r\nVia: test\r\n\r\n');
+          socket.pipe(onward).pipe(socket);
+        });
+        onward.on('error', () => {});
+      });
+    },
+  });
+  const before = { ...process.env };
+  t.after(() => {
+    for (const name of ['SSL_CERT_FILE', 'HTTPS_PROXY', 'NO_PROXY', 'ALL_PROXY']) {
+      if (before[name] === undefined) delete process.env[name];
+      else process.env[name] = before[name];
+    }
+  });
+  Object.assign(process.env, { SSL_CERT_FILE: cert, ALL_PROXY: proxy.origin.replace('//', '//us:pa%20ss@') });
+  delete process.env.NO_PROXY;
+  const { response, failure } = await send('https://auth.test');
+  assert.equal(failure, undefined);
+  assert.deepEqual([response.status, response.body], [200, '{}']);
+  assert.deepEqual(seen, ['CONNECT auth.test:443 HTTP/1.1\r\nHost: auth.test:443\r\nProxy-Authorization: Basic dXM6cGEgc3M=\r\n\r\n']);
+  allows = false;
+  const refused = await send('https://auth.test');
+  assert.deepEqual([refused.failure.kind, refused.failure.sent], ['connect', 'no']);
+  process.env.ALL_PROXY = 'socks5://127.0.0.1:1';
+  assert.deepEqual(await send('https://auth.test').then(({ failure }) => [failure.kind, failure.sent]), ['unsupported', 'no']);
+  process.env.NO_PROXY = 'other.test,.test';
+  assert.deepEqual(await send('https://auth.test').then(({ failure }) => [failure.kind, failure.sent]), ['dns', 'no']);
 });
 
 test('a body is cut at 64 KiB, at the end of the connection, and at the deadline; and that is said', async (t) => {
