@@ -37,6 +37,8 @@ export interface Transpiled {
   ): Root;
 }
 
+/** What an instance has ready for a call with a small vault, in bytes. */
+const SPARE = 256 << 10;
 /** How large an instance's memory may have grown for it to be used again, in bytes. */
 const LARGEST_RENEWED = 8 << 20;
 
@@ -56,6 +58,7 @@ export interface Instance {
 
 export function instantiate(transpiled: Transpiled, modules: Modules, imports: Imports): Instance {
   let memory: WebAssembly.Memory | undefined;
+  let reallocate: ((pointer: number, size: number, alignment: number, newSize: number) => number) | undefined;
   const root = transpiled.instantiate(
     (name) => {
       const module = modules[name];
@@ -66,10 +69,16 @@ export function instantiate(transpiled: Transpiled, modules: Modules, imports: I
     imports as unknown as ImportObject,
     (module, imports) => {
       const instance = new WebAssembly.Instance(module, imports);
-      if (instance.exports.memory instanceof WebAssembly.Memory) memory = instance.exports.memory;
+      if (instance.exports.memory instanceof WebAssembly.Memory) {
+        memory = instance.exports.memory;
+        reallocate = instance.exports.cabi_realloc as typeof reallocate;
+      }
       return instance;
     },
   );
+  // What is asked for once and given back is there for every call, and need not be taken anew from fresh pages by each.
+  const give = reallocate?.(0, 0, 8, SPARE);
+  if (give) reallocate?.(give, SPARE, 8, 8);
   const image = memory && new Uint8Array(memory.buffer).slice();
   const wipe = () => {
     if (memory) new Uint8Array(memory.buffer).fill(0);
