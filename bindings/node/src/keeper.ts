@@ -125,11 +125,15 @@ export class Keeper {
   /** Reports what an API answered to a call made with one of the tokens, and gives advice. */
   async report(provider: string, call: ApiCall): Promise<Advice> {
     const { signal: _, headers, ...rest } = call;
-    text('accessToken', call.accessToken);
-    if (call.status !== undefined && !(Number.isInteger(call.status) && call.status >= 0 && call.status <= 0xffff)) {
-      throw badRequest('status is the number of an HTTP status');
-    }
-    const plain = { ...rest, headers: headerPairs(headers) };
+    const plain = {
+      ...rest,
+      ...credentialOptions(rest),
+      accessToken: text('accessToken', call.accessToken),
+      session: optionalText('session', rest.session),
+      status: statusOf(rest.status),
+      body: optionalText('body', rest.body),
+      headers: headerPairs(headers),
+    };
     const advice = await this.#call({ method: 'report', provider: named(provider), call: plain }, call);
     return advice.token ? { ...advice, token: await this.#saved(advice.token) } : advice;
   }
@@ -155,8 +159,14 @@ export class Keeper {
   }
 
   /** What an answer to a refresh means, with the profiles of this keeper. See also the function `classify`, which needs none. */
-  classify(answer: Answer, options: CallOptions & { nowSeconds?: number | undefined } = {}): Promise<Judgement> {
-    const plain = { ...answer, headers: headerPairs(answer.headers) };
+  async classify(answer: Answer, options: CallOptions & { nowSeconds?: number | undefined } = {}): Promise<Judgement> {
+    const plain = {
+      ...answer,
+      provider: named(answer.provider),
+      status: statusOf(answer.status),
+      body: optionalText('body', answer.body),
+      headers: headerPairs(answer.headers),
+    };
     return this.#call({ method: 'classify', answer: plain, nowSeconds: options.nowSeconds ?? Date.now() / 1000 }, options);
   }
 
@@ -279,6 +289,12 @@ function named(provider: unknown): string {
 
 function optionalText(name: string, value: string | null | undefined): string | undefined {
   return value == null ? undefined : text(name, value);
+}
+
+function statusOf(status: number | null | undefined): number | undefined {
+  if (status == null) return undefined;
+  if (Number.isInteger(status) && status >= 0 && status <= 0xffff) return status;
+  throw badRequest('status must be the number of an HTTP status');
 }
 
 function credentialOptions({ credential, document }: CredentialOptions): CredentialOptions {

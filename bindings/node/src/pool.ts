@@ -42,6 +42,8 @@ interface Crew {
   /** It has its code. */
   ready: Promise<void>;
   job: Job | undefined;
+  /** The network thread that it is joined with has ended. */
+  isCutOff: boolean;
   idleSince: number;
   /** For how long this thread was seen to compute: a process that was stopped and continued has not. */
   watchedMs: number;
@@ -119,7 +121,10 @@ export class Pool {
       crew.job = job;
       crew.watchedMs = 0;
       crew.worker.ref();
-      void crew.ready.then(() => crew.worker.postMessage({ call: job.call } satisfies ToWorker));
+      crew.ready
+        .then(() => crew.worker.postMessage({ call: job.call } satisfies ToWorker))
+        // What cannot be copied to another thread: a function among the values, for example.
+        .catch(() => this.#hear(crew, { error: { code: 'bad-request', action: 'usage', message: 'the call holds something that is no plain value' } }));
     }
     this.#watchOver();
     if (this.#queue.length === 0 && this.#busy() === 0) for (const rest of this.#atRest.splice(0)) rest();
@@ -139,7 +144,7 @@ export class Pool {
       execArgv: [],
     });
     const ready = modules().then((modules) => worker.postMessage({ modules } satisfies ToWorker));
-    const crew: Crew = { worker, time, ready, job: undefined, idleSince: Date.now(), watchedMs: 0 };
+    const crew: Crew = { worker, time, ready, job: undefined, isCutOff: false, idleSince: Date.now(), watchedMs: 0 };
     this.#crews.add(crew);
     worker.unref();
     worker.on('message', (message: FromWorker) => this.#hear(crew, message));
@@ -158,6 +163,7 @@ export class Pool {
     crew.job = undefined;
     crew.idleSince = Date.now();
     crew.worker.unref();
+    if (crew.isCutOff) this.#dismiss(crew);
     if ('result' in message) job?.resolve(message.result);
     else job?.reject(LazaretError.from(message.error));
     this.#assign();
@@ -184,6 +190,14 @@ export class Pool {
     // Who waits for an answer keeps the process alive.
     this.#network.unref();
     this.#network.on('error', () => {});
+    this.#network.on('exit', () => {
+      // Only want of memory ends it. What it was joined with goes too; the next workers are joined with another.
+      this.#network = undefined;
+      for (const crew of [...this.#crews]) {
+        crew.isCutOff = true;
+        if (!crew.job) this.#dismiss(crew);
+      }
+    });
     for (const port of this.#ports.splice(0)) this.#network.postMessage(port, [port]);
   }
 
@@ -209,10 +223,15 @@ export class Pool {
         const isOver = running.ms > running.budgetMs && crew.watchedMs > running.budgetMs;
         if (isOver && crew.time.doom()) this.#lose(crew, `it computed for more than ${running.budgetMs / 1000} s`);
       } else if (!crew.job && Date.now() - crew.idleSince > IDLE_MS) {
-        this.#crews.delete(crew);
-        void crew.worker.terminate();
+        this.#dismiss(crew);
       }
     }
     this.#watchOver();
+  }
+
+  /** Ends a worker that has nothing to do. */
+  #dismiss(crew: Crew): void {
+    this.#crews.delete(crew);
+    void crew.worker.terminate();
   }
 }

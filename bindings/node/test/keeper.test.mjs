@@ -80,6 +80,10 @@ test('every action has a class', async (t) => {
   await assert.rejects(keeper.token('acme', { credential: 'no-such' }), WrongUsage);
   await assert.rejects(keeper.token(), WrongUsage);
   await assert.rejects(keeper.token('acme', { minValidSeconds: -1 }), WrongUsage);
+  await assert.rejects(keeper.report('acme', { accessToken: 'x', body: () => {} }), WrongUsage);
+  await assert.rejects(keeper.report('acme', { accessToken: 'x', status: '401' }), WrongUsage);
+  await assert.rejects(keeper.report('acme', { accessToken: 'x', extra: () => {} }), WrongUsage);
+  await assert.rejects(keeper.classify({ provider: 'acme', status: 'x' }), WrongUsage);
   await assert.rejects(Keeper.open({ vault: 7 }), WrongUsage);
   await assert.rejects(Keeper.open({ vault: a.vault, workers: 0 }), WrongUsage);
   writeFileSync(a.vault, '{ not JSON');
