@@ -6,7 +6,7 @@
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { transpile } from '@bytecodealliance/jco';
+import { transpileBytes } from '@bytecodealliance/jco-transpile';
 import { build } from 'esbuild';
 import { findComponent, transpileTo } from '../../bindings/node/scripts/transpile.mjs';
 
@@ -15,7 +15,7 @@ const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const component = findComponent('lazaret-classifier.wasm', process.argv[2] ?? process.env.LAZARET_CLASSIFIER_WASM);
 for (const directory of ['generated', 'dist']) rmSync(here(directory), { recursive: true, force: true });
 mkdirSync(here('dist'), { recursive: true });
-await transpileTo(transpile, component, here('generated'), 'classifier');
+await transpileTo(transpileBytes, component, here('generated'), 'classifier');
 writeFileSync(here('generated/examples.json'), JSON.stringify(examples()));
 writeFileSync(here('generated/providers.json'), JSON.stringify(providers()));
 

@@ -8,13 +8,13 @@
 import { spawnSync } from 'node:child_process';
 import { rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { transpile } from '@bytecodealliance/jco';
+import { transpileBytes } from '@bytecodealliance/jco-transpile';
 import { findComponent, transpileTo } from './transpile.mjs';
 
 const root = new URL('..', import.meta.url);
 const component = findComponent('lazaret.wasm', process.argv[2] ?? process.env.LAZARET_WASM);
 for (const directory of ['generated', 'dist']) rmSync(new URL(directory, root), { recursive: true, force: true });
-await transpileTo(transpile, component, fileURLToPath(new URL('generated/', root)), 'lazaret');
+await transpileTo(transpileBytes, component, fileURLToPath(new URL('generated/', root)), 'lazaret');
 
 const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root));
 const { status } = spawnSync(process.execPath, [tsc, '-p', fileURLToPath(root)], { stdio: 'inherit' });

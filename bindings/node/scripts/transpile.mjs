@@ -46,11 +46,14 @@ function fail(message) {
 /** The most linear memory that an instance may have, in pages of 64 KiB: 384 MiB, as in the Rust host once a request was sent. */
 const MEMORY_PAGES = 6144;
 
-/** `transpile` is jco's, of the package that asks: examples/browser uses this file too. */
-export async function transpileTo(transpile, component, directory, name) {
-  const { files } = await transpile(readFileSync(component), {
+/**
+ * `transpileBytes` is jco's, of the package that asks: examples/browser uses this file too. Both packages hold jco-node-fs back, for of its newer
+ * version not all platforms' parts were published, and `npm ci` wants them all; nothing of it is used here.
+ */
+export async function transpileTo(transpileBytes, component, directory, name) {
+  const { files } = await transpileBytes(readFileSync(component), {
     name,
-    instantiation: { tag: 'sync' },
+    instantiation: 'sync',
     namespacedExports: false,
     base64Cutoff: 0,
   });
