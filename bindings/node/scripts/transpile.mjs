@@ -55,6 +55,7 @@ export async function transpileTo(transpileBytes, component, directory, name) {
     name,
     instantiation: 'sync',
     namespacedExports: false,
+    noComponentErrorWrapping: true,
     base64Cutoff: 0,
   });
   for (const [file, bytes] of Object.entries(files)) {

@@ -98,12 +98,11 @@ type Versionless<T> = { [K in keyof T as K extends `${infer Name}@${string}` ? N
 /** What the component imports, by interface. */
 export type Imports = { [K in keyof Versionless<ImportObject>]: Partial<Versionless<ImportObject>[K]> };
 
-/** A guest's error as it is thrown: the payload of a `result`, if it is one. */
+/** A guest's error as jco throws it, the payload of a `result` as it is or in an exception. None: it is no answer of the guest's. */
 export function payloadOf(error: unknown): { code: string; action?: string; message: string } | undefined {
-  const payload = (error as { payload?: unknown } | undefined)?.payload as { code?: unknown; message?: unknown } | undefined;
-  return typeof payload?.code === 'string' && typeof payload.message === 'string'
-    ? (payload as { code: string; message: string })
-    : undefined;
+  const payload = error instanceof Error ? (error as { payload?: unknown }).payload : error;
+  const { code, message } = (payload ?? {}) as { code?: unknown; message?: unknown };
+  return typeof code === 'string' && typeof message === 'string' ? (payload as { code: string; message: string }) : undefined;
 }
 
 export function headerPairs(headers: HeadersLike | undefined): [string, string][] {
