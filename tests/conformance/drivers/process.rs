@@ -135,7 +135,7 @@ pub fn node_program() -> Option<Program> {
     }
     let folder = tools::repository("bindings/node");
     once("node-binding", &[&folder.join("package-lock.json"), &folder.join("src"), &folder.join("scripts")], || {
-        tools::run(Command::new("npm").args(["install", "--no-save", "--no-audit", "--no-fund"]).current_dir(&folder));
+        tools::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder));
         tools::run(Command::new("npm").args(["run", "build"]).current_dir(&folder).env("LAZARET_WASM", component()));
     });
     Some(Program::new(["node".into(), folder.join("test/driver.mjs").into_os_string()]))
