@@ -54,9 +54,8 @@ fn the_classifier_imports_nothing_at_all() {
 #[test]
 fn the_components_keep_their_budget() {
     let size = lazaret_host::COMPONENT_WASM.len();
-    // 250 KiB without other tools' files, one grant in several files, and the pool.
-    assert!(size <= 304 * 1024, "lazaret.wasm is {size} bytes");
+    // Speed and clarity come before size, but an embedder downloads it.
+    assert!(size <= 1024 * 1024, "lazaret.wasm is {size} bytes");
     let size = lazaret_host::ADMIN_WASM.len();
-    // It is loaded when a person asks for something, and has the classifier too.
-    assert!(size <= 320 * 1024, "lazaret-admin.wasm is {size} bytes");
+    assert!(size <= 1024 * 1024, "lazaret-admin.wasm is {size} bytes");
 }

@@ -100,7 +100,7 @@ fn killed_processes_lose_no_other_login_at_a_real_server() {
 }
 
 #[test]
-#[ignore = "takes ten minutes"]
+#[ignore = "ten minutes; run by cargo xtask prove, one minute"]
 fn for_a_long_time_at_the_loopback_server() {
     // Most of it where most can be lost.
     let share = |rotate| if rotate == Rotation::RevokeFamilyOnReuse { 0.2 } else { 0.1 };
@@ -108,7 +108,7 @@ fn for_a_long_time_at_the_loopback_server() {
 }
 
 #[test]
-#[ignore = "takes ten minutes"]
+#[ignore = "ten minutes; run by cargo xtask prove, one minute"]
 fn for_a_long_time_at_a_real_server() {
     play_at_a_real_server(&Until::Time(minutes() / 2));
 }

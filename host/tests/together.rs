@@ -604,7 +604,7 @@ fn both_at_once_and_both_refreshing_lose_no_login_and_no_entry_and_no_field() {
 }
 
 #[test]
-#[ignore = "takes a minute"]
+#[ignore = "a minute; run by cargo xtask prove, 20 seconds"]
 fn both_at_once_for_a_long_time() {
     let seconds = env::var("LAZARET_TOGETHER_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60.0);
     for who in [Refreshing::Ours, Refreshing::Both] {

@@ -59,21 +59,25 @@ fn every_case_by_the_component_in_the_rust_host() {
 }
 
 #[test]
+#[ignore = "builds a package; run by cargo xtask prove"]
 fn every_case_by_the_stock_component_in_a_host_that_nobody_here_wrote() {
     all_cases_by("stock");
 }
 
 #[test]
+#[ignore = "builds a package; run by cargo xtask prove"]
 fn every_case_by_the_binding_for_node() {
     all_cases_by("node");
 }
 
 #[test]
+#[ignore = "builds a package; run by cargo xtask prove"]
 fn every_case_by_the_binding_for_python() {
     all_cases_by("python");
 }
 
 #[test]
+#[ignore = "builds a package; run by cargo xtask prove"]
 fn every_case_by_the_binding_for_c() {
     all_cases_by("c");
 }

@@ -49,7 +49,7 @@ fn a_million_schedules_about_an_entry_that_lies_in_one_place_break_nothing() {
 
 /// By hand, on every core: `LAZARET_SCHEDULES` of them, 200 million if it does not say.
 #[test]
-#[ignore = "many minutes"]
+#[ignore = "many minutes; run by cargo xtask prove --long"]
 fn two_hundred_million_schedules_break_nothing() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
     let (each, begun) = (number("LAZARET_SCHEDULES", 200_000_000) / cores, Instant::now());
@@ -70,6 +70,7 @@ fn what_was_broken_once_stays_mended() {
 }
 
 #[test]
+#[ignore = "minutes; run by cargo xtask prove"]
 fn every_schedule_of_two_sessions_and_one_fault_holds() {
     let (mut all, begun) = (exhaustive::Explored::default(), Instant::now());
     for setting in exhaustive::small_worlds() {
@@ -88,6 +89,7 @@ fn every_schedule_of_two_sessions_and_one_fault_holds() {
 }
 
 #[test]
+#[ignore = "many minutes; run by cargo xtask prove"]
 fn every_mutant_is_caught() {
     let mut lines = Vec::new();
     for flaw in [

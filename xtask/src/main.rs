@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cargo xtask stock` | `target/stock/lazaret-stock.wasm` and `lazaret-cli.wasm`, which need nothing but WASI |
 //! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
+//! | `cargo xtask prove`, `prove --long` | nothing: it runs the long proofs |
 
 use std::env;
 use std::error::Error;
@@ -17,17 +18,20 @@ mod dist;
 mod gate;
 mod metadata;
 mod parts;
+mod prove;
 mod stock;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "usage: cargo xtask stock | dist";
+const USAGE: &str = "usage: cargo xtask stock | dist | prove [--long]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["stock"] => stock::run(),
         ["dist"] => dist::run(),
+        ["prove"] => prove::run(false),
+        ["prove", "--long"] => prove::run(true),
         _ => Err(USAGE.into()),
     };
     match done {

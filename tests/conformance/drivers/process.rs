@@ -106,7 +106,7 @@ impl Drop for Running {
 
 /// The stock component on wasmtime-py: a folder and the network are granted, and nothing there is ours.
 pub fn stock() -> Option<Box<dyn Driver>> {
-    let python = environment(&tools::source("conformance/requirements.txt"))?;
+    let python = environment()?;
     let component = stock_component();
     let driver = tools::source("conformance/stock.py");
     let program =
@@ -148,7 +148,7 @@ pub fn python() -> Option<Box<dyn Driver>> {
 /// The package for Python, from its own folder, with what it needs in an environment of its own.
 pub fn python_program() -> Option<Program> {
     let folder = tools::repository("bindings/python");
-    let python = environment(&folder.join("requirements.txt"))?;
+    let python = environment()?;
     once("python-binding", &[&folder.join("build_component.py")], || {
         let mut copy = Command::new(&python);
         tools::run(copy.arg("build_component.py").current_dir(&folder).env("LAZARET_WASM", component()));
@@ -180,8 +180,9 @@ pub fn c() -> Option<Box<dyn Driver>> {
     Some(Box::new(Program::new([program.into_os_string()])))
 }
 
-/// A Python with what a file of requirements names.
-fn environment(requirements: &Path) -> Option<PathBuf> {
+/// A Python with what the binding for it needs.
+fn environment() -> Option<PathBuf> {
+    let requirements = tools::repository("bindings/python/requirements.txt");
     let usable = |python: &&str| {
         tools::answer(Command::new(python).args(["-c", "import sys, venv; assert sys.version_info >= (3, 11)"]))
             .is_some()
@@ -191,7 +192,7 @@ fn environment(requirements: &Path) -> Option<PathBuf> {
         return None;
     };
     let version = tools::answer(Command::new(python).arg("--version")).unwrap_or_default();
-    let folder = tools::installed("python-environment", &[requirements.to_owned()], &version, |folder| {
+    let folder = tools::installed("python-environment", &[requirements], &version, |folder| {
         tools::run(Command::new(python).args(["-m", "venv", "venv"]).current_dir(folder));
         tools::run(
             Command::new(folder.join("venv/bin/python"))
