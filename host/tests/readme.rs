@@ -24,9 +24,9 @@ fn the_example_for_rust_prints_the_token() {
     fs::create_dir(home.path().join(".hermes")).expect("made");
     let vault = r#"{"providers":{"xai-oauth":{"tokens":{"access_token":"at-of-the-readme","refresh_token":"rt"}}}}"#;
     fs::write(home.path().join(".hermes/auth.json"), vault).expect("written");
-    // `cargo test --test readme` alone does not build it.
+    // `cargo test --test readme` alone does not build it. With --package cargo would choose other features, and build wasmtime again.
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--package", "lazaret-host", "--example", "token"]);
+    build.args(["build", "--quiet", "--workspace", "--example", "token"]);
     assert!(build.status().expect("cargo").success());
     let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().expect("a target");
     let output = Command::new(target.join("debug/examples/token")).env("HOME", home.path()).output().expect("it runs");

@@ -168,7 +168,9 @@ pub fn c() -> Option<Box<dyn Driver>> {
         tools::skip("a C compiler");
         return None;
     };
-    tools::run(Command::new(env!("CARGO")).args(["build", "--quiet", "--package", "lazaret-ffi"]).current_dir(&root));
+    // The features that `cargo test --workspace` chooses, which are those with an example: others would build wasmtime again.
+    let features_of_tests = ["build", "--quiet", "--workspace", "--lib", "--example", "token"];
+    tools::run(Command::new(env!("CARGO")).args(features_of_tests).current_dir(&root));
     let library = target().join("debug");
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance-driver-c");
     let mut rpath = OsString::from("-Wl,-rpath,");
