@@ -11,6 +11,7 @@
 //! | `replace.rs` | a document is the old text or the new one, whole |
 //! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
 //! | `files.rs` | the operations that change the disk, behind a trait |
+//! | `size_limit.rs` | a write beyond `ulimit -f` is an error, in a process that has no handler for it too |
 //! | `checkup.rs` | what lies around a vault is looked over for a person, and nothing is written |
 //! | `network.rs` | which file systems lie on another machine |
 
@@ -25,6 +26,7 @@ mod marks;
 mod network;
 mod places;
 mod replace;
+mod size_limit;
 mod text;
 mod unsynced;
 mod way;
