@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { inspect } from 'node:util';
 import { classify, ConfigurationNeeded, InspectionNeeded, Keeper, LazaretError, LoginRequired, RetryLater, WrongUsage } from 'lazaret';
 import { FileStorage } from 'lazaret/storage';
+import { originsOf } from '../dist/http/named.js';
 import { acme, folder, json, read, rotate, server, writeProfiles, writeVault } from './helpers.mjs';
 
 const FAR = new Date(Date.now() + 86_400_000).toISOString();
@@ -104,6 +105,27 @@ test('the other calls go through: report, reset, endUse, origins, classify', asy
   assert.equal((await keeper.reset('acme')).state, 'valid');
   const answer = { provider: 'acme', status: 400, headers: { 'content-type': 'application/json' }, body: '{"error":"invalid_grant"}' };
   assert.deepEqual(await keeper.classify(answer, { nowSeconds: 0 }), await classify(answer, { nowSeconds: 0 }));
+});
+
+test('the host and the component name the same origins', async (t) => {
+  const path = folder(t);
+  const cases = read(new URL('../../../tests/cases/origins.json', import.meta.url));
+  for (const { is, providers, names = [], names_not = [] } of cases) {
+    const file = join(path, `${is.replaceAll(/[^a-z]/g, '-')}.json`);
+    const user = providers === null ? undefined : typeof providers === 'string' ? providers : JSON.stringify(providers);
+    if (user !== undefined) writeFileSync(file, user);
+    const keeper = await open(t, { vault: join(path, 'auth.json'), providers: file });
+    let named;
+    try {
+      named = originsOf(user);
+    } catch {
+      await assert.rejects(keeper.origins(), LazaretError, is);
+      continue;
+    }
+    assert.deepEqual(named, await keeper.origins(), is);
+    assert.deepEqual([names.filter((origin) => !named.includes(origin)), names_not.filter((origin) => named.includes(origin))], [[], []], is);
+    await keeper.close();
+  }
 });
 
 test('classify needs no keeper', async () => {
