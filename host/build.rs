@@ -17,7 +17,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         .parent()
         .ok_or("the host crate has no parent folder")?
         .to_owned();
-    for input in ["src", "macros", "wit", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml"] {
+    for input in
+        ["src", "macros", "wipe", "wit", "Cargo.toml", "Cargo.lock", ".cargo/config.toml", "rust-toolchain.toml"]
+    {
         println!("cargo:rerun-if-changed={}", root.join(input).display());
     }
     println!("cargo:rerun-if-changed=src/engine.rs");
@@ -34,6 +36,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let compiler = wasmtime::Engine::new(&config)?;
     let cargo = env::var("CARGO")?;
     let build = |name, features| component(&Crate::core(features).build(&cargo, &root, &target_dir(&out, name))?);
+    // The host names the origins itself, from the same profiles.
+    for profiles in ["providers.json", "authorization.json"] {
+        fs::copy(root.join("src").join(profiles), out.join(profiles))?;
+    }
+    // Of a hostile guest, for the test of the limits.
+    fs::write(out.join("growing.cwasm"), compiler.precompile_module(&GROWING)?)?;
     let keeper = build("lazaret", "keeper")?;
     fs::write(out.join("lazaret.wasm"), &keeper)?;
     fs::write(out.join("lazaret.cwasm"), compiler.precompile_component(&keeper)?)?;
@@ -44,6 +52,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     fs::write(out.join("lazaret-classifier.wasm"), build("lazaret-classifier", "")?)?;
     Ok(())
 }
+
+/// Of a guest that grows what it is told to, by as much as it is told:
+/// `(module (table 1 funcref) (memory 1)
+///   (func (export "grow_table") (param i32) (result i32) (table.grow (ref.null func) (local.get 0)))
+///   (func (export "grow_memory") (param i32) (result i32) (memory.grow (local.get 0))))`.
+#[rustfmt::skip]
+const GROWING: [u8; 82] = [
+    0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00, 0x01, 0x06, 0x01, 0x60, 0x01, 0x7f, 0x01, 0x7f,
+    0x03, 0x03, 0x02, 0x00, 0x00, 0x04, 0x04, 0x01, 0x70, 0x00, 0x01, 0x05, 0x03, 0x01, 0x00, 0x01,
+    0x07, 0x1c, 0x02, 0x0a, 0x67, 0x72, 0x6f, 0x77, 0x5f, 0x74, 0x61, 0x62, 0x6c, 0x65, 0x00, 0x00,
+    0x0b, 0x67, 0x72, 0x6f, 0x77, 0x5f, 0x6d, 0x65, 0x6d, 0x6f, 0x72, 0x79, 0x00, 0x01, 0x0a, 0x12,
+    0x02, 0x09, 0x00, 0xd0, 0x70, 0x20, 0x00, 0xfc, 0x0f, 0x00, 0x0b, 0x06, 0x00, 0x20, 0x00, 0x40,
+    0x00, 0x0b,
+];
 
 /// Where cargo builds the component: shared by all profiles of the host, so that it is built once for debug and release.
 fn target_dir(out: &Path, name: &str) -> PathBuf {

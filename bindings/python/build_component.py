@@ -1,4 +1,5 @@
-"""Puts the core component into the package: ``python build_component.py``, or by itself when a wheel is built.
+"""Puts the core component and the built-in profiles into the package: ``python build_component.py``, or by itself when a wheel is
+built.
 
 It is the file that the environment variable LAZARET_WASM names, else the newest that cargo has built in this source tree, else
 the one that is there already (in an unpacked source distribution).
@@ -14,10 +15,13 @@ from typing import Any, Dict
 
 HERE = Path(__file__).resolve().parent
 INSIDE = HERE / "lazaret" / "lazaret.wasm"
+PROFILES = HERE.parent.parent / "src" / "providers.json"
 
 
 def put_in() -> Path:
-    """Copies the component to where the package reads it, and says from where."""
+    """Copies both to where the package reads them, and says where the component is from."""
+    if PROFILES.is_file():  # in an unpacked source distribution they are there already
+        shutil.copyfile(PROFILES, INSIDE.with_name(PROFILES.name))
     named = os.environ.get("LAZARET_WASM")
     if named:
         source = Path(named)

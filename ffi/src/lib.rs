@@ -32,6 +32,10 @@ pub struct LazaretKeeper {
     _private: [u8; 0],
 }
 
+/// What the library frees is wiped. The C program's own heap is its own.
+#[global_allocator]
+static HEAP: lazaret_wipe::Wiping<std::alloc::System> = lazaret_wipe::Wiping(std::alloc::System);
+
 thread_local! {
     /// Why this thread's last call failed, if it did.
     static LAST_ERROR: RefCell<Option<CString>> = const { RefCell::new(None) };

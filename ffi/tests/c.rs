@@ -8,9 +8,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use lazaret_host::demo_server::{Behaviour, TokenServer};
+use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -104,11 +105,14 @@ fn library() -> PathBuf {
     tests
 }
 
-fn run(mut command: Command, input: &str) -> Output {
+fn started(mut command: Command) -> Child {
     // Cargo's own would lead to a library that an earlier build has left.
     command.env_remove("LD_LIBRARY_PATH").env_remove("DYLD_FALLBACK_LIBRARY_PATH");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+}
+
+fn run(command: Command, input: &str) -> Output {
+    let mut child = started(command);
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
     child.wait_with_output().expect("it ends")
 }
@@ -139,6 +143,89 @@ fn an_expired_token_is_refreshed_once_and_a_dead_one_is_never_sent_again() {
     }
     assert_eq!(answers[2]["ok"]["state"], "expired");
     assert_eq!(home.server.requests(), 2);
+}
+
+/// The program has no handler for SIGXFSZ, and gets none: the write fails, and what was received is sealed.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_vault_beyond_the_file_size_limit_ends_no_program() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let home = Home::with_expired_login();
+    let mut vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("read")).expect("JSON");
+    vault["notes"] = "x".repeat(64 * 1024).into();
+    fs::write(home.path("auth.json"), vault.to_string()).expect("written");
+    home.server.fault([Fault::Held]);
+    let driver = home.cc(&here().join("examples/driver.c"), &["-std=c99", "-pedantic"]);
+    let mut child = started(Command::new(driver));
+    let token = json!({ "call": "token", "provider": "acme", "credential": null, "session": null });
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(format!("{}\n{token}\n", home.options()).as_bytes()).expect("written");
+    drop(input);
+    // While the answer is on its way, so that nothing before it fails.
+    assert!(home.server.wait_for_requests(1, Duration::from_secs(60)));
+    let limit = Rlimit { current: Some(16 * 1024), maximum: None };
+    prlimit(Some(Pid::from_child(&child)), Resource::Fsize, limit).expect("limited");
+    home.server.let_go();
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(ended.status.success(), "{ended:?}");
+    let answers = home.drive(&home.options(), &[token, json!({ "call": "refresh", "provider": "acme" })]);
+    assert!(answers.iter().all(|answer| answer["ok"]["token"].is_string()), "{answers:?}");
+    assert_eq!(home.server.replays(), 0);
+    let vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("read")).expect("JSON");
+    let stored = vault["providers"]["acme"]["tokens"]["refresh_token"].as_str().expect("a token");
+    assert!(home.server.is_live(stored));
+}
+
+/// How often a text is in what a process can write of its memory.
+#[cfg(target_os = "linux")]
+fn times_in_memory(pid: u32, text: &str) -> usize {
+    use std::os::unix::fs::FileExt;
+
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps")).expect("read");
+    let memory = fs::File::open(format!("/proc/{pid}/mem")).expect("a process of ours");
+    let mut times = 0;
+    for map in maps.lines().filter(|map| map.split(' ').nth(1).is_some_and(|rights| rights.starts_with("rw"))) {
+        let (from, to) = map.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
+        let [from, to] = [from, to].map(|address| u64::from_str_radix(address, 16).expect("hex"));
+        let mut bytes = vec![0; usize::try_from(to - from).expect("it fits")];
+        // What cannot be read (a guard page) holds nothing.
+        if memory.read_exact_at(&mut bytes, from).is_ok() {
+            times += bytes.windows(text.len()).filter(|window| *window == text.as_bytes()).count();
+        }
+    }
+    times
+}
+
+/// A keeper that is open and has refreshed: no refresh token is left in its process, not even another login's of the same vault.
+#[test]
+#[cfg(target_os = "linux")]
+fn after_a_refresh_no_refresh_token_is_left_in_memory() {
+    use std::io::{BufRead, BufReader};
+
+    let home = Home::with_expired_login();
+    let mut vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("read")).expect("JSON");
+    let spent = vault["providers"]["acme"]["tokens"]["refresh_token"].as_str().expect("a token").to_owned();
+    let other = "rt-of-another-login-0123456789";
+    vault["providers"]["other"] = json!({ "tokens": { "access_token": "at", "refresh_token": other } });
+    fs::write(home.path("auth.json"), vault.to_string()).expect("written");
+    let driver = home.cc(&here().join("examples/driver.c"), &["-std=c99", "-pedantic"]);
+    let mut child = started(Command::new(driver));
+    let mut input = child.stdin.take().expect("a pipe");
+    let token = json!({ "call": "token", "provider": "acme", "credential": null, "session": null });
+    input.write_all(format!("{}\n{token}\n", home.options()).as_bytes()).expect("written");
+    let mut answer = String::new();
+    BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut answer).expect("answered");
+    assert!(answer.contains("refreshed"), "{answer}");
+    let vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("read")).expect("JSON");
+    let stored = vault["providers"]["acme"]["tokens"]["refresh_token"].as_str().expect("a token");
+    let path = home.path("auth.json").display().to_string();
+    assert!(times_in_memory(child.id(), &path) > 0, "what is in memory is found");
+    for secret in [spent.as_str(), stored, other] {
+        assert_eq!(times_in_memory(child.id(), secret), 0, "{secret}");
+    }
+    drop(input);
+    assert!(child.wait().expect("it ends").success());
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! - [`Http`]: what the embedding calls, so that a test or a simulation can stand in for the network
 
 mod allow;
+mod named;
 mod network;
 mod origin;
 mod wire;
@@ -15,6 +16,7 @@ mod wire;
 use std::fmt;
 
 pub use allow::{AllowList, BadOrigin, Refusal};
+pub(crate) use named::{Requests, origins};
 pub use network::NetworkHttp;
 pub use origin::Malformed;
 

@@ -1,5 +1,6 @@
-//! The component as a Rust object. Each call runs in an instance of its own unless warm ones are asked for, so that no
-//! secret outlives the call it was read for.
+//! The component as a Rust object. Each call runs in an instance of its own unless warm ones are asked for, so that in the
+//! component no secret outlives the call it was read for. What the host copies on the way (documents, requests, answers) is freed with
+//! the call; freed memory is overwritten in programs whose allocator does that, as the command's and the C library's do (`lazaret-wipe`).
 
 use std::fmt;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
@@ -14,7 +15,8 @@ use crate::bindings::{KeeperWorld, KeeperWorldPre};
 use crate::component::COMPONENT_CWASM;
 use crate::engine;
 use crate::events::{EventSink, NoEvents};
-use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Sent};
+use crate::http;
+use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Requests, Sent};
 use crate::limits::{Limits, Ticker};
 use crate::sources::{Clock, Random, SystemClock, SystemRandom};
 use crate::storage::{LoadOutcome, Storage};
@@ -169,15 +171,15 @@ impl Builder {
             Some(code) => code,
             None => Arc::new(Code::load().map_err(OpenError::Component)?),
         };
-        let network = |origins: Origins| {
+        let network = |requests: Requests| {
             Arc::new(Network {
                 allow_loopback_http: self.allow_loopback_http,
-                origins,
+                requests,
                 keeper: OnceLock::new(),
                 http: OnceLock::new(),
             })
         };
-        let networks = [network(Inner::origins), network(|keeper| Admin::of(keeper.clone()).origins())];
+        let networks = [Requests::Refresh, Requests::Login].map(network);
         let given: Option<Arc<dyn Http>> = self.http.map(Arc::from);
         let [http, admin_http] = networks.clone().map(|network| given.clone().unwrap_or_else(|| Arc::new(network)));
         let shared = Shared {
@@ -196,8 +198,7 @@ impl Builder {
             warm: Mutex::default(),
             warm_at_most: self.warm_instances,
         });
-        // A network asks its component which origins to allow, at the first request: a call that sends nothing need not
-        // read the profiles.
+        // A network reads the profiles for the origins to allow at the first request: a call that sends nothing need not.
         for network in networks {
             let _ = network.keeper.set(Arc::downgrade(&inner));
         }
@@ -434,13 +435,10 @@ impl Inner {
     }
 }
 
-/// Which origins a component names.
-type Origins = fn(&Arc<Inner>) -> Result<Vec<String>, KeeperError>;
-
-/// The network, to the origins that the component's profiles name when the first request is made.
+/// The network, to the origins that the profiles name when the first request is made. The component is not asked for them.
 struct Network {
     allow_loopback_http: bool,
-    origins: Origins,
+    requests: Requests,
     keeper: OnceLock<Weak<Inner>>,
     http: OnceLock<NetworkHttp>,
 }
@@ -448,7 +446,12 @@ struct Network {
 impl Network {
     fn open(&self) -> Result<NetworkHttp, String> {
         let keeper = self.keeper.get().and_then(Weak::upgrade).ok_or("the keeper is gone")?;
-        let origins = (self.origins)(&keeper).map_err(|error| error.message)?;
+        let profiles = match keeper.shared.storage.load("providers.json", None) {
+            Ok(LoadOutcome::Loaded(document)) => Some(document.text),
+            Ok(_) => None,
+            Err(error) => return Err(error.message),
+        };
+        let origins = http::origins(profiles.as_deref(), self.requests)?;
         AllowList::new(origins, self.allow_loopback_http).map(NetworkHttp::new).map_err(|error| error.to_string())
     }
 }

@@ -13,6 +13,13 @@ const TICK: Duration = Duration::from_millis(10);
 /// How long the ticker goes on after the last call, so that a busy host does not start it again and again.
 const IDLE_TICKS: u32 = 100;
 
+/// What a guest's tables may hold: the functions that it calls by number are some hundred.
+const TABLE_ELEMENTS: usize = 16 << 10;
+/// A component is a few modules; none of ours has more than one memory and two tables.
+const INSTANCES: usize = 8;
+const MEMORIES: usize = 2;
+const TABLES: usize = 8;
+
 /// What storing an answer may take, whatever the call used up before: the largest vault, read and written once more.
 const MEMORY_AFTER_A_SEND: usize = 128 << 20;
 const GUEST_TIME_AFTER_A_SEND: Duration = Duration::from_secs(60);
@@ -52,9 +59,10 @@ impl Limits {
     pub(crate) fn store_limits(&self) -> StoreLimits {
         StoreLimitsBuilder::new()
             .memory_size(self.memory_bytes)
-            .instances(8)
-            .memories(2)
-            .tables(8)
+            .table_elements(TABLE_ELEMENTS)
+            .instances(INSTANCES)
+            .memories(MEMORIES)
+            .tables(TABLES)
             .trap_on_grow_failure(true)
             .build()
     }
@@ -130,5 +138,57 @@ pub(crate) struct CallUnderWay(Arc<Ticking>);
 impl Drop for CallUnderWay {
     fn drop(&mut self) {
         self.0.calls.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use wasmtime::{Instance, Module, ResourceLimiter, Store};
+
+    use super::*;
+    use crate::engine;
+
+    /// A guest that grows what it is told to, by as much as it is told: `GROWING` of build.rs.
+    #[allow(unsafe_code, reason = "compiled by our own build script")]
+    fn growing() -> (Module, Store<StoreLimits>) {
+        let engine = Engine::new(&engine::config()).expect("an engine");
+        let compiled = include_bytes!(concat!(env!("OUT_DIR"), "/growing.cwasm"));
+        // SAFETY: the bytes were made by `Engine::precompile_module` in build.rs.
+        let module = unsafe { Module::deserialize(&engine, compiled) }.expect("a module");
+        let mut store = Store::new(&engine, Limits::default().store_limits());
+        store.limiter(|limits| limits);
+        store.set_epoch_deadline(u64::MAX / 2);
+        (module, store)
+    }
+
+    fn grow(export: &str, by: i32) -> wasmtime::Result<i32> {
+        let (module, mut store) = growing();
+        let instance = Instance::new(&mut store, &module, &[])?;
+        instance.get_typed_func::<i32, i32>(&mut store, export)?.call(&mut store, by)
+    }
+
+    #[test]
+    fn a_table_and_a_memory_grow_to_their_limits_and_no_further() {
+        let most = |limit: usize| i32::try_from(limit).expect("small") - 1;
+        let pages = Limits::default().memory_bytes >> 16;
+        for (export, limit) in [("grow_table", TABLE_ELEMENTS), ("grow_memory", pages)] {
+            assert_eq!(grow(export, most(limit)).expect("within the limit"), 1, "{export}");
+            for by in [most(limit) + 1, 200_000_000, -1] {
+                assert!(grow(export, by).is_err(), "{export} by {by} is a trap");
+            }
+        }
+    }
+
+    #[test]
+    fn instances_memories_and_tables_are_counted() {
+        let (module, mut store) = growing();
+        for _ in 0..MEMORIES {
+            Instance::new(&mut store, &module, &[]).expect("within the limits");
+        }
+        Instance::new(&mut store, &module, &[]).expect_err("a memory too many");
+        let limits = Limits::default().store_limits();
+        let counted =
+            (ResourceLimiter::instances(&limits), ResourceLimiter::memories(&limits), ResourceLimiter::tables(&limits));
+        assert_eq!(counted, (INSTANCES, MEMORIES, TABLES));
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Every import answers before it returns, so the logic is synchronous here: `lazaret_macros::synchronous` takes its async out.
 
+use lazaret_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
 #[cfg(feature = "admin")]
@@ -15,9 +16,9 @@ mod types;
 #[cfg(feature = "keeper")]
 mod world;
 
-// The standard library's own allocator is three times its size.
+// The standard library's own allocator is three times its size. What is freed is wiped.
 #[global_allocator]
-static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
+static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {

@@ -1,5 +1,6 @@
 //! The only file that knows this is WebAssembly: the command on the streams of `wasi:cli`.
 
+use lazaret_wipe::Wiping;
 use serde_json::{Map, Value, json};
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
@@ -13,9 +14,9 @@ use bindings::wasi::cli0_2_12::exit::exit_with_code;
 use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::io::streams::OutputStream;
 
-// The standard library's own allocator is three times its size.
+// The standard library's own allocator is three times its size. What is freed is wiped.
 #[global_allocator]
-static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
+static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {

@@ -95,6 +95,7 @@ impl Default for Line {
 
 #[cfg(target_arch = "wasm32")]
 mod wasi {
+    use lazaret_wipe::Wiping;
     use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
     use super::Line;
@@ -102,7 +103,7 @@ mod wasi {
     use bindings::wasi::cli::stderr::get_stderr;
 
     #[global_allocator]
-    static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
+    static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 
     #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
     mod bindings {

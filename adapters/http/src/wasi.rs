@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 
+use lazaret_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
 use crate::allow::{AllowList, Refusal};
@@ -19,9 +20,9 @@ use bindings::wasi::http::types::{
 use bindings::wasi::io::poll::{Pollable, poll};
 use bindings::wasi::io::streams::StreamError;
 
-// The standard library's own allocator is three times its size.
+// The standard library's own allocator is three times its size. What is freed is wiped.
 #[global_allocator]
-static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
+static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {

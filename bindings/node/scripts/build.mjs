@@ -6,7 +6,7 @@
 // Without a path: the newest lazaret.wasm that a build of the workspace has left in ../../target.
 
 import { spawnSync } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { copyFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { transpileBytes } from '@bytecodealliance/jco-transpile';
 import { findComponent, transpileTo } from './transpile.mjs';
@@ -15,6 +15,8 @@ const root = new URL('..', import.meta.url);
 const component = findComponent('lazaret.wasm', process.argv[2] ?? process.env.LAZARET_WASM);
 for (const directory of ['generated', 'dist']) rmSync(new URL(directory, root), { recursive: true, force: true });
 await transpileTo(transpileBytes, component, fileURLToPath(new URL('generated/', root)), 'lazaret');
+// The host names the origins itself, from the same profiles.
+copyFileSync(new URL('../../src/providers.json', root), new URL('generated/providers.json', root));
 
 const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root));
 const { status } = spawnSync(process.execPath, [tsc, '-p', fileURLToPath(root)], { stdio: 'inherit' });

@@ -88,13 +88,19 @@ function replaced(code, pattern, by, atLeast) {
   return result;
 }
 
-/** A core module whose memory, if it has one, cannot grow beyond MEMORY_PAGES. */
+/** The most that a table may hold. V8 has no limit of its own that would do. */
+const TABLE_ELEMENTS = 16_384;
+
+/** A core module whose memory, if it has one, cannot grow beyond MEMORY_PAGES, and whose tables cannot grow beyond TABLE_ELEMENTS. */
 function bounded(bytes) {
   const module = Buffer.from(bytes);
   for (let at = 8; at < module.length; ) {
     const id = module[at];
     const size = leb(module, at + 1);
     const end = size.next + size.value;
+    if (id === 4 && tablesOf(module, size.next).some(({ most }) => most === undefined || most > TABLE_ELEMENTS)) {
+      throw fail(`a table of the component may grow beyond ${TABLE_ELEMENTS} elements`);
+    }
     if (id === 5) {
       const count = leb(module, size.next);
       const flags = module[count.next];
@@ -106,6 +112,21 @@ function bounded(bytes) {
     at = end;
   }
   return module;
+}
+
+/** The limits in a table section. A table whose type is not the plain one is taken for unbounded. */
+function tablesOf(module, at) {
+  const count = leb(module, at);
+  const tables = [];
+  for (let next = count.next, left = count.value; left > 0; left -= 1) {
+    const flags = module[next + 1];
+    if (module[next] !== 0x70 || flags > 1) return [{ most: undefined }];
+    const least = leb(module, next + 2);
+    const most = flags === 1 ? leb(module, least.next) : undefined;
+    tables.push({ most: most?.value });
+    next = most?.next ?? least.next;
+  }
+  return tables;
 }
 
 function leb(bytes, at) {

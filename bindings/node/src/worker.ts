@@ -1,5 +1,6 @@
 // One worker: it makes one call at a time, and blocks while it does. Each call has an instance that is new, or as good as new; its memory is
-// overwritten when the call ends, unless warm ones are asked for: so no secret outlives the call it was read for.
+// overwritten when the call ends, unless warm ones are asked for: so in the component no secret outlives the call it was read for. JavaScript's own
+// strings cannot be overwritten.
 
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { perform, type Call } from './calls.js';
@@ -7,6 +8,7 @@ import { instantiate, payloadOf, type Instance, type Modules, type Transpiled } 
 import type { ErrorFields } from './errors.js';
 import { GuestTime } from './guest-time.js';
 import { networkHttp } from './http/client.js';
+import { originsOf } from './http/named.js';
 import type { Http } from './http/contract.js';
 import type { Storage } from './storage/contract.js';
 import type { FileStorageOptions } from './storage/file-storage.js';
@@ -52,7 +54,7 @@ let warm: Instance | undefined;
 const time = new GuestTime(data.time);
 const storage = storageModule.open(data.storage);
 const http =
-  httpModule?.open() ?? networkHttp(data.network, () => tell({ wanted: 'network' }), () => origins ?? []);
+  httpModule?.open() ?? networkHttp(data.network, () => tell({ wanted: 'network' }), () => origins ?? [], () => storage.beat?.());
 const world = new World(storage, http, time, (event) => tell({ event }), nameOrigins);
 
 port.on('message', (message: ToWorker) => {
@@ -99,17 +101,9 @@ function stopped(error: unknown): ErrorFields {
   return { code: 'internal', action: 'inspect', message: `the component was stopped: ${why}` };
 }
 
-/** Which origins may be sent to: asked of the component when the first request is made. What works is kept. */
+/** Which origins may be sent to: what the profiles name when the first request is made. The component is not asked. What works is kept. */
 function nameOrigins(): void {
-  if (origins || httpModule) return;
-  const instance = newInstance();
-  try {
-    origins = instance.root.keeper.origins();
-  } catch (error) {
-    throw new Error(payloadOf(error)?.message ?? 'the component names no origins');
-  } finally {
-    instance.wipe();
-  }
+  if (!httpModule) origins ??= originsOf(profiles());
 }
 
 function profiles(): string | undefined {

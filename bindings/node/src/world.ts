@@ -14,7 +14,7 @@ export class World {
   readonly #http: Http;
   readonly #time: GuestTime;
   readonly #tell: (event: LazaretEvent) => void;
-  /** Asks the component which origins to allow, before a request. It computes as the guest does, and is stopped like it. */
+  /** Reads which origins to allow, before a request. */
   readonly #beforeSend: () => void;
   /** Leases that the guest holds, so that none outlives its call. */
   readonly #leases = new Set<string>();

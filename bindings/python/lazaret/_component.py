@@ -1,4 +1,5 @@
-"""The component in wasmtime. Each call runs in an instance of its own, so that no secret outlives the call it was read for.
+"""The component in wasmtime. Each call runs in an instance of its own, so that in the component no secret outlives the call it was
+read for. Python's own strings cannot be overwritten.
 
 The component is compiled once a process (some 0.2 s) and kept. Compiled code is not kept on disk: to load it is to run it, so whoever
 could write that file could run anything here.
@@ -23,6 +24,9 @@ from .errors import Inspect, Misconfigured, UsageError
 _TICK_S = 0.025
 _IDLE_S = 1.0
 """How long the ticker goes on after the last call, so that a busy host does not start it again and again."""
+
+_TABLE_ELEMENTS = 16 << 10
+"""What a guest's tables may hold: the functions that it calls by number are some hundred."""
 
 
 class Limits:
@@ -89,7 +93,9 @@ class Component:
         running.append(guest)
         store = Store(self._engine)
         try:
-            store.set_limits(memory_size=limits.memory_bytes, instances=8, memories=2, tables=8)
+            store.set_limits(
+                memory_size=limits.memory_bytes, table_elements=_TABLE_ELEMENTS, instances=8, memories=2, tables=8
+            )
             with self._ticker:
                 guest.enter(store)
                 instance = self._linker.instantiate(store, self._compiled)

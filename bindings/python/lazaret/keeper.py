@@ -11,8 +11,10 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 from ._component import Component, Limits
 from ._world import OnEvent, World
 from .errors import Inspect, LazaretError, Misconfigured, UsageError, error_of
+from .http import named
 from .http.allow import AllowList, Malformed
 from .http.contract import Http, HttpFailure, HttpRequest, HttpResponse
+from .http.named import ProfilesError
 from .http.network import NetworkHttp
 from .storage.contract import VAULT, Loaded, Storage, StorageError
 from .storage.file import FileStorage
@@ -265,7 +267,7 @@ class Keeper:
 
 class _Network:
     """The network, to the origins that the profiles name when the first request is made: a call that sends nothing need not read
-    them. The list never changes after that."""
+    them. The list never changes after that, and the component is not asked for it."""
 
     def __init__(self, keeper: Keeper, allow_loopback_http: bool) -> None:
         self._keeper = keeper
@@ -283,12 +285,11 @@ class _Network:
         return http.send(request)
 
     def _open(self) -> NetworkHttp:
-        tag, value = self._keeper._run("keeper", "origins", ())
-        if tag == "err":
-            raise HttpFailure("not-allowed", "no", value.message)
         try:
-            return NetworkHttp(AllowList(value, self._allow_loopback_http))
-        except Malformed as error:
+            loaded = self._keeper._storage.load("providers.json", None)
+            user = loaded.document.text if isinstance(loaded, Loaded) else None
+            return NetworkHttp(AllowList(named.origins(user), self._allow_loopback_http))
+        except (Malformed, ProfilesError, StorageError) as error:
             raise HttpFailure("not-allowed", "no", str(error)) from None
 
 

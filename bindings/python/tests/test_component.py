@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import threading
@@ -13,8 +14,9 @@ import pytest
 from wasmtime import Engine, Store
 from wasmtime.component import Component as Compiled
 
-from lazaret import Component, Inspect, Keeper, Limits
+from lazaret import Component, Inspect, Keeper, LazaretError, Limits
 from lazaret._component import _functions_of, _own_wasm, _type_of
+from lazaret.http.named import ProfilesError, origins
 from lazaret._shapes import Function, ShapeError, Shape, is_tagged
 from lazaret.storage import MemoryStorage
 
@@ -223,11 +225,19 @@ def test_a_path_that_is_not_text_is_still_a_message() -> None:
 ENDLESS = """
 (component
   (core module $m (func (export "spin") (loop br 0)) (memory (export "mem") 1)
-    (func (export "grow") (result i32) (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable)) i32.const 1))
+    (func (export "grow") (result i32) (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable)) i32.const 1)
+    (table $t 1 funcref)
+    (func $more (param i32) (result i32)
+      (if (i32.eq (table.grow $t (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable)) i32.const 1)
+    (func (export "few") (result i32) (call $more (i32.const 1000)))
+    (func (export "many") (result i32) (call $more (i32.const 200000000))))
   (core instance $i (instantiate $m))
   (func $origins (canon lift (core func $i "spin")))
   (func $grow (result u32) (canon lift (core func $i "grow")))
-  (instance $keeper (export "origins" (func $origins)) (export "grow" (func $grow)))
+  (func $few (result u32) (canon lift (core func $i "few")))
+  (func $many (result u32) (canon lift (core func $i "many")))
+  (instance $keeper
+    (export "origins" (func $origins)) (export "grow" (func $grow)) (export "few" (func $few)) (export "many" (func $many)))
   (export "lazaret:keeper/keeper@0.1.0" (instance $keeper)))
 """
 
@@ -254,6 +264,35 @@ def test_a_guest_gets_no_more_memory_than_it_may_have() -> None:
     assert component.call(world, Limits(), "keeper", "grow") == 1
     with pytest.raises(Inspect):
         component.call(world, Limits(memory_bytes=1 << 20), "keeper", "grow")
+
+
+def test_a_guest_gets_no_larger_table_than_it_may_have() -> None:
+    from lazaret._world import World
+
+    component = Component(ENDLESS)  # type: ignore[arg-type]
+    world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
+    assert component.call(world, Limits(), "keeper", "few") == 1
+    with pytest.raises(Inspect):
+        component.call(world, Limits(), "keeper", "many")
+
+
+CASES = Path(__file__).parents[3] / "tests" / "cases" / "origins.json"
+
+
+@pytest.mark.skipif(not CASES.exists(), reason="the cases are the repository's")
+@pytest.mark.parametrize("case", json.loads(CASES.read_text()) if CASES.exists() else [], ids=lambda case: case["is"])
+def test_the_host_and_the_component_name_the_same_origins(case: Any) -> None:
+    providers = case["providers"]
+    user = providers if providers is None or isinstance(providers, str) else json.dumps(providers)
+    documents = {"vault": "{}", **({} if user is None else {"providers.json": user})}
+    try:
+        named = origins(user)
+    except ProfilesError:
+        with pytest.raises(LazaretError):
+            Keeper(storage=MemoryStorage(documents)).origins()
+        return
+    assert named == Keeper(storage=MemoryStorage(documents)).origins()
+    assert set(case.get("names", [])) <= set(named) and not set(case.get("names_not", [])) & set(named)
 
 
 def test_the_time_in_which_the_guest_waits_for_the_host_does_not_count() -> None:

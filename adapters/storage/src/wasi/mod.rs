@@ -1,5 +1,6 @@
 //! The only files that know this is WebAssembly: what `storage` asks for, by way of `wasi:filesystem`.
 
+use lazaret_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
 use crate::lease::{self, FREE, LONGEST_MS, Line, State};
@@ -16,9 +17,9 @@ mod clock;
 mod disk;
 mod files;
 
-// The standard library's own allocator is three times its size.
+// The standard library's own allocator is three times its size. What is freed is wiped.
 #[global_allocator]
-static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
+static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {

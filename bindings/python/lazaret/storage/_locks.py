@@ -12,10 +12,12 @@ import random
 import stat
 import time
 from dataclasses import dataclass
-from typing import List, Optional, Tuple, Union
+from typing import Callable, List, Optional, Tuple, Union
 
 from . import _holder
 from ._errors import io_error
+from ._heartbeat import Heartbeat
+from ._left_behind import LeftBehind
 from ._marks import Made, Mark
 from .contract import Holder, StorageError
 
@@ -27,6 +29,8 @@ except ImportError:  # Windows: FileStorage says so when it is made
 HAVE_FLOCK = fcntl is not None
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.025
+LEFT_BEHIND = "made"
+"""What is known of other tools' locks, in the directory of ours."""
 
 Owner = Optional[Tuple[int, int]]
 
@@ -59,10 +63,11 @@ class _Lock:
 class Held:
     """Locks that are held until this is let go."""
 
-    def __init__(self, locks: List[_Lock], made: List[Made]) -> None:
+    def __init__(self, locks: List[_Lock], made: List[Made], heartbeat: Optional[Heartbeat]) -> None:
         # Another program's, in the order of taking, and our own as the last.
         self._locks = locks
         self._made = made
+        self._heartbeat = heartbeat
         # One that is forked off has the files too, but not the right.
         self._pid = os.getpid()
 
@@ -86,11 +91,15 @@ class Held:
             return
         if self.is_of_this_process():
             _holder.clear(locks[-1].handle)
+            if self._heartbeat:
+                self._heartbeat.end()
             for mark in made:
                 mark.remove()
             # Closing would do, but for a process forked off in between, which keeps the file open.
             _unlock(locks)
         _close(locks)
+        for mark in made:
+            mark.close()
 
     def __del__(self) -> None:
         self.let_go()
@@ -108,6 +117,8 @@ class Locks:
     """Ours, in a directory that is ours as well."""
     owner: Owner
     """Whom lock files that do not exist yet are to belong to. None: to this process."""
+    now_ns: Callable[[], int] = time.time_ns
+    """What time the marks are dated with and judged by."""
 
     def take(self, patience: Patience) -> Union[Held, Holder]:
         """Takes all of them, or none: then who may hold one of them."""
@@ -119,9 +130,9 @@ class Locks:
                 busy = _lock_all(locks)
                 if busy is None:
                     made = self._make_all()
-                    if isinstance(made, list):
+                    if isinstance(made, tuple):
                         _holder.write(locks[-1].handle)
-                        held = Held(locks, made)
+                        held = Held(locks, *made)
                         return held
                     _unlock(locks)
                     holder = Holder(_held_by_a_program(made.path))
@@ -133,22 +144,39 @@ class Locks:
             if held is None:
                 _close(locks)  # and so unlocks
 
-    def _make_all(self) -> Union[List[Made], Mark]:
-        """Every mark, or none: then the one that somebody else holds."""
+    def _make_all(self) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
+        """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what
+        is known of them."""
+        if not self.marks:
+            return [], None
+        known = _open_lock(os.path.join(os.path.dirname(self.own), LEFT_BEHIND), self.owner).handle
         made: List[Made] = []
         try:
-            for mark in self.marks:
-                new = mark.make(self.owner)
-                if new is None:
-                    for ours in made:
-                        ours.remove()
-                    return mark
-                made.append(new)
+            left = LeftBehind(known)
+            busy = self._make_each(made, left)
+            left.write(known)
+            if busy is None:
+                return made, Heartbeat([mark.handle for mark in made], left.signature, self.now_ns)
         except StorageError:
-            for ours in made:
-                ours.remove()
+            _remove_all(made)
             raise
-        return made
+        finally:
+            os.close(known)
+        _remove_all(made)
+        return busy
+
+    def _make_each(self, made: List[Made], left: LeftBehind) -> Optional[Mark]:
+        for mark in self.marks:
+            try:
+                new = mark.make(self.owner, self.now_ns(), left)
+            except StorageError:
+                if mark.is_optional:
+                    continue
+                raise
+            if new is None:
+                return mark
+            made.append(new)
+        return None
 
     def _open(self) -> List[_Lock]:
         """All of them in their order, each once: two names of one lock file would wait for each other for ever."""
@@ -193,6 +221,12 @@ class Locks:
                 raise io_error("give its owner the directory", folder, error) from None
             finally:
                 os.close(handle)
+
+
+def _remove_all(made: List[Made]) -> None:
+    for mark in made:
+        mark.remove()
+        mark.close()
 
 
 def _no_host_without_flock(folder: str) -> None:

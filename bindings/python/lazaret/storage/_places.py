@@ -9,7 +9,6 @@ from enum import Enum
 from typing import List, Optional, Tuple, Union
 
 from . import _way
-from ._marks import Mark
 from ._way import Way
 from .contract import DocumentScope, Scope, StorageError, VAULT, check_name, fingerprint_byte, quoted
 
@@ -139,20 +138,6 @@ def foreign_locks(vault: Way, wanted: Optional[bool]) -> List[str]:
     if not wanted:
         return []
     return sorted({path[: -len(".json")] + ".lock" for path in names if os.path.splitext(path)[1] == ".json"}, key=_in_path_order)
-
-
-def marks(vault: Way, wanted: Optional[bool]) -> List[Mark]:
-    """What other tools make while they refresh a login in their own file, beside that file."""
-    found = set()
-    for path in [*vault.links, vault.target] if wanted is not False else []:
-        folder, name = os.path.split(path)
-        # QwenLM/qwen-code, packages/core/src/qwen/sharedTokenManager.ts: a file that it creates exclusively.
-        if name == "oauth_creds.json" and os.path.basename(folder) == ".qwen":
-            found.add(Mark(os.path.join(folder, "oauth_creds.lock"), False))
-        # Claude Code makes a folder (proper-lockfile). It is not documented, but seen by others who share the file.
-        if name == ".credentials.json":
-            found.add(Mark(os.path.join(folder, ".oauth_refresh.lock"), True))
-    return sorted(found, key=lambda mark: _in_path_order(mark.path))
 
 
 def _in_path_order(path: str) -> List[bytes]:

@@ -7,7 +7,10 @@ file               what it holds true
 ``_way.py``        links are followed only where they are safe
 ``_text.py``       files are read bounded, and not again while a stat proves them unchanged
 ``_locks.py``      a lock lasts as long as its holder
-``_marks.py``      the locks of programs that lock by making something
+``_marks.py``      the locks that other tools make are made, and end with their maker
+``_other_tools.py``  which other tool's lock belongs to a vault is decided by place and content
+``_heartbeat.py``  what we made shows that we live
+``_left_behind.py``  what a killed lazaret made is known again
 ``_holder.py``     who holds a lock is told to people and decides nothing
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
@@ -19,13 +22,15 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from . import _also, _locks, _text, _unsynced, _way
 from ._errors import is_there, size
 from ._locks import Held, Locks, Patience
-from ._places import Claim, Kind, Place, Places, claim_of, foreign_locks, kind_of, marks
+from ._other_tools import marks
+from ._places import Claim, Kind, Place, Places, claim_of, foreign_locks, kind_of
 from ._replace import Change, replace
 from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
 from .contract import (
@@ -101,6 +106,7 @@ class FileStorage:
         self._shared_logins = None if shared_logins is None else _absolute(shared_logins)
         self._allow_network = allow_network_filesystem
         self._store_wait_s = STORE_WAIT_S
+        self._now_ns = time.time_ns
         self._mutex = threading.Lock()
         self._leases: Dict[str, _Lease] = {}
         # Per kind: the stat and the version of what was last read, if the stat proves it.
@@ -244,6 +250,7 @@ class FileStorage:
             marks=marks(place.anchor, self._foreign_lock) if is_vault else [],
             own=place.lock(claim),
             owner=place.owner_of_new(),
+            now_ns=self._now_ns,
         )
 
     def _refuse_network(self, claim: Claim, place: Place) -> None:
