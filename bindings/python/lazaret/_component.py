@@ -40,6 +40,9 @@ class Limits:
 
 GUEST_TIME_AFTER_A_SEND_S = 60.0
 
+_TABLE_ELEMENTS = 10_000
+"""Of each table. They are memory of the host that the limit on linear memory does not count; the core has some hundred functions."""
+
 
 class Component:
     """A component, compiled, and how to call it. Any thread may."""
@@ -89,7 +92,9 @@ class Component:
         running.append(guest)
         store = Store(self._engine)
         try:
-            store.set_limits(memory_size=limits.memory_bytes, instances=8, memories=2, tables=8)
+            store.set_limits(
+                memory_size=limits.memory_bytes, table_elements=_TABLE_ELEMENTS, instances=8, memories=2, tables=8
+            )
             with self._ticker:
                 guest.enter(store)
                 instance = self._linker.instantiate(store, self._compiled)

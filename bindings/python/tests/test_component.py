@@ -256,6 +256,44 @@ def test_a_guest_gets_no_more_memory_than_it_may_have() -> None:
         component.call(world, Limits(memory_bytes=1 << 20), "keeper", "grow")
 
 
+def guest_of(module: str, call: str = "", more: str = "") -> Component:
+    return Component(  # type: ignore[arg-type]
+        f"""(component
+          (core module $m {module} (func (export "call") (result i32) {call or "i32.const 7"}))
+          (core instance $i (instantiate $m)) {more}
+          (func $origins (result u32) (canon lift (core func $i "call")))
+          (instance $keeper (export "origins" (func $origins)))
+          (export "lazaret:keeper/keeper@0.1.0" (instance $keeper)))"""
+    )
+
+
+def test_a_guest_gets_no_larger_tables_than_it_may_have() -> None:
+    from lazaret._world import World
+
+    world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
+    for by, result in ((200_000_000, 0xFFFF_FFFF), (20_000, 0xFFFF_FFFF), (1_000, 1)):
+        component = guest_of("(table $t 1 funcref)", f"(table.grow $t (ref.null func) (i32.const {by}))")
+        assert component.call(world, Limits(), "keeper", "origins") == result, by
+
+
+@pytest.mark.parametrize(
+    "module, more",
+    [
+        ("(table 20001 funcref)", ""),
+        ("(table 1 funcref)" * 9, ""),
+        ("(memory 1)", "(core instance (instantiate $m))" * 2),
+        ("", "(core instance (instantiate $m))" * 8),
+    ],
+)
+def test_a_guest_with_more_tables_memories_or_instances_is_refused(module: str, more: str) -> None:
+    from lazaret._world import World
+
+    world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
+    assert guest_of("(memory 1) (table 1 funcref)").call(world, Limits(), "keeper", "origins") == 7
+    with pytest.raises(Inspect):
+        guest_of(module, "", more).call(world, Limits(), "keeper", "origins")
+
+
 def test_the_time_in_which_the_guest_waits_for_the_host_does_not_count() -> None:
     class Slow(MemoryStorage):
         def load(self, name: str, known: Any) -> Any:
