@@ -8,9 +8,10 @@ import os
 import stat
 import time
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Optional
 
 from ._errors import io_error
+from ._folder import Identity, Spot, identity_of
 from .contract import random_id
 
 _STALE_S = 10
@@ -21,84 +22,84 @@ _STALE_S = 10
 class Mark:
     """A lock of that kind."""
 
-    path: str
+    spot: Spot
     is_folder: bool
 
-    def make(self, owner: Optional[Tuple[int, int]]) -> Optional[Made]:
+    def make(self) -> Optional[Made]:
         """Makes it. None: somebody else holds it."""
         # A second time if what stood there was stale.
         for _ in range(2):
             try:
-                if self.is_folder:
-                    os.mkdir(self.path, 0o700)
-                else:
-                    os.close(os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
-                made = Made(self.path, self.is_folder, _identity(os.lstat(self.path)))
-                if owner is not None:
-                    try:
-                        os.lchown(self.path, *owner)
-                    except OSError:
-                        made.remove()
-                        raise
-                made.outlast()
-                return made
+                return self._make()
             except FileExistsError:
-                if not _take_away_if_stale(self.path):
+                if not _take_away_if_stale(self.spot):
                     return None
             except OSError as error:
-                raise io_error("make the lock", self.path, error) from None
+                raise io_error("make the lock", self.spot.path, error) from None
         return None
+
+    def _make(self) -> Made:
+        folder, name = self.spot.folder, self.spot.name
+        if self.is_folder:
+            os.mkdir(name, 0o700, dir_fd=folder.handle)
+            made = Made(self.spot, True, identity_of(folder.look(name)))
+        else:
+            handle = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+            try:
+                made = Made(self.spot, False, identity_of(os.fstat(handle)))
+            finally:
+                os.close(handle)
+        made.outlast()
+        return made
 
 
 @dataclass(frozen=True)
 class Made:
     """A mark that is ours, until it is removed."""
 
-    path: str
+    spot: Spot
     is_folder: bool
-    identity: Tuple[int, int]
+    identity: Identity
 
     def is_in_place(self) -> bool:
         """Whether it is still what others find."""
-        try:
-            return _identity(os.lstat(self.path)) == self.identity
-        except OSError:
-            return False
+        return self.spot.folder.is_at(self.spot.name, self.identity)
 
     def outlast(self) -> None:
         """One exchange may take longer than the others take a mark to be alive: so it is from a little later."""
         at = int(time.time()) + _STALE_S
         try:
-            os.utime(self.path, (at, at))
-        except OSError:
+            os.utime(self.spot.name, (at, at), dir_fd=self.spot.folder.handle, follow_symlinks=False)
+        except (OSError, NotImplementedError):
             pass  # it is one all the same
 
     def remove(self) -> None:
         # What somebody took away for stale and made anew is theirs.
         if self.is_in_place():
-            _remove(self.path, self.is_folder)
+            _remove(self.spot, self.is_folder)
 
 
-def _take_away_if_stale(path: str) -> bool:
+def _take_away_if_stale(mark: Spot) -> bool:
     """Takes a mark away whose maker has died. False: he may be alive."""
+    folder = mark.folder
     try:
-        found = os.lstat(path)
+        found = folder.look(mark.name)
     except FileNotFoundError:
         return True
     except OSError as error:
-        raise io_error("look at the lock", path, error) from None
+        raise io_error("look at the lock", mark.path, error) from None
     if time.time() - found.st_mtime <= _STALE_S:
         return False
     # Of two who find it stale one moves it; what the other would move is a new one.
-    aside = f"{path}.stale.{random_id()}"
+    aside = mark.beside(f"{mark.name}.stale.{random_id()}")
     try:
-        os.rename(path, aside)
+        folder.rename(mark.name, aside.name)
     except OSError:
         return False
     try:
-        if _identity(os.lstat(aside)) != _identity(found):
+        if not folder.is_at(aside.name, identity_of(found)):
             # It was a new one: its maker finds it again, unless somebody made another meanwhile.
-            os.rename(aside, path)
+            folder.rename(aside.name, mark.name)
             return False
     except OSError:
         return False
@@ -106,12 +107,8 @@ def _take_away_if_stale(path: str) -> bool:
     return True
 
 
-def _remove(path: str, is_folder: bool) -> None:
+def _remove(mark: Spot, is_folder: bool) -> None:
     try:
-        os.rmdir(path) if is_folder else os.unlink(path)
+        mark.folder.remove_dir(mark.name) if is_folder else mark.folder.remove(mark.name)
     except OSError:
         pass
-
-
-def _identity(found: os.stat_result) -> Tuple[int, int]:
-    return (found.st_dev, found.st_ino)
