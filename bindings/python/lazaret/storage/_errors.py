@@ -42,6 +42,13 @@ def cannot_create(path: str, error: OSError) -> StorageError:
     return io_error("create", path, error)
 
 
+def mounted(path: str) -> StorageError:
+    """A file that nothing can be renamed over."""
+    return StorageError(
+        "read-only", f"{path} is mounted as a single file, so it cannot be replaced. Mount its folder instead"
+    )
+
+
 def not_a_file(path: str, what: str) -> StorageError:
     """A document that is ``what`` instead of a file."""
     return StorageError("unsupported", f"{path} is {what}: a document is a file that can be read and replaced")

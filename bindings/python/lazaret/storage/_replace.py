@@ -5,6 +5,7 @@ beside it under another name, synced, and renamed over it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from . import _holder, _unsynced
-from ._errors import cannot_create, io_error
+from ._errors import cannot_create, io_error, mounted
 from ._folder import Folder, Spot, sync_dir
 from ._sync import sync
 from ._text import Text
@@ -68,6 +69,8 @@ def replace(change: Change, read: Callable[[], Optional[Text]]) -> StoreOutcome:
         except OSError as error:
             # What still has its own name has not taken the other's.
             if folder.has(temp.name):
+                if error.errno == errno.EBUSY:
+                    raise mounted(change.target.path) from None
                 raise io_error("replace", change.target.path, error) from None
             return UNKNOWN
     except BaseException:

@@ -7,6 +7,7 @@ file               what it holds true
 ``_way.py``        links are followed only where they are safe
 ``_folder.py``     a directory is checked once, and all that lies in it is reached from its handle
 ``_trust.py``      what lies beside a vault belongs to its owner or root
+``_ready.py``      before a token is spent it is known that its vault can be replaced
 ``_text.py``       files are read bounded, and not again while a stat proves them unchanged
 ``_locks.py``      a lock lasts as long as its holder
 ``_marks.py``      the locks of programs that lock by making something
@@ -29,6 +30,7 @@ from . import _also, _locks, _text, _unsynced
 from ._errors import size
 from ._locks import Held, Locks, Patience
 from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks, kind_of, lock_name, marks
+from ._ready import check_replaceable
 from ._replace import Change, replace
 from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
 from ._trust import check_owner
@@ -257,6 +259,8 @@ class FileStorage:
             lease = _Lease(claim, place, taken)
             try:
                 if self._is_where_it_was(lease):
+                    if isinstance(claim, int):
+                        check_replaceable(place.way.spot)
                     return lease
             except BaseException:
                 taken.let_go()
