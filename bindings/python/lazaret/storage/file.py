@@ -14,6 +14,7 @@ file               what it holds true
 ``_holder.py``     who holds a lock is told to people and decides nothing
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
+``_rescue.py``     tokens that could be stored nowhere are kept until the vault takes them
 ``_also.py``       which other files may own what is in the vault
 =================  ===========================================================================
 """
@@ -32,6 +33,7 @@ from ._locks import Held, Locks, Patience
 from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks, kind_of, lock_name, marks
 from ._ready import check_replaceable
 from ._replace import Change, replace
+from ._rescue import Rescue
 from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
 from ._trust import check_owner
 from ._way import Way
@@ -206,6 +208,12 @@ class FileStorage:
             excludes_foreign=way is not None
             and (self._foreign_lock is None or bool(foreign_locks(way, self._foreign_lock))),
         )
+
+    def rescue(self) -> Rescue:
+        """The files that keep tokens of this vault which could be stored nowhere."""
+        place = self._places.find(Kind.VAULT)
+        assert place is not None
+        return Rescue(place.anchor.target)
 
     def _names_here(self) -> List[str]:
         """The leases that this thread took and still holds."""
