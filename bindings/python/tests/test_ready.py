@@ -147,9 +147,16 @@ def test_who_is_not_the_owner_sends_nothing_and_leaves_nothing(open_path: Path, 
                 keeper.token("acme")
         return [raised.value.message, *acquired(open_path)]
 
+    def read() -> str:
+        with home.keeper() as keeper:
+            return keeper.token("acme").token
+
     message, code, _ = in_child(attempt, OTHER)
     assert code == "denied" and f"belongs to user {STRANGER}" in message
     assert server.requests == [] and names(open_path) == ["auth.json", "providers.json"]
+    home.write("rt-0", expires_in=10**10)
+    assert in_child(read, OTHER) == "at-old", "what is good yet is served"
+    assert names(open_path) == ["auth.json", "providers.json"]
 
 
 @pytest.mark.parametrize("has_locks", [False, True])

@@ -8,7 +8,7 @@ import errno
 import os
 import stat
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, Tuple
+from typing import Any, Callable, List, Optional, Tuple
 
 from ._errors import io_error
 from ._sync import sync
@@ -39,13 +39,12 @@ class Folder:
         self.path = path
         """Where it lay when it was opened: for messages, and for nothing else."""
         self.handle = handle
-        self._readable: Optional[int] = None
+        self._readable: List[int] = []
         self.stat = os.fstat(handle)
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
-        for handle in (self.handle, self._readable):
-            if handle is not None:
-                close(handle)
+        for handle in (self.handle, *self._readable):
+            close(handle)
 
     def __repr__(self) -> str:
         return f"<Folder {self.path}>"
@@ -142,9 +141,10 @@ class Folder:
 
     def readable(self) -> int:
         """A handle that its names can be read by, and synced. Raises ``OSError``."""
-        if self._readable is None:
-            self._readable = os.open(".", os.O_RDONLY | _DIRECTORY | _CLOEXEC, dir_fd=self.handle)
-        return self._readable
+        if not self._readable:
+            # Two threads may come here at once: then there are two.
+            self._readable.append(os.open(".", os.O_RDONLY | _DIRECTORY | _CLOEXEC, dir_fd=self.handle))
+        return self._readable[0]
 
     def entries(self) -> Any:
         """As ``os.scandir``. Raises ``OSError``."""
