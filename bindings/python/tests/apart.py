@@ -130,8 +130,8 @@ class Attribute:
             os.close(handle)
 
 
-def storage(folder: Path) -> FileStorage:
-    found = FileStorage(folder / "auth.json")
+def storage(folder: Path, name: str = "auth.json") -> FileStorage:
+    found = FileStorage(folder / name)
     found._store_wait_s = 0.05
     return found
 

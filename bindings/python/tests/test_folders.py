@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import signal
@@ -23,14 +24,17 @@ class Stage:
     """Root's vault in a stranger's folder, and a folder of root's that nothing may come into."""
 
     def __init__(self, base: Path, what: str) -> None:
-        self.base, self.home, self.elsewhere = base / "strange", base / "strange" / "home", base / "elsewhere"
+        # Another tool's vault, whose lock is made and removed, or the reference's.
+        home, self.name = (".qwen", "oauth_creds.json") if what == "tool" else ("home", "auth.json")
+        self.base, self.home, self.elsewhere = base / "strange", base / "strange" / home, base / "elsewhere"
         for path in (self.base, self.elsewhere):
             shutil.rmtree(path, ignore_errors=True)
         self.home.mkdir(parents=True)
         self.elsewhere.mkdir()
-        own(self.home / "auth.json", 0)
-        (self.home / "auth.json.lazaret-locks").mkdir(0o700)
-        self.exchanged = self.home if what == "folder" else self.home / "auth.json.lazaret-locks"
+        own(self.home / self.name, 0)
+        locks = self.home / f"{self.name}.lazaret-locks"
+        locks.mkdir(0o700)
+        self.exchanged = locks if what == "locks" else self.home
         self.link = self.exchanged.with_name("link")
         self.link.symlink_to(self.elsewhere)
         os.lchown(self.link, STRANGER, STRANGER)
@@ -42,7 +46,7 @@ class Stage:
 
     def work(self) -> None:
         """Whatever a keeper does with a vault. What fails, fails."""
-        store = storage(self.home)
+        store = storage(self.home, self.name)
         document = DocumentScope("vault")
         vault = version_of(b"{}")
 
@@ -78,7 +82,7 @@ class Stage:
 CALLS = ("open", "stat", "lstat", "mkdir", "rmdir", "rename", "unlink", "readlink", "scandir", "chown", "lchown", "chmod", "utime")
 
 
-@pytest.mark.parametrize("what", ["locks", "folder"])
+@pytest.mark.parametrize("what", ["locks", "folder", "tool"])
 @pytest.mark.parametrize("returns", [False, True])
 def test_no_exchange_between_two_steps_leads_elsewhere(open_path: Path, monkeypatch: Any, what: str, returns: bool) -> None:
     """The exchange comes before the first step of all work, then before the second, and so on; or for one step only."""
@@ -114,7 +118,7 @@ def test_no_exchange_between_two_steps_leads_elsewhere(open_path: Path, monkeypa
     assert steps > 100
 
 
-@pytest.mark.parametrize("what", ["locks", "folder"])
+@pytest.mark.parametrize("what", ["locks", "folder", "tool"])
 def test_a_stranger_who_exchanges_folders_all_the_time_gets_nothing(open_path: Path, what: str) -> None:
     need_root()
     stage = Stage(open_path, what)
@@ -224,3 +228,30 @@ def test_a_vault_that_is_moved_during_an_exchange_has_the_successor(tmp_path: Pa
     with home.keeper() as keeper:
         assert keeper.refresh("acme").token == "at-2"
     assert [request["refresh_token"] for request in server.requests] == ["rt-0", "rt-1"]
+
+
+def test_no_handle_is_left_open(tmp_path: Path) -> None:
+    (tmp_path / "auth.json").write_text("{}")
+    (tmp_path / "auth.json.lazaret-pool").symlink_to("loop")
+    (tmp_path / "loop").symlink_to("loop")
+    store = storage(tmp_path)
+
+    def work() -> None:
+        for scope in (GRANT, DocumentScope("vault")):
+            acquired = store.acquire(scope, 1000, 0)
+            assert isinstance(acquired, Acquired)
+            assert isinstance(store.store("vault.lazaret-sealed", "s", None, True, None), Stored)
+            (tmp_path / "auth.json.lazaret-sealed").unlink()
+            assert refusal(lambda: store.load("vault.lazaret-pool", None)).code == "unsafe"
+            store.release(acquired.grant.lease)
+        assert refusal(lambda: storage(tmp_path / "auth.json/x").load("vault", None)).code == "other"
+
+    def count() -> int:
+        gc.collect()  # an exception that was caught holds its frames, and they it
+        return len(os.listdir("/dev/fd"))
+
+    work()
+    before = count()
+    for _ in range(20):
+        work()
+    assert count() == before

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Dict
 
 import pytest
-from apart import STRANGER, names, need_root
+from apart import IMMUTABLE, STRANGER, Attribute, names, need_root
 from conftest import Home, Server
 
-from lazaret import AccessToken, Keeper
+from lazaret import AccessToken, Inspect, Keeper
 from lazaret.storage import FileStorage, StorageError
 
 
@@ -41,8 +41,12 @@ def refresh_in_vain(home: Home) -> AccessToken:
         return keeper.token("acme")
 
 
+def kept_in(state: Path) -> Path:
+    return state / "lazaret/rescue"
+
+
 def kept(state: Path) -> Path:
-    (found,) = (state / "lazaret/rescue").iterdir()
+    (found,) = kept_in(state).iterdir()
     return found
 
 
@@ -60,6 +64,28 @@ def test_what_cannot_be_stored_is_kept_and_the_next_call_stores_it(home: Home, s
     assert [request["refresh_token"] for request in home.server.requests] == ["rt-0"]
 
 
+def test_a_folder_that_becomes_immutable_during_the_exchange_costs_nothing(tmp_path: Path, server: Server, state: Path) -> None:
+    need_root()
+    (tmp_path / "home").mkdir()
+    home = Home(tmp_path / "home", server)
+    attribute = Attribute(home.folder, IMMUTABLE)
+    server.script = [lambda handler: (attribute.__enter__(), handler.reply(*server.rotate({"refresh_token": "rt-0"})))]
+    with Attribute(home.folder, 0):
+        pass  # skips where there are no attributes
+    try:
+        with home.keeper() as keeper:
+            token = keeper.token("acme")
+            assert (token.token, token.unsaved) == ("at-1", None) and str(kept(state)) in (token.warning or "")
+            with pytest.raises(Inspect):
+                keeper.token("acme")
+            assert kept(state).exists() and len(server.requests) == 1, "the spent one is not sent"
+    finally:
+        attribute.__exit__()
+    with home.keeper() as keeper:
+        assert keeper.token("acme").token == "at-1"
+    assert home.tokens()["refresh_token"] == "rt-1" and names(kept_in(state)) == []
+
+
 @pytest.mark.parametrize("call", ["refresh", "report"])
 def test_every_call_that_could_send_stores_what_was_kept_first(home: Home, state: Path, call: str) -> None:
     refresh_in_vain(home)
@@ -72,7 +98,7 @@ def test_every_call_that_could_send_stores_what_was_kept_first(home: Home, state
             advice = keeper.report("acme", access_token="at-1", status=401)
             assert advice.token is not None and advice.token.token == "at-2"
     assert [request["refresh_token"] for request in home.server.requests] == ["rt-0", "rt-1"], "the dead one is not sent"
-    assert names(state / "lazaret/rescue") == []
+    assert names(kept_in(state)) == []
 
 
 def test_what_a_report_could_not_store_is_kept_too(home: Home, state: Path) -> None:
@@ -105,14 +131,14 @@ def test_where_no_file_can_be_kept_the_caller_has_the_tokens(home: Home, state: 
     if what == "a file":
         state.write_text("")
     else:
-        (state / "lazaret/rescue").mkdir(parents=True)
-        (state / "lazaret/rescue").chmod(0o777 if what == "for others" else 0o700)
+        kept_in(state).mkdir(parents=True)
+        kept_in(state).chmod(0o777 if what == "for others" else 0o700)
         if what == "of another":
             need_root()
-            os.chown(state / "lazaret/rescue", STRANGER, STRANGER)
+            os.chown(kept_in(state), STRANGER, STRANGER)
     token = refresh_in_vain(home)
     assert token.unsaved is not None and "rt-1" in token.unsaved and "rt-1" not in repr(token)
-    assert not state.is_dir() or names(state / "lazaret/rescue") == []
+    assert not state.is_dir() or names(kept_in(state)) == []
     with home.keeper() as keeper:
         keeper.save_unsaved(token.unsaved)
     assert home.tokens()["refresh_token"] == "rt-1"
