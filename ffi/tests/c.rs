@@ -8,9 +8,10 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
 
-use lazaret_host::demo_server::{Behaviour, TokenServer};
+use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -104,11 +105,14 @@ fn library() -> PathBuf {
     tests
 }
 
-fn run(mut command: Command, input: &str) -> Output {
+fn started(mut command: Command) -> Child {
     // Cargo's own would lead to a library that an earlier build has left.
     command.env_remove("LD_LIBRARY_PATH").env_remove("DYLD_FALLBACK_LIBRARY_PATH");
-    let mut child =
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs")
+}
+
+fn run(command: Command, input: &str) -> Output {
+    let mut child = started(command);
     child.stdin.take().expect("a pipe").write_all(input.as_bytes()).expect("written");
     child.wait_with_output().expect("it ends")
 }
@@ -139,6 +143,38 @@ fn an_expired_token_is_refreshed_once_and_a_dead_one_is_never_sent_again() {
     }
     assert_eq!(answers[2]["ok"]["state"], "expired");
     assert_eq!(home.server.requests(), 2);
+}
+
+/// The program has no handler for SIGXFSZ, and gets none: the write fails, and what was received is sealed.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_vault_beyond_the_file_size_limit_ends_no_program() {
+    use rustix::process::{Pid, Resource, Rlimit, prlimit};
+
+    let home = Home::with_expired_login();
+    let mut vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("read")).expect("JSON");
+    vault["notes"] = "x".repeat(64 * 1024).into();
+    fs::write(home.path("auth.json"), vault.to_string()).expect("written");
+    home.server.fault([Fault::Held]);
+    let driver = home.cc(&here().join("examples/driver.c"), &["-std=c99", "-pedantic"]);
+    let mut child = started(Command::new(driver));
+    let token = json!({ "call": "token", "provider": "acme", "credential": null, "session": null });
+    let mut input = child.stdin.take().expect("a pipe");
+    input.write_all(format!("{}\n{token}\n", home.options()).as_bytes()).expect("written");
+    drop(input);
+    // While the answer is on its way, so that nothing before it fails.
+    assert!(home.server.wait_for_requests(1, Duration::from_secs(60)));
+    let limit = Rlimit { current: Some(16 * 1024), maximum: None };
+    prlimit(Some(Pid::from_child(&child)), Resource::Fsize, limit).expect("limited");
+    home.server.let_go();
+    let ended = child.wait_with_output().expect("it ends");
+    assert!(ended.status.success(), "{ended:?}");
+    let answers = home.drive(&home.options(), &[token, json!({ "call": "refresh", "provider": "acme" })]);
+    assert!(answers.iter().all(|answer| answer["ok"]["token"].is_string()), "{answers:?}");
+    assert_eq!(home.server.replays(), 0);
+    let vault: Value = serde_json::from_slice(&fs::read(home.path("auth.json")).expect("read")).expect("JSON");
+    let stored = vault["providers"]["acme"]["tokens"]["refresh_token"].as_str().expect("a token");
+    assert!(home.server.is_live(stored));
 }
 
 #[test]

@@ -8,10 +8,33 @@ use std::time::Duration;
 
 use home::{Home, text};
 use lazaret_host::demo_server::{Fault, Rotation};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const SIGNALS: [Signal; 3] = [Signal::TERM, Signal::INT, Signal::HUP];
+
+/// Every signal that ends a process by default, can be caught, and says nothing of the program itself.
+fn all_signals() -> Vec<i32> {
+    let named = [
+        libc::SIGTERM,
+        libc::SIGINT,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGABRT,
+        libc::SIGUSR1,
+        libc::SIGUSR2,
+        libc::SIGALRM,
+        libc::SIGVTALRM,
+        libc::SIGPROF,
+        libc::SIGXCPU,
+    ];
+    let mut all = named.to_vec();
+    if cfg!(target_os = "linux") {
+        // SIGIO, SIGSTKFLT, SIGPWR, and real-time signals.
+        all.extend([29, 16, 30, 34, 64]);
+    }
+    all
+}
 
 fn spawn(home: &Home, arguments: &[&str]) -> Child {
     let mut command = home.command(arguments);
@@ -23,14 +46,21 @@ fn spawn(home: &Home, arguments: &[&str]) -> Child {
 #[allow(unsafe_code, reason = "the standard library cannot set how a signal is handled")]
 fn heeding_signals(command: &mut Command) -> &mut Command {
     let heed = || {
-        for signal in SIGNALS {
+        for signal in all_signals().into_iter().chain([libc::SIGXFSZ]) {
             // SAFETY: safe to call after a fork, and nothing else runs there that it could surprise.
-            unsafe { libc::signal(signal.as_raw(), libc::SIG_DFL) };
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
         }
         Ok(())
     };
     // SAFETY: as above.
     unsafe { command.pre_exec(heed) }
+}
+
+/// With a number: rustix has no name for all of them.
+#[allow(unsafe_code, reason = "rustix sends no signal that it has no name for")]
+fn send_raw(child: &Child, signal: i32) {
+    // SAFETY: the child is not waited for yet, so the number is its own.
+    assert_eq!(unsafe { libc::kill(child.id() as i32, signal) }, 0);
 }
 
 fn send(child: &Child, signal: Signal) {
@@ -78,6 +108,69 @@ fn a_signal_between_the_request_and_its_answer_loses_no_successor() {
             assert!(home.run(&["token", "acme"]).code == Some(0) && home.server.requests() == 1);
         }
     }
+}
+
+/// The same for every other signal. That a stop loses nothing is `network.rs`.
+#[test]
+fn any_signal_that_can_be_caught_waits_for_the_answer() {
+    for signal in all_signals() {
+        let home = Home::with_expired_login();
+        home.server.fault([Fault::Held]);
+        let mut child = spawn(&home, &["token", "acme"]);
+        assert!(home.server.wait_for_requests(1, PATIENCE));
+        send_raw(&child, signal);
+        let said = wait_for_line(&mut child, "refresh");
+        assert!(said.contains("finished first"), "{signal}: {said}");
+        home.server.let_go();
+        let Output { status, stdout, .. } = child.wait_with_output().expect("it ends");
+        assert_eq!((status.signal(), text(&stdout)), (Some(signal), ""), "{status}");
+        assert_eq!((home.server.requests(), home.server.replays()), (1, 0));
+        assert!(home.server.is_live(&home.refresh_token()), "{signal}");
+    }
+}
+
+/// The limit comes while the answer is on its way: what is larger than it cannot be stored, and the signal that says so ends nothing.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_vault_beyond_the_file_size_limit_costs_no_successor() {
+    let home = Home::with_expired_login();
+    let mut vault = home.vault();
+    vault["notes"] = "x".repeat(64 * 1024).into();
+    home.write(vault.to_string());
+    home.server.fault([Fault::Held]);
+    let child = spawn(&home, &["token", "acme"]);
+    assert!(home.server.wait_for_requests(1, PATIENCE));
+    let limit = Rlimit { current: Some(16 * 1024), maximum: None };
+    prlimit(Some(Pid::from_child(&child)), Resource::Fsize, limit).expect("limited");
+    home.server.let_go();
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!((ended.status.signal(), home.server.requests()), (None, 1), "{ended:?}");
+    assert!(!home.server.is_live(&home.refresh_token()), "the vault is as it was");
+    let next = home.run(&["refresh", "acme", "--print"]);
+    assert_eq!(next.code, Some(0), "{}", next.err);
+    assert!(home.server.is_live(&home.refresh_token()) && home.server.replays() == 0);
+}
+
+/// A core file would hold the tokens.
+#[test]
+#[cfg(target_os = "linux")]
+fn no_core_file_is_written() {
+    let home = Home::with_expired_login();
+    home.server.fault([Fault::Held]);
+    let mut child = spawn(&home, &["token", "acme"]);
+    assert!(home.server.wait_for_requests(1, PATIENCE));
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).expect("read");
+    let core: Vec<&str> = limits.lines().filter(|line| line.starts_with("Max core file size")).collect();
+    assert_eq!(core[0].split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core:?}");
+    // What is not dumpable belongs to root.
+    let owner =
+        std::os::unix::fs::MetadataExt::uid(&std::fs::metadata(format!("/proc/{}/mem", child.id())).expect("there"));
+    assert_eq!(owner, 0);
+    send(&child, Signal::QUIT);
+    wait_for_line(&mut child, "finished first");
+    home.server.let_go();
+    let status = child.wait().expect("it ends");
+    assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGQUIT), false));
 }
 
 #[test]

@@ -52,7 +52,7 @@ let warm: Instance | undefined;
 const time = new GuestTime(data.time);
 const storage = storageModule.open(data.storage);
 const http =
-  httpModule?.open() ?? networkHttp(data.network, () => tell({ wanted: 'network' }), () => origins ?? []);
+  httpModule?.open() ?? networkHttp(data.network, () => tell({ wanted: 'network' }), () => origins ?? [], () => storage.beat?.());
 const world = new World(storage, http, time, (event) => tell({ event }), nameOrigins);
 
 port.on('message', (message: ToWorker) => {

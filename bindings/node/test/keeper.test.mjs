@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFileSync, spawn } from 'node:child_process';
-import { chmodSync, existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
@@ -167,6 +167,30 @@ test('a process that is killed while it refreshes leaves nothing that blocks the
   const keeper = await open(t, a.options);
   assert.equal((await keeper.token('acme')).token, 'at-2', 'the same token is sent once more');
   assert.ok(performance.now() - began < 5000);
+});
+
+const PRLIMIT = '/usr/bin/prlimit';
+test('a vault beyond the file size limit ends nothing and loses nothing', { skip: !existsSync(PRLIMIT) }, async (t) => {
+  let child;
+  const a = await acme(t, (seen, response) => {
+    // While the answer is on its way, so that nothing before it fails.
+    if (child) execFileSync(PRLIMIT, ['--pid', String(child.pid), '--fsize=16384:unlimited']);
+    return rotate()(seen, response);
+  });
+  writeFileSync(a.vault, JSON.stringify({ ...read(a.vault), notes: 'x'.repeat(65536) }));
+  const script = `
+    import { Keeper } from 'lazaret';
+    const keeper = await Keeper.open(JSON.parse(process.argv[1]));
+    await keeper.token('acme').catch(() => {});
+    await keeper.close();`;
+  child = spawn(process.execPath, ['--input-type=module', '-e', script, JSON.stringify(a.options)], { cwd: new URL('.', import.meta.url).pathname });
+  assert.deepEqual(await new Promise((resolve) => child.on('exit', (code, signal) => resolve([code, signal]))), [0, null]);
+  child = undefined;
+  assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-1');
+  const keeper = await open(t, a.options);
+  await keeper.refresh('acme');
+  assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2', 'it was sealed');
+  assert.equal(a.requests.length, 1);
 });
 
 test('an aborted call stops waiting, and its refresh is stored all the same', async (t) => {

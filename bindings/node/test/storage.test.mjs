@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { FileStorage } from 'lazaret/storage';
+import { ANSWERED, networkHttp } from '../dist/http/client.js';
+import { marksOf } from '../dist/storage/other-tools.js';
 import { pidIn } from '../dist/storage/replace.js';
 import { networkNameOf, validUpTo } from '../dist/storage/text.js';
 import { parseUnsynced, spellUnsynced } from '../dist/storage/unsynced.js';
@@ -170,18 +172,143 @@ test('what a dead process left is removed, and only what is exactly named so', (
   assert.equal(pidIn(`.auth.json.lazaret-tmp.17.${random}`, 'auth.json.lazaret'), undefined);
 });
 
-test('the locks of other tools are made, respected, taken away when stale, and removed', (t) => {
+const NOW_S = 1_800_000_000;
+
+/** A vault of another tool, with a clock that stands still. */
+function tool(path, name, content = '{}') {
+  mkdirSync(dirname(join(path, name)), { recursive: true });
+  writeFileSync(join(path, name), content);
+  return toolStorage(path, name);
+}
+
+function toolStorage(path, name) {
+  const storage = new FileStorage({ vault: join(path, name) });
+  storage.now = () => NOW_S * 1000;
+  return storage;
+}
+
+const setTime = (path, s) => utimesSync(path, s, s);
+
+for (const [name, limitS, ...locks] of [
+  ['.qwen/oauth_creds.json', 35, '.qwen/oauth_creds.lock'],
+  ['.claude/.credentials.json', 60, '.claude/.oauth_refresh.lock', '.claude.lock'],
+]) {
+  test(`the locks of other tools are made, respected, taken away when stale, and removed: ${name}`, (t) => {
+    const path = folder(t);
+    const storage = tool(path, name);
+    const paths = locks.map((lock) => join(path, lock));
+    const { lease } = storage.acquire(THE_VAULT, 0, 0).val;
+    for (const lock of paths) assert.equal(Math.floor(statSync(lock).mtimeMs / 1000), NOW_S);
+    assert.equal(toolStorage(path, name).acquire(THE_VAULT, 0, 0).tag, 'busy');
+    storage.release(lease);
+    assert.ok(!paths.some((lock) => existsSync(lock)));
+    for (const lock of paths) {
+      if (name.startsWith('.claude')) mkdirSync(lock);
+      else writeFileSync(lock, '');
+      for (const ageS of [0, limitS, -5]) {
+        setTime(lock, NOW_S - ageS);
+        assert.equal(storage.acquire(THE_VAULT, 0, 0).tag, 'busy', `${ageS}`);
+      }
+      setTime(lock, NOW_S - limitS - 1);
+      storage.release(storage.acquire(THE_VAULT, 0, 0).val.lease);
+      assert.ok(!existsSync(lock) && !readdirSync(dirname(lock)).some((left) => left.includes('.stale.')));
+    }
+  });
+}
+
+test('a time in the future ends when it was seen unchanged for the limit', (t) => {
   const path = folder(t);
-  const storage = new FileStorage({ vault: join(path, '.credentials.json') });
-  const lock = join(path, '.oauth_refresh.lock');
-  const { lease } = storage.acquire(THE_VAULT, 0, 0).val;
-  assert.ok(statSync(lock).isDirectory() && statSync(lock).mtimeMs > Date.now() + 8000);
-  storage.release(lease);
-  assert.ok(!existsSync(lock));
+  const storage = tool(path, '.claude/.credentials.json');
+  const lock = join(path, '.claude/.oauth_refresh.lock');
   mkdirSync(lock);
+  setTime(lock, NOW_S + 1e6);
+  const at = (s) => {
+    storage.now = () => (NOW_S + s) * 1000;
+    return storage.acquire(THE_VAULT, 0, 0);
+  };
+  for (const s of [0, 60]) assert.equal(at(s).tag, 'busy');
+  setTime(lock, NOW_S + 1e6 + 5); // it lives
+  for (const s of [61, 121, 10, 70]) assert.equal(at(s).tag, 'busy');
+  storage.release(at(71).val.lease);
+  assert.ok(!existsSync(lock));
+});
+
+test('what a killed process made is known again and taken away at once', (t) => {
+  const path = folder(t);
+  const storage = tool(path, '.claude/.credentials.json');
+  const locks = ['.claude/.oauth_refresh.lock', '.claude.lock'].map((lock) => join(path, lock));
+  const killed = () => {
+    const script = `import { FileStorage } from 'lazaret/storage';
+      new FileStorage({ vault: process.argv[1] }).acquire({ tag: 'document', val: 'vault' }, 0, 0);
+      process.kill(process.pid, 'SIGKILL');`;
+    const options = { cwd: new URL('..', import.meta.url), stdio: 'ignore' };
+    const arguments_ = ['--input-type=module', '-e', script, join(path, '.claude/.credentials.json')];
+    assert.throws(() => execFileSync(process.execPath, arguments_, options), { signal: 'SIGKILL' });
+    for (const lock of locks) assert.deepEqual(readdirSync(lock), [], 'others can remove an empty folder only');
+  };
+  for (let times = 0; times < 2; times += 1) {
+    killed();
+    storage.release(storage.acquire(THE_VAULT, 0, 0).val.lease);
+    assert.ok(!locks.some((lock) => existsSync(lock)));
+  }
+  killed();
+  setTime(locks[0], NOW_S); // another program's sign of life in that place
   assert.equal(storage.acquire(THE_VAULT, 0, 0).tag, 'busy');
-  utimesSync(lock, Date.now() / 1000 - 12, Date.now() / 1000 - 12);
-  assert.equal(storage.acquire(THE_VAULT, 0, 0).tag, 'acquired');
+});
+
+test('a mark shows life while it is held, and what takes its place is left alone', (t) => {
+  const path = folder(t);
+  const storage = tool(path, '.claude/.credentials.json');
+  const lock = join(path, '.claude/.oauth_refresh.lock');
+  const { lease } = storage.acquire(THE_VAULT, 0, 0).val;
+  storage.now = () => (NOW_S + 5) * 1000;
+  storage.beat();
+  assert.equal(Math.floor(statSync(lock).mtimeMs / 1000), NOW_S + 5);
+  renameSync(lock, join(path, 'aside'));
+  mkdirSync(lock);
+  setTime(lock, 7);
+  storage.now = () => (NOW_S + 10) * 1000;
+  storage.beat();
+  assert.equal(statSync(lock).mtimeMs, 7000);
+  assert.equal(Math.floor(statSync(join(path, 'aside')).mtimeMs / 1000), NOW_S + 10);
+  storage.release(lease);
+  assert.ok(existsSync(lock), 'theirs stays');
+});
+
+test('who waits for an answer shows life meanwhile', () => {
+  let state;
+  let beats = 0;
+  const port = { postMessage: ({ signal }) => (state = new Int32Array(signal)) };
+  const beat = () => {
+    beats += 1;
+    if (beats === 3) Atomics.store(state, 0, ANSWERED);
+  };
+  const http = networkHttp(port, () => {}, () => [], beat, 1);
+  // A port that holds nothing: what matters is that the waiting ended by the third sign of life.
+  assert.throws(() => http.send({ method: 'POST', url: '', headers: [], body: '', deadlineMs: 60_000 }), TypeError);
+  assert.equal(beats, 3);
+});
+
+test('a lock is taken by place or content, and never by name alone', (t) => {
+  const path = realpathSync(folder(t));
+  const mcp = '{"linear|1":{"server_name":"linear","access_token":"a"}}';
+  for (const [file, content, ...locks] of [
+    ['.claude/.credentials.json', '{}', '.claude/.oauth_refresh.lock', '.claude.lock'],
+    ['else/.credentials.json', '{"claudeAiOauth":{}}', 'else/.oauth_refresh.lock', 'else.lock'],
+    ['.codex/.credentials.json', mcp],
+    ['other/.credentials.json', '{}'],
+    ['other/.credentials.json', '{"claudeAiOauth":'],
+    ['.qwen/oauth_creds.json', '{}', '.qwen/oauth_creds.lock'],
+    ['q/oauth_creds.json', '{"resource_url":"x"}', 'q/oauth_creds.lock'],
+    ['.gemini/oauth_creds.json', '{"scope":"x"}'],
+  ]) {
+    tool(path, file, content);
+    const found = marksOf({ target: join(path, file), links: [] }, undefined).map((mark) => mark.path);
+    assert.deepEqual(found, locks.map((lock) => join(path, lock)), file);
+  }
+  process.env.CLAUDE_CONFIG_DIR = join(path, 'other');
+  t.after(() => delete process.env.CLAUDE_CONFIG_DIR);
+  assert.equal(marksOf({ target: join(path, 'other/.credentials.json'), links: [] }, undefined).length, 2);
 });
 
 test('other files that may own a grant are listed and read, and never written', (t) => {

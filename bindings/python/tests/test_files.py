@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any, List, Optional
+from typing import Any, List, Optional, Tuple
 
 import pytest
 
@@ -30,7 +30,7 @@ from lazaret.storage import (
     Stored,
     version_of,
 )
-from lazaret.storage import _folder, _replace, _text, _unsynced, _way
+from lazaret.storage import _folder, _heartbeat, _other_tools, _replace, _text, _unsynced, _way
 from lazaret.storage._replace import pid_in
 
 FINGERPRINT = "ff" + "0" * 30
@@ -40,6 +40,17 @@ def storage(folder: Path, name: str = "auth.json", **more: Any) -> FileStorage:
     found = FileStorage(folder / name, **more)
     found._store_wait_s = 0.05
     return found
+
+
+def tool(folder: Path, name: str) -> Tuple[FileStorage, List[Path], int]:
+    """A vault of another tool, what that locks, and the virtual time of the storage."""
+    now_s = 1_800_000_000
+    path = folder.resolve() / name
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    found = storage(folder, name)
+    found._now_ns = lambda: now_s * 10**9
+    return found, [Path(mark.path) for mark in _other_tools.marks(_way.walk(str(path)), None)], now_s
 
 
 def code_of(call: Any) -> str:
@@ -219,20 +230,106 @@ def test_the_reference_s_lock_is_taken_with_a_document_lease_and_never_written(t
     assert not storage(tmp_path, foreign_lock=False).describe().excludes_foreign
 
 
-@pytest.mark.parametrize("name, mark", [(".qwen/oauth_creds.json", "oauth_creds.lock"), (".credentials.json", ".oauth_refresh.lock")])
-def test_other_tools_locks_are_made_and_removed_and_a_stale_one_is_taken_away(tmp_path: Path, name: str, mark: str) -> None:
-    (tmp_path / ".qwen").mkdir()
-    store = storage(tmp_path, name)
-    path = (tmp_path / name).parent / mark
+@pytest.mark.parametrize("name, limit_s", [(".qwen/oauth_creds.json", 35), (".claude/.credentials.json", 60)])
+def test_other_tools_locks_are_made_and_removed_and_a_stale_one_is_taken_away(tmp_path: Path, name: str, limit_s: int) -> None:
+    store, paths, now_s = tool(tmp_path, name)
     lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
-    assert path.exists() and path.stat().st_mtime > time.time() + 8
+    assert all(path.exists() and int(path.stat().st_mtime) == now_s for path in paths)
+    assert isinstance(tool(tmp_path, name)[0].acquire(DocumentScope("vault"), 1, 0), Busy)
     store.release(lease)
+    assert not any(path.exists() for path in paths)
+    for path in paths:
+        path.mkdir() if name.startswith(".claude") else path.touch()
+        for age_s in (0, limit_s, -5):
+            os.utime(path, (now_s - age_s, now_s - age_s))
+            assert isinstance(store.acquire(DocumentScope("vault"), 1, 0), Busy)
+        os.utime(path, (now_s - limit_s - 1, now_s - limit_s - 1))
+        store.release(grant(store.acquire(DocumentScope("vault"), 1, 0)))
+        assert not path.exists() and not list(path.parent.glob("*.stale.*"))
+
+
+def test_a_tools_lock_with_a_time_in_the_future_ends_when_it_was_seen_unchanged_for_its_limit(tmp_path: Path) -> None:
+    store, (path, _), now_s = tool(tmp_path, ".claude/.credentials.json")
+    path.mkdir()
+    os.utime(path, (now_s + 10**6, now_s + 10**6))
+    for later_s in (0, 60):
+        store._now_ns = lambda: (now_s + later_s) * 10**9
+        assert isinstance(store.acquire(DocumentScope("vault"), 1, 0), Busy)
+    os.utime(path, (now_s + 10**6 + 5, now_s + 10**6 + 5))  # it lives
+    for later_s in (61, 121, 10, 70):
+        store._now_ns = lambda: (now_s + later_s) * 10**9
+        assert isinstance(store.acquire(DocumentScope("vault"), 1, 0), Busy)
+    store._now_ns = lambda: (now_s + 71) * 10**9
+    store.release(grant(store.acquire(DocumentScope("vault"), 1, 0)))
     assert not path.exists()
-    path.mkdir() if mark.startswith(".") else path.touch()
-    assert isinstance(store.acquire(DocumentScope("vault"), 1, 20), Busy)
-    os.utime(path, (1, 1))
-    store.release(grant(store.acquire(DocumentScope("vault"), 1, 20)))
-    assert not path.exists() and not list(path.parent.glob("*.stale.*"))
+
+
+def test_what_a_killed_process_made_is_known_again_and_taken_away_at_once(tmp_path: Path) -> None:
+    store, paths, _ = tool(tmp_path, ".claude/.credentials.json")
+    script = "import sys, os, signal; from lazaret.storage import *; s = FileStorage(sys.argv[1]); s.acquire(DocumentScope('vault'), 1, 0)"
+    kill = "; os.kill(os.getpid(), signal.SIGKILL)"
+    for _ in range(2):
+        ended = subprocess.run([sys.executable, "-c", script + kill, str(tmp_path / ".claude/.credentials.json")])
+        assert ended.returncode == -9 and all(path.exists() and not list(path.iterdir()) for path in paths)
+        store.release(grant(store.acquire(DocumentScope("vault"), 1, 0)))
+        assert not any(path.exists() for path in paths)
+    subprocess.run([sys.executable, "-c", script + kill, str(tmp_path / ".claude/.credentials.json")])
+    os.utime(paths[0])  # another program's sign of life in that place
+    store._now_ns = time.time_ns
+    assert isinstance(store.acquire(DocumentScope("vault"), 1, 0), Busy)
+
+
+def test_a_mark_shows_life_and_what_takes_its_place_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "lock").mkdir()
+    handle = os.open(tmp_path / "lock", os.O_RDONLY)
+    os.utime(handle, (1, 1))
+    heartbeat = _heartbeat.Heartbeat([handle], 1001, time.time_ns, every_s=0.001)
+
+    def wait_for_a_sign(after_ns: int) -> None:
+        until = time.monotonic() + 60
+        while os.fstat(handle).st_mtime_ns <= after_ns:
+            assert time.monotonic() < until
+            time.sleep(0.001)
+
+    wait_for_a_sign(10**18)
+    assert os.fstat(handle).st_mtime_ns % 10**9 == 1001 * 1000
+    (tmp_path / "lock").rmdir()
+    (tmp_path / "lock").mkdir()
+    os.utime(tmp_path / "lock", (7, 7))
+    wait_for_a_sign(os.fstat(handle).st_mtime_ns)
+    assert (tmp_path / "lock").stat().st_mtime == 7
+    heartbeat.end()
+    os.close(handle)
+
+
+@pytest.mark.parametrize(
+    "file, content, locks",
+    [
+        (".claude/.credentials.json", "{}", [".claude/.oauth_refresh.lock", ".claude.lock"]),
+        ("else/.credentials.json", '{"claudeAiOauth":{}}', ["else/.oauth_refresh.lock", "else.lock"]),
+        (".codex/.credentials.json", '{"linear|1":{"server_name":"linear","access_token":"a"}}', []),
+        ("else/.credentials.json", "{}", []),
+        ("else/.credentials.json", '{"claudeAiOauth":', []),
+        (".qwen/oauth_creds.json", "{}", [".qwen/oauth_creds.lock"]),
+        ("q/oauth_creds.json", '{"resource_url":"x"}', ["q/oauth_creds.lock"]),
+        (".gemini/oauth_creds.json", '{"scope":"x"}', []),
+    ],
+)
+def test_a_tools_lock_is_taken_by_place_or_content_and_never_by_name_alone(
+    tmp_path: Path, file: str, content: str, locks: List[str]
+) -> None:
+    path = tmp_path.resolve() / file
+    path.parent.mkdir()
+    path.write_text(content)
+    assert [mark.path for mark in _other_tools.marks(_way.walk(str(path)), None)] == [str(tmp_path.resolve() / lock) for lock in locks]
+
+
+def test_a_folder_that_the_environment_names_is_the_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "c").mkdir()
+    way = _way.walk(str(tmp_path.resolve() / "c/.credentials.json"))
+    assert _other_tools.marks(way, None) == []
+    monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "c"))
+    assert len(_other_tools.marks(way, None)) == 2
 
 
 def test_who_waits_for_one_lock_holds_no_other(tmp_path: Path) -> None:

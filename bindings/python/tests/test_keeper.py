@@ -344,6 +344,25 @@ def test_ctrl_c_ends_the_waiting_and_not_the_refresh(home: Home) -> None:
     assert home.tokens()["refresh_token"] == "rt-1", "its answer is stored all the same"
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a limit for another process is Linux's")
+def test_a_vault_beyond_the_file_size_limit_ends_nothing_and_loses_nothing(home: Home) -> None:
+    import resource
+
+    vault = json.loads(home.vault.read_text())
+    home.vault.write_text(json.dumps({**vault, "notes": "x" * 65536}))
+    home.server.held.clear()
+    process = home.process({"call": "token", "provider": "acme"})
+    assert home.server.arrived.wait(20)
+    # While the answer is on its way, so that nothing before it fails.
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (16384, resource.RLIM_INFINITY))
+    home.server.held.set()
+    process.communicate(timeout=60)
+    assert process.returncode == 0 and home.tokens()["refresh_token"] == "rt-0"
+    with home.keeper() as keeper:
+        keeper.refresh("acme")
+    assert len(home.server.requests) == 1 and home.tokens()["refresh_token"] == "rt-1", "it was sealed"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_forked_process_may_use_the_keeper_that_it_got(home: Home) -> None:

@@ -15,6 +15,7 @@
 //! | completions and manual pages | `manual.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
+//! | what holds for the process from its first line on | `process.rs` |
 
 mod add;
 mod args;
@@ -28,6 +29,7 @@ mod import;
 mod login;
 mod manual;
 mod mend;
+mod process;
 mod redirect;
 mod refresh;
 mod setup;
@@ -52,6 +54,7 @@ use setup::Setup;
 
 /// The whole command: reads the arguments, does what they say, and gives the exit code.
 pub fn main() -> ExitCode {
+    process::begin();
     let args = match args::parse() {
         Ok(args) => args,
         Err(code) => return code,

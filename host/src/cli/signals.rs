@@ -1,9 +1,18 @@
 //! A signal ends the command at once, unless a refresh is on its way: that is finished first, for its answer may hold the only
 //! refresh token that still works.
 //!
-//! Until the request leaves, a process may end at any moment. From then on SIGHUP, SIGINT and SIGTERM are only noted until
+//! Until the request leaves, a process may end at any moment. From then on every signal that would end it is only noted until
 //! everything is stored; then the process ends by the signal it was sent first. At most the same request goes out once
 //! more meanwhile, never another one.
+//!
+//! | signals | here |
+//! |---|---|
+//! | whose default is to end the process ([`ending`]) | noted, as above |
+//! | SIGXFSZ | the write fails instead (`process.rs`) |
+//! | SIGPIPE | ignored by Rust's runtime: the write fails instead |
+//! | SIGTSTP, SIGTTIN, SIGTTOU | as by default. A stop loses nothing: the locks are kept, and an answer that the kernel holds is read on |
+//! | SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGTRAP, SIGSYS | as by default: the program itself is broken, and its memory no longer to be trusted |
+//! | SIGKILL, SIGSTOP | nobody can catch them |
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -11,7 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{
+    SIGABRT, SIGALRM, SIGHUP, SIGINT, SIGPROF, SIGQUIT, SIGTERM, SIGUSR1, SIGUSR2, SIGVTALRM, SIGXCPU,
+};
 use signal_hook::low_level::{emulate_default_handler, signal_name};
 
 use super::events::Events;
@@ -55,7 +66,7 @@ impl Signals {
     /// From now on signals are taken by a thread of their own. Those that the process was started to ignore stay ignored.
     pub(super) fn listen(events: Arc<Events>, provider: &str) -> Result<Arc<Self>, Failure> {
         let cannot = |error: io::Error| Failure::broken(format_args!("cannot listen for signals: {error}"));
-        let listened = [SIGHUP, SIGINT, SIGTERM].into_iter().filter(|signal| !is_ignored(*signal));
+        let listened = ending().into_iter().filter(|signal| !is_ignored(*signal));
         let mut caught = signal_hook::iterator::Signals::new(listened).map_err(cannot)?;
         let signals = Arc::new(Self::default());
         signals.is_about(provider);
@@ -134,18 +145,42 @@ impl State {
     }
 }
 
+/// The signals that end a process by default, can be caught, and come from outside: what a program does wrong itself is not
+/// among them. SIGABRT is, since service managers send it; `abort` still ends the process.
+fn ending() -> Vec<i32> {
+    let mut signals =
+        vec![SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU];
+    #[cfg(target_os = "linux")]
+    {
+        signals.extend([libc::SIGIO, libc::SIGPWR, libc::SIGSTKFLT]);
+        signals.extend(libc::SIGRTMIN()..=libc::SIGRTMAX());
+    }
+    signals
+}
+
 /// Ends the process by a signal, as if nobody had listened for it: a shell says 128 and its number.
 pub(super) fn end(signal: i32) -> ! {
     terminal::end_progress();
     // The first process of a container is not ended by the default of any signal.
     if std::process::id() != 1 {
         let _ = emulate_default_handler(signal);
+        end_by_default(signal);
     }
     std::process::exit(128 + signal)
 }
 
+/// For the signals that `signal_hook` does not know, or takes for ignored where Linux does not ignore them.
+#[allow(unsafe_code, reason = "the standard library cannot set how a signal is handled")]
+fn end_by_default(signal: i32) {
+    // SAFETY: the default has no handler that could run.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
 fn finishing(signal: i32, at_most: Duration, provider: &str) -> Event {
-    let name = signal_name(signal).unwrap_or("a signal");
+    let name = signal_name(signal).map_or_else(|| format!("signal {signal}"), str::to_owned);
     Event {
         name: "finishing".into(),
         severity: "warning".into(),

@@ -7,10 +7,15 @@
 //! | `way.rs` | links are followed only where they are safe |
 //! | `text.rs` | files are read bounded, and not again while a stat proves them unchanged |
 //! | `locks.rs` | a lock lasts as long as its holder |
+//! | `other_tools.rs` | which other tool's lock belongs to a vault is decided by place and content |
+//! | `marks.rs` | the locks that other tools make are made, and end with their maker |
+//! | `heartbeat.rs` | what we made shows that we live |
+//! | `left_behind.rs` | what a killed lazaret made is known again |
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
 //! | `replace.rs` | a document is the old text or the new one, whole |
 //! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
 //! | `files.rs` | the operations that change the disk, behind a trait |
+//! | `size_limit.rs` | a write beyond `ulimit -f` is an error, in a process that has no handler for it too |
 //! | `checkup.rs` | what lies around a vault is looked over for a person, and nothing is written |
 //! | `network.rs` | which file systems lie on another machine |
 
@@ -18,13 +23,17 @@ mod also;
 mod checkup;
 mod errors;
 mod files;
+mod heartbeat;
 mod holder;
 mod kinds;
+mod left_behind;
 mod locks;
 mod marks;
 mod network;
+mod other_tools;
 mod places;
 mod replace;
+mod size_limit;
 mod text;
 mod unsynced;
 mod way;
@@ -41,7 +50,8 @@ pub(crate) use self::checkup::shell_path;
 use self::files::{Disk, Files};
 use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};
-use self::places::{Place, Places, absolute, foreign_locks, marks};
+use self::other_tools::marks;
+use self::places::{Place, Places, absolute, foreign_locks};
 use self::replace::{Change, replace};
 use self::text::{MAX_BYTES, Seen, Text, too_large};
 use self::way::Way;
@@ -229,7 +239,7 @@ impl FileStorage {
             }
             _ => Default::default(),
         };
-        Locks { foreign, marks, own: place.lock(claim), owner: place.owner_of_new() }
+        Locks { foreign, marks, own: place.lock(claim), owner: place.owner_of_new(), now: self.now }
     }
 
     fn refuse_network(&self, claim: Claim, place: &Place) -> Result<(), StorageError> {

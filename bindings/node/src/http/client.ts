@@ -1,6 +1,7 @@
 // The worker's end of an exchange: it hands the request to the network thread and blocks until the answer is there.
 
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
+import { BEAT_MS } from '../storage/marks.js';
 import type { Http, HttpOutcome, HttpRequest } from './contract.js';
 
 export const WAITING = 0;
@@ -23,8 +24,8 @@ export interface ToNetwork {
 /** How long the thread may take beyond the deadline to say that it has passed. */
 const GRACE_MS = 2_000;
 
-/** Sends through the network thread. `wake` starts it, if it is not there. */
-export function networkHttp(port: MessagePort, wake: () => void, origins: () => string[]): Http {
+/** Sends through the network thread. `wake` starts it, if it is not there; `beat` is called every few seconds of waiting. */
+export function networkHttp(port: MessagePort, wake: () => void, origins: () => string[], beat: () => void, beatMs = BEAT_MS): Http {
   return {
     send(request: HttpRequest): HttpOutcome {
       const named = origins();
@@ -43,7 +44,9 @@ export function networkHttp(port: MessagePort, wake: () => void, origins: () => 
           }
         }
         const now = Atomics.load(state, 0);
-        if (now !== ANSWERED) Atomics.wait(state, 0, now, Math.max(1, leftMs));
+        if (now === ANSWERED) continue;
+        const waited = Atomics.wait(state, 0, now, Math.min(Math.max(1, leftMs), beatMs));
+        if (waited === 'timed-out') beat();
       }
       const answer = receiveMessageOnPort(port) as { message: HttpOutcome } | undefined;
       return answer?.message ?? { failure: { kind: 'other', sent: 'maybe', message: 'the network thread gave no answer' } };

@@ -43,6 +43,8 @@ export interface Storage {
   acquire(scope: Scope, ttlMs: number, waitMs: number): AcquireOutcome;
   release(lease: string): void;
   describe(): Capabilities;
+  /** Called every few seconds while an exchange is out: for leases that must show that their holder lives. */
+  beat?(): void;
 }
 
 /** Why a call could not be answered. The message says what, where and what to do; never text of a document. */

@@ -7,6 +7,7 @@ import { StorageError } from './contract.js';
 const CODES: Record<string, [code: string, hint: string]> = {
   ENOSPC: ['full', 'make room on that disk; what was there before is untouched'],
   EDQUOT: ['full', 'make room on that disk; what was there before is untouched'],
+  EFBIG: ['full', 'this process may write no larger file: raise its limit (ulimit -f)'],
   EROFS: ['read-only', 'the file system is mounted read-only'],
   EACCES: ['denied', 'check who owns it and its directory, and run as that user'],
   EPERM: ['denied', 'check who owns it and its directory, and run as that user'],

@@ -8,6 +8,9 @@
 // | `way` | links are followed only where they are safe |
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
+// | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
+// | `marks` | the locks that other tools make are made, show that we live, and end with their maker |
+// | `left-behind` | what a killed lazaret made is known again |
 // | `replace` | a document is the old text or the new one, whole |
 // | `unsynced` | the ledger's newest text may lie beside it, and counts only if it is whole |
 
@@ -28,7 +31,8 @@ import {
 import { doing, size } from './errors.js';
 import { claimOf, kindOf, KINDS, VAULT_KIND, type Claim, type Kind } from './kinds.js';
 import { Held, Patience, takeLocks } from './locks.js';
-import { find, foreignLocks, glance, isSamePlace, lockOf, marksOf, ownerOfNew, unsyncedOf, type Place, type Places } from './places.js';
+import { marksOf } from './other-tools.js';
+import { find, foreignLocks, glance, isSamePlace, lockOf, ownerOfNew, unsyncedOf, type Place, type Places } from './places.js';
 import { replace } from './replace.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
@@ -78,6 +82,9 @@ export class FileStorage implements Storage {
   readonly #leases = new Map<string, Lease>();
   /** What was last read, if its stat proves it. */
   readonly #seen = new Map<Kind, Seen>();
+
+  /** What time other tools' locks are dated with and judged by. For tests. */
+  now: () => number = Date.now;
 
   constructor(options: FileStorageOptions) {
     const vault = resolve(options.vault);
@@ -155,6 +162,11 @@ export class FileStorage implements Storage {
       .map(({ name }) => name);
   }
 
+  /** Shows other tools that who holds their locks is alive. */
+  beat(): void {
+    for (const { held } of this.#leases.values()) held.beat(this.now());
+  }
+
   describe(): Capabilities {
     let isNetwork = false;
     let excludesForeign = false;
@@ -196,6 +208,7 @@ export class FileStorage implements Storage {
           marks: isVault ? marksOf(place.anchor, this.#foreignLock) : [],
           own: lockOf(place, claim),
           owner: ownerOfNew(place),
+          now: this.now,
         },
         patience,
       );

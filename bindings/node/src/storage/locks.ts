@@ -6,18 +6,21 @@
 // the worker's files (`trackUnmanagedFds`), and with them go its locks. libuv opens all files with O_CLOEXEC, so that no child inherits one.
 
 import { closeSync, constants, fchownSync, fstatSync, openSync, rmdirSync, type BigIntStats } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { StorageError, type Holder } from './contract.js';
 import { doing, errnoOf, ioError } from './errors.js';
 import { createDirs, openDir } from './files.js';
 import { tryLock, unlock } from './flock.js';
 import { clearHint, holderOf, isOfALivingProcessHere, readHint, writeHint } from './holder.js';
-import { isMarkInPlace, makeMark, removeMark, type Made, type Mark } from './marks.js';
+import { LeftBehind } from './left-behind.js';
+import { beat, isMarkInPlace, makeMark, removeMark, type Made, type Mark } from './marks.js';
 import { lstat, type Owner } from './way.js';
 
 /** The pauses between two looks at a lock that somebody holds, in milliseconds. */
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 25;
+/** What is known of other tools' locks, in the directory of ours. */
+const LEFT_BEHIND = 'made';
 
 /** The locks that make up one lease, in the order in which they are taken. */
 export interface Locks {
@@ -29,6 +32,8 @@ export interface Locks {
   own: string;
   /** Whom lock files that do not exist yet are to belong to. None: to this process. */
   owner: Owner | undefined;
+  /** What time the marks are dated with and judged by. */
+  now: () => number;
 }
 
 interface Lock {
@@ -53,10 +58,15 @@ export class Held {
     return this.#locks.every((lock) => isLockInPlace(lock)) && this.#made.every(isMarkInPlace);
   }
 
+  /** Shows other programs that the holder lives. */
+  beat(nowMs: number): void {
+    for (const made of this.#made) beat(made, nowMs);
+  }
+
   letGo(): void {
     const own = this.#locks.at(-1);
     if (own) clearHint(own.fd);
-    for (const made of this.#made) removeMark(made);
+    for (const made of this.#made.splice(0)) removeMark(made);
     // Closing would do, but for a process forked off in between, which keeps the file open.
     unlockAll(this.#locks);
     closeAll(this.#locks);
@@ -120,25 +130,38 @@ export function sleep(ms: number): void {
 /** Every mark, or none: then the one that somebody else holds, with the locks let go. */
 function makeAll(wanted: Locks, locks: Lock[]): Made[] | Mark {
   const made: Made[] = [];
-  let busy: Mark | undefined;
   try {
-    for (const mark of wanted.marks) {
-      const mine = makeMark(mark, wanted.owner);
-      if (!mine) {
-        busy = mark;
-        break;
-      }
-      made.push(mine);
-    }
+    const busy = wanted.marks.length > 0 ? makeEach(wanted, made) : undefined;
     if (!busy) return made;
+    made.forEach(removeMark);
+    unlockAll(locks);
+    return busy;
   } catch (error) {
     made.forEach(removeMark);
     unlockAll(locks);
     throw error;
   }
-  made.forEach(removeMark);
-  unlockAll(locks);
-  return busy;
+}
+
+/** Our own lock is held, so nobody else reads or writes what is known of them. */
+function makeEach(wanted: Locks, made: Made[]): Mark | undefined {
+  const known = openLock(join(dirname(wanted.own), LEFT_BEHIND), wanted.owner).fd;
+  const left = new LeftBehind(known);
+  try {
+    for (const mark of wanted.marks) {
+      try {
+        const mine = makeMark(mark, wanted.owner, wanted.now(), left);
+        if (!mine) return mark;
+        made.push(mine);
+      } catch (error) {
+        if (!mark.isOptional) throw error;
+      }
+    }
+    return undefined;
+  } finally {
+    left.write(known);
+    closeSync(known);
+  }
 }
 
 /** All of them in their order, each once. */

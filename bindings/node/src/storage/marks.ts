@@ -1,58 +1,85 @@
-// The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
-// is so old that its maker must have died. What we make is removed when it is let go.
+// The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or has
+// shown no sign of life for so long that its maker must have died. We show one while we hold it, remove it when it is let go, and
+// know again what a lazaret that was killed left behind (`left-behind`).
+//
+// A worker has no event loop while it works, so it shows signs of life between the waits of an exchange: `beat`. It touches only the
+// very thing that was made. What another program puts in its place is never touched, for that program takes a changed time for the loss of its lock.
 
-import { closeSync, lchownSync, lutimesSync, mkdirSync, openSync, renameSync, rmdirSync, unlinkSync } from 'node:fs';
+import { closeSync, constants, fchownSync, fstatSync, futimesSync, mkdirSync, openSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { randomId } from './contract.js';
-import { doing, errnoOf, ioError } from './errors.js';
+import { errnoOf, ioError } from './errors.js';
+import type { LeftBehind } from './left-behind.js';
 import { lstat, type Owner } from './way.js';
 
-/** What is older was left behind: both programs that lock so take it away after ten seconds. */
-const STALE_MS = 10_000;
+/** How often a holder shows that it lives, by the mark's modification time. */
+export const BEAT_MS = 5_000;
 
-/** A lock of that kind. */
+/** A lock of that kind. Which ones there are is `other-tools`. */
 export interface Mark {
   path: string;
   /** A folder, not a file. */
   isFolder: boolean;
+  /** Without a sign of life for longer than this it was left behind. */
+  staleAfterMs: number;
+  /** Its own program goes on without it, if it cannot be made. */
+  isOptional: boolean;
 }
 
 /** A mark that is ours. */
-export interface Made extends Mark {
+export interface Made {
+  path: string;
+  isFolder: boolean;
+  /** The very thing that was made, whatever has its name by now. */
+  fd: number;
   identity: string;
+  /** The microseconds of its times, by which a lazaret's are known. */
+  signature: number;
 }
 
 /** Makes it. None: somebody else holds it. */
-export function makeMark(mark: Mark, owner: Owner | undefined): Made | undefined {
+export function makeMark(mark: Mark, owner: Owner | undefined, nowMs: number, left: LeftBehind): Made | undefined {
   // A second time if what stood there was stale.
   for (let tries = 0; tries < 2; tries += 1) {
+    let fd: number;
     try {
-      if (mark.isFolder) mkdirSync(mark.path, { mode: 0o700 });
-      else closeSync(openSync(mark.path, 'wx', 0o600));
+      fd = create(mark);
     } catch (error) {
       if (errnoOf(error) !== 'EEXIST') throw ioError('make the lock', mark.path, error);
-      if (!takeAwayIfStale(mark.path)) return undefined;
+      if (!makeRoom(mark, nowMs, left)) return undefined;
       continue;
     }
-    const identity = doing('make the lock', mark.path, () => identityOf(mark.path));
-    const made = { ...mark, identity };
+    const stat = fstatSync(fd, { bigint: true });
+    const made = { path: mark.path, isFolder: mark.isFolder, fd, identity: identityOf(stat), signature: left.signature };
     if (owner) {
       try {
-        lchownSync(mark.path, owner.uid, owner.gid);
+        fchownSync(fd, owner.uid, owner.gid);
       } catch (error) {
         removeMark(made);
         throw ioError('make the lock', mark.path, error);
       }
     }
-    outlast(made);
+    beat(made, nowMs);
+    left.noteMade(mark.path, stat);
     return made;
   }
   return undefined;
 }
 
+/** Shows that its maker lives. */
+export function beat(made: Made, nowMs: number): void {
+  // Half a microsecond more: Node takes seconds as a floating-point number, and cuts off what is less than its step.
+  const at = Math.floor(nowMs / 1000) + (made.signature + 0.5) / 1e6;
+  try {
+    futimesSync(made.fd, at, at);
+  } catch {
+    // It is a lock all the same.
+  }
+}
+
 /** Whether it is still what others find. */
 export function isMarkInPlace(made: Made): boolean {
   try {
-    return identityOf(made.path) === made.identity;
+    return identityOf(lstat(made.path)) === made.identity;
   } catch {
     return false;
   }
@@ -61,33 +88,49 @@ export function isMarkInPlace(made: Made): boolean {
 export function removeMark(made: Made): void {
   // What somebody took away for stale and made anew is theirs.
   if (isMarkInPlace(made)) removeQuietly(made.path, made.isFolder);
+  try {
+    closeSync(made.fd);
+  } catch {}
 }
 
-/** One exchange may take longer than the others take a mark to be alive: so it is from a little later. */
-function outlast(made: Made): void {
-  const at = Math.floor((Date.now() + STALE_MS) / 1000);
-  try {
-    lutimesSync(made.path, at, at);
-  } catch {
-    // It is one all the same.
-  }
+function create(mark: Mark): number {
+  const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
+  if (!mark.isFolder) return openSync(mark.path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  mkdirSync(mark.path, { mode: 0o700 });
+  return openSync(mark.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-/** Takes a mark away whose maker has died. False: he may be alive. */
-function takeAwayIfStale(path: string): boolean {
-  let stat: ReturnType<typeof lstat>;
+/** Takes away what its maker left behind. False: the maker may be alive. */
+function makeRoom(mark: Mark, nowMs: number, left: LeftBehind): boolean {
+  let stat: BigIntStats;
   try {
-    stat = lstat(path);
+    stat = lstat(mark.path);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return true;
-    throw ioError('look at the lock', path, error);
+    throw ioError('look at the lock', mark.path, error);
   }
-  if (Date.now() - Number(stat.mtimeMs) <= STALE_MS) return false;
+  return isLeftBehind(mark, stat, nowMs, left) && takeAway(mark.path, stat);
+}
+
+/** Whether its maker has died. A time in the future counts from when it was first seen. */
+function isLeftBehind(mark: Mark, stat: BigIntStats, nowMs: number, left: LeftBehind): boolean {
+  if (left.isOurs(mark.path, stat)) return true;
+  const ageMs = nowMs - Number(stat.mtimeNs / 1_000n) / 1_000;
+  // Clocks and the steps of file systems differ a little; the next sign of life mends that.
+  if (ageMs >= -BEAT_MS) return ageMs > mark.staleAfterMs;
+  const seenMs = left.seenInTheFuture(mark.path, stat);
+  if (seenMs !== undefined && seenMs <= nowMs) return nowMs - seenMs > mark.staleAfterMs;
+  left.noteFuture(mark.path, stat, nowMs);
+  return false;
+}
+
+/** Takes a mark away whose maker has died. False: somebody was faster. */
+function takeAway(path: string, stat: BigIntStats): boolean {
   // Of two who find it stale one moves it; what the other would move is a new one.
   const aside = `${path}.stale.${randomId()}`;
   try {
     renameSync(path, aside);
-    if (identityOf(aside) !== `${stat.dev}:${stat.ino}`) {
+    if (identityOf(lstat(aside)) !== identityOf(stat)) {
       // It was a new one: its maker finds it again, unless somebody made another meanwhile.
       renameSync(aside, path);
       return false;
@@ -106,7 +149,6 @@ function removeQuietly(path: string, isFolder: boolean): void {
   } catch {}
 }
 
-function identityOf(path: string): string {
-  const stat = lstat(path);
+function identityOf(stat: BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;
 }

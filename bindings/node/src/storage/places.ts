@@ -1,10 +1,9 @@
 // A document lies beside the vault file that all links lead to, whatever name it was opened by; and so do its locks.
 
 import { statSync, type BigIntStats } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { basename, join } from 'node:path';
 import { LEDGER_KIND, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
 import { errnoOf } from './errors.js';
-import type { Mark } from './marks.js';
 import { effectiveUser, lstat, walk, type Owner, type Way } from './way.js';
 
 /** The reference's vault. */
@@ -100,23 +99,4 @@ export function foreignLocks(vault: Way, wanted: boolean | undefined): string[] 
   if (!(wanted ?? names.some((path) => REFERENCE_FILES.includes(basename(path))))) return [];
   const locks = names.filter((path) => /[^/]\.json$/.test(path)).map((path) => path.replace(/\.json$/, '.lock'));
   return [...new Set(locks)].sort((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
-}
-
-/** What other tools make while they refresh a login in their own file, beside that file. */
-export function marksOf(vault: Way, wanted: boolean | undefined): Mark[] {
-  const marks = new Map<string, Mark>();
-  for (const path of wanted === false ? [] : [...vault.links, vault.target]) {
-    const folder = dirname(path);
-    // QwenLM/qwen-code, packages/core/src/qwen/sharedTokenManager.ts: a file that it creates exclusively.
-    if (basename(path) === 'oauth_creds.json' && basename(folder) === '.qwen') {
-      const lock = join(folder, 'oauth_creds.lock');
-      marks.set(lock, { path: lock, isFolder: false });
-    }
-    // Claude Code makes a folder (proper-lockfile). It is not documented, but seen by others who share the file.
-    if (basename(path) === '.credentials.json') {
-      const lock = join(folder, '.oauth_refresh.lock');
-      marks.set(lock, { path: lock, isFolder: true });
-    }
-  }
-  return [...marks.values()].sort((one, other) => Buffer.compare(Buffer.from(one.path), Buffer.from(other.path)));
 }

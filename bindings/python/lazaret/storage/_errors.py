@@ -10,6 +10,7 @@ from .contract import StorageError
 _CODES = {
     errno.ENOSPC: ("full", "make room on that disk; what was there before is untouched"),
     errno.EDQUOT: ("full", "make room on that disk; what was there before is untouched"),
+    errno.EFBIG: ("full", "this process may write no larger file: raise its limit (ulimit -f)"),
     errno.EROFS: ("read-only", "the file system is mounted read-only"),
     errno.EACCES: ("denied", "check who owns it and its directory, and run as that user"),
     errno.EPERM: ("denied", "check who owns it and its directory, and run as that user"),

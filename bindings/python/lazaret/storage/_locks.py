@@ -11,11 +11,13 @@ import random
 import stat
 import time
 from dataclasses import dataclass
-from typing import List, Optional, Union
+from typing import Callable, List, Optional, Tuple, Union
 
 from . import _holder
 from ._errors import cannot_create, io_error
 from ._folder import Folder, Identity, Spot, identity_of
+from ._heartbeat import Heartbeat
+from ._left_behind import LeftBehind
 from ._marks import Made, Mark
 from ._trust import check_beside, check_locks_folder
 from .contract import Holder, StorageError
@@ -28,6 +30,8 @@ except ImportError:  # Windows: FileStorage says so when it is made
 HAVE_FLOCK = fcntl is not None
 _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.025
+LEFT_BEHIND = "made"
+"""What is known of other tools' locks, in the directory of ours."""
 
 
 class Patience:
@@ -62,10 +66,11 @@ class _Lock:
 class Held:
     """Locks that are held until this is let go."""
 
-    def __init__(self, locks: List[_Lock], made: List[Made], folder: Spot) -> None:
+    def __init__(self, locks: List[_Lock], made: List[Made], heartbeat: Optional[Heartbeat], folder: Spot) -> None:
         # Another program's, in the order of taking, and our own as the last.
         self._locks = locks
         self._made = made
+        self._heartbeat = heartbeat
         # Where our own locks are looked for, and the folder that ours lies in.
         self._folder = folder
         # One that is forked off has the files too, but not the right.
@@ -88,11 +93,15 @@ class Held:
             return
         if self.is_of_this_process():
             _holder.clear(locks[-1].handle)
+            if self._heartbeat:
+                self._heartbeat.end()
             for mark in made:
                 mark.remove()
             # Closing would do, but for a process forked off in between, which keeps the file open.
             _unlock(locks)
         _close(locks)
+        for mark in made:
+            mark.close()
 
     def __del__(self) -> None:
         self.let_go()
@@ -112,6 +121,8 @@ class Locks:
     """Ours, by its name in that folder."""
     owner: int
     """The user to whom, or to root, all of them must belong."""
+    now_ns: Callable[[], int] = time.time_ns
+    """What time the marks are dated with and judged by."""
 
     def take(self, patience: Patience) -> Union[Held, Holder]:
         """Takes all of them, or none: then who may hold one of them."""
@@ -122,10 +133,10 @@ class Locks:
             while True:
                 busy = _lock_all(locks)
                 if busy is None:
-                    made = self._make_all()
-                    if isinstance(made, list):
+                    made = self._make_all(locks[-1].spot.beside(LEFT_BEHIND))
+                    if isinstance(made, tuple):
                         _holder.write(locks[-1].handle)
-                        held = Held(locks, made, folder)
+                        held = Held(locks, *made, folder)
                         return held
                     _unlock(locks)
                     holder = Holder(_held_by_a_program(made.spot.path))
@@ -137,22 +148,39 @@ class Locks:
             if held is None:
                 _close(locks)  # and so unlocks
 
-    def _make_all(self) -> Union[List[Made], Mark]:
-        """Every mark, or none: then the one that somebody else holds."""
+    def _make_all(self, known_in: Spot) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
+        """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what
+        is known of them."""
+        if not self.marks:
+            return [], None
+        known = _open_lock(known_in, self.owner).handle
         made: List[Made] = []
         try:
-            for mark in self.marks:
-                new = mark.make()
-                if new is None:
-                    for ours in made:
-                        ours.remove()
-                    return mark
-                made.append(new)
+            left = LeftBehind(known)
+            busy = self._make_each(made, left)
+            left.write(known)
+            if busy is None:
+                return made, Heartbeat([mark.handle for mark in made], left.signature, self.now_ns)
         except StorageError:
-            for ours in made:
-                ours.remove()
+            _remove_all(made)
             raise
-        return made
+        finally:
+            os.close(known)
+        _remove_all(made)
+        return busy
+
+    def _make_each(self, made: List[Made], left: LeftBehind) -> Optional[Mark]:
+        for mark in self.marks:
+            try:
+                new = mark.make(self.now_ns(), left)
+            except StorageError:
+                if mark.is_optional:
+                    continue
+                raise
+            if new is None:
+                return mark
+            made.append(new)
+        return None
 
     def _open(self, own: Folder) -> List[_Lock]:
         """All of them in their order, each once: two names of one lock file would wait for each other for ever."""
@@ -196,6 +224,12 @@ class Locks:
                 folder.folder.remove_dir(folder.name)
             raise
         return own
+
+
+def _remove_all(made: List[Made]) -> None:
+    for mark in made:
+        mark.remove()
+        mark.close()
 
 
 def _not_our_folder(folder: Spot, error: OSError) -> StorageError:

@@ -1,56 +1,85 @@
-"""The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is
-gone, or is so old that its maker must have died. What we make is removed when it is let go.
+"""The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
+has shown no sign of life for so long that its maker must have died. We show one while we hold it (``_heartbeat.py``), remove it when
+it is let go, and know again what a lazaret that was killed left behind (``_left_behind.py``).
 """
 
 from __future__ import annotations
 
 import os
 import stat
-import time
 from dataclasses import dataclass
 from typing import Optional
 
 from ._errors import io_error
 from ._folder import Identity, Spot, identity_of
+from ._heartbeat import BEAT_S, touch
+from ._left_behind import LeftBehind
 from .contract import random_id
-
-_STALE_S = 10
-"""What is older was left behind: both programs that lock so take it away after ten seconds."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A lock of that kind."""
+    """A lock of that kind. Which ones there are is ``_other_tools.py``."""
 
     spot: Spot
     is_folder: bool
+    stale_after_s: int
+    """Without a sign of life for longer than this it was left behind."""
+    is_optional: bool = False
+    """Its own program goes on without it, if it cannot be made."""
 
-    def make(self) -> Optional[Made]:
+    @property
+    def path(self) -> str:
+        return self.spot.path
+
+    def make(self, now_ns: int, left: LeftBehind) -> Optional[Made]:
         """Makes it. None: somebody else holds it."""
         # A second time if what stood there was stale.
         for _ in range(2):
             try:
-                return self._make()
+                handle = self._create()
             except FileExistsError:
-                if not _take_away_if_stale(self.spot):
+                if not self._make_room(now_ns, left):
                     return None
+                continue
             except OSError as error:
-                raise io_error("make the lock", self.spot.path, error) from None
+                raise io_error("make the lock", self.path, error) from None
+            identity = identity_of(os.fstat(handle))
+            touch(handle, now_ns, left.signature)
+            left.note_made(self.path, identity[1])
+            return Made(self.spot, self.is_folder, handle, identity)
         return None
 
-    def _make(self) -> Made:
+    def _create(self) -> int:
         folder, name = self.spot.folder, self.spot.name
-        if self.is_folder:
-            os.mkdir(name, 0o700, dir_fd=folder.handle)
-            made = Made(self.spot, True, identity_of(folder.look(name)))
-        else:
-            handle = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-            try:
-                made = Made(self.spot, False, identity_of(os.fstat(handle)))
-            finally:
-                os.close(handle)
-        made.outlast()
-        return made
+        if not self.is_folder:
+            return folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.mkdir(name, 0o700, dir_fd=folder.handle)
+        return folder.open(name, os.O_RDONLY | os.O_DIRECTORY)
+
+    def _make_room(self, now_ns: int, left: LeftBehind) -> bool:
+        """Takes away what its maker left behind. False: the maker may be alive."""
+        try:
+            found = self.spot.folder.look(self.spot.name)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            raise io_error("look at the lock", self.path, error) from None
+        return self.is_left_behind(found, now_ns, left) and _take_away(self.spot, found)
+
+    def is_left_behind(self, found: os.stat_result, now_ns: int, left: LeftBehind) -> bool:
+        """Whether its maker has died. A time in the future counts from when it was first seen."""
+        if left.is_ours(self.path, found):
+            return True
+        age_s = (now_ns - found.st_mtime_ns) / 1e9
+        # Clocks and the steps of file systems differ a little; the next sign of life mends that.
+        if age_s >= -BEAT_S:
+            return age_s > self.stale_after_s
+        seen_ns = left.seen_in_the_future(self.path, found)
+        if seen_ns is None or seen_ns > now_ns:
+            left.note_future(self.path, found, now_ns)
+            return False
+        return (now_ns - seen_ns) / 1e9 > self.stale_after_s
 
 
 @dataclass(frozen=True)
@@ -59,37 +88,28 @@ class Made:
 
     spot: Spot
     is_folder: bool
+    handle: int
+    """The very thing that was made, whatever has its name by now."""
     identity: Identity
 
     def is_in_place(self) -> bool:
         """Whether it is still what others find."""
         return self.spot.folder.is_at(self.spot.name, self.identity)
 
-    def outlast(self) -> None:
-        """One exchange may take longer than the others take a mark to be alive: so it is from a little later."""
-        at = int(time.time()) + _STALE_S
-        try:
-            os.utime(self.spot.name, (at, at), dir_fd=self.spot.folder.handle, follow_symlinks=False)
-        except (OSError, NotImplementedError):
-            pass  # it is one all the same
-
     def remove(self) -> None:
         # What somebody took away for stale and made anew is theirs.
         if self.is_in_place():
             _remove(self.spot, self.is_folder)
 
+    def close(self) -> None:
+        try:
+            os.close(self.handle)
+        except OSError:
+            pass
 
-def _take_away_if_stale(mark: Spot) -> bool:
-    """Takes a mark away whose maker has died. False: he may be alive."""
+def _take_away(mark: Spot, found: os.stat_result) -> bool:
+    """Takes a mark away whose maker has died. False: somebody was faster."""
     folder = mark.folder
-    try:
-        found = folder.look(mark.name)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        raise io_error("look at the lock", mark.path, error) from None
-    if time.time() - found.st_mtime <= _STALE_S:
-        return False
     # Of two who find it stale one moves it; what the other would move is a new one.
     aside = mark.beside(f"{mark.name}.stale.{random_id()}")
     try:

@@ -10,7 +10,6 @@ from typing import List, Optional, Union
 
 from . import _way
 from ._folder import Spot
-from ._marks import Mark
 from ._trust import check_root
 from ._way import Way
 from .contract import DocumentScope, Scope, StorageError, VAULT, check_name, fingerprint_byte, quoted
@@ -154,7 +153,7 @@ def foreign_locks(vault: Way, wanted: Optional[bool]) -> List[Spot]:
     and not beside what a link leads to: so there is one beside each. ``wanted`` none: if any of the paths is what the
     reference calls its vault.
     """
-    names = _names_of(vault)
+    names = names_of(vault)
     if wanted is None:
         wanted = any(spot.name in _REFERENCE_FILES for spot in names)
     if not wanted:
@@ -165,30 +164,14 @@ def foreign_locks(vault: Way, wanted: Optional[bool]) -> List[Spot]:
         if extension == ".json":
             lock = spot.beside(stem + ".lock")
             found[lock.path] = lock
-    return [found[path] for path in sorted(found, key=_in_path_order)]
+    return [found[path] for path in sorted(found, key=in_path_order)]
 
 
-def marks(vault: Way, wanted: Optional[bool]) -> List[Mark]:
-    """What other tools make while they refresh a login in their own file, beside that file."""
-    found = {}
-    for spot in _names_of(vault) if wanted is not False else []:
-        mark = None
-        # QwenLM/qwen-code, packages/core/src/qwen/sharedTokenManager.ts: a file that it creates exclusively.
-        if spot.name == "oauth_creds.json" and os.path.basename(spot.folder.path) == ".qwen":
-            mark = Mark(spot.beside("oauth_creds.lock"), False)
-        # Claude Code makes a folder (proper-lockfile). It is not documented, but seen by others who share the file.
-        if spot.name == ".credentials.json":
-            mark = Mark(spot.beside(".oauth_refresh.lock"), True)
-        if mark is not None:
-            found[mark.spot.path] = mark
-    return [found[path] for path in sorted(found, key=_in_path_order)]
-
-
-def _names_of(vault: Way) -> List[Spot]:
+def names_of(vault: Way) -> List[Spot]:
     """Every name by which a program may know the vault. A folder that is missing is created before anything is locked in it."""
     return [*vault.links, Spot(vault.folder, vault.name)]
 
 
-def _in_path_order(path: str) -> List[bytes]:
-    # Name by name, as the other hosts sort: `/a/b` comes before `/a-b`.
+def in_path_order(path: str) -> List[bytes]:
+    """Name by name, as the other hosts sort: ``/a/b`` comes before ``/a-b``."""
     return [os.fsencode(name) for name in path.split("/")]

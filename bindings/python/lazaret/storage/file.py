@@ -10,7 +10,10 @@ file               what it holds true
 ``_ready.py``      before a token is spent it is known that its vault can be replaced
 ``_text.py``       files are read bounded, and not again while a stat proves them unchanged
 ``_locks.py``      a lock lasts as long as its holder
-``_marks.py``      the locks of programs that lock by making something
+``_marks.py``      the locks that other tools make are made, and end with their maker
+``_other_tools.py``  which other tool's lock belongs to a vault is decided by place and content
+``_heartbeat.py``  what we made shows that we live
+``_left_behind.py``  what a killed lazaret made is known again
 ``_holder.py``     who holds a lock is told to people and decides nothing
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
@@ -24,13 +27,15 @@ from __future__ import annotations
 import dataclasses
 import os
 import threading
+import time
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from . import _also, _locks, _text, _unsynced
 from ._errors import size
 from ._locks import Held, Locks, Patience
-from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks, kind_of, lock_name, marks
+from ._other_tools import marks
+from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks, kind_of, lock_name
 from ._ready import check_replaceable
 from ._replace import Change, replace
 from ._rescue import Rescue
@@ -110,6 +115,7 @@ class FileStorage:
         self._shared_logins = None if shared_logins is None else _absolute(shared_logins)
         self._allow_network = allow_network_filesystem
         self._store_wait_s = STORE_WAIT_S
+        self._now_ns = time.time_ns
         self._mutex = threading.Lock()
         self._leases: Dict[str, _Lease] = {}
         # The names of the leases that a thread took, the oldest first.
@@ -304,6 +310,7 @@ class FileStorage:
             anchor=place.anchor.spot,
             own=lock_name(claim),
             owner=place.owner,
+            now_ns=self._now_ns,
         )
 
     def _refuse_network(self, claim: Claim, place: Place) -> None:

@@ -12,7 +12,11 @@ use rustix::fs::Access;
 use super::super::{Holder, StorageError};
 use super::holder::Hint;
 use super::kinds::Kind;
-use super::places::{Place, foreign_locks, marks};
+use super::left_behind::LeftBehind;
+use super::locks::LEFT_BEHIND;
+use super::marks::{Mark, Sign};
+use super::other_tools::marks;
+use super::places::{Place, foreign_locks};
 use super::{FileStorage, text};
 use crate::Finding;
 
@@ -126,12 +130,55 @@ impl FileStorage {
         for lock in foreign_locks(&place.anchor, self.foreign_lock) {
             tried(&lock, false, now_ms, found);
         }
-        for mark in marks(&place.anchor, self.foreign_lock).into_iter().filter(|mark| mark.path.exists()) {
-            let message =
-                format!("{} is there: another program is refreshing, or died while it was", mark.path.display());
-            found.note("warning", "lock-held", message, Some(format!("ls -ld {}", shell_path(&mark.path))));
+        let left = LeftBehind::read(&folder.join(LEFT_BEHIND));
+        for mark in marks(&place.anchor, self.foreign_lock) {
+            made(&mark, mark.look((self.now)(), &left), found);
         }
     }
+}
+
+/// What another tool's lock says of its maker.
+fn made(mark: &Mark, sign: Result<Sign, StorageError>, found: &mut Found) {
+    let (path, tool) = (mark.path.display(), mark.tool);
+    let remove = format!("{} {}", if mark.is_folder { "rmdir" } else { "rm" }, shell_path(&mark.path));
+    let stale_s = mark.stale_after.as_secs();
+    let (severity, message, fix) = match sign {
+        Ok(Sign::Gone) => return,
+        Ok(Sign::Lives(age)) => (
+            "ok",
+            format!(
+                "{path} is held: {tool}, or a lazaret, refreshes the login. Its last sign of life is {} s old",
+                age.as_secs()
+            ),
+            format!("ls -ld {}", shell_path(&mark.path)),
+        ),
+        Ok(Sign::OfOurs) => (
+            "ok",
+            format!(
+                "{path} was made by a lazaret, which refreshes the login, or was killed: then the next refresh removes it"
+            ),
+            format!("ls -ld {}", shell_path(&mark.path)),
+        ),
+        Ok(Sign::Stale(age)) => (
+            "warning",
+            format!(
+                "{path} was left behind: {tool} has shown no sign of life for {} s. The next refresh removes it",
+                age.as_secs()
+            ),
+            remove,
+        ),
+        Ok(Sign::InTheFuture(ahead) | Sign::StaleInTheFuture(ahead)) => (
+            "warning",
+            format!(
+                "{path} is dated {} s ahead, so {tool} may wait for it for that long. A refresh removes it once it has seen it \
+                 unchanged for {stale_s} s; if {tool} does not run, remove it yourself",
+                ahead.as_secs()
+            ),
+            remove,
+        ),
+        Err(error) => ("error", error.message, format!("ls -ld {}", shell_path(&mark.path))),
+    };
+    found.note(severity, "lock-held", message, Some(fix));
 }
 
 /// Whether somebody holds a lock at this moment.
@@ -364,6 +411,32 @@ mod tests {
         let file = File::create(&theirs).expect("made");
         file.lock().expect("free");
         assert_eq!(found(&path), one("ok", "lock-held", format!("fuser -v {}", theirs.display())));
+    }
+
+    #[test]
+    fn what_another_tools_lock_says_of_its_maker_is_told() {
+        let (_dir, path) = vault();
+        let vault = path.with_file_name(".credentials.json");
+        fs::write(&vault, r#"{"claudeAiOauth":{}}"#).expect("written");
+        chmod(&vault, 0o600);
+        let lock = path.with_file_name(".oauth_refresh.lock");
+        let (look, remove) = (format!("ls -ld {}", lock.display()), format!("rmdir {}", lock.display()));
+        assert_eq!(found(&vault), []);
+        let mut storage = FileStorage::open(&vault);
+        storage.now = || UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
+        fs::create_dir(&lock).expect("theirs");
+        for (offset, severity, fix, said) in [
+            (0, "ok", &look, "refreshes the login"),
+            (-60, "ok", &look, "60 s old"),
+            (-61, "warning", &remove, "no sign of life for 61 s"),
+            (86_400, "warning", &remove, "dated 86400 s ahead"),
+        ] {
+            let at = UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000_u64.saturating_add_signed(offset));
+            File::open(&lock).expect("there").set_modified(at).expect("set");
+            let told = storage.checkup();
+            assert!(told[0].message.contains(said), "{told:?}");
+            assert_eq!(of(told), one(severity, "lock-held", fix.clone()));
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub(super) fn io_error(action: &str, path: &Path, error: &io::Error) -> StorageE
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             ("full", "make room on that disk; what was there before is untouched")
         }
+        ErrorKind::FileTooLarge => ("full", "this process may write no larger file: raise its limit (ulimit -f)"),
         ErrorKind::ReadOnlyFilesystem => ("read-only", "the file system is mounted read-only"),
         ErrorKind::PermissionDenied => ("denied", "check who owns it and its directory, and run as that user"),
         ErrorKind::NotADirectory => ("other", "something on the way to it is a file where a directory must be"),
@@ -74,6 +75,7 @@ mod tests {
         for (errno, code) in [
             (Errno::NOSPC, "full"),
             (Errno::DQUOT, "full"),
+            (Errno::FBIG, "full"),
             (Errno::ROFS, "read-only"),
             (Errno::ACCESS, "denied"),
             (Errno::PERM, "denied"),

@@ -10,6 +10,7 @@ use rustix::fs::OFlags;
 
 use super::super::StorageError;
 use super::errors::io_error;
+use super::size_limit::as_an_error;
 
 /// A new file that is to take a document's place.
 pub(super) struct Temp {
@@ -85,7 +86,7 @@ impl Files for Disk {
     }
 
     fn write(&self, temp: &Temp, bytes: &[u8]) -> io::Result<()> {
-        (&temp.file).write_all(bytes)
+        as_an_error(|| (&temp.file).write_all(bytes))
     }
 
     fn sync_file(&self, temp: &Temp) -> io::Result<()> {

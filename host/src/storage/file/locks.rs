@@ -8,15 +8,17 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::process;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::OFlags;
 
 use super::super::{Holder, StorageError};
 use super::errors::io_error;
 use super::files::{Dir, Files, create_dirs};
+use super::heartbeat::Heartbeat;
 use super::holder::Hint;
-use super::marks::{Made, Mark};
+use super::left_behind::LeftBehind;
+use super::marks::{BEAT, Made, Mark};
 
 /// The pauses between two looks at a lock that somebody holds.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -24,6 +26,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 
 /// What follows the vault's path in that of the directory of our locks.
 pub(super) const LOCKS: &str = ".lazaret-locks";
+/// What is known of other tools' locks, in that directory.
+pub(super) const LEFT_BEHIND: &str = "made";
 /// The same of the folder of hosts that cannot take them: see `docs/file-store.md`.
 const WITHOUT_FLOCK: &str = ".lazaret-wasi";
 
@@ -37,6 +41,8 @@ pub(super) struct Locks {
     pub(super) own: PathBuf,
     /// Whom lock files that do not exist yet are to belong to. None: to this process.
     pub(super) owner: Option<(u32, u32)>,
+    /// What time the marks are dated with and judged by.
+    pub(super) now: fn() -> SystemTime,
 }
 
 /// Locks that are held until this is dropped.
@@ -44,6 +50,7 @@ pub(super) struct Held {
     /// Another program's, in the order of taking, and our own as the last.
     locks: Vec<Lock>,
     made: Vec<Made>,
+    heartbeat: Option<Heartbeat>,
     /// The process that took them. One that is forked off has the files too, but not the right.
     pid: u32,
 }
@@ -57,6 +64,12 @@ struct Lock {
 impl Held {
     pub(super) fn is_of_this_process(&self) -> bool {
         self.pid == process::id()
+    }
+
+    /// The kernel's locks end with a process, and what it made stays.
+    #[cfg(test)]
+    pub(super) fn end_as_if_killed(&self) {
+        unlock(&self.locks);
     }
 
     #[cfg(test)]
@@ -82,6 +95,7 @@ impl Drop for Held {
         if let Some(own) = self.locks.last() {
             Hint::clear(&own.file);
         }
+        drop(self.heartbeat.take());
         self.made.iter().for_each(Made::remove);
         // Closing would do, but for a process forked off in between, which keeps the file open.
         unlock(&self.locks);
@@ -119,10 +133,10 @@ impl Locks {
         }
         let locks = self.open()?;
         let mut pauses = Pauses { patience, next: FIRST_PAUSE };
-        let made = loop {
+        let (made, heartbeat) = loop {
             let busy = match lock_all(&locks)? {
                 None => match self.make_all()? {
-                    Ok(made) => break made,
+                    Ok(all) => break all,
                     Err(busy) => {
                         unlock(&locks);
                         Holder { name: held_by_a_program(busy), since_ms: None }
@@ -137,22 +151,41 @@ impl Locks {
         if let Some(own) = locks.last() {
             Hint::of_this_process().write(&own.file);
         }
-        Ok(Taken::Held(Held { locks, made, pid: process::id() }))
+        Ok(Taken::Held(Held { locks, made, heartbeat, pid: process::id() }))
     }
 
-    /// Every mark, or none: then the one that somebody else holds.
-    fn make_all(&self) -> Result<Result<Vec<Made>, &Path>, StorageError> {
+    /// Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what is
+    /// known of them.
+    fn make_all(&self) -> Result<Result<(Vec<Made>, Option<Heartbeat>), &Path>, StorageError> {
         let mut made = Vec::new();
+        if self.marks.is_empty() {
+            return Ok(Ok((made, None)));
+        }
+        let known = self.left_behind();
+        let mut left = LeftBehind::read(&known);
+        let mut busy = Ok(None);
         for mark in &self.marks {
-            match mark.make(self.owner) {
+            match mark.make(self.owner, (self.now)(), &mut left) {
                 Ok(Some(mark)) => made.push(mark),
+                Err(_) if mark.is_optional => {}
                 failed => {
-                    made.iter().for_each(Made::remove);
-                    return failed.map(|_| Err(mark.path.as_path()));
+                    made.drain(..).for_each(|made| made.remove());
+                    busy = failed.map(|_| Some(mark.path.as_path()));
+                    break;
                 }
             }
         }
-        Ok(Ok(made))
+        left.write(|| open_lock(&known, self.owner).map(|(file, _)| file));
+        if let Some(busy) = busy? {
+            return Ok(Err(busy));
+        }
+        let heartbeat = Heartbeat::start(&made, left.signature(), self.now, BEAT);
+        Ok(Ok((made, heartbeat)))
+    }
+
+    /// Where it is noted which marks a lazaret made.
+    fn left_behind(&self) -> PathBuf {
+        self.own.with_file_name(LEFT_BEHIND)
     }
 
     /// All of them in their order, each once.
@@ -315,7 +348,7 @@ mod tests {
     use super::*;
 
     fn locks(dir: &Path) -> Locks {
-        Locks { foreign: Vec::new(), marks: Vec::new(), own: dir.join("locks/00"), owner: None }
+        Locks { foreign: Vec::new(), marks: Vec::new(), own: dir.join("locks/00"), owner: None, now: SystemTime::now }
     }
 
     fn now() -> Patience {
@@ -455,7 +488,7 @@ mod tests {
     /// What a forked process has: the same open files.
     fn forked(lock: &Held, pid: u32) -> Held {
         let copy = |lock: &Lock| Lock { file: lock.file.try_clone().expect("a copy"), path: lock.path.clone() };
-        Held { locks: lock.locks.iter().map(copy).collect(), made: Vec::new(), pid }
+        Held { locks: lock.locks.iter().map(copy).collect(), made: Vec::new(), heartbeat: None, pid }
     }
 
     #[test]

@@ -1,61 +1,99 @@
-//! The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is
-//! gone, or is so old that its maker must have died. What we make is removed when it is let go.
+//! The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
+//! has shown no sign of life for so long that its maker must have died. We show one while we hold it (`heartbeat.rs`), remove it
+//! when it is let go, and know again what a lazaret that was killed left behind (`left_behind.rs`).
 
-use std::fs::{self, Metadata, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, lchown};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use rustix::fs::OFlags;
 
 use super::super::{StorageError, random_id};
 use super::errors::io_error;
+use super::heartbeat::touch;
+use super::left_behind::LeftBehind;
 
-/// What is older was left behind: both programs that lock so take it away after ten seconds.
-const STALE: Duration = Duration::from_secs(10);
+/// How often a holder shows that it lives, by the mark's modification time.
+pub(super) const BEAT: Duration = Duration::from_secs(5);
 
-/// A lock of that kind.
+/// A lock of that kind. Which ones there are is `other_tools.rs`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mark {
     pub(super) path: PathBuf,
+    /// The program whose lock it is.
+    pub(super) tool: &'static str,
     /// A folder, not a file.
     pub(super) is_folder: bool,
+    /// Without a sign of life for longer than this it was left behind.
+    pub(super) stale_after: Duration,
+    /// Its own program goes on without it, if it cannot be made.
+    pub(super) is_optional: bool,
 }
 
 /// A mark that is ours, until this is dropped.
 pub(super) struct Made {
     pub(super) path: PathBuf,
+    /// The very thing that was made, whatever has its name by now.
+    pub(super) handle: Arc<File>,
     identity: (u64, u64),
     is_folder: bool,
 }
 
+/// What a mark says of its maker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Sign {
+    /// It lives, or died just now: its last sign of life is this old.
+    Lives(Duration),
+    /// It is not there any more.
+    Gone,
+    /// It died: so old is the last sign of life.
+    Stale(Duration),
+    /// It lies so far in the future, and nobody has changed it for long enough since we first saw it.
+    StaleInTheFuture(Duration),
+    /// It lies so far in the future. It counts as alive until it has been there unchanged for long enough.
+    InTheFuture(Duration),
+    /// A lazaret made it, and was killed.
+    OfOurs,
+}
+
 impl Mark {
     /// Makes it. None: somebody else holds it.
-    pub(super) fn make(&self, owner: Option<(u32, u32)>) -> Result<Option<Made>, StorageError> {
+    pub(super) fn make(
+        &self,
+        owner: Option<(u32, u32)>,
+        now: SystemTime,
+        left: &mut LeftBehind,
+    ) -> Result<Option<Made>, StorageError> {
         let failed = |error: &io::Error| io_error("make the lock", &self.path, error);
         // A second time if what stood there was stale.
         for _ in 0..2 {
-            let made = if self.is_folder {
-                fs::DirBuilder::new().mode(0o700).create(&self.path)
-            } else {
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&self.path).map(drop)
-            };
-            match made {
-                Ok(()) => {
-                    let stat = fs::symlink_metadata(&self.path).map_err(|error| failed(&error))?;
-                    let made = Made { path: self.path.clone(), identity: identity(&stat), is_folder: self.is_folder };
+            match self.create() {
+                Ok(handle) => {
+                    let stat = handle.metadata().map_err(|error| failed(&error))?;
+                    let handle = Arc::new(handle);
+                    let path = self.path.clone();
+                    let made = Made { path, handle, identity: identity(&stat), is_folder: self.is_folder };
                     if let Some((user, group)) = owner {
-                        lchown(&self.path, Some(user), Some(group)).map_err(|error| {
+                        fchown(&made.handle, Some(user), Some(group)).map_err(|error| {
                             made.remove();
                             failed(&error)
                         })?;
                     }
-                    made.outlast();
+                    touch(&made.handle, now, left.signature());
+                    left.note_made(&self.path, &stat);
                     return Ok(Some(made));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    if !take_away_if_stale(&self.path)? {
+                    let Some(stat) = look(&self.path)? else { continue };
+                    let sign = self.sign(&stat, now, left);
+                    if let Sign::InTheFuture(_) = sign {
+                        left.note_future(&self.path, &stat, now);
+                    }
+                    let is_dead = matches!(sign, Sign::Stale(_) | Sign::StaleInTheFuture(_) | Sign::OfOurs);
+                    if !is_dead || !take_away(&self.path, &stat)? {
                         return Ok(None);
                     }
                 }
@@ -64,21 +102,49 @@ impl Mark {
         }
         Ok(None)
     }
+
+    /// What is there says of its maker. Nothing is changed.
+    pub(super) fn look(&self, now: SystemTime, left: &LeftBehind) -> Result<Sign, StorageError> {
+        Ok(look(&self.path)?.map_or(Sign::Gone, |stat| self.sign(&stat, now, left)))
+    }
+
+    fn sign(&self, stat: &Metadata, now: SystemTime, left: &LeftBehind) -> Sign {
+        if left.is_ours(&self.path, stat) {
+            return Sign::OfOurs;
+        }
+        let at = stat.modified().unwrap_or(now);
+        match now.duration_since(at) {
+            Ok(age) if age > self.stale_after => Sign::Stale(age),
+            Ok(age) => Sign::Lives(age),
+            // Clocks and the steps of file systems differ a little; the next sign of life mends that.
+            Err(ahead) if ahead.duration() <= BEAT => Sign::Lives(Duration::ZERO),
+            Err(ahead) => {
+                let seen = left.seen_in_the_future(&self.path, stat);
+                let unchanged = seen.and_then(|seen| now.duration_since(seen).ok());
+                if unchanged.is_some_and(|unchanged| unchanged > self.stale_after) {
+                    Sign::StaleInTheFuture(ahead.duration())
+                } else {
+                    Sign::InTheFuture(ahead.duration())
+                }
+            }
+        }
+    }
+
+    fn create(&self) -> io::Result<File> {
+        let flags = OFlags::NOFOLLOW.bits() as i32;
+        if !self.is_folder {
+            return OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(&self.path);
+        }
+        fs::DirBuilder::new().mode(0o700).create(&self.path)?;
+        let flags = flags | OFlags::DIRECTORY.bits() as i32;
+        OpenOptions::new().read(true).custom_flags(flags).open(&self.path)
+    }
 }
 
 impl Made {
     /// Whether it is still what others find.
     pub(super) fn is_in_place(&self) -> bool {
         fs::symlink_metadata(&self.path).is_ok_and(|stat| identity(&stat) == self.identity)
-    }
-
-    /// One exchange may take longer than the others take a mark to be alive: so it is from a little later.
-    fn outlast(&self) {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default() + STALE;
-        let at = Timespec { tv_sec: now.as_secs() as i64, tv_nsec: 0 };
-        let times = Timestamps { last_access: at, last_modification: at };
-        // It is one all the same if that fails.
-        let _ = utimensat(CWD, &self.path, &times, AtFlags::SYMLINK_NOFOLLOW);
     }
 
     pub(super) fn remove(&self) {
@@ -89,16 +155,16 @@ impl Made {
     }
 }
 
-/// Takes a mark away whose maker has died. False: he may be alive.
-fn take_away_if_stale(path: &Path) -> Result<bool, StorageError> {
-    let stat = match fs::symlink_metadata(path) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
-        stat => stat.map_err(|error| io_error("look at the lock", path, &error))?,
-    };
-    let age = stat.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
-    if age.is_none_or(|age| age <= STALE) {
-        return Ok(false);
+fn look(path: &Path) -> Result<Option<Metadata>, StorageError> {
+    match fs::symlink_metadata(path) {
+        Ok(stat) => Ok(Some(stat)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(io_error("look at the lock", path, &error)),
     }
+}
+
+/// Takes a mark away whose maker has died. False: somebody was faster.
+fn take_away(path: &Path, stat: &Metadata) -> Result<bool, StorageError> {
     // Of two who find it stale one moves it; what the other would move is a new one.
     let mut aside = path.as_os_str().to_owned();
     aside.push(format!(".stale.{}", random_id()?));
@@ -106,7 +172,7 @@ fn take_away_if_stale(path: &Path) -> Result<bool, StorageError> {
     if fs::rename(path, &aside).is_err() {
         return Ok(false);
     }
-    if fs::symlink_metadata(&aside).is_ok_and(|moved| identity(&moved) != identity(&stat)) {
+    if fs::symlink_metadata(&aside).is_ok_and(|moved| identity(&moved) != identity(stat)) {
         // It was a new one: its maker finds it again, unless somebody made another meanwhile.
         let _ = fs::rename(&aside, path);
         return Ok(false);
@@ -119,55 +185,121 @@ fn remove(path: &Path, is_folder: bool) -> io::Result<()> {
     if is_folder { fs::remove_dir(path) } else { fs::remove_file(path) }
 }
 
-fn identity(stat: &Metadata) -> (u64, u64) {
+pub(super) fn identity(stat: &Metadata) -> (u64, u64) {
     (stat.dev(), stat.ino())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::fs::File;
-
     use super::*;
 
     fn marks(folder: &Path) -> [Mark; 2] {
-        [false, true].map(|is_folder| Mark { path: folder.join(format!("lock-{is_folder}")), is_folder })
+        [false, true].map(|is_folder| Mark {
+            path: folder.join(format!("lock-{is_folder}")),
+            tool: "some tool",
+            is_folder,
+            stale_after: Duration::from_secs(60),
+            is_optional: false,
+        })
     }
 
-    fn age(path: &Path, by: Duration) {
-        let at = SystemTime::now() - by;
-        File::open(path).expect("there").set_modified(at).expect("aged");
+    fn nothing() -> LeftBehind {
+        LeftBehind::default()
+    }
+
+    fn at(s: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000 + s)
+    }
+
+    fn set(path: &Path, to: SystemTime) {
+        File::open(path).expect("there").set_modified(to).expect("set");
+    }
+
+    fn make(mark: &Mark, now: SystemTime, left: &mut LeftBehind) -> Option<Made> {
+        mark.make(None, now, left).expect("looked")
     }
 
     #[test]
-    fn a_mark_is_held_until_it_is_removed_and_is_not_stale_while_one_exchange_lasts() {
+    fn a_mark_is_held_until_it_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
-            let made = mark.make(None).expect("made").expect("free");
-            assert!(made.is_in_place() && mark.make(None).expect("looked").is_none());
-            let modified = fs::metadata(&mark.path).expect("there").modified().expect("a time");
-            assert!(modified > SystemTime::now() + Duration::from_secs(8));
+            let made = make(&mark, at(0), &mut nothing()).expect("free");
+            assert!(made.is_in_place() && make(&mark, at(60), &mut nothing()).is_none());
             made.remove();
             assert!(!mark.path.exists());
-            mark.make(None).expect("made").expect("free again").remove();
+            make(&mark, at(0), &mut nothing()).expect("free again").remove();
         }
     }
 
     #[test]
-    fn what_was_left_behind_is_taken_away_and_what_is_anothers_is_not_removed() {
+    fn what_shows_no_life_for_60_s_is_taken_away_and_what_is_anothers_is_not_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
-            let theirs = mark.make(None).expect("made").expect("free");
-            age(&mark.path, Duration::from_secs(9));
-            assert!(mark.make(None).expect("looked").is_none(), "he may be alive");
-            age(&mark.path, Duration::from_secs(12));
-            let ours = mark.make(None).expect("made").expect("it was stale");
-            assert!(!theirs.is_in_place() || ours.identity == theirs.identity);
-            if ours.identity != theirs.identity {
-                theirs.remove();
-                assert!(ours.is_in_place());
-            }
+            let theirs = make(&mark, at(0), &mut nothing()).expect("free");
+            set(&mark.path, at(0));
+            assert_eq!(mark.look(at(60), &nothing()), Ok(Sign::Lives(Duration::from_secs(60))));
+            assert!(make(&mark, at(60), &mut nothing()).is_none(), "it may be alive");
+            set(&mark.path, at(5));
+            assert!(make(&mark, at(65), &mut nothing()).is_none(), "a sign of life");
+            assert_eq!(mark.look(at(66), &nothing()), Ok(Sign::Stale(Duration::from_secs(61))));
+            let ours = make(&mark, at(66), &mut nothing()).expect("it was stale");
+            // The handle keeps the old one's number from being used again.
+            theirs.remove();
+            assert!(ours.is_in_place());
             ours.remove();
+            assert_eq!(mark.look(at(66), &nothing()), Ok(Sign::Gone));
         }
         assert_eq!(fs::read_dir(folder.path()).expect("listed").count(), 0, "nothing is left aside");
+    }
+
+    #[test]
+    fn a_time_in_the_future_counts_from_when_it_was_first_seen() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for mark in marks(folder.path()) {
+            let theirs = make(&mark, at(0), &mut nothing()).expect("free");
+            set(&mark.path, at(1_000_000));
+            let mut left = nothing();
+            assert!(make(&mark, at(0), &mut left).is_none());
+            assert!(make(&mark, at(60), &mut left).is_none());
+            // Its maker lives: what was seen of it counts no more.
+            set(&mark.path, at(1_000_005));
+            assert!(make(&mark, at(61), &mut left).is_none());
+            assert!(make(&mark, at(121), &mut left).is_none());
+            // A clock that is set back makes nothing older.
+            assert!(make(&mark, at(10), &mut left).is_none());
+            assert_eq!(mark.look(at(122), &left), Ok(Sign::StaleInTheFuture(Duration::from_secs(999_883))));
+            let ours = make(&mark, at(122), &mut left).expect("nobody has changed it for a minute");
+            assert!(!theirs.is_in_place());
+            ours.remove();
+        }
+    }
+
+    #[test]
+    fn a_little_ahead_is_no_future() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for mark in marks(folder.path()) {
+            let _theirs = make(&mark, at(0), &mut nothing()).expect("free");
+            set(&mark.path, at(5));
+            assert_eq!(mark.look(at(0), &nothing()), Ok(Sign::Lives(Duration::ZERO)));
+        }
+    }
+
+    #[test]
+    fn what_a_killed_lazaret_left_is_taken_away_at_once_and_what_took_its_place_is_not() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for mark in marks(folder.path()) {
+            let mut left = nothing();
+            let killed = make(&mark, at(0), &mut left).expect("free");
+            assert_eq!(mark.look(at(1), &left), Ok(Sign::OfOurs));
+            // A beat changes the time, and not what it is known by.
+            touch(&killed.handle, at(5), left.signature());
+            assert_eq!(mark.look(at(6), &left), Ok(Sign::OfOurs));
+            // Another program's sign of life in the same place.
+            set(&mark.path, at(7));
+            assert_eq!(mark.look(at(8), &left), Ok(Sign::Lives(Duration::from_secs(1))));
+            assert!(make(&mark, at(8), &mut left).is_none());
+            touch(&killed.handle, at(9), left.signature());
+            make(&mark, at(9), &mut left).expect("at once").remove();
+        }
     }
 }

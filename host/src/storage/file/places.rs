@@ -8,7 +8,6 @@ use std::path::{self, Path, PathBuf};
 use super::super::StorageError;
 use super::kinds::{Claim, Kind};
 use super::locks::LOCKS;
-use super::marks::Mark;
 use super::way::Way;
 
 /// The layouts whose own lock is taken unless somebody says otherwise.
@@ -118,26 +117,6 @@ pub(super) fn foreign_locks(vault: &Way, wanted: Option<bool>) -> Vec<PathBuf> {
     locks.sort();
     locks.dedup();
     locks
-}
-
-/// What other tools make while they refresh a login in their own file, beside that file.
-pub(super) fn marks(vault: &Way, wanted: Option<bool>) -> Vec<Mark> {
-    let mut marks = Vec::new();
-    for path in vault.links.iter().chain([&vault.target]).filter(|_| wanted != Some(false)) {
-        let called = |file: &str| path.file_name() == Some(OsStr::new(file));
-        let in_folder = |name: &str| path.parent().is_some_and(|folder| folder.file_name() == Some(OsStr::new(name)));
-        // QwenLM/qwen-code, packages/core/src/qwen/sharedTokenManager.ts: a file that it creates exclusively.
-        if called("oauth_creds.json") && in_folder(".qwen") {
-            marks.push(Mark { path: path.with_extension("lock"), is_folder: false });
-        }
-        // Claude Code makes a folder (proper-lockfile). It is not documented, but seen by others who share the file.
-        if called(".credentials.json") {
-            marks.push(Mark { path: path.with_file_name(".oauth_refresh.lock"), is_folder: true });
-        }
-    }
-    marks.sort_by(|one, other| one.path.cmp(&other.path));
-    marks.dedup();
-    marks
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {

@@ -230,6 +230,7 @@ fn other_tools_are_kept_out_by_the_locks_that_they_make_themselves() {
     let files = [
         (".qwen/oauth_creds.json", Some(".qwen/oauth_creds.lock")),
         (".claude/.credentials.json", Some(".claude/.oauth_refresh.lock")),
+        (".claude/.credentials.json", Some(".claude.lock")),
         (".gemini/oauth_creds.json", None),
         ("shared/nous_auth.json", None),
     ];
@@ -254,9 +255,42 @@ fn other_tools_are_kept_out_by_the_locks_that_they_make_themselves() {
         acquired(storage.acquire(&grant(0), 1000, 0)); // theirs is the file only
         acquired(FileStorage::open(&path).foreign_lock(false).acquire(&of(VAULT), 1000, 0));
         assert!(lock.exists(), "{file}: theirs stays");
+        fs::remove_dir(&lock).expect("and is let go");
     }
     let nous = File::open(dir.path().join("shared/nous_auth.lock")).expect("the reference's lock");
     nous.try_lock().expect("free again");
+}
+
+/// Claude Code goes on without the lock beside its folder, if that cannot be made: here its name is too long.
+#[test]
+fn a_lock_that_its_tool_does_without_is_done_without() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let folder = dir.path().join("x".repeat(252));
+    fs::create_dir(&folder).expect("made");
+    let vault = folder.join(".credentials.json");
+    fs::write(&vault, r#"{"claudeAiOauth":{}}"#).expect("written");
+    let storage = FileStorage::open(&vault);
+    let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
+    assert!(folder.join(".oauth_refresh.lock").exists());
+    storage.release(&lease);
+}
+
+/// A lazaret was killed: what it made is taken away by the next one at once, and by other programs when it is old.
+#[test]
+fn what_a_killed_lazaret_left_keeps_nobody_waiting() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let vault = dir.path().join(".claude/.credentials.json");
+    fs::create_dir(dir.path().join(".claude")).expect("made");
+    fs::write(&vault, "{}").expect("written");
+    let lock = dir.path().join(".claude/.oauth_refresh.lock");
+    let killed = FileStorage::open(&vault);
+    acquired(killed.acquire(&of(VAULT), 1000, 0));
+    // Its locks end with it, and nothing else does.
+    killed.leases().values().for_each(|lease| lease.held.end_as_if_killed());
+    assert!(lock.exists());
+    assert_eq!(fs::read_dir(&lock).expect("listed").count(), 0, "others can remove an empty folder only");
+    let lease = acquired(FileStorage::open(&vault).acquire(&of(VAULT), 1000, 0));
+    drop(lease);
 }
 
 #[test]

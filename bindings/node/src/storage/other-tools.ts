@@ -1,0 +1,81 @@
+// Whose file a vault is decides whose lock is taken, and place and content decide whose file it is: a file's name alone proves nothing, for
+// several tools call theirs the same.
+//
+// Claude Code makes the folder `.oauth_refresh.lock` in its folder, and then `<its folder, links followed>.lock` beside it, which is all that
+// old versions make; both are good for 60 s without a sign of life. Qwen Code makes the file `oauth_creds.lock`, good for 35 s. Versions
+// and sources: `docs/file-store.md` in the repository.
+
+import { closeSync, constants, fstatSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import type { Mark } from './marks.js';
+import { MAX_BYTES } from './text.js';
+import type { Way } from './way.js';
+
+const CLAUDE_STALE_MS = 60_000;
+const QWEN_STALE_MS = 35_000;
+
+/** What other tools make while they refresh a login in their own file. */
+export function marksOf(vault: Way, wanted: boolean | undefined): Mark[] {
+  const marks = new Map<string, Mark>();
+  for (const path of wanted === false ? [] : [...vault.links, vault.target]) {
+    const [folder, name] = [dirname(path), basename(path)];
+    const isOf = (place: string, variables: string[], member: string) =>
+      basename(folder) === place || variables.some((variable) => isNamedBy(variable, folder)) || hasMember(path, member);
+    if (name === '.credentials.json' && isOf('.claude', ['CLAUDE_SECURESTORAGE_CONFIG_DIR', 'CLAUDE_CONFIG_DIR'], 'claudeAiOauth')) {
+      const lock = join(folder, '.oauth_refresh.lock');
+      marks.set(lock, { path: lock, isFolder: true, staleAfterMs: CLAUDE_STALE_MS, isOptional: false });
+      const beside = besideOf(folder);
+      if (beside) marks.set(beside, { path: beside, isFolder: true, staleAfterMs: CLAUDE_STALE_MS, isOptional: true });
+    }
+    if (name === 'oauth_creds.json' && isOf('.qwen', ['QWEN_HOME'], 'resource_url')) {
+      const lock = join(folder, 'oauth_creds.lock');
+      marks.set(lock, { path: lock, isFolder: false, staleAfterMs: QWEN_STALE_MS, isOptional: false });
+    }
+  }
+  return [...marks.values()].sort(inPathOrder);
+}
+
+/** Name by name, as the other hosts sort: `/a/b` comes before `/a-b`. */
+function inPathOrder(one: Mark, other: Mark): number {
+  const [ones, others] = [one, other].map((mark) => mark.path.split('/')) as [string[], string[]];
+  for (let at = 0; at < Math.min(ones.length, others.length); at += 1) {
+    const order = Buffer.compare(Buffer.from(ones[at] as string), Buffer.from(others[at] as string));
+    if (order !== 0) return order;
+  }
+  return ones.length - others.length;
+}
+
+/** The lock of a folder itself. */
+function besideOf(folder: string): string | undefined {
+  try {
+    return `${realpathSync(folder)}.lock`;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Whether a variable of the environment names this folder. */
+function isNamedBy(variable: string, folder: string): boolean {
+  const named = process.env[variable];
+  if (!named) return false;
+  if (named === folder) return true;
+  const [one, other] = [named, folder].map((path) => statSync(path, { bigint: true, throwIfNoEntry: false }));
+  return one !== undefined && one.dev === other?.dev && one.ino === other.ino;
+}
+
+/** Whether the file is an object with this member. What cannot be read is not sent from either. */
+function hasMember(path: string, member: string): boolean {
+  try {
+    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    try {
+      const stat = fstatSync(fd);
+      if (!stat.isFile() || stat.size > MAX_BYTES) return false;
+      const content: unknown = JSON.parse(readFileSync(fd, 'utf8'));
+      return typeof content === 'object' && content !== null && Object.hasOwn(content, member);
+    } finally {
+      closeSync(fd);
+    }
+  } catch {
+    return false;
+  }
+}
