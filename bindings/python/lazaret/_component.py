@@ -26,7 +26,7 @@ _IDLE_S = 1.0
 """How long the ticker goes on after the last call, so that a busy host does not start it again and again."""
 
 _TABLE_ELEMENTS = 16 << 10
-"""What a guest's tables may hold: the functions that it calls by number are some hundred."""
+"""Of each table. They are memory of the host that the limit on linear memory does not count; the core has some hundred functions."""
 
 
 class Limits:

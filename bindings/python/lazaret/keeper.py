@@ -32,6 +32,9 @@ Path = Union[str, "os.PathLike[str]"]
 Headers = Union[Mapping[str, str], Iterable[Tuple[str, str]]]
 
 
+_MAY_SEND = {("keeper", "token"), ("keeper", "refresh"), ("pool", "report")}
+
+
 class Keeper:
     """Keeps the credentials of one vault alive. Any thread may call it, and a forked process may use its own copy.
 
@@ -255,6 +258,26 @@ class Keeper:
         raise value
 
     def _run(self, interface: str, name: str, arguments: Tuple[Any, ...]) -> Tuple[str, Any]:
+        if (interface, name) not in _MAY_SEND or not isinstance(self._storage, FileStorage):
+            return self._run_once(interface, name, arguments)
+        self._store_what_was_kept(self._storage)
+        tag, value = self._run_once(interface, name, arguments)
+        token = value.get("token") if tag == "ok" and name == "report" else value
+        if tag == "ok" and token is not None and token["unsaved"] is not None:
+            _keep(self._storage, token)
+        return (tag, value)
+
+    def _store_what_was_kept(self, storage: FileStorage) -> None:
+        """Gives the vault what earlier calls could store nowhere. What cannot be stored now waits on."""
+        try:
+            for kept in storage.rescue().kept():
+                tag, _ = self._run_once("keeper", "save-unsaved", (kept.unsaved,))
+                if tag == "ok":
+                    kept.remove()
+        except (StorageError, OSError):
+            pass  # the call that follows meets what is wrong with the vault, and says so
+
+    def _run_once(self, interface: str, name: str, arguments: Tuple[Any, ...]) -> Tuple[str, Any]:
         world = World(self._storage, self._http, self._on_event)
         try:
             tag, value = self._component.call(world, self._limits, interface, name, *arguments)
@@ -263,6 +286,16 @@ class Keeper:
         if tag == "ok":
             return ("ok", value)
         return ("err", error_of({"action": "configure", **value}))
+
+
+def _keep(storage: FileStorage, token: Dict[str, Any]) -> None:
+    """Keeps the new tokens of an answer in a rescue file. If even that fails, the caller has them."""
+    try:
+        path = storage.rescue().keep(token["unsaved"])
+    except (StorageError, OSError):
+        return
+    token["unsaved"] = None
+    token["warning"] = f"the new tokens could not be stored in the vault: they are kept in {path}, and the next call stores them"
 
 
 class _Network:

@@ -26,8 +26,8 @@ class AccessToken:
     warning: Optional[str]
     """Something a person should know although the token is good."""
     unsaved: Optional[str] = field(repr=False)
-    """The rotated tokens could not be stored anywhere. Secret and opaque: hand it to ``save_unsaved`` as soon as the storage
-    works again, or the login is lost."""
+    """The rotated tokens could not be stored anywhere, and with ``vault=`` not in a rescue file either. Secret and opaque: hand it
+    to ``save_unsaved`` as soon as the storage works again, or the login is lost."""
 
     @property
     def authorization(self) -> str:

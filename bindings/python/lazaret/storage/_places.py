@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import List, Optional, Tuple, Union
+from typing import List, Optional, Union
 
 from . import _way
+from ._folder import Spot
+from ._trust import check_root
 from ._way import Way
 from .contract import DocumentScope, Scope, StorageError, VAULT, check_name, fingerprint_byte, quoted
 
@@ -67,29 +69,48 @@ class Place:
 
     anchor: Way
     """The file that the locks are named after: the vault's, or the profiles' own."""
-    path: str
+    way: Way
     """The document's own file."""
+
+    @property
+    def path(self) -> str:
+        """For messages."""
+        return self.way.target
+
+    @property
+    def owner(self) -> int:
+        """The user whose vault it is. One that does not exist yet will be this process's."""
+        owner = self.anchor.owner
+        return os.geteuid() if owner is None else owner
+
+    @property
+    def owner_beside(self) -> Optional[int]:
+        """To whom, or to root, the document must belong. None: it is the anchor itself, which a person named."""
+        return None if self.way is self.anchor else self.owner
 
     def is_same(self, other: Place) -> bool:
         """Whether both are the same file with the same locks; its owner may have changed."""
-        ours, theirs = self.anchor, other.anchor
-        return (self.path, ours.target, ours.links) == (other.path, theirs.target, theirs.links)
+        return self.anchor.is_same(other.anchor) and self.way.is_same(other.way)
+
+    def is_there(self) -> bool:
+        return not self.way.missing and self.way.folder.has(self.way.name)
 
     def unsynced(self, kind: Kind) -> Optional[str]:
-        """Where a text of this document may lie that was not synced. None: nowhere."""
+        """The name, beside the document, of a text of it that was not synced. None: there never is one."""
         # All other documents are read by people and by other programs, who would not know.
-        return self.path + ".unsynced" if kind is Kind.LEDGER else None
+        return self.way.name + ".unsynced" if kind is Kind.LEDGER else None
 
-    def lock(self, claim: Claim) -> str:
-        """Our own lock file for ``claim``."""
-        name = claim.lock_name if isinstance(claim, Kind) else f"{claim:02x}"
-        return os.path.join(self.anchor.target + ".lazaret-locks", name)
 
-    def owner_of_new(self) -> Optional[Tuple[int, int]]:
-        """Whom anything new here is to belong to. None: to this process. What root creates beside somebody's vault belongs to
-        that somebody, or they could never use it."""
-        owner = self.anchor.owner
-        return owner if owner is not None and owner[0] != 0 and os.geteuid() == 0 else None
+def beside(anchor: Way, kind: Kind) -> Place:
+    """Where a document lies whose anchor has been walked to."""
+    if not kind.suffix or anchor.missing:
+        return Place(anchor, anchor if not kind.suffix else replace(anchor, name=anchor.name + kind.suffix, found=None))
+    return Place(anchor, _way.walk_beside(anchor, anchor.name + kind.suffix))
+
+
+def lock_name(claim: Claim) -> str:
+    """The name of our own lock file for a claim."""
+    return claim.lock_name if isinstance(claim, Kind) else f"{claim:02x}"
 
 
 @dataclass(frozen=True)
@@ -98,6 +119,8 @@ class Places:
 
     vault: str
     profiles: Optional[str]
+    is_only_read: bool = False
+    """Whether nothing here is ever written: then root may read what is anybody's."""
 
     def glance(self, kind: Kind) -> Optional[os.stat_result]:
         """Looks at a document with one stat, wherever the kernel finds it; raises ``OSError``. None: that may be the wrong file."""
@@ -120,26 +143,35 @@ class Places:
         if named is None:
             return None
         anchor = _way.walk(named)
-        path = anchor.target + kind.suffix
-        # Its directory has been walked to already; only a link leads elsewhere.
-        if kind.suffix and os.path.islink(path):
-            path = _way.walk(path).target
-        return Place(anchor, path)
+        if kind is not Kind.PROFILES and not self.is_only_read:
+            check_root(anchor.target, anchor.owner)
+        return beside(anchor, kind)
 
 
-def foreign_locks(vault: Way, wanted: Optional[bool]) -> List[str]:
+def foreign_locks(vault: Way, wanted: Optional[bool]) -> List[Spot]:
     """The reference program's lock files for a vault, in the order of their paths. It locks beside the path that it was given
     and not beside what a link leads to: so there is one beside each. ``wanted`` none: if any of the paths is what the
     reference calls its vault.
     """
-    names = [*vault.links, vault.target]
+    names = names_of(vault)
     if wanted is None:
-        wanted = any(os.path.basename(path) in _REFERENCE_FILES for path in names)
+        wanted = any(spot.name in _REFERENCE_FILES for spot in names)
     if not wanted:
         return []
-    return sorted({path[: -len(".json")] + ".lock" for path in names if os.path.splitext(path)[1] == ".json"}, key=_in_path_order)
+    found = {}
+    for spot in names:
+        stem, extension = os.path.splitext(spot.name)
+        if extension == ".json":
+            lock = spot.beside(stem + ".lock")
+            found[lock.path] = lock
+    return [found[path] for path in sorted(found, key=in_path_order)]
 
 
-def _in_path_order(path: str) -> List[bytes]:
-    # Name by name, as the other hosts sort: `/a/b` comes before `/a-b`.
+def names_of(vault: Way) -> List[Spot]:
+    """Every name by which a program may know the vault. A folder that is missing is created before anything is locked in it."""
+    return [*vault.links, Spot(vault.folder, vault.name)]
+
+
+def in_path_order(path: str) -> List[bytes]:
+    """Name by name, as the other hosts sort: ``/a/b`` comes before ``/a-b``."""
     return [os.fsencode(name) for name in path.split("/")]

@@ -15,6 +15,8 @@ from functools import lru_cache
 from typing import Callable, Optional, Tuple
 
 from ._errors import io_error, not_a_file, size, what_is
+from ._folder import Spot
+from ._trust import check_beside
 from .contract import Document, StorageError, version_of
 
 MAX_BYTES = 16 * 1024 * 1024
@@ -46,14 +48,15 @@ class Text:
     """A stat equal to this proves that the file is unchanged. None: it must be read again next time."""
 
 
-def read(path: str) -> Optional[Text]:
-    """Reads the file at ``path``, which leads through no link. None: there is no file."""
+def read(spot: Spot, owner: Optional[int]) -> Optional[Text]:
+    """Reads a file, which is no link. None: there is no file. ``owner``: it must belong to that user or root."""
+    path = spot.path
     for tries_left in (2, 1, 0):
         read_at = time.time_ns()
-        found = _read_once(path)
+        found = _read_once(spot, owner)
         if found is None:
             return None
-        before, content, after = found
+        before, content, after, network = found
         is_steady = stat_key(before) == stat_key(after)
         if not is_steady and tries_left:
             continue  # somebody is writing in place: the text may be half theirs
@@ -66,23 +69,25 @@ def read(path: str) -> Optional[Text]:
             ) from None
         version = version_of(content)
         is_old = max(after.st_mtime_ns, after.st_ctime_ns) < read_at - _STAMP_STEP_NS
-        is_proof = is_steady and is_old and network_name(path) is None
+        is_proof = is_steady and is_old and network is None
         proof = stat_key(after) if is_proof else None
         return Text(Document(version, text), version, False, after, proof)
     return None
 
 
-def _read_once(path: str) -> Optional[Tuple[os.stat_result, bytes, os.stat_result]]:
-    # Without O_NONBLOCK, opening a FIFO waits for a writer.
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+def _read_once(spot: Spot, owner: Optional[int]) -> Optional[Tuple[os.stat_result, bytes, os.stat_result, Optional[str]]]:
+    path = spot.path
     try:
-        handle = os.open(path, flags)
+        # Without O_NONBLOCK, opening a FIFO waits for a writer.
+        handle = spot.folder.open(spot.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise io_error("read", path, error) from None
     try:
         before = os.fstat(handle)
+        if owner is not None:
+            check_beside(path, before, owner)
         if not stat.S_ISREG(before.st_mode):
             raise not_a_file(path, what_is(before.st_mode))
         if before.st_size > MAX_BYTES:
@@ -95,7 +100,7 @@ def _read_once(path: str) -> Optional[Tuple[os.stat_result, bytes, os.stat_resul
             count += len(chunk)
             if count > MAX_BYTES:
                 raise too_large(path, "growing")
-        return before, b"".join(chunks), os.fstat(handle)
+        return before, b"".join(chunks), os.fstat(handle), network_name(handle)
     except OSError as error:
         raise io_error("read", path, error) from None
     finally:
@@ -109,18 +114,18 @@ def too_large(path: str, how_large: str) -> StorageError:
 
 
 @lru_cache(maxsize=None)
-def _statfs() -> Optional[Callable[..., int]]:
+def _fstatfs() -> Optional[Callable[..., int]]:
     # os.statvfs does not tell the kind.
-    return getattr(ctypes.CDLL(None), "statfs", None)
+    return getattr(ctypes.CDLL(None), "fstatfs", None)
 
 
-def network_name(path: str) -> Optional[str]:
-    """The kind of network file system that ``path`` lies on. None: a local one, or it cannot be told."""
+def network_name(handle: int) -> Optional[str]:
+    """The kind of network file system that an open file or directory lies on. None: a local one, or it cannot be told."""
     if not sys.platform.startswith("linux"):
         return None  # macOS and the BSDs do lock over NFS, through lockd
-    statfs = _statfs()
+    fstatfs = _fstatfs()
     buffer = ctypes.create_string_buffer(512)
-    if statfs is None or statfs(os.fsencode(path), buffer) != 0:
+    if fstatfs is None or fstatfs(handle, buffer) != 0:
         return None
     # Its first field is the magic number: 32 bits of a word.
     word = ctypes.c_uint if platform.machine() == "s390x" else ctypes.c_ulong

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Optional, Tuple
 
 from . import _text
+from ._folder import Spot
 from ._text import MAX_BYTES, Text
 from .contract import Document, StorageError, version_of
 
@@ -22,23 +23,23 @@ def spelled(base: str, text: bytes) -> Optional[bytes]:
     return file if len(file) <= MAX_BYTES else None
 
 
-def read(path: str, beside: str) -> Optional[Text]:
-    """Reads the document at ``path``, and what may lie beside it unsynced. None: there is no document."""
+def read(document: Spot, beside: str, owner: Optional[int]) -> Optional[Text]:
+    """Reads a document, and what may lie beside it unsynced. None: there is no document."""
     try:
-        found = _text.read(beside)
+        found = _text.read(document.beside(beside), owner)
     except StorageError as error:
         if error.code != "corrupt":
             raise
         found = None  # a power cut may have left anything
     unsynced = found and parse(found.document.text)
-    document = _text.read(path)
-    if document is None:
+    text = _text.read(document, owner)
+    if text is None:
         return None
     # One stat cannot tell of two files.
-    document = replace(document, proof=None)
-    if unsynced and unsynced[0] == document.base:
-        return replace(document, document=unsynced[1], is_unsynced=True)
-    return document
+    text = replace(text, proof=None)
+    if unsynced and unsynced[0] == text.base:
+        return replace(text, document=unsynced[1], is_unsynced=True)
+    return text
 
 
 def parse(file: str) -> Optional[Tuple[str, Document]]:

@@ -1,8 +1,8 @@
 """A link is followed only where nobody but the user and root could have put it, and only to a place where nobody else can
 put another file. Without a link the path is the user's own word and is taken as it is.
 
-The way is walked by hand, one name at a time, because the kernel would follow anybody's link. What comes out is a path
-without links, so that all names of one file lead to one set of locks.
+The way is walked by hand, one name at a time, because the kernel would follow anybody's link; and from handle to handle, so that
+what was checked is what is used. What comes out is a place without links, so that all names of one file lead to one set of locks.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
 from ._errors import io_error, not_a_file, what_is
+from ._folder import Entry, Folder, Spot
 from .contract import StorageError
 
 MAX_FILE_LINKS = 5
@@ -25,38 +26,71 @@ MAX_LINKS = 40
 class Way:
     """Where a path leads."""
 
-    target: str
-    """The file, in a directory named without links. It need not exist, nor its directory."""
-    links: Tuple[str, ...]
-    """The links that stood for the file, in the order they were followed; each in a directory named without links."""
-    owner: Optional[Tuple[int, int]]
-    """User and group of the file, if it exists."""
+    folder: Folder
+    """The last directory on the way that exists."""
+    missing: Tuple[str, ...]
+    """The directories below it that do not. Usually none: then the file's own is ``folder``."""
+    name: str
+    """The file's. It need not exist."""
+    links: Tuple[Spot, ...]
+    """The links that stood for the file, in the order they were followed."""
+    found: Optional[os.stat_result]
+    """The file's, if it exists."""
+    doubt: Optional[str]
+    """The first thing on the way that somebody else controls."""
+
+    @property
+    def target(self) -> str:
+        """The file's path, without links."""
+        return os.path.join(self.folder.path, *self.missing, self.name)
+
+    @property
+    def spot(self) -> Spot:
+        """The file, in a directory that is there."""
+        if self.missing:
+            raise StorageError("other", f"there is no directory {os.path.dirname(self.target)}")
+        return Spot(self.folder, self.name)
+
+    @property
+    def owner(self) -> Optional[int]:
+        """The user whose file it is, if it exists."""
+        return None if self.found is None else self.found.st_uid
+
+    def is_same(self, other: Way) -> bool:
+        """Whether both lead to the same name in the same directory by the same links. Its owner may have changed."""
+        if (self.missing, len(self.links)) != (other.missing, len(other.links)):
+            return False
+        ours, theirs = (Spot(self.folder, self.name), *self.links), (Spot(other.folder, other.name), *other.links)
+        return all(one.is_same(two) for one, two in zip(ours, theirs))
+
+    def make_folders(self) -> None:
+        """Creates the directories that are missing, durably and for their owner alone."""
+        folder = self.folder
+        for name in self.missing:
+            try:
+                folder = folder.make(name)
+            except OSError as error:
+                raise io_error("create the directory", folder.joined(name), error) from None
 
 
 def walk(path: str) -> Way:
     """Walks to ``path``, which must be absolute and lead to a file or to nothing."""
-    return _Walk(path).to_its_end()
+    return _Walk(Folder.root(), path, None).to_its_end()
+
+
+def walk_beside(way: Way, name: str) -> Way:
+    """Walks to what lies beside the file of a way, which has been walked: only a link leads elsewhere."""
+    return _Walk(way.spot.folder, name, way.doubt).to_its_end()
 
 
 class _Walk:
-    def __init__(self, path: str) -> None:
+    def __init__(self, start: Folder, path: str, doubt: Optional[str]) -> None:
         self.ahead: List[str] = []
-        self.links: List[str] = []
+        self.links: List[Spot] = []
         self.links_in_all = 0
-        # The first thing on the way that somebody else controls.
-        self.doubt: Optional[str] = None
-        self.back_to_root()
+        self.doubt = doubt
+        self.enter(start)
         self.push(path)
-
-    def back_to_root(self) -> None:
-        self.real = "/"
-        try:
-            root = os.lstat("/")
-        except OSError as error:
-            raise io_error("look at", "/", error) from None
-        # The directory reached so far and all above it, the root first.
-        self.inside: List[os.stat_result] = []
-        self.enter(root)
 
     def push(self, path: str) -> None:
         self.ahead.extend(name for name in reversed(path.split("/")) if name not in ("", "."))
@@ -66,64 +100,60 @@ class _Walk:
             way = self.step(self.ahead.pop())
             if way is not None:
                 return way
-        raise not_a_file(self.real, "a directory")
+        raise not_a_file(self.here.path, "a directory")
 
     def step(self, name: str) -> Optional[Way]:
         """Goes one name further. A way: this was the file."""
-        if name == "..":
-            if len(self.inside) > 1:
-                self.inside.pop()
-                self.real = os.path.dirname(self.real)
-            return None
-        here = os.path.join(self.real, name)
+        path = self.here.joined(name)
         try:
-            found = os.lstat(here)
+            if name == "..":
+                # The one that the directory lies in now, which may have been moved.
+                self.enter(self.here.enter(".."))
+                return None
+            entry = self.here.entry(name)
         except FileNotFoundError:
-            return self.arrive_nowhere(here)
+            return self.arrive_nowhere(name)
         except OSError as error:
-            raise io_error("look at", here, error) from None
-        self.look_at_entry(here, found)
-        if stat.S_ISLNK(found.st_mode):
-            self.follow(here)
+            raise io_error("look at", path, error) from None
+        self.look_at_entry(path, entry.stat)
+        if entry.link is not None:
+            self.follow(Spot(self.here, name), entry)
             return None
-        if stat.S_ISDIR(found.st_mode):
-            self.real = here
-            self.enter(found)
+        if entry.folder is not None:
+            self.enter(entry.folder)
             return None
         if self.ahead:
-            raise StorageError("other", f"{here} is not a directory")
-        if not stat.S_ISREG(found.st_mode):
-            raise not_a_file(here, what_is(found.st_mode))
-        return self.arrive(here, (found.st_uid, found.st_gid))
+            raise StorageError("other", f"{path} is not a directory")
+        if not stat.S_ISREG(entry.stat.st_mode):
+            raise not_a_file(path, what_is(entry.stat.st_mode))
+        return self.arrive((), name, entry.stat)
 
-    def follow(self, link: str) -> None:
+    def follow(self, link: Spot, entry: Entry) -> None:
         if self.doubt is not None:
-            raise _refused(link, self.doubt)
+            raise _refused(link.path, self.doubt)
         self.links_in_all += 1
-        try:
-            text = os.readlink(link)
-        except OSError as error:
-            raise io_error("read the link", link, error) from None
         if not self.ahead:
             self.links.append(link)
         if len(self.links) > MAX_FILE_LINKS or self.links_in_all > MAX_LINKS:
             limit = f"too many links on the way (at most {MAX_FILE_LINKS} for a file, {MAX_LINKS} in all)"
-            raise _refused(link, limit)
+            raise _refused(link.path, limit)
+        text = entry.link or ""
         if text.startswith("/"):
-            self.back_to_root()
+            self.enter(Folder.root())
         self.push(text)
 
-    def enter(self, directory: os.stat_result) -> None:
+    def enter(self, folder: Folder) -> None:
+        directory = folder.stat
         if not _is_trusted(directory.st_uid):
-            self.note(f"the directory {self.real} belongs to user {directory.st_uid}")
+            self.note(f"the directory {folder.path} belongs to user {directory.st_uid}")
         elif _is_writable_by_others(directory) and not directory.st_mode & stat.S_ISVTX:
             mode = directory.st_mode & 0o7777
-            self.note(f"the directory {self.real} is writable by others (mode {mode:04o})")
-        self.inside.append(directory)
+            self.note(f"the directory {folder.path} is writable by others (mode {mode:04o})")
+        self.here = folder
 
     def look_at_entry(self, path: str, entry: os.stat_result) -> None:
         """A link must be ours wherever it lies; anything must be ours in a directory where everybody may put things."""
-        shared = _is_writable_by_others(self.inside[-1])
+        shared = _is_writable_by_others(self.here.stat)
         if (shared or stat.S_ISLNK(entry.st_mode)) and not _is_trusted(entry.st_uid):
             self.note(f"{path} belongs to user {entry.st_uid}")
 
@@ -131,16 +161,17 @@ class _Walk:
         if self.doubt is None:
             self.doubt = reason
 
-    def arrive_nowhere(self, here: str) -> Way:
-        """There is nothing at ``here``. What is still ahead is missing too."""
+    def arrive_nowhere(self, name: str) -> Way:
+        """There is nothing of that name. What is still ahead is missing too."""
         if ".." in self.ahead:
-            raise StorageError("other", f"there is no directory {here}")
-        return self.arrive(os.path.join(here, *reversed(self.ahead)), None)
+            raise StorageError("other", f"there is no directory {self.here.joined(name)}")
+        *missing, last = (name, *reversed(self.ahead))
+        return self.arrive(tuple(missing), last, None)
 
-    def arrive(self, target: str, owner: Optional[Tuple[int, int]]) -> Way:
+    def arrive(self, missing: Tuple[str, ...], name: str, found: Optional[os.stat_result]) -> Way:
         if self.links and self.doubt is not None:
-            raise _refused(self.links[-1], self.doubt)
-        return Way(target, tuple(self.links), owner)
+            raise _refused(self.links[-1].path, self.doubt)
+        return Way(self.here, missing, name, tuple(self.links), found, self.doubt)
 
 
 def _refused(link: str, doubt: str) -> StorageError:

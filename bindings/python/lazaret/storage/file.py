@@ -5,6 +5,9 @@ file               what it holds true
 =================  ===========================================================================
 ``_places.py``     a document and its locks lie beside the file that all links lead to
 ``_way.py``        links are followed only where they are safe
+``_folder.py``     a directory is checked once, and all that lies in it is reached from its handle
+``_trust.py``      what lies beside a vault belongs to its owner or root
+``_ready.py``      before a token is spent it is known that its vault can be replaced
 ``_text.py``       files are read bounded, and not again while a stat proves them unchanged
 ``_locks.py``      a lock lasts as long as its holder
 ``_marks.py``      the locks that other tools make are made, and end with their maker
@@ -14,25 +17,31 @@ file               what it holds true
 ``_holder.py``     who holds a lock is told to people and decides nothing
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
+``_rescue.py``     tokens that could be stored nowhere are kept until the vault takes them
 ``_also.py``       which other files may own what is in the vault
 =================  ===========================================================================
 """
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import threading
 import time
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
-from . import _also, _locks, _text, _unsynced, _way
-from ._errors import is_there, size
+from . import _also, _locks, _text, _unsynced
+from ._errors import size
 from ._locks import Held, Locks, Patience
 from ._other_tools import marks
-from ._places import Claim, Kind, Place, Places, claim_of, foreign_locks, kind_of
+from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks, kind_of, lock_name
+from ._ready import check_replaceable
 from ._replace import Change, replace
+from ._rescue import Rescue
 from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
+from ._trust import check_owner
+from ._way import Way
 from .contract import (
     ABSENT,
     STORE_WAIT_S,
@@ -109,6 +118,8 @@ class FileStorage:
         self._now_ns = time.time_ns
         self._mutex = threading.Lock()
         self._leases: Dict[str, _Lease] = {}
+        # The names of the leases that a thread took, the oldest first.
+        self._of_this_thread = threading.local()
         # Per kind: the stat and the version of what was last read, if the stat proves it.
         self._seen: Dict[Kind, Tuple[StatKey, str]] = {}
 
@@ -124,14 +135,18 @@ class FileStorage:
         if elsewhere is not None:
             at, document = elsewhere
             owners = _also.owners(vault, self._also, self._shared_logins)
-            return FileStorage(owners[at].path).load(document, known) if at < len(owners) else ABSENT
+            if at >= len(owners):
+                return ABSENT
+            other = FileStorage(owners[at].path)
+            other._places = dataclasses.replace(other._places, is_only_read=True)
+            return other.load(document, known)
         if self._environment and name.startswith("env/"):
             return _variable_named(name[len("env/") :])
         kind = Kind.of(name)
         outcome = self._glance(kind, known)
         if outcome is not None:
             return outcome
-        place = self._places.find(kind)
+        place = self._find(kind)
         text = None if place is None else _read(kind, place)
         if text is None:
             return ABSENT
@@ -166,6 +181,7 @@ class FileStorage:
         name = random_id()
         with self._mutex:
             self._leases[name] = lease
+        self._names_here().append(name)
         return Acquired(LeaseGrant(name))  # no lease here ends by time
 
     def release(self, lease: str) -> None:
@@ -177,16 +193,18 @@ class FileStorage:
     def list(self, prefix: str) -> List[str]:
         names = []
         for kind in Kind:
-            place = self._places.find(kind) if kind.document.startswith(prefix) else None
-            if place is not None and is_there(place.path):
+            place = self._find(kind) if kind.document.startswith(prefix) else None
+            if place is not None and place.is_there():
                 names.append(kind.document)
         return names
 
     def describe(self) -> Capabilities:
+        way: Optional[Way] = None
         try:
-            way: Optional[_way.Way] = _way.walk(self._places.vault)
+            place = self._find(Kind.VAULT)
+            way = None if place is None else place.anchor
         except StorageError:
-            way = None
+            pass
         is_network = way is not None and _network(way) is not None
         return Capabilities(
             cas="emulated",
@@ -197,11 +215,39 @@ class FileStorage:
             and (self._foreign_lock is None or bool(foreign_locks(way, self._foreign_lock))),
         )
 
+    def rescue(self) -> Rescue:
+        """The files that keep tokens of this vault which could be stored nowhere."""
+        place = self._places.find(Kind.VAULT)
+        assert place is not None
+        return Rescue(place.anchor.target)
+
+    def _names_here(self) -> List[str]:
+        """The leases that this thread took and still holds."""
+        held = [name for name in getattr(self._of_this_thread, "names", []) if name in self._leases]
+        self._of_this_thread.names = held
+        return held
+
+    def _held_here(self, kind: Kind) -> Optional[_Lease]:
+        """The lease under which this thread works on a document, if it holds one."""
+        for name in self._names_here():
+            lease = self._leases.get(name)
+            is_profiles = kind is Kind.PROFILES
+            if lease and lease.held.is_of_this_process() and is_profiles == (lease.claim is Kind.PROFILES):
+                return lease
+        return None
+
+    def _find(self, kind: Kind) -> Optional[Place]:
+        """Where a document lies. Whoever holds a lease stays in the folder that it was taken in, wherever that was moved."""
+        lease = self._held_here(kind)
+        return self._places.find(kind) if lease is None else beside(lease.place.anchor, kind)
+
     def _glance(self, kind: Kind, known: Optional[str]) -> Optional[LoadOutcome]:
         """What one stat can say: that the document certainly is at version ``known``, or that there is none. None: nothing.
 
         The kernel followed whatever links there are. But it came to nothing, or to the very file that was read by a safe way.
         """
+        if self._held_here(kind) is not None:
+            return None
         try:
             found = self._places.glance(kind)
         except FileNotFoundError:
@@ -219,18 +265,16 @@ class FileStorage:
         our own."""
         # While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
         for _ in range(3):
-            place = self._places.find(kind_of(claim))
-            if place is None:
-                raise StorageError(
-                    "unsupported", "no file for providers.json was named (providers=), so it cannot be written"
-                )
+            place = self._place_to_write(kind_of(claim))
             self._refuse_network(claim, place)
             taken = self._locks(claim, place).take(patience)
             if isinstance(taken, Holder):
                 return taken
             lease = _Lease(claim, place, taken)
             try:
-                if self._is_in_place(lease):
+                if self._is_where_it_was(lease):
+                    if isinstance(claim, int):
+                        check_replaceable(place.way.spot)
                     return lease
             except BaseException:
                 taken.let_go()
@@ -238,9 +282,24 @@ class FileStorage:
             taken.let_go()
         raise StorageError("unavailable", f"{self._places.vault} is being moved about; try again")
 
-    def _is_in_place(self, lease: _Lease) -> bool:
-        """Whether the document still lies where the lease reaches, and its locks where others find them."""
-        now = self._places.find(kind_of(lease.claim))
+    def _place_to_write(self, kind: Kind) -> Place:
+        """Where a document lies, in a folder that is created if it is missing."""
+        for _ in range(3):
+            place = self._find(kind)
+            if place is None:
+                raise StorageError(
+                    "unsupported", "no file for providers.json was named (providers=), so it cannot be written"
+                )
+            # Not even a lock is left beside a vault of somebody else: its owner could not use it.
+            check_owner(place.anchor.target, place.anchor.owner)
+            if not place.anchor.missing:
+                return place
+            place.anchor.make_folders()
+        raise StorageError("unavailable", f"{self._places.vault} is being moved about; try again")
+
+    def _is_where_it_was(self, lease: _Lease) -> bool:
+        """Whether, now that it is locked, the document still lies where the locks are, and these where others find them."""
+        now = self._find(kind_of(lease.claim))
         return now is not None and now.is_same(lease.place) and lease.held.is_in_place()
 
     def _locks(self, claim: Claim, place: Place) -> Locks:
@@ -248,8 +307,9 @@ class FileStorage:
         return Locks(
             foreign=foreign_locks(place.anchor, self._foreign_lock) if is_vault else [],
             marks=marks(place.anchor, self._foreign_lock) if is_vault else [],
-            own=place.lock(claim),
-            owner=place.owner_of_new(),
+            anchor=place.anchor.spot,
+            own=lock_name(claim),
+            owner=place.owner,
             now_ns=self._now_ns,
         )
 
@@ -268,9 +328,10 @@ class FileStorage:
             held = self._leases.get(lease)
         if held is None or held.claim is not kind or not held.held.is_of_this_process():
             raise invalid_lease(kind.document)
-        if not self._is_in_place(held):
+        # The folder may have been moved since: the lease is one on what lies in it.
+        if not held.held.is_in_place():
             raise StorageError(
-                "unavailable", f"{kind.document} or its lock was moved, and the lease does not reach there; try again"
+                "unavailable", f"the lock of {kind.document} was moved or removed, and the lease permits nothing any more; try again"
             )
         return held
 
@@ -278,21 +339,24 @@ class FileStorage:
         content = text.encode()
         if len(content) > MAX_BYTES:
             raise too_large(place.path, size(len(content)))
-        change = Change(place.path, place.unsynced(kind), content, expected, durable, place.owner_of_new())
+        change = Change(place.way.spot, place.unsynced(kind), content, expected, durable)
         return replace(change, lambda: _read(kind, place))
 
 
 def _read(kind: Kind, place: Place) -> Optional[Text]:
-    beside = place.unsynced(kind)
-    return _text.read(place.path) if beside is None else _unsynced.read(place.path, beside)
+    if place.way.missing:
+        return None
+    owner = place.owner_beside
+    if kind is Kind.VAULT and os.geteuid() == 0:
+        owner = place.owner  # it may have been replaced since it was walked to
+    unsynced = place.unsynced(kind)
+    spot = place.way.spot
+    return _text.read(spot, owner) if unsynced is None else _unsynced.read(spot, unsynced, owner)
 
 
-def _network(vault: _way.Way) -> Optional[str]:
+def _network(vault: Way) -> Optional[str]:
     """The kind of network file system that a vault lies on, or will lie on."""
-    folder = os.path.dirname(vault.target)
-    while not os.path.exists(folder) and folder != "/":
-        folder = os.path.dirname(folder)
-    return network_name(folder)
+    return network_name(vault.folder.handle)
 
 
 def _variable_named(variable: str) -> LoadOutcome:
