@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 const REPORTED: &str = include_str!("cases/refresh-failures.jsonl");
 const MORE: &str = include_str!("cases/more-answers.jsonl");
+const FIELD: &str = include_str!("cases/field-answers.jsonl");
 const NOW: u64 = 1_790_000_000;
 
 /// Prints past the capture of the test harness: these tables are what the tests are read for.
@@ -125,6 +126,14 @@ fn every_reported_answer_gets_its_verdict() {
 }
 
 #[test]
+fn every_answer_from_the_field_gets_its_verdict() {
+    let cases = cases(FIELD);
+    let (wrong, table) = tally(&cases, |case| rules_of(&case.provider));
+    show!("{} answers from the field\n{table}", cases.len());
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+#[test]
 fn answers_beyond_the_reported_ones_get_their_verdicts_too() {
     let cases = cases(MORE);
     let (wrong, table) = tally(&cases, |case| rules_of(&case.provider));
@@ -136,7 +145,12 @@ fn answers_beyond_the_reported_ones_get_their_verdicts_too() {
 fn no_answer_about_a_live_token_is_called_terminal_even_without_its_profile() {
     // Two providers say of live tokens what the RFC says of dead ones; only their profiles know better.
     let misleads = |case: &Case| case.body.contains("invalid_grant") || case.provider == "wechat-open";
-    for case in cases(REPORTED).iter().chain(&cases(MORE)).filter(|case| !is_right(case, Verdict::Terminal)) {
+    for case in cases(REPORTED)
+        .iter()
+        .chain(&cases(MORE))
+        .chain(&cases(FIELD))
+        .filter(|case| !is_right(case, Verdict::Terminal))
+    {
         let own = judge(case, &rules_of(&case.provider));
         assert_ne!(own.verdict, Verdict::Terminal, "{}: {} {}", case.id, own.rule, own.summary);
         let generic = judge(case, &Rules::default());
@@ -240,7 +254,7 @@ fn our_rule_beside_those_in_use_elsewhere() {
         }),
         ("lazaret", |case| judge(case, &rules_of(&case.provider)).verdict == Verdict::Terminal),
     ];
-    for (name, text) in [("reported", REPORTED), ("more", MORE)] {
+    for (name, text) in [("reported", REPORTED), ("more", MORE), ("field", FIELD)] {
         let (dead, live): (Vec<_>, Vec<_>) =
             cases(text).into_iter().partition(|case| case.accept.iter().any(|word| word == "terminal"));
         show!("{name}: {:50} {:>12} {:>18}", "rule", "dead found", "live called dead");

@@ -17,16 +17,19 @@ static RULES: LazyLock<Vec<Rules>> = LazyLock::new(|| {
 
 /// Bodies of real answers: the mutations start from what servers send.
 static BODIES: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let lines = [include_str!("cases/refresh-failures.jsonl"), include_str!("cases/more-answers.jsonl")];
+    let lines = [
+        include_str!("cases/refresh-failures.jsonl"),
+        include_str!("cases/more-answers.jsonl"),
+        include_str!("cases/field-answers.jsonl"),
+    ];
     let cases =
         lines.iter().flat_map(|text| text.lines()).map(|line| serde_json::from_str::<Value>(line).expect("a case"));
     let body = |case: Value| case["body"].as_str().map(ToOwned::to_owned).filter(|body| body.len() < 5_000);
     cases.filter_map(body).collect()
 });
 
-/// Codes that decide whatever is written beside them.
-const DECISIVE: [(&str, Verdict); 10] = [
-    ("invalid_grant", Verdict::Terminal),
+/// Codes that decide whatever is written beside them. `invalid_grant` is none: it stands for whatever went wrong.
+const DECISIVE: [(&str, Verdict); 9] = [
     ("invalid_client", Verdict::Config),
     ("unauthorized_client", Verdict::Config),
     ("unsupported_grant_type", Verdict::Config),
@@ -37,6 +40,98 @@ const DECISIVE: [(&str, Verdict); 10] = [
     ("login_required", Verdict::Interaction),
     ("refresh_token_reused", Verdict::Terminal),
 ];
+
+/// What servers say of faults of their own.
+const FAULTS: [&str; 36] = [
+    "The service has encountered an internal error",
+    "Internal Server Error",
+    "internal error",
+    "An internal failure occurred",
+    "An unexpected error occurred",
+    "Unexpected server error",
+    "Unknown error",
+    "An unhandled exception has occurred on the server",
+    "Server error",
+    "system error",
+    "The service is temporarily unavailable",
+    "Service Unavailable",
+    "temporarily unable to process the request",
+    "Temporary failure in name resolution",
+    "a temporary problem",
+    "Please try again later",
+    "try again in a few minutes",
+    "Please retry your request",
+    "rate limit exceeded",
+    "Too many requests",
+    "Quota exceeded",
+    "slow down",
+    "The request timed out",
+    "i/o timeout",
+    "upstream request timeout",
+    "504 Gateway Timeout",
+    "502 Bad Gateway",
+    "upstream returned HTTP 503",
+    "context deadline exceeded",
+    "database error",
+    "connection refused",
+    "could not connect to the session store",
+    "the authorization server is overloaded",
+    "down for maintenance",
+    "another refresh is in progress",
+    "java.lang.NullPointerException",
+];
+
+/// What servers say of tokens that are over, with words of faults in a harmless sense among them.
+const ENDS: [&str; 24] = [
+    "Refresh token expired",
+    "Token has been expired or revoked.",
+    "Unknown or invalid refresh token.",
+    "The refresh token was already used",
+    "Refresh token not found in database",
+    "Maximum allowed refresh token reuse exceeded",
+    "Session not active",
+    "Session doesn't have required client",
+    "Stale token",
+    "Bad Request",
+    "grant request is invalid",
+    "The provided authorization grant is invalid, expired, revoked, does not match the redirection URI used in the authorization request, or was issued to another client.",
+    "The provided grant has expired. Please re-authenticate and try again. Current time: 1717837319",
+    "The provided grant has been revoked. Please reauthenticate and try again.",
+    "Error: the refresh token has been revoked",
+    "Token error: the refresh token is invalid",
+    "Errors.User.RefreshToken.Invalid",
+    "Your session has timed out. Please log in again.",
+    "Session idle timeout",
+    "The temporary session has expired",
+    "The refresh token was temporarily valid and has expired",
+    "The refresh token was used too many times",
+    "The refresh token is no longer available",
+    "inactive user",
+];
+
+/// A sentence as servers join it to others.
+fn joined(before: &str, sentence: &str, after: &str) -> String {
+    format!(
+        "{before}{}{sentence}{}{after}",
+        if before.is_empty() { "" } else { ". " },
+        if after.is_empty() { "" } else { ". " }
+    )
+}
+
+/// `invalid_grant` with that description, wherever servers put the two.
+fn bad_grants(description: &str) -> Vec<String> {
+    let text = json!({ "error": "invalid_grant", "error_description": description }).to_string();
+    vec![
+        text.clone(),
+        json!({ "error": { "code": "invalid_grant", "message": format!("{description} .") } }).to_string(),
+        json!({ "errors": [{ "errorType": "invalid_grant", "message": description }] }).to_string(),
+        json!({ "error": "invalid_grant", "error_description": "The refresh token is invalid.", "hint": description })
+            .to_string(),
+        json!({ "error": "invalid_request", "error_description": format!("upstream: {text}") }).to_string(),
+        json!({ "error": "invalid_grant", "error_description": "Bad", "details": [{ "message": description }] })
+            .to_string(),
+    ]
+}
 
 #[derive(Debug, Clone)]
 struct Sent {
@@ -333,6 +428,60 @@ proptest! {
         for body in [json!({"error": code, "error_description": prose}), json!({"error": {"code": code, "message": format!("{prose} .")}})] {
             prop_assert_eq!(Sent::new(status, body.to_string()).judged(&RULES[0]).verdict, verdict, "{}", body);
         }
+    }
+
+    #[test]
+    fn no_description_that_names_a_fault_makes_a_grant_dead(
+        rules in any_rules(), status in prop::sample::select(vec![200, 400, 401, 403]), at in 0..FAULTS.len(), shout in any::<bool>(),
+        before in prop_oneof![Just(String::new()), prop::sample::select(ENDS.to_vec()).prop_map(ToOwned::to_owned), "[a-z ]{0,400}"],
+        after in prop_oneof![Just(String::new()), prop::sample::select(ENDS.to_vec()).prop_map(ToOwned::to_owned), "[a-z ]{0,400}"],
+    ) {
+        let fault = if shout { FAULTS[at].to_uppercase() } else { FAULTS[at].to_owned() };
+        for body in bad_grants(&joined(&before, &fault, &after)) {
+            let judged = Sent::new(status, body.as_str()).judged(rules);
+            prop_assert_ne!(judged.verdict, Verdict::Terminal, "{}: {}", body, judged.rule);
+        }
+    }
+
+    #[test]
+    fn a_description_of_the_tokens_end_leaves_the_grant_dead(
+        status in prop::sample::select(vec![400, 401, 403]), one in prop::sample::select(ENDS.to_vec()), other in prop::sample::select(ENDS.to_vec()),
+    ) {
+        for body in bad_grants(one).into_iter().chain(bad_grants(&joined(one, other, ""))) {
+            let judged = Sent::new(status, body.as_str()).judged(&RULES[0]);
+            prop_assert_eq!(judged.verdict, Verdict::Terminal, "{}: {}", body, judged.rule);
+        }
+    }
+
+    #[test]
+    fn prose_beside_a_bad_grant_never_makes_a_success_and_another_client_keeps_it(
+        rules in any_rules(), status in prop::sample::select(vec![400, 401, 403]), prose in prop_oneof![".{0,80}", real_body()],
+        client in prop::sample::select(vec!["Token was not issued to this client", "The refresh token was issued to another client", "client_id mismatch"]),
+    ) {
+        for body in bad_grants(&prose) {
+            prop_assert_ne!(Sent::new(status, body).judged(rules).verdict, Verdict::Refreshed);
+        }
+        for body in bad_grants(client) {
+            let judged = Sent::new(status, body.as_str()).judged(rules);
+            prop_assert_ne!(judged.verdict, Verdict::Terminal, "{}: {}", body, judged.rule);
+        }
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_is_never_terminal(
+        rules in any_rules(), body in real_body(), at in any::<prop::sample::Index>(), status in prop::sample::select(vec![200, 400, 401, 403]),
+        told in any::<bool>(),
+    ) {
+        let body = body.trim();
+        let cuts: Vec<usize> = body.char_indices().map(|(at, _)| at).filter(|at| *at > 0).collect();
+        prop_assume!(!cuts.is_empty() && (body.starts_with('{') || body.starts_with('[')));
+        let mut cut = Sent::new(status, &body[..cuts[at.index(cuts.len())]]);
+        // Where only the end of the connection ends a body, nobody can tell that it came too early.
+        cut.body_complete = told;
+        let whole = serde_json::from_str::<Value>(&cut.body).is_ok();
+        let judged = cut.judged(rules);
+        let is_json = serde_json::from_str::<Value>(body).is_ok();
+        prop_assert!(judged.verdict != Verdict::Terminal || whole || !is_json, "{}: {}", cut.body, judged.rule);
     }
 
     #[test]

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-const CASES: [&str; 2] = [include_str!("cases/refresh-failures.jsonl"), include_str!("cases/more-answers.jsonl")];
+const CASES: [&str; 3] = [
+    include_str!("cases/refresh-failures.jsonl"),
+    include_str!("cases/more-answers.jsonl"),
+    include_str!("cases/field-answers.jsonl"),
+];
 
 /// The files of tests that were read, by their names in the documents.
 #[derive(Default)]

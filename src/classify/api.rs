@@ -120,7 +120,7 @@ pub fn judge_api(answer: &Answer<'_>, now_unix_s: u64) -> ApiJudgement {
     let body = raw.parse(answer);
     let found = codes::find(answer, &body);
     let (verdict, why) = verdict(answer, &body, &found, raw.text);
-    let code = found.codes.iter().find_map(|code| {
+    let code = own(&found).find_map(|code| {
         let named = [TOKEN_CODES, BILLING_CODES, LIMIT_CODES].iter().any(|known| text::is_one_of(&code.name, known));
         evidence::shown(code, named || (!code.is_number && generic::is_listed(&code.name)))
     });
@@ -138,10 +138,10 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
     if (200..300).contains(&status) {
         return (Accepted, "accepted");
     }
-    let codes = |known: &str| found.codes.iter().any(|code| text::is_one_of(&code.name, known));
+    let codes = |known: &str| own(found).any(|code| text::is_one_of(&code.name, known));
     let says = |phrases: &[&str]| {
         found.messages.iter().any(|message| phrases.iter().any(|phrase| text::contains(message.plain(), phrase)))
-            || found.codes.iter().any(|code| {
+            || own(found).any(|code| {
                 let plain = words::plain(&code.sent);
                 phrases.iter().any(|phrase| text::contains(&plain, phrase))
             })
@@ -168,6 +168,11 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
         403 if says(PLAN_PHRASES) => (Forbidden, "the account's plan or rights do not cover this"),
         _ => (Unrelated, "nothing about the credential"),
     }
+}
+
+/// The API's own codes. What it quotes of somebody else's answer is about somebody else's credential.
+fn own<'f>(found: &'f Found<'_>) -> impl Iterator<Item = &'f codes::Code<'f>> {
+    found.codes.iter().filter(|code| !code.is_quoted())
 }
 
 /// RFC 6750 section 3.1: the token in the request is named as what is wrong.

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use super::Answer;
-use super::json::{self, Json};
+use super::generic;
+use super::json::{self, End, Json};
 use crate::text;
 
 /// The shapes a body can have.
@@ -30,8 +31,10 @@ pub(super) struct Raw<'a> {
 pub(super) struct Body<'a> {
     pub(super) shape: Shape,
     pub(super) json: Option<Json<'a>>,
-    /// Nothing is missing at the end.
+    /// Nothing is missing at the end, and nothing is in the way before it.
     pub(super) whole: bool,
+    /// It ended too early: whatever would have followed was not read.
+    pub(super) cut: bool,
     pub(super) labelled_html: bool,
 }
 
@@ -81,17 +84,25 @@ impl<'a> Raw<'a> {
 
     /// Parses what has members.
     pub(super) fn parse(&self, answer: &Answer<'_>) -> Body<'a> {
-        let (shape, json, whole) = match self.shape {
+        let complete = answer.body_complete;
+        let (shape, json, whole, cut) = match self.shape {
             Shape::Json => match json::read(self.text) {
                 // "[warning] ..." begins like a list and is none.
-                None => (Shape::Text, None, answer.body_complete),
-                Some((Json::List(ref items), false)) if items.is_empty() => (Shape::Text, None, answer.body_complete),
-                Some((json, whole)) => (Shape::Json, Some(json), whole),
+                None => (Shape::Text, None, complete, !complete),
+                Some((Json::List(ref items), end)) if items.is_empty() && end != End::Whole => {
+                    (Shape::Text, None, complete, !complete)
+                }
+                // Of a value that came to its end nothing is missing, whatever became of the connection.
+                Some((json, End::Whole)) => (Shape::Json, Some(json), true, false),
+                Some((json, end)) => (Shape::Json, Some(json), false, end == End::Cut || !complete),
             },
-            Shape::Form => (Shape::Form, Some(form(self.text, answer.body_complete)), answer.body_complete),
-            shape => (shape, None, answer.body_complete),
+            Shape::Form => (Shape::Form, Some(form(self.text, complete)), complete, !complete),
+            Shape::Text if complete && is_bare_code(self.text) => {
+                (Shape::Text, Some(Json::Text(self.text.into())), true, false)
+            }
+            shape => (shape, None, complete, !complete),
         };
-        Body { shape, json, whole, labelled_html: self.labelled_html }
+        Body { shape, json, whole, cut, labelled_html: self.labelled_html }
     }
 }
 
@@ -100,6 +111,11 @@ fn looks_like_a_form(text: &str, label: &str) -> bool {
     let Some((key, _)) = text::split_once(text, "=") else { return false };
     let known = "error error_description error_uri access_token refresh_token expires_in token_type scope";
     !text.contains('\n') && (text::contains(label, "x-www-form-urlencoded") || text::is_one_of(key, known))
+}
+
+/// A code of the table as the whole body, as written in its RFC: no proxy speaks so.
+fn is_bare_code(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && generic::is_decisive(text)
 }
 
 fn form(text: &str, complete: bool) -> Json<'_> {

@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use super::Answer;
 use super::body::{Body, head, header};
 use super::generic::{self, Meaning};
-use super::json::Json;
+use super::json::{self, Json};
 use super::words;
 use crate::text;
 
@@ -27,6 +27,15 @@ pub(super) struct Code<'a> {
     /// Where it was found, for `--explain`.
     pub(super) place: &'static str,
 }
+
+impl Code<'_> {
+    /// Whether it stands in JSON within a message: the word of whoever the server asked.
+    pub(super) fn is_quoted(&self) -> bool {
+        self.place == QUOTED
+    }
+}
+
+const QUOTED: &str = "within a message";
 
 /// One message. Its [`words::plain`] form is made when a rule asks for it: most answers are decided by a code.
 pub(super) struct Message<'a> {
@@ -63,8 +72,12 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
         // A bearer challenge speaks of the token in the Authorization header, which a refresh does not send.
         if found.codes.is_empty() && words::snake(code) != "invalid_token" {
             found.code(code, "www-authenticate");
+            if let Some(said) = header(answer, "www-authenticate").and_then(|it| quoted(it, "error_description=\"")) {
+                found.message(said);
+            }
         }
     }
+    found.quoted();
     found
 }
 
@@ -118,6 +131,15 @@ const MEMBERS: &[(&str, Holds)] = &[
     ("title", Holds::Message),
     ("faultstring", Holds::Message),
     ("errorhint", Holds::Message),
+    ("hint", Holds::Message),
+    ("debug", Holds::Message),
+    ("errordebug", Holds::Message),
+    ("cause", Holds::Either),
+    ("info", Holds::Either),
+    ("exception", Holds::Message),
+    ("developermessage", Holds::Message),
+    ("usermessage", Holds::Message),
+    ("innererror", Holds::Members),
     ("fault", Holds::Members),
     ("data", Holds::Members),
     ("body", Holds::Members),
@@ -188,6 +210,26 @@ impl<'a> Found<'a> {
         }
     }
 
+    /// The codes of an answer that a message repeats: `400 Bad Request: "{"error":"invalid_grant"}"`.
+    fn quoted(&mut self) {
+        const LONGEST: usize = 4_096;
+        let mut codes = Vec::new();
+        for message in &self.messages {
+            let Some(at) = text::find(message.sent, "{") else { continue };
+            let sent = head(text::after(message.sent, at), LONGEST);
+            // Whoever wrote the message may have escaped the quotation once more.
+            let unescaped = text::contains(sent, "{\\\"").then(|| sent.replace("\\\"", "\""));
+            let Some((json, _)) = json::read(unescaped.as_deref().unwrap_or(sent)) else { continue };
+            let mut inner = Found::default();
+            inner.walk(&json, 1);
+            for Code { sent, name, is_number, .. } in inner.codes {
+                let sent = Cow::Owned(sent.into_owned());
+                codes.push(Code { sent, name, is_number, place: QUOTED });
+            }
+        }
+        codes.into_iter().for_each(|code| self.push(code));
+    }
+
     fn pair(&mut self, field: &str, code: &str) {
         if field.len() + code.len() < LONGEST_CODE {
             let sent = format!("{field}.{code}");
@@ -218,6 +260,10 @@ impl<'a> Found<'a> {
         {
             return self.message(text);
         }
+        // A whole answer as text.
+        if text.contains('{') {
+            return self.message(text);
+        }
         if !text.contains(' ') {
             return self.code(text, place);
         }
@@ -243,7 +289,10 @@ impl<'a> Found<'a> {
 /// Most members of a long answer are none of ours, and their first letter says so.
 fn may_be_ours(key: &str) -> bool {
     key.len() <= 24
-        && matches!(key.as_bytes().first().map(u8::to_ascii_lowercase), Some(b'b'..=b'f' | b'm' | b'r'..=b't'))
+        && matches!(
+            key.as_bytes().first().map(u8::to_ascii_lowercase),
+            Some(b'b'..=b'f' | b'h' | b'i' | b'm' | b'r'..=b'u')
+        )
 }
 
 /// The letters and digits of a member name, in lower case; a name too long for any of ours is nothing.
@@ -259,6 +308,8 @@ fn compact<'s>(name: &str, space: &'s mut [u8; 24]) -> &'s str {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::super::body::Raw;
     use super::*;
 
@@ -305,6 +356,21 @@ mod tests {
             codes(&[("WWW-Authenticate", "Bearer realm=\"D\", error=\"invalid_grant\"")], ""),
             ["invalid_grant"]
         );
+    }
+
+    #[test]
+    fn a_code_in_a_text_in_a_message_is_found_behind_the_answers_own() {
+        for body in [
+            json!({ "error": "outer", "error_description": r#"400: "{"error":"invalid_grant","error_description":"x"}""# }),
+            json!({ "error": "outer", "error_description": r#"{"error":"invalid_grant"}"# }),
+            json!({ "error": "outer", "error_description": r#"upstream said {\"error\":\"invalid_grant\"}"# }),
+            json!({ "error": "outer", "message": r#"failed: {"error":{"code":"invalid_grant"}} and more"# }),
+            json!({ "error": "outer", "detail": r#"{"error":"invalid_grant","cut"# }),
+        ] {
+            assert_eq!(codes(&[], &body.to_string()), ["outer", "invalid_grant"], "{body}");
+        }
+        assert_eq!(codes(&[], r#"{"error":"{\"error\":\"invalid_grant\"}"}"#), ["invalid_grant"]);
+        assert_eq!(codes(&[], r#"{"error":"outer","error_description":"we sent {\"grant_type\":\"x\"}"}"#), ["outer"]);
     }
 
     #[test]

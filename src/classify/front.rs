@@ -35,7 +35,9 @@ pub(super) fn read(answer: &Answer<'_>, status: u16, body: &Body<'_>, text: &str
         }
         // Google answers a malformed request with a page: not a block, and not proof of anything either.
         (Shape::Html, _) => Some((Verdict::Unknown, "html-page")),
-        (Shape::Text, 400..=499) if begins(text, "error code: 1") || (status == 403 && at_the_edge(answer)) => {
+        (Shape::Text, 400..=499)
+            if body.json.is_none() && (begins(text, "error code: 1") || (status == 403 && at_the_edge(answer))) =>
+        {
             transient("blocked-at-the-edge")
         }
         _ => None,

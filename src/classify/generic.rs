@@ -46,6 +46,11 @@ pub(super) fn is_listed(code: &str) -> bool {
     in_table(code).is_some()
 }
 
+/// Whether the table names this very code, and it says more than the status.
+pub(super) fn is_decisive(code: &str) -> bool {
+    matches!(in_table(code), Some(Says(..)))
+}
+
 fn in_table(code: &str) -> Option<Meaning> {
     CODES.iter().find(|(codes, _)| is_one_of(code, codes)).map(|(_, meaning)| *meaning)
 }
@@ -67,19 +72,22 @@ const CODES: &[(&str, Meaning)] = &[
     ("insufficient_scope", Says(Config, Firm, "rfc6750")),
     // On a refresh the refresh token is the only token sent; but a gateway may ask for another one.
     ("invalid_token", Says(Terminal, Soft, "rfc6750")),
-    ("unsupported_token_type", Says(Config, Firm, "rfc7009")),
+    // An error of the revocation endpoint; who sends it here wraps what another service said of the token.
+    ("unsupported_token_type", Says(Config, Soft, "rfc7009")),
     ("invalid_client_metadata invalid_redirect_uri", Says(Config, Firm, "rfc7591")),
     ("authorization_pending slow_down", Says(Transient, Firm, "rfc8628")),
     ("expired_token", Says(Terminal, Soft, "rfc8628")),
     ("invalid_target", Says(Config, Firm, "rfc8707")),
     ("invalid_authorization_details", Says(Config, Firm, "rfc9396")),
-    ("invalid_dpop_proof", Says(Config, Firm, "rfc9449")),
-    // RFC 9449 8: the server wants its nonce in the proof; the same request with it succeeds.
-    ("use_dpop_nonce", Says(Transient, Firm, "rfc9449")),
+    // RFC 9449 8: the server wants its nonce in the proof. No proof can be made here, so the next request would be no other, and
+    // some servers count each as a use of the token.
+    ("invalid_dpop_proof use_dpop_nonce", Says(Config, Firm, "rfc9449")),
     ("insufficient_user_authentication", Says(Interaction, Firm, "rfc9470")),
     ("api_error bad_gateway gateway_timeout internal internal_failure internal_server_error overloaded \
       request_timeout resource_exhausted service_unavailable too_many_requests unavailable", Says(Transient, Firm, "fault-words")),
     ("payment_required", Says(Config, Firm, "plan-words")),
+    // Schwab quotes it from the service behind its token endpoint: the refresh token is over its 7 days, or was replaced.
+    ("refresh_token_authentication_error", Says(Terminal, Firm, "dead-token-words")),
     ("invalid_argument permission_denied validation", Says(Config, Soft, "request-words")),
 ];
 

@@ -62,10 +62,26 @@ impl Drop for Json<'_> {
 
 /// The value at the start of a text, and whether it came whole; what follows a whole value is not looked at.
 /// `None` if not even its beginning is there.
-pub(super) fn read(text: &str) -> Option<(Json<'_>, bool)> {
-    let mut reader = Reader { text, at: 0, cut: false };
+pub(super) fn read(text: &str) -> Option<(Json<'_>, End)> {
+    let mut reader = Reader { text, at: 0, cut: false, ran_out: false };
     let value = reader.value(0)?;
-    Some((value, !reader.cut))
+    let end = match (reader.cut, reader.ran_out) {
+        (false, _) => End::Whole,
+        (true, true) => End::Cut,
+        (true, false) => End::Broken,
+    };
+    Some((value, end))
+}
+
+/// How far a value could be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// To its end.
+    Whole,
+    /// To something that is no JSON; more text follows.
+    Broken,
+    /// To the end of the text, which comes too early.
+    Cut,
 }
 
 struct Reader<'a> {
@@ -73,6 +89,8 @@ struct Reader<'a> {
     at: usize,
     /// Something was missing or wrong: what was read before it counts, nothing after it.
     cut: bool,
+    /// What was missing is the rest of the text.
+    ran_out: bool,
 }
 
 impl<'a> Reader<'a> {
@@ -125,14 +143,15 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Option<Json<'a>> {
         self.expect(b'"')?;
         let start = self.at;
-        let plain = text::after(self.text, start).split_once('"')?.0;
+        let Some((plain, _)) = text::after(self.text, start).split_once('"') else { return self.run_out() };
         if !plain.contains('\\') {
             self.at += plain.len() + 1;
             return Some(Json::Text(plain.into()));
         }
         loop {
-            let rest = self.text.as_bytes().get(self.at..)?;
-            self.at += rest.iter().position(|byte| matches!(byte, b'"' | b'\\'))? + 1;
+            let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+            let Some(length) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else { return self.run_out() };
+            self.at += length + 1;
             if self.text.as_bytes()[self.at - 1] == b'"' {
                 return Some(Json::Text(json::check(text::part(self.text, start - 1, self.at)).ok()?.as_str()?.into()));
             }
@@ -144,7 +163,8 @@ impl<'a> Reader<'a> {
     fn word(&mut self) -> Option<Json<'a>> {
         let rest = text::after(self.text, self.at);
         let length = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.'));
-        let word = text::part(rest, 0, length?);
+        let Some(length) = length else { return self.run_out() };
+        let word = text::part(rest, 0, length);
         self.at += word.len();
         if matches!(word, "null" | "true" | "false") {
             return Some(Json::Nothing);
@@ -162,9 +182,17 @@ impl<'a> Reader<'a> {
 
     /// The next byte that is not white space; it is not taken.
     fn next(&mut self) -> Option<u8> {
-        let rest = self.text.as_bytes().get(self.at..)?;
-        self.at += rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r'))?;
+        let rest = self.text.as_bytes().get(self.at..).unwrap_or_default();
+        let Some(space) = rest.iter().position(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | b'\r')) else {
+            return self.run_out();
+        };
+        self.at += space;
         self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn run_out<T>(&mut self) -> Option<T> {
+        self.ran_out = true;
+        None
     }
 }
 
@@ -172,7 +200,7 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// As JSON again, with the mark `~` where the body was cut.
+    /// As JSON again, with the mark `~` where the text ended, and `!` where it went on as something else.
     fn seen(text: &str) -> String {
         fn spell(json: &Json<'_>) -> String {
             match json {
@@ -188,7 +216,9 @@ mod tests {
             }
         }
         match read(text) {
-            Some((json, whole)) => spell(&json) + if whole { "" } else { "~" },
+            Some((json, End::Whole)) => spell(&json),
+            Some((json, End::Cut)) => spell(&json) + "~",
+            Some((json, End::Broken)) => spell(&json) + "!",
             None => "nothing".into(),
         }
     }
@@ -220,10 +250,11 @@ mod tests {
     #[test]
     fn what_is_no_json_is_read_up_to_there() {
         assert_eq!(seen(r#"{"a":1}<!-- served in 3 ms -->"#), r#"{"a":1}"#);
-        assert_eq!(seen(r#"{"a":1,"b":nil,"c":2}"#), r#"{"a":1}~"#);
-        assert_eq!(seen(r#"{"a":"\q","c":2}"#), "{}~");
-        assert_eq!(seen("[warning] x"), "[]~");
-        assert_eq!(seen("{\"a\":\"\\\u{e9}\"}"), "{}~");
+        assert_eq!(seen(r#"{"a":1,"b":nil,"c":2}"#), r#"{"a":1}!"#);
+        assert_eq!(seen(r#"{"a":"\q","c":2}"#), "{}!");
+        assert_eq!(seen("[warning] x"), "[]!");
+        assert_eq!(seen("{\"a\":\"\\\u{e9}\"}"), "{}!");
+        assert_eq!(seen(r#"{"a":"400: "{"b":"c"}"}"#), r#"{"a":"400: "}!"#);
     }
 
     #[test]
@@ -236,7 +267,7 @@ mod tests {
     #[test]
     fn a_hundred_thousand_levels_do_not_overflow_the_stack() {
         let deep = "[".repeat(100_000);
-        assert!(read(&deep).is_some_and(|(_, whole)| !whole));
-        assert!(read(&r#"{"a":"#.repeat(100_000)).is_some_and(|(_, whole)| !whole));
+        assert!(read(&deep).is_some_and(|(_, end)| end == End::Broken));
+        assert!(read(&r#"{"a":"#.repeat(100_000)).is_some_and(|(_, end)| end == End::Broken));
     }
 }

@@ -6,6 +6,7 @@
 #[cfg(feature = "keeper")]
 mod api;
 mod body;
+mod cause;
 mod codes;
 mod evidence;
 mod front;
@@ -45,7 +46,7 @@ pub struct Answer<'a> {
     pub body_complete: bool,
     /// `true`: bytes that were not UTF-8 were replaced.
     pub body_lossy: bool,
-    /// What failed when no whole answer came: `dns`, `connect`, `tls`, `timeout`, `reset`, `forbidden`, ... (an open set).
+    /// What failed when no whole answer came: `dns`, `connect`, `tls`, `timeout`, `reset`, `not-allowed`, ... (an open set).
     pub transport_error: Option<&'a str>,
 }
 
@@ -103,24 +104,45 @@ struct Ruling<'r> {
     why: Option<&'r str>,
     /// The server itself said so, in a code or a message: it did not rotate.
     spoken: bool,
+    basis: Basis,
+}
+
+/// What a `terminal` rests on, and so what else in the answer takes it back.
+#[derive(Clone, Copy, PartialEq)]
+enum Basis {
+    /// A code that says how the token ended. Nothing that is written beside it matters.
+    Exact,
+    /// Prose, a status, or a profile's reading of either: a fault that the prose names takes it back.
+    Likely,
+    /// A code that servers use for whatever went wrong, `invalid_grant` first: any other cause that the prose names takes it back.
+    Vague,
 }
 
 impl Ruling<'_> {
     fn of(verdict: Verdict, rule: &'static str) -> Self {
-        Self { verdict, rule: Cow::Borrowed(rule), code: None, sub_code: None, why: None, spoken: false }
+        Self {
+            verdict,
+            rule: Cow::Borrowed(rule),
+            code: None,
+            sub_code: None,
+            why: None,
+            spoken: false,
+            basis: Basis::Likely,
+        }
     }
 }
 
 type StepFn = for<'r> fn(&Reading<'r>, u16) -> Option<Ruling<'r>>;
 
 /// The reading order, once an answer came.
-const STEPS: [(&str, StepFn); 8] = [
+const STEPS: [(&str, StepFn); 9] = [
     ("who speaks", |reading, status| reading.who_speaks(status)),
     ("throttled", |_, status| {
         matches!(status, 408 | 425 | 429).then(|| Ruling::of(Verdict::Transient, "throttled-status"))
     }),
     ("success", |reading, _| reading.success()),
     ("profile rules", |reading, status| reading.profile_rules(status)),
+    ("quoted codes", |reading, status| reading.quoted_codes(status)),
     ("codes", |reading, status| reading.firm_codes(status)),
     ("message", |reading, status| reading.message(status)),
     ("profile status rule", |reading, status| reading.profile_status_rule(status)),
@@ -148,7 +170,7 @@ impl<'r> Reading<'r> {
     fn transport(&self) -> Ruling<'r> {
         match self.answer.transport_error {
             // The host's own allow-list: asking again changes nothing.
-            Some("forbidden") => Ruling::of(Verdict::Config, "request-not-allowed"),
+            Some("not-allowed") => Ruling::of(Verdict::Config, "request-not-allowed"),
             _ => Ruling::of(Verdict::Transient, "transport-failure"),
         }
     }
@@ -170,6 +192,8 @@ impl<'r> Reading<'r> {
 
     fn profile_rules(&self, status: u16) -> Option<Ruling<'r>> {
         let fit = self.rules.fit(status, self.found, &self.sub_codes)?;
+        let names_only_a_code = fit.rule.text.is_empty() && fit.code.is_some_and(|at| !self.is_vague(at));
+        let is_exact = !fit.rule.sub_code.is_empty() || names_only_a_code;
         Some(Ruling {
             verdict: fit.rule.verdict,
             rule: format!("profile:{}", fit.rule.name).into(),
@@ -177,6 +201,7 @@ impl<'r> Reading<'r> {
             sub_code: fit.sub_code.filter(|sub| fit.rule.sub_code.contains(sub)),
             why: fit.rule.why.as_deref(),
             spoken: true,
+            basis: if is_exact { Basis::Exact } else { Basis::Likely },
         })
     }
 
@@ -194,7 +219,8 @@ impl<'r> Reading<'r> {
     }
 
     fn says(&self, wanted: Weight) -> impl Iterator<Item = (usize, Verdict, &'static str)> {
-        self.found.codes.iter().enumerate().filter_map(move |(at, code)| match self.meaning(code) {
+        let own = self.found.codes.iter().enumerate().filter(|(_, code)| !code.is_quoted());
+        own.filter_map(move |(at, code)| match self.meaning(code) {
             Meaning::Says(verdict, weight, list) if weight == wanted => Some((at, verdict, list)),
             _ => None,
         })
@@ -207,7 +233,33 @@ impl<'r> Reading<'r> {
             Some(_) => Cow::Borrowed(list),
             None => format!("{list}-{}", generic::listed_name(name).replace('_', "-")).into(),
         };
-        Ruling { verdict, rule, code: Some(at), sub_code: None, why: None, spoken: true }
+        let basis = if self.is_vague(at) { Basis::Vague } else { Basis::Exact };
+        Ruling { verdict, rule, code: Some(at), sub_code: None, why: None, spoken: true, basis }
+    }
+
+    /// Whether a code leaves open what became of the token.
+    fn is_vague(&self, at: usize) -> bool {
+        let code = &self.found.codes[at];
+        generic::listed_name(&code.name) == "invalid_grant"
+            || matches!(self.meaning(code), Meaning::Says(_, Weight::Soft, _))
+    }
+
+    /// The codes of an answer that a message repeats are those of whoever the server asked: they say why it refuses, where its
+    /// own code leaves that open.
+    fn quoted_codes(&self, status: u16) -> Option<Ruling<'r>> {
+        let says_itself = self.says(Weight::Firm).any(|(at, ..)| !self.is_vague(at));
+        if status >= 500 || says_itself {
+            return None;
+        }
+        let mut terminal = None;
+        for (at, code) in self.found.codes.iter().enumerate().filter(|(_, code)| code.is_quoted()) {
+            let Meaning::Says(verdict, Weight::Firm, list) = self.meaning(code) else { continue };
+            if verdict != Verdict::Terminal {
+                return Some(self.by_code((at, verdict, list)));
+            }
+            terminal.get_or_insert((at, verdict, list));
+        }
+        Some(Ruling { basis: Basis::Vague, ..self.by_code(terminal?) })
     }
 
     /// Codes that decide alone. Where two disagree, the one that keeps the token wins.
@@ -225,11 +277,7 @@ impl<'r> Reading<'r> {
             }
             terminal.get_or_insert(said);
         }
-        let ruling = self.by_code(terminal?);
-        if !self.body.whole && self.sub_codes.is_empty() && !self.rules.sub_codes.at.is_empty() {
-            return Some(Ruling { verdict: Verdict::Unknown, rule: "cut-before-the-sub-code".into(), ..ruling });
-        }
-        Some(ruling)
+        terminal.map(|said| self.by_code(said))
     }
 
     /// Codes that servers use for several things, and answers without a code: here the message may decide.
@@ -247,7 +295,8 @@ impl<'r> Reading<'r> {
             terminal.get_or_insert(rule);
         }
         if let Some(rule) = terminal.filter(|_| !self.body.labelled_html) {
-            return Some(Ruling { code, spoken: true, ..Ruling::of(Verdict::Terminal, rule) });
+            let basis = if code.is_some() { Basis::Vague } else { Basis::Likely };
+            return Some(Ruling { code, spoken: true, basis, ..Ruling::of(Verdict::Terminal, rule) });
         }
         let ruling = self.by_code(soft?);
         let other = || self.found.messages.iter().any(|message| prose::names_another_token(message.plain()));
@@ -302,8 +351,32 @@ impl<'r> Reading<'r> {
         Ruling::of(verdict, rule)
     }
 
+    /// What takes a `terminal` back: an answer that ends too early, or another cause that its prose names.
+    fn doubt(&self, basis: Basis) -> Option<(Verdict, &'static str)> {
+        // The rest may have held the very word that keeps the token.
+        let sub_code_is_missing = !self.body.whole && self.sub_codes.is_empty() && !self.rules.sub_codes.at.is_empty();
+        if self.body.cut || (basis == Basis::Vague && sub_code_is_missing) {
+            return Some((Verdict::Unknown, "cut-refusal"));
+        }
+        // What comes behind a broken place is read as prose.
+        let broken = (self.body.json.is_some() && !self.body.whole).then_some(self.text);
+        let prose = || self.found.messages.iter().map(|message| message.sent).chain(broken);
+        match basis {
+            Basis::Exact => None,
+            Basis::Likely => prose().any(cause::names_a_fault).then_some((Verdict::Unknown, "names-a-fault")),
+            Basis::Vague => prose().find_map(cause::beside_the_token),
+        }
+    }
+
     /// The last word on `terminal` and `refreshed`, whatever rule spoke them.
-    fn guarded(&self, ruling: Ruling<'r>, status: u16, steps: &mut Vec<Step>) -> Ruling<'r> {
+    fn guarded(&self, mut ruling: Ruling<'r>, status: u16, steps: &mut Vec<Step>) -> Ruling<'r> {
+        if ruling.verdict == Verdict::Terminal
+            && let Some((verdict, rule)) = self.doubt(ruling.basis)
+        {
+            steps.push(Step { name: "other causes", finding: format!("{rule}: {verdict}") });
+            let spoken = ruling.spoken && rule != "cut-refusal";
+            ruling = Ruling { verdict, rule: rule.into(), why: None, spoken, ..ruling };
+        }
         let allowed = match ruling.verdict {
             Verdict::Terminal => matches!(status, 200..=299 | 400..=499) && self.body.shape != Shape::Html,
             Verdict::Refreshed => self.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()),

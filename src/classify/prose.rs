@@ -7,7 +7,7 @@ use crate::text::is_one_of;
 
 /// What a message says, and the rule that heard it. `text` is in [`super::words::plain`] form.
 pub(super) fn judge(text: &str, status: u16) -> Option<(Verdict, &'static str)> {
-    let words: Vec<(&str, u16)> = text.split_ascii_whitespace().map(|word| (word, meaning(word))).collect();
+    let words = with_meaning(text);
     let says = |bits: u16| words.iter().any(|(_, says)| says & bits != 0);
     if matches!(status, 402 | 403) && says(PLAN) {
         return Some((Verdict::Config, "message-names-plan"));
@@ -21,7 +21,22 @@ pub(super) fn judge(text: &str, status: u16) -> Option<(Verdict, &'static str)> 
     if (0..words.len()).any(|at| asks(&words, at)) {
         return Some((Verdict::Interaction, "message-asks-for-interaction"));
     }
-    (names_a_dead_grant(&words)).then_some((Verdict::Terminal, "message-names-dead-refresh-token"))
+    is_of_a_dead_grant(&words).then_some((Verdict::Terminal, "message-names-dead-refresh-token"))
+}
+
+/// Whether a message names the refresh token, the grant or the session together with its end.
+pub(super) fn names_a_dead_grant(text: &str) -> bool {
+    is_of_a_dead_grant(&with_meaning(text))
+}
+
+/// Whether a message asks for a person.
+pub(super) fn asks_for_interaction(text: &str) -> bool {
+    let words = with_meaning(text);
+    (0..words.len()).any(|at| asks(&words, at))
+}
+
+fn with_meaning(text: &str) -> Vec<(&str, u16)> {
+    text.split_ascii_whitespace().map(|word| (word, meaning(word))).collect()
 }
 
 /// Whether a message speaks of an access token and of no refresh token: then its complaint is about another token.
@@ -106,11 +121,15 @@ fn near(words: &[(&str, u16)], at: usize, most: usize, bits: u16) -> bool {
     words[at.saturating_sub(most)..at].iter().any(|(_, says)| says & bits != 0)
 }
 
-fn names_a_dead_grant(words: &[(&str, u16)]) -> bool {
+fn is_of_a_dead_grant(words: &[(&str, u16)]) -> bool {
     (0..words.len()).any(|at| {
         let after = match words[at].0 {
             "refresh" if words.get(at + 1).is_some_and(|next| next.1 & TOKEN != 0) => at + 2,
             "refreshtoken" => at + 1,
+            // "Invalid grant" is the name of the code in prose, and no sentence about this grant.
+            _ if words[at].1 & GRANT != 0 && at.checked_sub(1).is_some_and(|before| words[before].0 == "invalid") => {
+                return said_after(&words[at + 1..]);
+            }
             _ if words[at].1 & GRANT != 0 => at + 1,
             _ if words[at].1 & SESSION != 0
                 && words.get(at + 1).is_none_or(|next| !is_one_of(next.0, "id cookie key state")) =>
@@ -119,8 +138,15 @@ fn names_a_dead_grant(words: &[(&str, u16)]) -> bool {
             }
             _ => return false,
         };
-        said_before(&words[..at]) || said_after(&words[after..])
+        said_before(&words[..at]) || said_after(&words[after..]) || is_not_authenticated(&words[..at], &words[after..])
     })
+}
+
+/// "Failed refresh token authentication", "refresh token authentication failed".
+fn is_not_authenticated(before: &[(&str, u16)], after: &[(&str, u16)]) -> bool {
+    after.first().is_some_and(|word| word.0 == "authentication")
+        && (before.last().is_some_and(|word| word.0 == "failed")
+            || after.get(1).is_some_and(|word| is_one_of(word.0, "failed error")))
 }
 
 /// "invalid refresh token", "expired access/refresh token", "unknown or invalid refresh token".
@@ -174,6 +200,9 @@ mod tests {
             "The refresh_token is invalid.",
             "Refresh token was already used",
             "Session not active",
+            "Invalid grant: refresh token is invalid",
+            "Failed refresh token authentication",
+            "refresh_token_authentication_error",
         ] {
             assert_eq!(verdict(text), Some(Verdict::Terminal), "{text}");
         }
@@ -229,6 +258,8 @@ mod tests {
             "",
             "Session cookie invalid",
             "Could not refresh token",
+            "Invalid grant",
+            "Error: Invalid grant.",
         ] {
             assert_eq!(verdict(text), None, "{text}");
         }

@@ -89,8 +89,8 @@ impl Reading<'_> {
     }
 
     fn sub_code_may_be_shown(&self, sub_code: &str) -> bool {
-        let number =
-            sub_code.strip_prefix(self.rules.sub_codes.prefix.as_deref().unwrap_or_default()).unwrap_or(sub_code);
+        let prefixes = &self.rules.sub_codes.prefixes;
+        let number = prefixes.iter().find_map(|prefix| sub_code.strip_prefix(prefix.as_str())).unwrap_or(sub_code);
         let name = words::snake(sub_code);
         (number.len() < 10 && number != sub_code && number.bytes().all(|b| b.is_ascii_digit()))
             || generic::is_listed(&name)
@@ -112,28 +112,34 @@ impl Reading<'_> {
     }
 }
 
-/// Kinds of transport failure that may be shown, and whether nothing can have been sent.
-const TRANSPORT: [(&str, bool); 10] = [
+/// The kinds of transport failure that may be shown, those of `wit/http.wit` first, and whether nothing can have been sent.
+const TRANSPORT: [(&str, bool); 13] = [
     ("dns", true),
     ("connect", true),
-    ("refused", true),
     ("tls", true),
-    ("forbidden", true),
-    ("proxy", true),
+    ("not-allowed", true),
+    ("unsupported", true),
     ("timeout", false),
     ("reset", false),
+    ("protocol", false),
+    ("other", false),
+    // The set is open: what other hosts call them.
+    ("refused", true),
+    ("proxy", true),
     ("closed", false),
     ("too-large", false),
 ];
 
 fn explanation(verdict: Verdict, rule: &str) -> &'static str {
-    const BY_RULE: [(&str, &str); 6] = [
+    const BY_RULE: [(&str, &str); 8] = [
         ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
         ("captive-portal proxy-authentication", "answered by the network's own proxy or portal"),
         ("endpoint-moved redirected-elsewhere odd-redirect", "the token endpoint redirects, which is not followed"),
         ("request-not-allowed", "the host's allow-list refuses this address"),
         ("transport-failure", "the token endpoint could not be reached or the answer was lost"),
         ("cut-success not-an-oauth-answer", "a success that cannot be read; the server may have rotated"),
+        ("cut-refusal", "the answer ends too early to be a proof against the token"),
+        ("names-a-fault", "the server names a fault of its own beside it, so no proof against the token"),
     ];
     if let Some((_, why)) = BY_RULE.iter().find(|(rules, _)| is_one_of(rule, rules)) {
         return why;

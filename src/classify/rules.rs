@@ -29,8 +29,9 @@ pub struct Rules {
 pub struct SubCodes {
     /// JSON pointers to a text, a number, or a list of them: `/error_codes`.
     pub at: Vec<String>,
-    /// In a message this word with digits behind it is a sub-code: `AADSTS`. Numbers found by [`Self::at`] get it too.
-    pub prefix: Option<String>,
+    /// In a message one of these words with digits behind it is a sub-code: `AADSTS`. Numbers found by [`Self::at`] get the
+    /// first of them too.
+    pub prefixes: Vec<String>,
 }
 
 /// One rule. It fits when every list that is not empty holds something the answer has; without any it never fits.
@@ -110,7 +111,7 @@ impl SubCodes {
                 sub_codes.push(code);
             }
         };
-        let prefix = self.prefix.as_deref().unwrap_or_default();
+        let prefix = self.prefixes.first().map_or("", String::as_str);
         for value in self.at.iter().filter_map(|pointer| json?.pointer(pointer)) {
             let items =
                 if let Json::List(items) = value { &items[..items.len().min(4)] } else { std::slice::from_ref(value) };
@@ -122,13 +123,13 @@ impl SubCodes {
                 }
             }
         }
-        if !prefix.is_empty() {
-            for message in &found.messages {
-                if let Some((_, rest)) = text::split_once(message.sent, prefix) {
-                    let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
-                    if (1..=9).contains(&digits) {
-                        add(format!("{prefix}{}", text::part(rest, 0, digits)));
-                    }
+        for (message, prefix) in
+            found.messages.iter().flat_map(|message| self.prefixes.iter().map(move |of| (message, of)))
+        {
+            if let Some((_, rest)) = text::split_once(message.sent, prefix).filter(|_| !prefix.is_empty()) {
+                let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+                if (1..=9).contains(&digits) {
+                    add(format!("{prefix}{}", text::part(rest, 0, digits)));
                 }
             }
         }
@@ -207,10 +208,15 @@ impl Rules {
         layers.only(&["sub_codes", "rules", "status_words", "status_rule", "fields"]);
         let sub_codes = layers.object("sub_codes");
         sub_codes.only(&["at", "prefix"]);
+        // One word, or a list of them.
+        let prefixes = match sub_codes.one("prefix").and_then(|prefix| prefix.as_str()) {
+            Some(prefix) => vec![prefix],
+            None => sub_codes.texts("prefix"),
+        };
         let status_rule = layers.object("status_rule");
         status_rule.only(&["terminal", "config", "transient", "unknown"]);
         Self {
-            sub_codes: SubCodes { at: sub_codes.texts("at"), prefix: sub_codes.maybe_text("prefix") },
+            sub_codes: SubCodes { at: sub_codes.texts("at"), prefixes },
             rules: layers.items("rules").iter().map(Rule::read).collect(),
             status_words: layers.texts("status_words"),
             status_rule: StatusRule {

@@ -92,7 +92,10 @@ fn answer(mut connection: TcpStream, script: &Mutex<Script>) {
     }
     let status = answer["status"].as_u64().expect("a status");
     let body = answer["body"].as_str().map_or_else(|| answer["body"].to_string(), str::to_owned);
-    let mut head = format!("HTTP/1.1 {status} So\r\ncontent-length: {}\r\nconnection: close\r\n", body.len());
+    // More is announced than will come.
+    let missing = if answer["cut"] == true { 100 } else { 0 };
+    let length = body.len() + missing;
+    let mut head = format!("HTTP/1.1 {status} So\r\ncontent-length: {length}\r\nconnection: close\r\n");
     let headers = answer["headers"].as_object();
     if !headers.is_some_and(|headers| headers.contains_key("content-type")) {
         head += "content-type: application/json\r\n";
