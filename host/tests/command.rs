@@ -299,7 +299,7 @@ impl Nobody {
 #[test]
 fn a_full_disk_costs_neither_the_vault_nor_the_token() {
     let folder = TempDir::new().expect("a folder");
-    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(folder.path()).output();
+    let mounted = Command::new("mount").args(["-t", "tmpfs", "-o", "size=256k", "tmpfs"]).arg(folder.path()).output();
     if !mounted.is_ok_and(|output| output.status.success()) {
         println!("a tmpfs cannot be mounted here; the storage's own tests inject the failure");
         return;

@@ -5,6 +5,7 @@
 //! | `kinds.rs` | which documents there are, and what can be locked |
 //! | `places.rs` | a document and its locks lie beside the file that all links lead to |
 //! | `way.rs` | links are followed only where they are safe |
+//! | `folder.rs` | what is done in a directory goes through the handle that was looked at |
 //! | `text.rs` | files are read bounded, and not again while a stat proves them unchanged |
 //! | `locks.rs` | a lock lasts as long as its holder |
 //! | `other_tools.rs` | which other tool's lock belongs to a vault is decided by place and content |
@@ -13,6 +14,8 @@
 //! | `left_behind.rs` | what a killed lazaret made is known again |
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
 //! | `replace.rs` | a document is the old text or the new one, whole |
+//! | `replaceable.rs` | no grant is leased whose vault could not take a successor |
+//! | `rescue.rs` | tokens that can be stored nowhere else are kept for the next call |
 //! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
 //! | `files.rs` | the operations that change the disk, behind a trait |
 //! | `size_limit.rs` | a write beyond `ulimit -f` is an error, in a process that has no handler for it too |
@@ -23,6 +26,7 @@ mod also;
 mod checkup;
 mod errors;
 mod files;
+mod folder;
 mod heartbeat;
 mod holder;
 mod kinds;
@@ -33,6 +37,8 @@ mod network;
 mod other_tools;
 mod places;
 mod replace;
+mod replaceable;
+mod rescue;
 mod size_limit;
 mod text;
 mod unsynced;
@@ -43,20 +49,22 @@ use std::env;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime};
 
 use self::also::Also;
 pub(crate) use self::checkup::shell_path;
-use self::files::{Disk, Files};
+use self::files::{Disk, Files, create_dirs};
+use self::folder::{Spot, Stat};
 use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};
 use self::other_tools::marks;
 use self::places::{Place, Places, absolute, foreign_locks};
 use self::replace::{Change, replace};
-use self::text::{MAX_BYTES, Seen, Text, too_large};
+use self::text::{MAX_BYTES, NetworkName, Seen, Text, too_large};
 use self::way::Way;
 use super::{
-    AcquireOutcome, Capabilities, Document, Holder, LeaseGrant, LoadOutcome, STORE_WAIT_MS, Scope, Storage,
+    AcquireOutcome, Capabilities, Document, Holder, LeaseGrant, LoadOutcome, Rescued, STORE_WAIT_MS, Scope, Storage,
     StorageError, StoreOutcome, invalid_lease, random_id, version_of,
 };
 
@@ -80,15 +88,20 @@ pub struct FileStorage {
     seen: Mutex<[Option<Seen>; Kind::ALL.len()]>,
     files: Box<dyn Files>,
     now: fn() -> SystemTime,
-    network_name: fn(&Path) -> Option<&'static str>,
+    network_name: NetworkName,
     store_wait: Duration,
+    /// The user's, for tokens that can be stored nowhere else.
+    state: Option<PathBuf>,
 }
 
 /// Locks that are held, and for what.
 struct Lease {
     claim: Claim,
+    /// Where the document was when the lease was given: there it is loaded and stored, wherever its directory is moved.
     place: Place,
     held: Held,
+    /// Who took it: what that thread loads and stores meanwhile is beside it.
+    thread: ThreadId,
 }
 
 /// An environment variable as a document, its name in lower case. What is called like a key or a token, and nothing else: who can
@@ -106,7 +119,7 @@ impl FileStorage {
     /// The storage for the vault at `vault`, which need not exist. Nothing is touched before the first call.
     pub fn open(vault: impl Into<PathBuf>) -> Self {
         Self {
-            places: Places { vault: absolute(vault.into()), profiles: None },
+            places: Places { vault: absolute(vault.into()), profiles: None, only_read: false },
             also: Also::default(),
             from: None,
             foreign_lock: None,
@@ -118,7 +131,15 @@ impl FileStorage {
             now: SystemTime::now,
             network_name: network::name_at,
             store_wait: Duration::from_millis(STORE_WAIT_MS),
+            state: rescue::state_folder(),
         }
+    }
+
+    /// User and group of the vault at a path; where there is none, of the nearest directory above it.
+    pub(crate) fn owner_of(vault: &Path) -> Result<(u32, u32), StorageError> {
+        let way = Way::walk(&absolute(vault.to_owned()))?;
+        let stat = way.file.unwrap_or(way.folder.stat);
+        Ok((stat.user, stat.group))
     }
 
     /// Where `providers.json` lies. Without this it is absent and cannot be written.
@@ -167,18 +188,36 @@ impl FileStorage {
         self
     }
 
+    /// Where this user's programs keep their state, if not in `$XDG_STATE_HOME` or `~/.local/state`: new tokens that can be stored
+    /// nowhere else are kept there.
+    pub fn state_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.state = Some(absolute(folder.into()));
+        self
+    }
+
     /// Lets grants be leased on a network file system, where locks may not exclude other machines.
     pub fn allow_network_filesystem(mut self, on: bool) -> Self {
         self.allow_network = on;
         self
     }
 
+    /// A file that may own the same grants as a vault: it is read, and never written.
+    fn only_read(path: PathBuf) -> Self {
+        let mut storage = Self::open(path);
+        storage.places.only_read = true;
+        storage
+    }
+
     /// What one stat can say: that the document certainly is at version `known`, or that there is none. None: nothing.
     ///
     /// The kernel followed whatever links there are. But it came to nothing, or to the very file that was read by a
     /// safe way.
-    fn glance(&self, kind: Kind, known: Option<&str>) -> Option<LoadOutcome> {
-        match (self.places.glance(kind)?, known) {
+    fn glance(&self, kind: Kind, known: Option<&str>, leased: Option<&Place>) -> Option<LoadOutcome> {
+        let found = match leased {
+            Some(place) => place.file().map_or_else(|| Err(ErrorKind::NotFound.into()), Spot::stat),
+            None => self.places.glance(kind)?,
+        };
+        match (found, known) {
             (Ok(stat), Some(known)) => {
                 let seen = &self.seen()[kind as usize];
                 let is_proof = seen.as_ref().is_some_and(|seen| seen.proves(&stat, known));
@@ -189,10 +228,41 @@ impl FileStorage {
         }
     }
 
+    /// Finds a document: beside the lease that this thread holds, or else by walking to it.
+    fn find(&self, kind: Kind) -> Result<Option<Place>, StorageError> {
+        match self.leased(kind)? {
+            Some(place) => Ok(Some(place)),
+            None => self.places.find(kind),
+        }
+    }
+
+    /// Where a document is for a caller that holds a lease: beside what was leased. None: no lease is held.
+    fn leased(&self, kind: Kind) -> Result<Option<Place>, StorageError> {
+        let this = thread::current().id();
+        let is_near = |lease: &&Arc<Lease>| {
+            let is_beside = (lease.claim.kind() == Kind::Profiles) == (kind == Kind::Profiles);
+            is_beside && lease.thread == this && lease.held.is_of_this_process()
+        };
+        let anchor = self.leases().values().find(is_near).map(|lease| Arc::clone(&lease.place.anchor));
+        anchor.map(|anchor| Place::of(anchor, kind)).transpose()
+    }
+
     fn read(&self, kind: Kind, place: &Place) -> Result<Option<Text>, StorageError> {
+        let Some(at) = place.file() else {
+            return Ok(None);
+        };
+        let read = |at: &Spot| {
+            let text = text::read(at, self.now, self.network_name)?;
+            if let Some(text) = &text
+                && kind.suffix().is_some()
+            {
+                belongs_to(place.anchor.owner(), &text.stat, &at.path())?;
+            }
+            Ok(text)
+        };
         match place.unsynced(kind) {
-            Some(beside) => unsynced::read(&place.path, &beside, self.now, self.network_name),
-            None => text::read(&place.path, self.now, self.network_name),
+            Some(beside) => unsynced::read(at, &beside, read),
+            None => read(at),
         }
     }
 
@@ -210,26 +280,41 @@ impl FileStorage {
         // While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the
         // wrong lock.
         for _ in 0..3 {
-            let place = self.places.find(claim.kind())?.ok_or_else(no_profiles)?;
+            let leased = self.leased(claim.kind())?;
+            let place = match &leased {
+                Some(place) => place.clone(),
+                None => self.places.find(claim.kind())?.ok_or_else(no_profiles)?,
+            };
             self.refuse_network(claim, &place)?;
-            match self.locks(claim, &place).take(&*self.files, patience)? {
+            refuse_another_user(&place.anchor)?;
+            let place = self.with_directories(place, claim.kind())?;
+            let held = match self.locks(claim, &place).take(&*self.files, patience)? {
                 Taken::Busy(holder) => return Ok(Err(holder)),
-                Taken::Held(held) => {
-                    let lease = Lease { claim, place, held };
-                    if self.is_in_place(&lease)? {
-                        return Ok(Ok(lease));
-                    }
+                Taken::Held(held) => held,
+            };
+            // Who holds a lease already stays beside it.
+            let now = match leased {
+                Some(leased) => Some(leased),
+                None => self.places.find(claim.kind())?,
+            };
+            if let Some(now) = now.filter(|now| now.is(&place) && held.is_in_place()) {
+                if matches!(claim, Claim::Grant(_)) {
+                    replaceable::check(&*self.files, &now.at)?;
                 }
+                return Ok(Ok(Lease { claim, place: now, held, thread: thread::current().id() }));
             }
         }
         let moving = format!("{} is being moved about; try again", self.places.vault.display());
         Err(StorageError::new("unavailable", moving))
     }
 
-    /// Whether the document still lies where the lease reaches, and its locks where others find them.
-    fn is_in_place(&self, lease: &Lease) -> Result<bool, StorageError> {
-        let now = self.places.find(lease.claim.kind())?;
-        Ok(now.is_some_and(|now| now.is(&lease.place)) && lease.held.is_in_place())
+    /// The same place, when all directories on the way to it are there.
+    fn with_directories(&self, place: Place, kind: Kind) -> Result<Place, StorageError> {
+        if place.anchor.missing.is_empty() {
+            return Ok(place);
+        }
+        let anchor = create_dirs(&*self.files, Way::clone(&place.anchor))?;
+        Place::of(Arc::new(anchor), kind)
     }
 
     fn locks(&self, claim: Claim, place: &Place) -> Locks {
@@ -239,7 +324,9 @@ impl FileStorage {
             }
             _ => Default::default(),
         };
-        Locks { foreign, marks, own: place.lock(claim), owner: place.owner_of_new(), now: self.now }
+        let owner = place.anchor.owner();
+        let (home, own) = (place.locks(), claim.lock_name().into());
+        Locks { foreign, marks, home, own, owner, now: self.now }
     }
 
     fn refuse_network(&self, claim: Claim, place: &Place) -> Result<(), StorageError> {
@@ -250,7 +337,7 @@ impl FileStorage {
                 format!(
                     "{} lies on {network}, where a lock may not keep another machine from refreshing the same \
                      login; move it to a local disk, or allow network file systems if only this machine uses it",
-                    place.path.display()
+                    place.path().display()
                 ),
             )),
             None => Ok(()),
@@ -259,8 +346,7 @@ impl FileStorage {
 
     /// The kind of network file system that a vault lies on, or will lie on.
     fn network(&self, vault: &Way) -> Option<&'static str> {
-        let existing = vault.target.ancestors().skip(1).find(|directory| directory.exists())?;
-        (self.network_name)(existing)
+        (self.network_name)(&vault.folder)
     }
 
     /// The lease that a store was given, if it permits this store.
@@ -268,10 +354,11 @@ impl FileStorage {
         let held = self.leases().get(lease).cloned();
         let permits = |lease: &Arc<Lease>| lease.claim == Claim::Document(kind) && lease.held.is_of_this_process();
         let held = held.filter(permits).ok_or_else(|| invalid_lease(kind.name()))?;
-        if self.is_in_place(&held)? {
+        // Where the path leads by now does not matter: the lease is one on what it led to.
+        if held.held.is_in_place() {
             return Ok(held);
         }
-        let moved = format!("{} or its lock was moved, and the lease does not reach there; try again", kind.name());
+        let moved = format!("the lock of {} was moved away under the lease; try again", kind.name());
         Err(StorageError::new("unavailable", moved))
     }
 
@@ -300,10 +387,15 @@ impl Storage for FileStorage {
             return Ok(variable_named(variable));
         }
         let kind = Kind::of(name)?;
-        if let Some(outcome) = self.glance(kind, known) {
+        let leased = self.leased(kind)?;
+        if let Some(outcome) = self.glance(kind, known, leased.as_ref()) {
             return Ok(outcome);
         }
-        let Some(place) = self.places.find(kind)? else {
+        let place = match leased {
+            Some(place) => Some(place),
+            None => self.places.find(kind)?,
+        };
+        let Some(place) = place else {
             return Ok(LoadOutcome::Absent);
         };
         let Some(Text { document, seen, .. }) = self.read(kind, &place)? else {
@@ -332,17 +424,14 @@ impl Storage for FileStorage {
         };
         let place = &lease.place;
         if text.len() as u64 > MAX_BYTES {
-            return Err(too_large(&place.path, &errors::size(text.len() as u64)));
+            return Err(too_large(&place.path(), &errors::size(text.len() as u64)));
         }
-        let unsynced = place.unsynced(kind);
-        let change = Change {
-            target: &place.path,
-            unsynced: unsynced.as_deref(),
-            text,
-            expected,
-            durable,
-            new_owner: place.owner_of_new(),
+        let Some(target) = place.file() else {
+            let what = format!("there is no directory for {}, where a link leads to", place.path().display());
+            return Err(StorageError::new("other", what));
         };
+        let unsynced = place.unsynced(kind);
+        let change = Change { target, unsynced: unsynced.as_ref(), text, expected, durable };
         replace(&*self.files, &change, || self.read(kind, place))
     }
 
@@ -377,11 +466,14 @@ impl Storage for FileStorage {
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
         let mut names = Vec::new();
         for kind in Kind::ALL.into_iter().filter(|kind| kind.name().starts_with(prefix)) {
-            let Some(place) = self.places.find(kind)? else {
+            let place = self.find(kind)?;
+            let Some(at) = place.as_ref().and_then(Place::file) else {
                 continue;
             };
-            if place.path.try_exists().map_err(|error| errors::io_error("look at", &place.path, &error))? {
-                names.push(kind.name().to_owned());
+            match at.stat() {
+                Ok(_) => names.push(kind.name().to_owned()),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(errors::io_error("look at", &at.path(), &error)),
             }
         }
         Ok(names)
@@ -398,6 +490,37 @@ impl Storage for FileStorage {
             excludes_foreign: way
                 .is_some_and(|way| self.foreign_lock.is_none() || !foreign_locks(&way, self.foreign_lock).is_empty()),
         }
+    }
+
+    fn rescue(&self, unsaved: &str) -> Result<String, StorageError> {
+        self.keep_for_later(unsaved).map(|path| path.display().to_string())
+    }
+
+    fn rescued(&self) -> Vec<Rescued> {
+        self.kept_for_later()
+    }
+
+    fn forget_rescued(&self, name: &str) {
+        self.forget_kept(name);
+    }
+}
+
+/// What lies beside a vault belongs to whom the vault belongs to, or to root: whatever else is there, somebody else has put there.
+fn belongs_to(owner: u32, stat: &Stat, path: &Path) -> Result<(), StorageError> {
+    if stat.user == owner || stat.user == 0 {
+        return Ok(());
+    }
+    let what = format!("{} belongs to user {}, and the vault to user {owner}", path.display(), stat.user);
+    let fix = format!("remove it, or run: sudo chown {owner} {}", shell_path(path));
+    Err(StorageError::new("unsafe", format!("{what}: nothing that somebody else put there is believed; {fix}")))
+}
+
+/// What another user than the vault's owner wrote beside it would shut its owner out.
+fn refuse_another_user(vault: &Way) -> Result<(), StorageError> {
+    let user = rustix::process::geteuid().as_raw();
+    match vault.file.map(|file| file.user).filter(|owner| *owner != user) {
+        Some(owner) => Err(replaceable::Obstacle::NotOwner { file: vault.target(), owner, user }.into()),
+        None => Ok(()),
     }
 }
 

@@ -50,6 +50,44 @@ pub trait Storage: Send + Sync {
 
     /// What this storage promises.
     fn describe(&self) -> Capabilities;
+
+    /// Keeps new tokens that could be stored in no document where [`Storage::rescued`] finds them, and says where that is. A
+    /// storage that has no such place hands them to its caller.
+    ///
+    /// # Errors
+    /// Nothing was kept.
+    fn rescue(&self, unsaved: &str) -> Result<String, StorageError> {
+        let _ = unsaved;
+        Err(StorageError::new("unsupported", "this storage has no other place for new tokens"))
+    }
+
+    /// What was kept and not yet forgotten.
+    fn rescued(&self) -> Vec<Rescued> {
+        Vec::new()
+    }
+
+    /// Removes what was kept: it is stored now.
+    fn forget_rescued(&self, name: &str) {
+        let _ = name;
+    }
+}
+
+/// New tokens that [`Storage::rescue`] kept. `Debug` shows their size, never the tokens.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Rescued {
+    /// For [`Storage::forget_rescued`].
+    pub name: String,
+    /// Secret and opaque: for `save-unsaved`.
+    pub unsaved: String,
+}
+
+impl fmt::Debug for Rescued {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rescued")
+            .field("name", &self.name)
+            .field("unsaved", &format_args!("[{} bytes]", self.unsaved.len()))
+            .finish()
+    }
 }
 
 /// A text and its version, read together. `Debug` shows the size of the text, never the text.

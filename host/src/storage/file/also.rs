@@ -59,7 +59,7 @@ impl Also {
         };
         let number: usize = number.parse().ok()?;
         Some(match self.owners(vault).into_iter().nth(number) {
-            Some(owner) => FileStorage::open(owner.path).load(&suffix, known),
+            Some(owner) => FileStorage::only_read(owner.path).load(&suffix, known),
             None => Ok(LoadOutcome::Absent),
         })
     }

@@ -1,15 +1,15 @@
 //! What lies around a vault on the disk, looked over for a person: who may read and replace it, where its links lead, who
 //! holds its locks, and whether there is room. Nothing is written; a lock is tried and let go in the same moment.
 
-use std::fs::{self, File, Metadata, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::Access;
+use rustix::fs::{Access, AtFlags, OFlags};
 
 use super::super::{Holder, StorageError};
+use super::folder::{Folder, Spot, Stat};
 use super::holder::Hint;
 use super::kinds::Kind;
 use super::left_behind::LeftBehind;
@@ -17,6 +17,7 @@ use super::locks::LEFT_BEHIND;
 use super::marks::{Mark, Sign};
 use super::other_tools::marks;
 use super::places::{Place, foreign_locks};
+use super::replaceable::{self, Obstacle};
 use super::{FileStorage, text};
 use crate::Finding;
 
@@ -51,28 +52,24 @@ impl FileStorage {
         };
         links(&place, &mut found);
         let user = rustix::process::geteuid().as_raw();
-        for kind in [Kind::Vault, Kind::Sealed] {
-            if let Ok(Some(of_kind)) = self.places.find(kind)
-                && let Ok(stat) = fs::metadata(&of_kind.path)
-            {
-                rights(&of_kind.path, &stat, user, &mut found);
-            }
+        if let Some(vault) = place.file() {
+            around(vault, user, &mut found);
         }
-        if let Some(folder) = place.path.parent()
-            && let Ok(stat) = fs::metadata(folder)
-        {
-            folder_rights(folder, &stat, user, &mut found);
-            if let Ok(disk) = rustix::fs::statvfs(folder) {
-                room(folder, disk.f_bavail.saturating_mul(disk.f_frsize), &mut found);
+        for kind in Kind::ALL.into_iter().filter(|kind| kind.suffix().is_some()) {
+            if let Ok(Some(of_kind)) = self.places.find(kind) {
+                let unsynced = of_kind.unsynced(kind).into_iter();
+                for at in of_kind.file().cloned().into_iter().chain(unsynced) {
+                    beside(&at, place.anchor.owner(), kind == Kind::Sealed, &mut found);
+                }
             }
         }
         if let Some(network) = self.network(&place.anchor).filter(|_| !self.allow_network) {
             let message = format!(
                 "{} lies on {network}: a lock there may not keep another machine from refreshing the same login, so nothing is \
                  refreshed. Move it to a local disk",
-                place.path.display()
+                place.path().display()
             );
-            found.note("error", "network-file-system", message, Some(format!("df -T {}", shell_path(&place.path))));
+            found.note("error", "network-file-system", message, Some(format!("df -T {}", shell_path(&place.path()))));
         }
         if let Ok(Some(ledger)) = self.places.find(Kind::Ledger) {
             self.unsynced(&ledger, &mut found);
@@ -84,18 +81,19 @@ impl FileStorage {
 
     /// The newest text of the ledger may lie beside it; one that does not count was left behind.
     fn unsynced(&self, ledger: &Place, found: &mut Found) {
-        let Some(beside) = ledger.unsynced(Kind::Ledger).filter(|beside| beside.exists()) else { return };
+        let Some(beside) = ledger.unsynced(Kind::Ledger).filter(Spot::exists) else { return };
+        let path = beside.path();
         match self.read(Kind::Ledger, ledger) {
             Ok(Some(text::Text { is_unsynced: true, .. })) => {
-                let message = format!("{} holds the ledger's newest text, and counts", beside.display());
+                let message = format!("{} holds the ledger's newest text, and counts", path.display());
                 found.note("ok", "ledger-unsynced", message, None);
             }
             Ok(_) => {
                 let message = format!(
                     "{} was left over: it is not whole, or the ledger has changed since, and it does not count",
-                    beside.display()
+                    path.display()
                 );
-                found.note("warning", "unsynced-left-over", message, Some(format!("rm {}", shell_path(&beside))));
+                found.note("warning", "unsynced-left-over", message, Some(format!("rm {}", shell_path(&path))));
             }
             // That is told of the ledger itself.
             Err(_) => {}
@@ -103,34 +101,44 @@ impl FileStorage {
     }
 
     fn locks_held(&self, place: &Place, now_ms: u64, found: &mut Found) {
-        let own = place.lock(super::Claim::Grant(0));
-        let Some(folder) = own.parent() else { return };
-        match fs::symlink_metadata(folder) {
-            Ok(stat) if !stat.is_dir() => {
-                let message =
-                    format!("{} is not a directory: no lock can be taken, so nothing is refreshed", folder.display());
-                found.note("error", "locks-unusable", message, Some(set_aside(folder)));
-                return;
-            }
-            Ok(_) if rustix::fs::access(folder, Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK).is_err() => {
-                let message =
-                    format!("{} may not be written: no lock can be taken, so nothing is refreshed", folder.display());
-                let folder = shell_path(folder);
-                let fix = format!("sudo chown \"$(id -u)\" {folder} && chmod 700 {folder}");
+        let (home, owner, mut left) = (place.locks(), place.anchor.owner(), LeftBehind::default());
+        if let Ok(stat) = home.stat() {
+            let path = home.path();
+            let unusable = |what: &str, fix: String, found: &mut Found| {
+                let message = format!("{} {what}: no lock can be taken, so nothing is refreshed", path.display());
                 found.note("error", "locks-unusable", message, Some(fix));
-                return;
+            };
+            if !stat.is_dir() {
+                return unusable("is not a directory", set_aside(&path), found);
             }
-            _ => {}
-        }
-        let documents = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Profiles).map(super::Claim::Document);
-        let claims = documents.chain((0..GRANT_LOCKS).map(super::Claim::Grant));
-        for lock in claims.map(|claim| place.lock(claim)) {
-            tried(&lock, true, now_ms, found);
+            if stat.user != owner && stat.user != 0 {
+                let what = format!("belongs to user {}, and the vault to user {owner}", stat.user);
+                return unusable(&what, set_aside(&path), found);
+            }
+            if stat.mode & 0o022 != 0 {
+                let what = format!("may be written by others (mode {:04o})", stat.mode);
+                return unusable(&what, format!("chmod 700 {}", shell_path(&path)), found);
+            }
+            let Ok(folder) = home.folder.open(&home.name) else { return };
+            let wanted = Access::READ_OK | Access::WRITE_OK | Access::EXEC_OK;
+            let access = rustix::fs::accessat(&folder, ".", wanted, AtFlags::EACCESS);
+            // That it lies on a file system that is read-only is told of the vault.
+            if access.is_err_and(|error| error != rustix::io::Errno::ROFS) {
+                let folder = shell_path(&path);
+                let fix = format!("sudo chown \"$(id -u)\" {folder} && chmod 700 {folder}");
+                return unusable("may not be written", fix, found);
+            }
+            let folder = std::sync::Arc::new(folder);
+            left = LeftBehind::read(&Spot { folder: folder.clone(), name: LEFT_BEHIND.into() });
+            let documents = Kind::ALL.into_iter().filter(|kind| *kind != Kind::Profiles).map(super::Claim::Document);
+            for claim in documents.chain((0..GRANT_LOCKS).map(super::Claim::Grant)) {
+                let lock = Spot { folder: folder.clone(), name: claim.lock_name().into() };
+                tried(&lock, owner, true, now_ms, found);
+            }
         }
         for lock in foreign_locks(&place.anchor, self.foreign_lock) {
-            tried(&lock, false, now_ms, found);
+            tried(&lock, owner, false, now_ms, found);
         }
-        let left = LeftBehind::read(&folder.join(LEFT_BEHIND));
         for mark in marks(&place.anchor, self.foreign_lock) {
             made(&mark, mark.look((self.now)(), &left), found);
         }
@@ -139,8 +147,9 @@ impl FileStorage {
 
 /// What another tool's lock says of its maker.
 fn made(mark: &Mark, sign: Result<Sign, StorageError>, found: &mut Found) {
-    let (path, tool) = (mark.path.display(), mark.tool);
-    let remove = format!("{} {}", if mark.is_folder { "rmdir" } else { "rm" }, shell_path(&mark.path));
+    let at = mark.at.path();
+    let (path, tool) = (at.display(), mark.tool);
+    let remove = format!("{} {}", if mark.is_folder { "rmdir" } else { "rm" }, shell_path(&at));
     let stale_s = mark.stale_after.as_secs();
     let (severity, message, fix) = match sign {
         Ok(Sign::Gone) => return,
@@ -150,14 +159,14 @@ fn made(mark: &Mark, sign: Result<Sign, StorageError>, found: &mut Found) {
                 "{path} is held: {tool}, or a lazaret, refreshes the login. Its last sign of life is {} s old",
                 age.as_secs()
             ),
-            format!("ls -ld {}", shell_path(&mark.path)),
+            format!("ls -ld {}", shell_path(&at)),
         ),
         Ok(Sign::OfOurs) => (
             "ok",
             format!(
                 "{path} was made by a lazaret, which refreshes the login, or was killed: then the next refresh removes it"
             ),
-            format!("ls -ld {}", shell_path(&mark.path)),
+            format!("ls -ld {}", shell_path(&at)),
         ),
         Ok(Sign::Stale(age)) => (
             "warning",
@@ -176,23 +185,27 @@ fn made(mark: &Mark, sign: Result<Sign, StorageError>, found: &mut Found) {
             ),
             remove,
         ),
-        Err(error) => ("error", error.message, format!("ls -ld {}", shell_path(&mark.path))),
+        Err(error) => ("error", error.message, format!("ls -ld {}", shell_path(&at))),
     };
     found.note(severity, "lock-held", message, Some(fix));
 }
 
 /// Whether somebody holds a lock at this moment.
-fn tried(path: &Path, is_ours: bool, now_ms: u64, found: &mut Found) {
-    let stat = match fs::symlink_metadata(path) {
+fn tried(at: &Spot, owner: u32, is_ours: bool, now_ms: u64, found: &mut Found) {
+    let stat = match at.stat() {
         Ok(stat) => stat,
         // It is made when it is first wanted.
         Err(_) => return,
     };
+    let path = &*at.path();
     if !stat.is_file() {
         let message = format!("the lock {} is not a file: it cannot be taken", path.display());
         return found.note("error", "locks-unusable", message, Some(set_aside(path)));
     }
-    let file = match File::open(path) {
+    if let Err(error) = super::belongs_to(owner, &stat, path) {
+        return found.note("error", "locks-unusable", error.message, Some(set_aside(path)));
+    }
+    let file: File = match at.folder.open_file(&at.name, OFlags::RDONLY | OFlags::NONBLOCK) {
         Ok(file) => file,
         Err(error) => {
             let message = format!("the lock {} cannot be opened: {error}", path.display());
@@ -226,33 +239,94 @@ fn unsafe_way(vault: &Path, error: &StorageError, found: &mut Found) {
 
 fn links(place: &Place, found: &mut Found) {
     for link in &place.anchor.links {
-        let message = format!("{} is a link; the vault is {}", link.display(), place.anchor.target.display());
+        let message = format!("{} is a link; the vault is {}", link.path().display(), place.anchor.target().display());
         found.note("ok", "linked", message, None);
     }
 }
 
-/// Others may neither read nor change it.
-fn rights(path: &Path, stat: &Metadata, user: u32, found: &mut Found) {
-    let mode = stat.mode() & 0o7777;
-    if mode & 0o077 != 0 {
-        let message = format!("{} has the mode {mode:04o}: others than its owner may open it", path.display());
-        found.note("error", "mode-wide", message, Some(format!("chmod 600 {}", shell_path(path))));
+/// The vault's file and its directory.
+fn around(vault: &Spot, user: u32, found: &mut Found) {
+    let path = vault.path();
+    if let Ok(stat) = vault.stat() {
+        rights(&path, &stat, found);
+        owner(&path, stat.user, user, found);
+        if stat.names > 1 {
+            let message = format!(
+                "{} has {} names (hard links): a store gives this one the new tokens, and the others keep the old ones, which are \
+                 spent then. Let no program use another name",
+                path.display(),
+                stat.names
+            );
+            let folder = shell_path(&vault.folder.path);
+            let fix = format!("find {folder} -xdev -samefile {}", shell_path(&path));
+            found.note("warning", "hard-linked", message, Some(fix));
+        }
     }
-    owner(path, stat.uid(), user, found);
+    folder_rights(&vault.folder, user, found);
+    if let Some(obstacle) = replaceable::look(vault) {
+        not_replaceable(&obstacle, user, found);
+    }
+    if let Ok(disk) = rustix::fs::fstatvfs(&*vault.folder) {
+        room(&vault.folder.path, disk.f_bavail.saturating_mul(disk.f_frsize), found);
+    }
 }
 
-fn folder_rights(folder: &Path, stat: &Metadata, user: u32, found: &mut Found) {
-    let mode = stat.mode() & 0o7777;
+/// The same as a refresh says before it sends anything.
+fn not_replaceable(obstacle: &Obstacle, user: u32, found: &mut Found) {
+    let (code, fix) = match obstacle {
+        Obstacle::Mounted(file) => ("vault-mounted", format!("findmnt -T {}", shell_path(file))),
+        Obstacle::ReadOnly(folder) => ("vault-read-only", format!("findmnt -T {}", shell_path(folder))),
+        Obstacle::Immutable(path) => ("vault-immutable", format!("sudo chattr -i -a {}", shell_path(path))),
+        Obstacle::Folder(folder) => {
+            ("directory-closed", format!("sudo chown {user} {0} && chmod u+wx {0}", shell_path(folder)))
+        }
+        // Each is told of already, in its own words.
+        Obstacle::NotOwner { .. } | Obstacle::NoRoom(_) => return,
+    };
+    let message = format!("{}: nothing can be stored, so nothing is refreshed; {}", obstacle.cause(), obstacle.cure());
+    found.note("error", code, message, Some(fix));
+}
+
+/// What lies beside the vault is its owner's or root's.
+fn beside(at: &Spot, of: u32, has_secrets: bool, found: &mut Found) {
+    let Ok(stat) = at.stat() else { return };
+    let path = at.path();
+    if let Err(error) = super::belongs_to(of, &stat, &path) {
+        found.note("error", "owner-beside", error.message, Some(set_aside(&path)));
+    } else if has_secrets {
+        rights(&path, &stat, found);
+    }
+}
+
+/// Nobody else may read it; its group only if somebody wants that.
+fn rights(path: &Path, stat: &Stat, found: &mut Found) {
+    let mode = stat.mode;
+    if mode & 0o007 != 0 {
+        let message = format!("{} has the mode {mode:04o}: others than its owner may open it", path.display());
+        found.note("error", "mode-wide", message, Some(format!("chmod 600 {}", shell_path(path))));
+    } else if mode & 0o070 != 0 {
+        let message = format!(
+            "{} has the mode {mode:04o}: everybody in group {} may open it. A store keeps that",
+            path.display(),
+            stat.group
+        );
+        found.note("warning", "mode-group", message, Some(format!("chmod 600 {}", shell_path(path))));
+    }
+}
+
+fn folder_rights(folder: &Folder, user: u32, found: &mut Found) {
+    let Folder { path, stat, .. } = folder;
+    let mode = stat.mode;
     // In a sticky one nobody can replace what is another's.
     if mode & 0o022 != 0 && mode & 0o1000 == 0 {
         let message = format!(
             "the directory {} has the mode {mode:04o}: others than its owner may replace the vault",
-            folder.display()
+            path.display()
         );
-        found.note("error", "directory-open", message, Some(format!("chmod go-w {}", shell_path(folder))));
+        found.note("error", "directory-open", message, Some(format!("chmod go-w {}", shell_path(path))));
     }
-    if stat.uid() != 0 {
-        owner(folder, stat.uid(), user, found);
+    if stat.user != 0 {
+        owner(path, stat.user, user, found);
     }
 }
 
@@ -261,7 +335,7 @@ fn owner(path: &Path, of: u32, user: u32, found: &mut Found) {
     if of == user {
         return;
     }
-    // Root may look after a vault of somebody's, and leaves it to that somebody.
+    // Root becomes whom a vault belongs to, and may use what lies in somebody's directory.
     let severity = if user == 0 { "ok" } else { "error" };
     let message = format!("{} belongs to user {of}, and you are user {user}", path.display());
     let fix = (user != 0).then(|| format!("sudo chown {user} {}", shell_path(path)));
@@ -297,6 +371,7 @@ pub(crate) fn shell_path(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
     use std::os::unix::fs::{PermissionsExt, symlink};
     use std::path::PathBuf;
 
@@ -344,8 +419,11 @@ mod tests {
     #[test]
     fn a_mode_that_is_too_wide_is_found_in_the_vault_and_in_what_is_sealed() {
         let (_dir, path) = vault();
-        chmod(&path, 0o640);
+        chmod(&path, 0o644);
         assert_eq!(found(&path), one("error", "mode-wide", format!("chmod 600 {}", path.display())));
+        // A group that shares a login keeps it: that is somebody's wish.
+        chmod(&path, 0o640);
+        assert_eq!(found(&path), one("warning", "mode-group", format!("chmod 600 {}", path.display())));
         chmod(&path, 0o600);
         let sealed = path.with_file_name("auth.json.lazaret-sealed");
         fs::write(&sealed, "{}").expect("written");

@@ -1,9 +1,9 @@
 //! What the system says, as a [`StorageError`]: a code to act on, and a sentence with the path and the way out.
 
-use std::fs::FileType;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
+
+use rustix::fs::FileType;
 
 use super::super::StorageError;
 
@@ -48,9 +48,10 @@ pub(super) fn not_a_file(path: &Path, what: &str) -> StorageError {
 /// What something that is no file is called.
 pub(super) fn what_is(kind: FileType) -> &'static str {
     match kind {
-        kind if kind.is_dir() => "a directory",
-        kind if kind.is_fifo() => "a pipe (FIFO)",
-        kind if kind.is_socket() => "a socket",
+        FileType::Directory => "a directory",
+        FileType::Fifo => "a pipe (FIFO)",
+        FileType::Socket => "a socket",
+        FileType::Symlink => "a link",
         _ => "a device",
     }
 }

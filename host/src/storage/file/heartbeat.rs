@@ -51,6 +51,7 @@ pub(super) fn touch(handle: &File, now: SystemTime, signature: u32) {
 mod tests {
     use std::time::Instant;
 
+    use super::super::folder::Spot;
     use super::super::left_behind::LeftBehind;
     use super::super::marks::{BEAT, Mark};
     use super::*;
@@ -59,9 +60,10 @@ mod tests {
     fn a_mark_shows_life_while_it_is_held_and_what_takes_its_place_is_left_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lock");
-        let mark = Mark { path: path.clone(), tool: "", is_folder: true, stale_after: BEAT * 12, is_optional: false };
+        let at = Spot::at(&path);
+        let mark = Mark { at, tool: "", is_folder: true, stale_after: BEAT * 12, is_optional: false };
         let mut left = LeftBehind::default();
-        let made = [mark.make(None, SystemTime::UNIX_EPOCH, &mut left).expect("made").expect("free")];
+        let made = [mark.make(SystemTime::UNIX_EPOCH, &mut left).expect("made").expect("free")];
         let beating = Heartbeat::start(&made, left.signature(), SystemTime::now, Duration::from_millis(1));
         let (until, modified) = (Instant::now() + Duration::from_secs(60), |path| {
             std::fs::metadata(path).and_then(|stat| stat.modified()).expect("there")

@@ -2,14 +2,16 @@
 //! `T.lazaret-locks/made`, read and written only by who holds the vault's own lock. So whoever finds a mark of ours knows that its maker
 //! is gone. It may be missing or torn: then a mark is as good as another program's, and ends by its age.
 
-use std::fs::{File, Metadata};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use rustix::fs::OFlags;
 use serde::{Deserialize, Serialize};
 
 use super::super::StorageError;
+use super::folder::{Spot, Stat};
 
 /// What is longer was not written by us.
 const MAX_BYTES: usize = 16 * 1024;
@@ -46,8 +48,9 @@ struct Future {
 
 impl LeftBehind {
     /// What the file says, which need not be there.
-    pub(super) fn read(path: &Path) -> Self {
-        File::open(path).ok().and_then(|file| Self::from(&file)).unwrap_or_default()
+    pub(super) fn read(at: &Spot) -> Self {
+        let file = at.folder.open_file(&at.name, OFlags::RDONLY | OFlags::NONBLOCK);
+        file.ok().and_then(|file| Self::from(&file)).unwrap_or_default()
     }
 
     fn from(file: &File) -> Option<Self> {
@@ -75,30 +78,29 @@ impl LeftBehind {
         })
     }
 
-    pub(super) fn note_made(&mut self, path: &Path, stat: &Metadata) {
+    pub(super) fn note_made(&mut self, path: &Path, stat: &Stat) {
         let micros = self.signature();
         let Some(path) = path.to_str() else { return };
         self.made.retain(|ours| ours.path != path);
         self.future.retain(|future| future.path != path);
-        self.made.push(Ours { path: path.to_owned(), inode: stat.ino(), micros });
+        self.made.push(Ours { path: path.to_owned(), inode: stat.identity.1, micros });
         self.is_changed = true;
     }
 
-    pub(super) fn is_ours(&self, path: &Path, stat: &Metadata) -> bool {
-        let micros = stat.mtime_nsec() / 1_000;
-        self.made
-            .iter()
-            .any(|ours| Path::new(&ours.path) == path && ours.inode == stat.ino() && i64::from(ours.micros) == micros)
+    pub(super) fn is_ours(&self, path: &Path, stat: &Stat) -> bool {
+        let micros = stat.modified_ns.rem_euclid(1_000_000_000) / 1_000;
+        let is_it = |ours: &Ours| ours.inode == stat.identity.1 && i128::from(ours.micros) == micros;
+        self.made.iter().any(|ours| Path::new(&ours.path) == path && is_it(ours))
     }
 
-    pub(super) fn note_future(&mut self, path: &Path, stat: &Metadata, now: SystemTime) {
+    pub(super) fn note_future(&mut self, path: &Path, stat: &Stat, now: SystemTime) {
         let is_known = self.seen_in_the_future(path, stat).is_some_and(|seen| seen <= now);
         let Some(path) = path.to_str().filter(|_| !is_known) else { return };
         self.future.retain(|future| future.path != path);
         let seen_ms = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis();
         self.future.push(Future {
             path: path.to_owned(),
-            inode: stat.ino(),
+            inode: stat.identity.1,
             modified_us: modified_us(stat),
             seen_ms: seen_ms.try_into().unwrap_or_default(),
         });
@@ -106,16 +108,17 @@ impl LeftBehind {
     }
 
     /// When a mark was first seen with the time that it has.
-    pub(super) fn seen_in_the_future(&self, path: &Path, stat: &Metadata) -> Option<SystemTime> {
+    pub(super) fn seen_in_the_future(&self, path: &Path, stat: &Stat) -> Option<SystemTime> {
         let is_it = |future: &&Future| {
-            Path::new(&future.path) == path && future.inode == stat.ino() && future.modified_us == modified_us(stat)
+            Path::new(&future.path) == path
+                && future.inode == stat.identity.1
+                && future.modified_us == modified_us(stat)
         };
         let seen = self.future.iter().find(is_it)?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_millis(seen.seen_ms))
     }
 }
 
-fn modified_us(stat: &Metadata) -> u64 {
-    let us = stat.mtime().saturating_mul(1_000_000).saturating_add(stat.mtime_nsec() / 1_000);
-    us.try_into().unwrap_or_default()
+fn modified_us(stat: &Stat) -> u64 {
+    (stat.modified_ns / 1_000).try_into().unwrap_or_default()
 }

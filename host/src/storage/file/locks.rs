@@ -2,11 +2,11 @@
 //! somebody removed a file. Locks are `flock` on files of their own, which are never deleted; two handles exclude each
 //! other within one process as between two.
 
-use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::fs::{File, TryLockError};
+use std::io::ErrorKind;
 use std::process;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -14,7 +14,8 @@ use rustix::fs::OFlags;
 
 use super::super::{Holder, StorageError};
 use super::errors::io_error;
-use super::files::{Dir, Files, create_dirs};
+use super::files::{Files, create_dir, stat_of};
+use super::folder::{Folder, Spot, Stat, suffixed};
 use super::heartbeat::Heartbeat;
 use super::holder::Hint;
 use super::left_behind::LeftBehind;
@@ -34,13 +35,15 @@ const WITHOUT_FLOCK: &str = ".lazaret-wasi";
 /// The locks that make up one lease, in the order in which they are taken.
 pub(super) struct Locks {
     /// Another program's own lock files: locked, never written.
-    pub(super) foreign: Vec<PathBuf>,
+    pub(super) foreign: Vec<Spot>,
     /// Other programs' too, of those that lock by making something.
     pub(super) marks: Vec<Mark>,
-    /// Ours, in a directory that is ours as well.
-    pub(super) own: PathBuf,
-    /// Whom lock files that do not exist yet are to belong to. None: to this process.
-    pub(super) owner: Option<(u32, u32)>,
+    /// The directory of our own lock files, which need not exist.
+    pub(super) home: Spot,
+    /// The one of them that is wanted.
+    pub(super) own: OsString,
+    /// Whose the vault is: lock files are that user's or root's.
+    pub(super) owner: u32,
     /// What time the marks are dated with and judged by.
     pub(super) now: fn() -> SystemTime,
 }
@@ -51,6 +54,8 @@ pub(super) struct Held {
     locks: Vec<Lock>,
     made: Vec<Made>,
     heartbeat: Option<Heartbeat>,
+    /// The directory of our own, as others would look for it.
+    home: Spot,
     /// The process that took them. One that is forked off has the files too, but not the right.
     pid: u32,
 }
@@ -58,7 +63,7 @@ pub(super) struct Held {
 /// A lock file that was opened, and where.
 struct Lock {
     file: File,
-    path: PathBuf,
+    at: Spot,
 }
 
 impl Held {
@@ -79,11 +84,13 @@ impl Held {
 
     /// Whether each is still the file that others would lock: somebody may have moved or removed it all the same.
     pub(super) fn is_in_place(&self) -> bool {
-        let mut locks = self.locks.iter();
-        locks.all(|lock| {
-            let named = fs::symlink_metadata(&lock.path).ok();
-            named.zip(lock.file.metadata().ok()).is_some_and(|(named, locked)| is_same_file(&named, &locked))
-        }) && self.made.iter().all(Made::is_in_place)
+        let home = self.locks.last().map(|own| own.at.folder.stat.identity);
+        self.home.stat().is_ok_and(|named| Some(named.identity) == home)
+            && self.locks.iter().all(|lock| {
+                let (named, locked) = (lock.at.stat(), Stat::of(&lock.file));
+                named.is_ok_and(|named| locked.is_ok_and(|locked| named.identity == locked.identity))
+            })
+            && self.made.iter().all(Made::is_in_place)
     }
 }
 
@@ -128,14 +135,11 @@ impl Patience {
 impl Locks {
     /// Takes all of them, or none.
     pub(super) fn take(&self, files: &dyn Files, patience: Patience) -> Result<Taken, StorageError> {
-        if let Some(dir) = self.own.parent() {
-            self.create_own_dir(files, dir)?;
-        }
-        let locks = self.open()?;
+        let locks = self.open(files)?;
         let mut pauses = Pauses { patience, next: FIRST_PAUSE };
         let (made, heartbeat) = loop {
             let busy = match lock_all(&locks)? {
-                None => match self.make_all()? {
+                None => match self.make_all(&locks)? {
                     Ok(all) => break all,
                     Err(busy) => {
                         unlock(&locks);
@@ -151,31 +155,33 @@ impl Locks {
         if let Some(own) = locks.last() {
             Hint::of_this_process().write(&own.file);
         }
-        Ok(Taken::Held(Held { locks, made, heartbeat, pid: process::id() }))
+        Ok(Taken::Held(Held { locks, made, heartbeat, home: self.home.clone(), pid: process::id() }))
     }
 
     /// Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what is
     /// known of them.
-    fn make_all(&self) -> Result<Result<(Vec<Made>, Option<Heartbeat>), &Path>, StorageError> {
+    fn make_all(&self, locks: &[Lock]) -> Result<Result<(Vec<Made>, Option<Heartbeat>), &Spot>, StorageError> {
         let mut made = Vec::new();
         if self.marks.is_empty() {
             return Ok(Ok((made, None)));
         }
-        let known = self.left_behind();
+        let Some(own) = locks.last() else { return Ok(Ok((made, None))) };
+        // Where it is noted which marks a lazaret made.
+        let known = own.at.beside(LEFT_BEHIND);
         let mut left = LeftBehind::read(&known);
         let mut busy = Ok(None);
         for mark in &self.marks {
-            match mark.make(self.owner, (self.now)(), &mut left) {
+            match mark.make((self.now)(), &mut left) {
                 Ok(Some(mark)) => made.push(mark),
                 Err(_) if mark.is_optional => {}
                 failed => {
                     made.drain(..).for_each(|made| made.remove());
-                    busy = failed.map(|_| Some(mark.path.as_path()));
+                    busy = failed.map(|_| Some(&mark.at));
                     break;
                 }
             }
         }
-        left.write(|| open_lock(&known, self.owner).map(|(file, _)| file));
+        left.write(|| self.open_lock(&known).map(|(file, _)| file));
         if let Some(busy) = busy? {
             return Ok(Err(busy));
         }
@@ -183,96 +189,94 @@ impl Locks {
         Ok(Ok((made, heartbeat)))
     }
 
-    /// Where it is noted which marks a lazaret made.
-    fn left_behind(&self) -> PathBuf {
-        self.own.with_file_name(LEFT_BEHIND)
-    }
-
     /// All of them in their order, each once.
-    fn open(&self) -> Result<Vec<Lock>, StorageError> {
-        let mut locks: Vec<(Lock, Metadata)> = Vec::new();
-        for path in self.foreign.iter().chain([&self.own]) {
-            let (file, stat) = open_lock(path, self.owner)?;
+    fn open(&self, files: &dyn Files) -> Result<Vec<Lock>, StorageError> {
+        let home = Arc::new(self.open_home(files)?);
+        let own = Spot { folder: home, name: self.own.clone() };
+        let mut locks: Vec<(Lock, Stat)> = Vec::new();
+        for at in self.foreign.iter().cloned().chain([own]) {
+            let (file, stat) = self.open_lock(&at)?;
             // Two names of one lock file would wait for each other for ever.
-            if !locks.iter().any(|(_, other)| is_same_file(&stat, other)) {
-                locks.push((Lock { file, path: path.clone() }, stat));
+            if !locks.iter().any(|(_, other)| stat.identity == other.identity) {
+                locks.push((Lock { file, at }, stat));
             }
         }
         Ok(locks.into_iter().map(|(lock, _)| lock).collect())
     }
 
-    fn create_own_dir(&self, files: &dyn Files, dir: &Path) -> Result<(), StorageError> {
-        no_host_without_flock(dir)?;
-        let is_new = match fs::symlink_metadata(dir) {
-            Ok(found) if found.is_dir() => return Ok(()),
-            Ok(_) => {
-                let what = "is not a directory: lazaret keeps its locks there; move it away";
-                return Err(StorageError::new("unsafe", format!("{} {what}", dir.display())));
-            }
-            Err(error) => error.kind() == ErrorKind::NotFound,
-        };
-        create_dirs(files, dir)?;
-        // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
-        no_host_without_flock(dir).inspect_err(|_| drop(fs::remove_dir(dir)))?;
-        if is_new && let Some((user, group)) = self.owner {
-            let opened = Dir::open(dir)?;
-            opened.give_to(user, group).map_err(|error| io_error("give its owner the directory", dir, &error))?;
+    /// Opens the directory of our own locks, and creates it if it is missing.
+    fn open_home(&self, files: &dyn Files) -> Result<Folder, StorageError> {
+        no_host_without_flock(&self.home)?;
+        let mut found = self.home.stat();
+        if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
+            create_dir(files, &self.home)?;
+            // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+            let remove = || drop(self.home.folder.remove_dir(&self.home.name));
+            no_host_without_flock(&self.home).inspect_err(|_| remove())?;
+            found = self.home.stat();
         }
-        Ok(())
+        let found = found.map_err(|error| io_error("look at", &self.home.path(), &error))?;
+        let unsafe_home = |what: String| {
+            Err(StorageError::new("unsafe", format!("{} {what}; move it away", self.home.path().display())))
+        };
+        if !found.is_dir() {
+            return unsafe_home("is not a directory: lazaret keeps its locks there".into());
+        }
+        let home = self.home.folder.open(&self.home.name);
+        let home = home.map_err(|error| io_error("open the directory", &self.home.path(), &error))?;
+        if home.stat.user != self.owner && home.stat.user != 0 {
+            let (user, owner) = (home.stat.user, self.owner);
+            return unsafe_home(format!(
+                "belongs to user {user} and the vault to user {owner}: who made it holds its locks"
+            ));
+        }
+        if home.stat.mode & 0o022 != 0 {
+            return unsafe_home(format!(
+                "may be written by others (mode {:04o}): they could take its locks away",
+                home.stat.mode
+            ));
+        }
+        Ok(home)
+    }
+
+    /// Opens a lock file, and creates it for its owner alone if it is missing.
+    fn open_lock(&self, at: &Spot) -> Result<(File, Stat), StorageError> {
+        let path = at.path();
+        let open = |flags: OFlags| at.folder.open_file(&at.name, OFlags::RDWR | OFlags::NONBLOCK | flags);
+        let opened = match open(OFlags::empty()) {
+            Err(error) if error.kind() == ErrorKind::NotFound => match open(OFlags::CREATE | OFlags::EXCL) {
+                // Somebody else was faster: theirs is the lock.
+                Err(error) if error.kind() == ErrorKind::AlreadyExists => open(OFlags::empty()),
+                created => created,
+            },
+            opened => opened,
+        };
+        let file = opened.map_err(|error| io_error("open the lock", &path, &error))?;
+        let stat = stat_of(&file, &path)?;
+        if !stat.is_file() {
+            return Err(StorageError::new(
+                "unsafe",
+                format!("the lock {} is not a file: move it away", path.display()),
+            ));
+        }
+        super::belongs_to(self.owner, &stat, &path)?;
+        Ok((file, stat))
     }
 }
 
 /// A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates.
-fn no_host_without_flock(dir: &Path) -> Result<(), StorageError> {
-    let Some(vault) = dir.to_str().and_then(|dir| dir.strip_suffix(LOCKS)) else {
+fn no_host_without_flock(home: &Spot) -> Result<(), StorageError> {
+    let Some(vault) = home.name.to_str().and_then(|name| name.strip_suffix(LOCKS)) else {
         return Ok(());
     };
-    let theirs = format!("{vault}{WITHOUT_FLOCK}");
-    if fs::symlink_metadata(&theirs).is_err() {
+    let theirs = home.beside(suffixed(vault.as_ref(), WITHOUT_FLOCK));
+    if !theirs.exists() {
         return Ok(());
     }
     let what = "is used by a lazaret on a WASI host, which sees none of this one's locks";
-    let fix = format!("nothing is written. If no such lazaret uses the vault any more, remove {theirs}");
-    Err(StorageError::new("unsupported", format!("{vault} {what}: {fix}")))
-}
-
-/// Opens a lock file, and creates it for its owner alone if it is missing.
-fn open_lock(path: &Path, owner: Option<(u32, u32)>) -> Result<(File, Metadata), StorageError> {
-    let failed = |error: &io::Error| io_error("open the lock", path, error);
-    let open = |create: bool| {
-        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-        OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(create)
-            .mode(0o600)
-            .custom_flags(flags.bits() as i32)
-            .open(path)
-    };
-    let file = match open(false) {
-        Err(error) if error.kind() == ErrorKind::NotFound => match open(true) {
-            Ok(new) => {
-                if let Some((user, group)) = owner {
-                    fchown(&new, Some(user), Some(group)).map_err(|error| failed(&error))?;
-                }
-                Ok(new)
-            }
-            // Somebody else was faster: theirs is the lock.
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => open(false),
-            Err(error) => Err(error),
-        },
-        result => result,
-    }
-    .map_err(|error| failed(&error))?;
-    let stat = file.metadata().map_err(|error| failed(&error))?;
-    if stat.is_file() {
-        return Ok((file, stat));
-    }
-    Err(StorageError::new("unsafe", format!("the lock {} is not a file: move it away", path.display())))
-}
-
-fn is_same_file(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
+    let fix =
+        format!("nothing is written. If no such lazaret uses the vault any more, remove {}", theirs.path().display());
+    Err(StorageError::new("unsupported", format!("{} {what}: {fix}", home.beside(vault).path().display())))
 }
 
 /// Locks all of them, or none: who kept the first while waiting for the second could wait for somebody who does the
@@ -290,7 +294,7 @@ fn lock_all(locks: &[Lock]) -> Result<Option<usize>, StorageError> {
             unlock(&locks[..at]);
             return match error {
                 TryLockError::WouldBlock => Ok(Some(at)),
-                TryLockError::Error(error) => Err(io_error("lock", &lock.path, &error)),
+                TryLockError::Error(error) => Err(io_error("lock", &lock.at.path(), &error)),
             };
         }
     }
@@ -332,15 +336,17 @@ fn holder(locks: &[Lock], busy: usize) -> Holder {
         return hint.map(Holder::from).unwrap_or_default();
     }
     hint.filter(Hint::is_of_a_living_process_here)
-        .map_or_else(|| Holder { name: held_by_a_program(&locks[busy].path), since_ms: None }, Holder::from)
+        .map_or_else(|| Holder { name: held_by_a_program(&locks[busy].at), since_ms: None }, Holder::from)
 }
 
-fn held_by_a_program(lock: &Path) -> String {
-    format!("a program that holds {}", lock.display())
+fn held_by_a_program(lock: &Spot) -> String {
+    format!("a program that holds {}", lock.path().display())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::{Path, PathBuf};
     use std::process::Command;
     use std::time::UNIX_EPOCH;
 
@@ -348,7 +354,13 @@ mod tests {
     use super::*;
 
     fn locks(dir: &Path) -> Locks {
-        Locks { foreign: Vec::new(), marks: Vec::new(), own: dir.join("locks/00"), owner: None, now: SystemTime::now }
+        let owner = rustix::process::geteuid().as_raw();
+        let home = Spot::at(&dir.join("locks"));
+        Locks { foreign: Vec::new(), marks: Vec::new(), home, own: "00".into(), owner, now: SystemTime::now }
+    }
+
+    fn spots<const N: usize>(paths: [&PathBuf; N]) -> Vec<Spot> {
+        paths.map(|path| Spot::at(path)).into()
     }
 
     fn now() -> Patience {
@@ -389,7 +401,7 @@ mod tests {
         let (one, two) = (dir.path().join("a.lock"), dir.path().join("b.lock"));
         fs::write(&one, "theirs").expect("written");
         fs::hard_link(&one, &two).expect("linked");
-        let both = Locks { foreign: vec![one.clone(), two], ..locks(dir.path()) };
+        let both = Locks { foreign: spots([&one, &two]), ..locks(dir.path()) };
         let lock = held(both.take(&Disk, now()));
         let outsider = File::open(&one).expect("open");
         assert!(matches!(outsider.try_lock(), Err(TryLockError::WouldBlock)));
@@ -402,13 +414,13 @@ mod tests {
     fn a_foreign_lock_is_named_by_the_living_lazaret_that_holds_it_and_else_by_its_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let auth = dir.path().join("auth.lock");
-        let shared = Locks { foreign: vec![auth.clone()], ..locks(dir.path()) };
+        let shared = Locks { foreign: spots([&auth]), ..locks(dir.path()) };
         let lock = held(shared.take(&Disk, now()));
         assert!(busy(shared.take(&Disk, now())).name.starts_with("pid "));
         drop(lock);
         let outsider = File::open(&auth).expect("open");
         outsider.try_lock().expect("free");
-        fs::write(&shared.own, "{\"pid\":2147483647,\"host\":\"\"}").expect("a stale hint");
+        fs::write(dir.path().join("locks/00"), "{\"pid\":2147483647,\"host\":\"\"}").expect("a stale hint");
         let holder = busy(shared.take(&Disk, now()));
         assert_eq!(holder.name, format!("a program that holds {}", auth.display()));
     }
@@ -422,8 +434,8 @@ mod tests {
         assert_eq!(locks(dir.path()).take(&Disk, now()).err().map(|e| e.code), Some("unsafe"));
         assert_eq!(fs::read(dir.path().join("elsewhere")).expect("read"), b"keep");
 
-        let pipe = Locks { own: dir.path().join("locks/pipe"), ..locks(dir.path()) };
-        assert!(Command::new("mkfifo").arg(&pipe.own).status().expect("mkfifo runs").success());
+        let pipe = Locks { own: "pipe".into(), ..locks(dir.path()) };
+        assert!(Command::new("mkfifo").arg(dir.path().join("locks/pipe")).status().expect("mkfifo runs").success());
         assert_eq!(pipe.take(&Disk, now()).err().map(|e| e.code), Some("unsafe"));
     }
 
@@ -458,7 +470,7 @@ mod tests {
         fs::write(&one, "").expect("written");
         fs::write(&two, "").expect("written");
         let open = |path: &Path| File::options().write(true).open(path).expect("open");
-        let both = Locks { foreign: vec![one.clone(), two.clone()], ..locks(dir.path()) };
+        let both = Locks { foreign: spots([&one, &two]), ..locks(dir.path()) };
         // The reference may hold the second and wait for the first.
         let (first, second) = (open(&one), open(&two));
         second.try_lock().expect("free");
@@ -487,8 +499,9 @@ mod tests {
 
     /// What a forked process has: the same open files.
     fn forked(lock: &Held, pid: u32) -> Held {
-        let copy = |lock: &Lock| Lock { file: lock.file.try_clone().expect("a copy"), path: lock.path.clone() };
-        Held { locks: lock.locks.iter().map(copy).collect(), made: Vec::new(), heartbeat: None, pid }
+        let copy = |lock: &Lock| Lock { file: lock.file.try_clone().expect("a copy"), at: lock.at.clone() };
+        let locks = lock.locks.iter().map(copy).collect();
+        Held { locks, made: Vec::new(), heartbeat: None, home: lock.home.clone(), pid }
     }
 
     #[test]

@@ -2,10 +2,8 @@
 //! has shown no sign of life for so long that its maker must have died. We show one while we hold it (`heartbeat.rs`), remove it
 //! when it is let go, and know again what a lazaret that was killed left behind (`left_behind.rs`).
 
-use std::fs::{self, File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, fchown};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -13,6 +11,7 @@ use rustix::fs::OFlags;
 
 use super::super::{StorageError, random_id};
 use super::errors::io_error;
+use super::folder::{Spot, Stat};
 use super::heartbeat::touch;
 use super::left_behind::LeftBehind;
 
@@ -20,9 +19,9 @@ use super::left_behind::LeftBehind;
 pub(super) const BEAT: Duration = Duration::from_secs(5);
 
 /// A lock of that kind. Which ones there are is `other_tools.rs`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(super) struct Mark {
-    pub(super) path: PathBuf,
+    pub(super) at: Spot,
     /// The program whose lock it is.
     pub(super) tool: &'static str,
     /// A folder, not a file.
@@ -35,7 +34,7 @@ pub(super) struct Mark {
 
 /// A mark that is ours, until this is dropped.
 pub(super) struct Made {
-    pub(super) path: PathBuf,
+    at: Spot,
     /// The very thing that was made, whatever has its name by now.
     pub(super) handle: Arc<File>,
     identity: (u64, u64),
@@ -61,39 +60,28 @@ pub(super) enum Sign {
 
 impl Mark {
     /// Makes it. None: somebody else holds it.
-    pub(super) fn make(
-        &self,
-        owner: Option<(u32, u32)>,
-        now: SystemTime,
-        left: &mut LeftBehind,
-    ) -> Result<Option<Made>, StorageError> {
-        let failed = |error: &io::Error| io_error("make the lock", &self.path, error);
+    pub(super) fn make(&self, now: SystemTime, left: &mut LeftBehind) -> Result<Option<Made>, StorageError> {
+        let path = self.at.path();
+        let failed = |error: &io::Error| io_error("make the lock", &path, error);
         // A second time if what stood there was stale.
         for _ in 0..2 {
             match self.create() {
                 Ok(handle) => {
-                    let stat = handle.metadata().map_err(|error| failed(&error))?;
-                    let handle = Arc::new(handle);
-                    let path = self.path.clone();
-                    let made = Made { path, handle, identity: identity(&stat), is_folder: self.is_folder };
-                    if let Some((user, group)) = owner {
-                        fchown(&made.handle, Some(user), Some(group)).map_err(|error| {
-                            made.remove();
-                            failed(&error)
-                        })?;
-                    }
+                    let stat = Stat::of(&handle).map_err(|error| failed(&error))?;
+                    let (at, handle) = (self.at.clone(), Arc::new(handle));
+                    let made = Made { at, handle, identity: stat.identity, is_folder: self.is_folder };
                     touch(&made.handle, now, left.signature());
-                    left.note_made(&self.path, &stat);
+                    left.note_made(&path, &stat);
                     return Ok(Some(made));
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                    let Some(stat) = look(&self.path)? else { continue };
+                    let Some(stat) = look(&self.at)? else { continue };
                     let sign = self.sign(&stat, now, left);
                     if let Sign::InTheFuture(_) = sign {
-                        left.note_future(&self.path, &stat, now);
+                        left.note_future(&path, &stat, now);
                     }
                     let is_dead = matches!(sign, Sign::Stale(_) | Sign::StaleInTheFuture(_) | Sign::OfOurs);
-                    if !is_dead || !take_away(&self.path, &stat)? {
+                    if !is_dead || !take_away(&self.at, &stat)? {
                         return Ok(None);
                     }
                 }
@@ -105,21 +93,21 @@ impl Mark {
 
     /// What is there says of its maker. Nothing is changed.
     pub(super) fn look(&self, now: SystemTime, left: &LeftBehind) -> Result<Sign, StorageError> {
-        Ok(look(&self.path)?.map_or(Sign::Gone, |stat| self.sign(&stat, now, left)))
+        Ok(look(&self.at)?.map_or(Sign::Gone, |stat| self.sign(&stat, now, left)))
     }
 
-    fn sign(&self, stat: &Metadata, now: SystemTime, left: &LeftBehind) -> Sign {
-        if left.is_ours(&self.path, stat) {
+    fn sign(&self, stat: &Stat, now: SystemTime, left: &LeftBehind) -> Sign {
+        let path = self.at.path();
+        if left.is_ours(&path, stat) {
             return Sign::OfOurs;
         }
-        let at = stat.modified().unwrap_or(now);
-        match now.duration_since(at) {
+        match now.duration_since(stat.modified()) {
             Ok(age) if age > self.stale_after => Sign::Stale(age),
             Ok(age) => Sign::Lives(age),
             // Clocks and the steps of file systems differ a little; the next sign of life mends that.
             Err(ahead) if ahead.duration() <= BEAT => Sign::Lives(Duration::ZERO),
             Err(ahead) => {
-                let seen = left.seen_in_the_future(&self.path, stat);
+                let seen = left.seen_in_the_future(&path, stat);
                 let unchanged = seen.and_then(|seen| now.duration_since(seen).ok());
                 if unchanged.is_some_and(|unchanged| unchanged > self.stale_after) {
                     Sign::StaleInTheFuture(ahead.duration())
@@ -131,71 +119,67 @@ impl Mark {
     }
 
     fn create(&self) -> io::Result<File> {
-        let flags = OFlags::NOFOLLOW.bits() as i32;
+        let Spot { folder, name } = &self.at;
         if !self.is_folder {
-            return OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(&self.path);
+            return folder.create_file(name);
         }
-        fs::DirBuilder::new().mode(0o700).create(&self.path)?;
-        let flags = flags | OFlags::DIRECTORY.bits() as i32;
-        OpenOptions::new().read(true).custom_flags(flags).open(&self.path)
+        folder.create_dir(name)?;
+        folder.open_file(name, OFlags::RDONLY | OFlags::DIRECTORY)
     }
 }
 
 impl Made {
     /// Whether it is still what others find.
     pub(super) fn is_in_place(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|stat| identity(&stat) == self.identity)
+        self.at.stat().is_ok_and(|stat| stat.identity == self.identity)
     }
 
     pub(super) fn remove(&self) {
         // What somebody took away for stale and made anew is theirs.
         if self.is_in_place() {
-            let _ = remove(&self.path, self.is_folder);
+            let _ = remove(&self.at, self.is_folder);
         }
     }
 }
 
-fn look(path: &Path) -> Result<Option<Metadata>, StorageError> {
-    match fs::symlink_metadata(path) {
+fn look(at: &Spot) -> Result<Option<Stat>, StorageError> {
+    match at.stat() {
         Ok(stat) => Ok(Some(stat)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(io_error("look at the lock", path, &error)),
+        Err(error) => Err(io_error("look at the lock", &at.path(), &error)),
     }
 }
 
 /// Takes a mark away whose maker has died. False: somebody was faster.
-fn take_away(path: &Path, stat: &Metadata) -> Result<bool, StorageError> {
+fn take_away(at: &Spot, stat: &Stat) -> Result<bool, StorageError> {
     // Of two who find it stale one moves it; what the other would move is a new one.
-    let mut aside = path.as_os_str().to_owned();
-    aside.push(format!(".stale.{}", random_id()?));
-    let aside = PathBuf::from(aside);
-    if fs::rename(path, &aside).is_err() {
+    let aside = at.with_suffix(&format!(".stale.{}", random_id()?));
+    if at.folder.rename(&at.name, &aside.name).is_err() {
         return Ok(false);
     }
-    if fs::symlink_metadata(&aside).is_ok_and(|moved| identity(&moved) != identity(stat)) {
+    if aside.stat().is_ok_and(|moved| moved.identity != stat.identity) {
         // It was a new one: its maker finds it again, unless somebody made another meanwhile.
-        let _ = fs::rename(&aside, path);
+        let _ = at.folder.rename(&aside.name, &at.name);
         return Ok(false);
     }
     let _ = remove(&aside, stat.is_dir());
     Ok(true)
 }
 
-fn remove(path: &Path, is_folder: bool) -> io::Result<()> {
-    if is_folder { fs::remove_dir(path) } else { fs::remove_file(path) }
-}
-
-pub(super) fn identity(stat: &Metadata) -> (u64, u64) {
-    (stat.dev(), stat.ino())
+fn remove(at: &Spot, is_folder: bool) -> io::Result<()> {
+    if is_folder { at.folder.remove_dir(&at.name) } else { at.folder.remove_file(&at.name) }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::Path;
+
     use super::*;
 
     fn marks(folder: &Path) -> [Mark; 2] {
         [false, true].map(|is_folder| Mark {
-            path: folder.join(format!("lock-{is_folder}")),
+            at: Spot::at(&folder.join(format!("lock-{is_folder}"))),
             tool: "some tool",
             is_folder,
             stale_after: Duration::from_secs(60),
@@ -216,7 +200,7 @@ mod tests {
     }
 
     fn make(mark: &Mark, now: SystemTime, left: &mut LeftBehind) -> Option<Made> {
-        mark.make(None, now, left).expect("looked")
+        mark.make(now, left).expect("looked")
     }
 
     #[test]
@@ -226,7 +210,7 @@ mod tests {
             let made = make(&mark, at(0), &mut nothing()).expect("free");
             assert!(made.is_in_place() && make(&mark, at(60), &mut nothing()).is_none());
             made.remove();
-            assert!(!mark.path.exists());
+            assert!(!mark.at.exists());
             make(&mark, at(0), &mut nothing()).expect("free again").remove();
         }
     }
@@ -236,10 +220,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
             let theirs = make(&mark, at(0), &mut nothing()).expect("free");
-            set(&mark.path, at(0));
+            set(&mark.at.path(), at(0));
             assert_eq!(mark.look(at(60), &nothing()), Ok(Sign::Lives(Duration::from_secs(60))));
             assert!(make(&mark, at(60), &mut nothing()).is_none(), "it may be alive");
-            set(&mark.path, at(5));
+            set(&mark.at.path(), at(5));
             assert!(make(&mark, at(65), &mut nothing()).is_none(), "a sign of life");
             assert_eq!(mark.look(at(66), &nothing()), Ok(Sign::Stale(Duration::from_secs(61))));
             let ours = make(&mark, at(66), &mut nothing()).expect("it was stale");
@@ -257,12 +241,12 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
             let theirs = make(&mark, at(0), &mut nothing()).expect("free");
-            set(&mark.path, at(1_000_000));
+            set(&mark.at.path(), at(1_000_000));
             let mut left = nothing();
             assert!(make(&mark, at(0), &mut left).is_none());
             assert!(make(&mark, at(60), &mut left).is_none());
             // Its maker lives: what was seen of it counts no more.
-            set(&mark.path, at(1_000_005));
+            set(&mark.at.path(), at(1_000_005));
             assert!(make(&mark, at(61), &mut left).is_none());
             assert!(make(&mark, at(121), &mut left).is_none());
             // A clock that is set back makes nothing older.
@@ -279,7 +263,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
             let _theirs = make(&mark, at(0), &mut nothing()).expect("free");
-            set(&mark.path, at(5));
+            set(&mark.at.path(), at(5));
             assert_eq!(mark.look(at(0), &nothing()), Ok(Sign::Lives(Duration::ZERO)));
         }
     }
@@ -295,7 +279,7 @@ mod tests {
             touch(&killed.handle, at(5), left.signature());
             assert_eq!(mark.look(at(6), &left), Ok(Sign::OfOurs));
             // Another program's sign of life in the same place.
-            set(&mark.path, at(7));
+            set(&mark.at.path(), at(7));
             assert_eq!(mark.look(at(8), &left), Ok(Sign::Lives(Duration::from_secs(1))));
             assert!(make(&mark, at(8), &mut left).is_none());
             touch(&killed.handle, at(9), left.signature());

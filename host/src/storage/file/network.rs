@@ -1,18 +1,18 @@
 //! Which file systems lie on another machine. There a lock may be kept by this machine alone, or by nobody, and
 //! a stat may come from a cache.
 
-use std::path::Path;
+use super::folder::Folder;
 
-/// The kind of network file system that `path` lies on. None: a local one, or it cannot be told.
+/// The kind of network file system that a directory lies on. None: a local one, or it cannot be told.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) fn name_at(path: &Path) -> Option<&'static str> {
+pub(super) fn name_at(folder: &Folder) -> Option<&'static str> {
     // The magic number is 32 bits wide, however wide and signed the field is.
-    rustix::fs::statfs(path).ok().and_then(|found| name_of(found.f_type as u32))
+    rustix::fs::fstatfs(folder).ok().and_then(|found| name_of(found.f_type as u32))
 }
 
 /// Elsewhere the kind is not looked at: macOS and the BSDs do lock over NFS, through lockd.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) fn name_at(_path: &Path) -> Option<&'static str> {
+pub(super) fn name_at(_folder: &Folder) -> Option<&'static str> {
     None
 }
 
@@ -34,6 +34,6 @@ mod tests {
         assert_eq!(name_of(0x6969), Some("NFS"));
         assert_eq!([0xFF53_4D42, 0xFE53_4D42, 0x517B].map(name_of), [Some("SMB"); 3]);
         assert_eq!(name_of(0xEF53), None);
-        assert_eq!(name_at(&std::env::temp_dir()), None);
+        assert_eq!(name_at(&super::super::folder::Spot::at(&std::env::temp_dir().join("any")).folder), None);
     }
 }

@@ -14,11 +14,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use serde::de::IgnoredAny;
 
+use super::folder::{Folder, Spot, Stat, suffixed};
 use super::marks::Mark;
 use super::text::MAX_BYTES;
 use super::way::Way;
@@ -29,29 +32,27 @@ const QWEN_STALE: Duration = Duration::from_secs(35);
 /// What other tools make while they refresh a login in their own file.
 pub(super) fn marks(vault: &Way, wanted: Option<bool>) -> Vec<Mark> {
     let mut marks = Vec::new();
-    for path in vault.links.iter().chain([&vault.target]).filter(|_| wanted != Some(false)) {
-        let called = |file: &str| path.file_name() == Some(OsStr::new(file));
-        let Some(folder) = path.parent() else { continue };
+    for file in vault.links.iter().cloned().chain([vault.spot()]).filter(|_| wanted != Some(false)) {
         let is_of = |name: &str, variables: &[&str], member: &str| {
-            folder.file_name() == Some(OsStr::new(name))
-                || variables.iter().any(|variable| is_named_by(variable, folder))
-                || has_member(path, member)
+            file.folder.path.file_name() == Some(OsStr::new(name))
+                || variables.iter().any(|variable| is_named_by(variable, &file.folder))
+                || has_member(&file, member)
         };
         let variables = ["CLAUDE_SECURESTORAGE_CONFIG_DIR", "CLAUDE_CONFIG_DIR"];
-        if called(".credentials.json") && is_of(".claude", &variables, "claudeAiOauth") {
-            let mark = |path: PathBuf, is_optional: bool| Mark {
-                path,
+        if file.name == ".credentials.json" && is_of(".claude", &variables, "claudeAiOauth") {
+            let mark = |at: Spot, is_optional: bool| Mark {
+                at,
                 tool: "Claude Code",
                 is_folder: true,
                 stale_after: CLAUDE_STALE,
                 is_optional,
             };
-            marks.push(mark(folder.join(".oauth_refresh.lock"), false));
-            marks.extend(beside(folder).map(|path| mark(path, true)));
+            marks.push(mark(file.beside(".oauth_refresh.lock"), false));
+            marks.extend(beside(&file.folder).map(|at| mark(at, true)));
         }
-        if called("oauth_creds.json") && is_of(".qwen", &["QWEN_HOME"], "resource_url") {
+        if file.name == "oauth_creds.json" && is_of(".qwen", &["QWEN_HOME"], "resource_url") {
             marks.push(Mark {
-                path: folder.join("oauth_creds.lock"),
+                at: file.beside("oauth_creds.lock"),
                 tool: "Qwen Code",
                 is_folder: false,
                 stale_after: QWEN_STALE,
@@ -59,41 +60,42 @@ pub(super) fn marks(vault: &Way, wanted: Option<bool>) -> Vec<Mark> {
             });
         }
     }
-    marks.sort_by(|one, other| one.path.cmp(&other.path));
-    marks.dedup();
+    marks.sort_by_key(|mark| mark.at.path());
+    marks.dedup_by(|one, other| one.at.is(&other.at));
     marks
 }
 
-/// The lock of a folder itself.
-fn beside(folder: &Path) -> Option<PathBuf> {
-    let mut path = fs::canonicalize(folder).ok()?.into_os_string();
-    path.push(".lock");
-    Some(path.into())
+/// The lock of a folder itself, which lies beside it. Its path has no links.
+fn beside(folder: &Folder) -> Option<Spot> {
+    let name = suffixed(folder.path.file_name()?, ".lock");
+    Some(Spot { folder: Arc::new(folder.above().ok()?), name })
 }
 
 /// Whether a variable of the environment names this folder.
-fn is_named_by(variable: &str, folder: &Path) -> bool {
+fn is_named_by(variable: &str, folder: &Folder) -> bool {
     let named = env::var_os(variable).filter(|value| !value.is_empty());
-    let stat = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
-    named.is_some_and(|named| named == folder || stat(Path::new(&named)).is_some_and(|it| stat(folder) == Some(it)))
+    let identity = |path: &Path| fs::metadata(path).ok().map(|stat| (stat.dev(), stat.ino()));
+    named.is_some_and(|named| named == folder.path || identity(Path::new(&named)) == Some(folder.stat.identity))
 }
 
 /// Whether the file is an object with this member. What cannot be read is not sent from either.
-fn has_member(path: &Path, member: &str) -> bool {
-    let is_file = fs::symlink_metadata(path).is_ok_and(|stat| stat.is_file());
+fn has_member(at: &Spot, member: &str) -> bool {
     let mut text = Vec::new();
-    let file = is_file.then(|| fs::File::open(path)).and_then(Result::ok);
+    let file = at.folder.open_file(&at.name, OFlags::RDONLY | OFlags::NONBLOCK).ok();
+    let file = file.filter(|file| Stat::of(file).is_ok_and(|stat| stat.is_file()));
     file.is_some_and(|file| file.take(MAX_BYTES).read_to_end(&mut text).is_ok())
         && serde_json::from_slice::<HashMap<String, IgnoredAny>>(&text).is_ok_and(|object| object.contains_key(member))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::path::PathBuf;
+
     use super::*;
 
     fn paths_of(file: &Path) -> Vec<PathBuf> {
-        let vault = Way { target: file.to_owned(), links: Vec::new(), owner: None };
-        marks(&vault, None).into_iter().map(|mark| mark.path).collect()
+        let vault = Way::walk(file).expect("a way");
+        marks(&vault, None).into_iter().map(|mark| mark.at.path()).collect()
     }
 
     #[test]
@@ -127,8 +129,9 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("a path");
         fs::create_dir(root.join("real")).expect("made");
+        fs::write(root.join("real/.credentials.json"), r#"{"claudeAiOauth":{}}"#).expect("written");
         std::os::unix::fs::symlink("real", root.join(".claude")).expect("linked");
         let found = paths_of(&root.join(".claude/.credentials.json"));
-        assert_eq!(found, [root.join(".claude/.oauth_refresh.lock"), root.join("real.lock")]);
+        assert_eq!(found, [root.join("real/.oauth_refresh.lock"), root.join("real.lock")]);
     }
 }

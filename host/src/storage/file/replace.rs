@@ -2,14 +2,15 @@
 //! written beside it under another name, synced, and renamed over it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+
+use rustix::fs::FileType;
 
 use super::super::{StorageError, StoreOutcome, random_id, version_of};
 use super::errors::io_error;
-use super::files::{Dir, Files, Temp, sync_way_to};
+use super::files::{Dir, Files, Temp, stat_of, sync_way_to};
+use super::folder::Spot;
 use super::holder::is_alive;
 use super::text::Text;
 use super::unsynced;
@@ -20,16 +21,14 @@ const MAX_LEFTOVERS: usize = 16;
 
 /// One replacement of a document.
 pub(super) struct Change<'a> {
-    /// The document, in a directory named without links.
-    pub(super) target: &'a Path,
+    /// The document's own file.
+    pub(super) target: &'a Spot,
     /// Where a text that need not be durable may lie, in the same directory.
-    pub(super) unsynced: Option<&'a Path>,
+    pub(super) unsynced: Option<&'a Spot>,
     pub(super) text: &'a str,
     /// The version that it must be at. None: it must not exist.
     pub(super) expected: Option<&'a str>,
     pub(super) durable: bool,
-    /// Whom the document is to belong to if it is new. None: to this process.
-    pub(super) new_owner: Option<(u32, u32)>,
 }
 
 /// Performs `change` under the document's lock, which the caller holds. `read` reads the document.
@@ -38,44 +37,40 @@ pub(super) fn replace(
     change: &Change<'_>,
     read: impl Fn() -> Result<Option<Text>, StorageError>,
 ) -> Result<StoreOutcome, StorageError> {
-    let target = change.target;
-    let (Some(parent), Some(file_name)) = (target.parent(), target.file_name()) else {
-        return Err(StorageError::new("unsupported", format!("{} is not the path of a file", target.display())));
-    };
-
+    let path = change.target.path();
     let before = read()?;
     if !is_at(before.as_ref(), change.expected) {
         return Ok(stale(before));
     }
 
-    let dir = Dir::open(parent)?;
-    remove_leftovers(files, &dir.path, file_name);
+    let dir = Dir::open(&change.target.folder)?;
+    remove_leftovers(files, &dir, change.target);
     if change.durable && before.is_none() {
-        sync_way_to(files, &dir)?;
+        sync_way_to(files, &change.target.folder)?;
     }
 
     let is_replaced = before.as_ref().is_some_and(|text| text.is_unsynced);
     let beside = change.unsynced;
-    if let Some(idle) = beside.filter(|path| !is_replaced && fs::symlink_metadata(path).is_ok()) {
+    if let Some(idle) = beside.filter(|beside| !is_replaced && beside.exists()) {
         // It was left behind. It must not come back if the file below it should ever be at that version again.
         let removed = files.remove(idle).and_then(|()| files.sync_dir(&dir));
-        removed.map_err(|error| io_error("remove", idle, &error))?;
+        removed.map_err(|error| io_error("remove", &idle.path(), &error))?;
     }
 
     // The first text of a document needs a file of its own.
     let base = before.as_ref().filter(|_| !change.durable).map(|text| text.base.as_str());
-    let unsynced = base.zip(beside).and_then(|(base, path)| unsynced::spelled(base, change.text).zip(Some(path)));
-    let temp = Unfinished::open(files, &dir.path.join(temp_name(file_name)?))?;
-    keep_owner_and_mode(files, &temp.temp, before.as_ref(), change)?;
-    let write =
-        |text: &str| files.write(&temp.temp, text.as_bytes()).map_err(|error| io_error("write", target, &error));
+    let unsynced = base.zip(beside).and_then(|(base, beside)| unsynced::spelled(base, change.text).zip(Some(beside)));
+    let at = change.target.beside(temp_name(&change.target.name)?);
+    let temp = Unfinished::create(files, &at).map_err(|error| io_error("create", &at.path(), &error))?;
+    keep_group_and_mode(files, &temp.temp, before.as_ref(), change.target)?;
+    let write = |text: &str| files.write(&temp.temp, text.as_bytes()).map_err(|error| io_error("write", &path, &error));
     match &unsynced {
         Some((spelled, _)) => write(spelled)?,
         // Also when the store need not be durable: a rename that reaches the disk before the content it names would
         // leave an empty document after a power cut.
         None => {
             write(change.text)?;
-            files.sync_file(&temp.temp).map_err(|error| io_error("sync", target, &error))?;
+            files.sync_file(&temp.temp).map_err(|error| io_error("sync", &path, &error))?;
         }
     }
 
@@ -85,13 +80,9 @@ pub(super) fn replace(
     if !is_at(now.as_ref(), change.expected) || base(&now) != base(&before) {
         return Ok(stale(now));
     }
-    if let Err(error) = files.rename(&temp.temp, unsynced.as_ref().map_or(target, |(_, path)| path)) {
+    if let Err(error) = files.rename(&temp.temp, &unsynced.as_ref().map_or(change.target, |(_, beside)| beside).name) {
         // What still has its own name has not taken the other's.
-        return if temp.is_still_there() {
-            Err(io_error("replace", target, &error))
-        } else {
-            Ok(StoreOutcome::Unknown)
-        };
+        return if temp.is_still_there() { Err(io_error("replace", &path, &error)) } else { Ok(StoreOutcome::Unknown) };
     }
     temp.keep();
 
@@ -114,69 +105,64 @@ fn stale(current: Option<Text>) -> StoreOutcome {
     StoreOutcome::Stale(current.map(|text| text.document))
 }
 
-/// The file keeps its owner, and never gets more rights than its owner's own.
-fn keep_owner_and_mode(
+/// The file keeps its owner and its group, and the rights of both; nobody else gets any.
+fn keep_group_and_mode(
     files: &dyn Files,
     temp: &Temp,
     before: Option<&Text>,
-    change: &Change<'_>,
+    target: &Spot,
 ) -> Result<(), StorageError> {
-    let born = temp.file.metadata().map_err(|error| io_error("look at", &temp.path, &error))?;
-    let owner = before.map(|text| (text.stat.uid(), text.stat.gid())).or(change.new_owner);
-    if let Some((user, group)) = owner
-        && (user, group) != (born.uid(), born.gid())
-        && files.set_owner(temp, user, group).is_err()
-        // A group that cannot be kept has no rights to lose: the mode gives it none.
-        && user != born.uid()
-    {
-        return Err(StorageError::new(
-            "denied",
-            format!(
-                "{} belongs to user {user}, and only that user or root can replace it and leave it so; \
-                 nothing was written. Run as that user",
-                change.target.display()
-            ),
-        ));
+    let Some(old) = before.map(|text| &text.stat) else {
+        return Ok(()); // as it was born
+    };
+    let path = temp.at.path();
+    let born = stat_of(&temp.file, &path)?;
+    if old.user != born.user {
+        let what =
+            format!("{} belongs to user {}, and only that user can replace it", target.path().display(), old.user);
+        return Err(StorageError::new("denied", format!("{what}; nothing was written. Run as that user")));
     }
-    let mode = before.map_or(0, |text| text.stat.mode() & 0o700) | 0o600;
-    if born.mode() & 0o7777 != mode {
-        files.set_mode(temp, mode).map_err(|error| io_error("set the mode of", &temp.path, &error))?;
+    // Another group must not come into the rights of one that cannot be kept.
+    let keeps_group = old.group == born.group || files.set_group(temp, old.group).is_ok();
+    let mode = old.mode & if keeps_group { 0o770 } else { 0o700 } | 0o600;
+    if born.mode != mode {
+        files.set_mode(temp, mode).map_err(|error| io_error("set the mode of", &path, &error))?;
     }
     Ok(())
 }
 
 /// A temporary file that is removed again unless it took its place.
-struct Unfinished<'a> {
+pub(super) struct Unfinished<'a> {
     files: &'a dyn Files,
-    temp: Temp,
+    pub(super) temp: Temp,
+    is_kept: bool,
 }
 
 impl<'a> Unfinished<'a> {
-    fn open(files: &'a dyn Files, path: &Path) -> Result<Self, StorageError> {
-        let temp = files.open_temp(path).map_err(|error| io_error("create", path, &error))?;
-        Ok(Self { files, temp })
+    pub(super) fn create(files: &'a dyn Files, at: &Spot) -> io::Result<Self> {
+        Ok(Self { files, temp: files.open_temp(at)?, is_kept: false })
     }
 
     fn is_still_there(&self) -> bool {
-        fs::symlink_metadata(&self.temp.path).is_ok()
+        self.temp.at.exists()
     }
 
     fn keep(mut self) {
-        self.temp.path = PathBuf::new();
+        self.is_kept = true;
     }
 }
 
 impl Drop for Unfinished<'_> {
     fn drop(&mut self) {
-        if !self.temp.path.as_os_str().is_empty() {
+        if !self.is_kept {
             // If it cannot be removed now, a later store does it.
-            let _ = self.files.remove(&self.temp.path);
+            let _ = self.files.remove(&self.temp.at);
         }
     }
 }
 
 /// `.<file>.lazaret-tmp.<pid>.<random>`
-fn temp_name(file_name: &OsStr) -> Result<OsString, StorageError> {
+pub(super) fn temp_name(file_name: &OsStr) -> Result<OsString, StorageError> {
     let mut name = temp_prefix(file_name);
     name.push(format!("{}.{}", std::process::id(), random_id()?));
     Ok(name)
@@ -191,19 +177,20 @@ fn temp_prefix(file_name: &OsStr) -> OsString {
 
 /// Removes what processes that are no more left of this document: it holds secrets. As we hold the document's
 /// lock, no living process has such a file; that its process is gone as well is asked for safety.
-fn remove_leftovers(files: &dyn Files, dir: &Path, file_name: &OsStr) {
-    let prefix = temp_prefix(file_name);
-    let Ok(entries) = fs::read_dir(dir) else {
+fn remove_leftovers(files: &dyn Files, dir: &Dir, target: &Spot) {
+    let prefix = temp_prefix(&target.name);
+    let Ok(entries) = rustix::fs::Dir::read_from(&dir.file) else {
         return;
     };
     entries
         .take(MAX_NAMES)
         .flatten()
-        .filter(|entry| pid_in(&entry.file_name(), &prefix).is_some_and(|pid| !is_another_living_process(pid)))
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .map(|entry| target.beside(OsStr::from_bytes(entry.file_name().to_bytes())))
+        .filter(|at| pid_in(&at.name, &prefix).is_some_and(|pid| !is_another_living_process(pid)))
+        .filter(|at| at.stat().is_ok_and(|stat| stat.kind == FileType::RegularFile))
         .take(MAX_LEFTOVERS)
-        .for_each(|entry| {
-            let _ = files.remove(&entry.path());
+        .for_each(|at| {
+            let _ = files.remove(&at);
         });
 }
 

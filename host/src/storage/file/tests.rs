@@ -5,6 +5,7 @@ mod late;
 mod leases;
 mod power_cuts;
 mod recorder;
+mod replaceable;
 
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::Write;
@@ -218,43 +219,124 @@ fn an_empty_file_is_a_document_and_not_absent() {
 }
 
 #[test]
-fn a_replacement_keeps_the_owners_rights_and_takes_away_everybody_elses() {
+fn a_replacement_keeps_the_rights_of_owner_and_group_alone() {
     let (_dir, vault, storage) = with_vault("auth.json", "0");
     for (n, (before, after)) in
-        [(0o600, 0o600), (0o644, 0o600), (0o666, 0o600), (0o750, 0o700), (0o400, 0o600), (0o4755, 0o700)]
+        [(0o600, 0o600), (0o644, 0o640), (0o666, 0o660), (0o750, 0o750), (0o400, 0o600), (0o4755, 0o750)]
             .into_iter()
             .enumerate()
     {
+        if is_root() {
+            chown(&vault, None, Some(2345)).expect("given to a group");
+        }
+        let group = fs::metadata(&vault).expect("there").gid();
         chmod(&vault, before);
         assert_eq!(storage.load(VAULT, None), loaded(&n.to_string()), "readable by others is not refused");
         stored(storage.store(VAULT, &(n + 1).to_string(), Some(&document(&n.to_string()).version), true, None));
         assert_eq!(mode(&vault), after, "from {before:o}");
+        assert_eq!(fs::metadata(&vault).expect("there").gid(), group);
     }
 }
 
 #[test]
-fn what_root_writes_still_belongs_to_the_vaults_owner_and_so_does_what_lies_beside_it() {
-    let (dir, vault, storage) = with_vault("auth.json", "one");
+fn a_group_that_cannot_be_kept_loses_its_rights() {
+    let test = "a_group_that_cannot_be_kept_loses_its_rights";
+    let Some((_dir, dir)) = unprivileged(test) else {
+        return;
+    };
+    let vault = dir.join("of-a-group.json");
+    if !vault.exists() {
+        return; // only root can give a file to a group that it is not in
+    }
+    let storage = FileStorage::open(&vault);
+    stored(storage.store(VAULT, "mine", Some(&document("shared").version), true, None));
+    let found = fs::metadata(&vault).expect("there");
+    assert_eq!((found.mode() & 0o777, found.uid()), (0o600, 65534));
+    assert_ne!(found.gid(), 2345);
+}
+
+#[test]
+fn a_library_that_runs_as_root_opens_nothing_beside_somebodys_vault() {
     if !is_root() {
-        return; // the other half of this is in `what_belongs_to_somebody_else_...`
+        return; // there is no root to refuse
     }
+    let (dir, vault, storage) = with_vault("auth.json", "one");
+    fs::write(dir.path().join("auth.json.lazaret"), "theirs").expect("written");
     chown(&vault, Some(1234), Some(2345)).expect("given away");
-    stored(storage.store(VAULT, "two", Some(&document("one").version), true, None));
-    stored(storage.store("vault.lazaret", "ledger", None, true, None));
-    let locks = dir.path().join("auth.json.lazaret-locks");
-    let paths = [
-        vault,
-        dir.path().join("auth.json.lazaret"),
-        dir.path().join("auth.lock"),
-        locks.join("document-vault"),
-        locks.join("document-ledger"),
-        locks,
-    ];
-    for path in paths {
-        let found = fs::metadata(&path).expect("there");
-        assert_eq!((found.uid(), found.gid()), (1234, 2345), "{}", path.display());
-        assert_eq!(found.mode() & 0o077, 0, "{}", path.display());
+    let version = document("one").version;
+    for refused in [
+        storage.load(VAULT, None).map(drop),
+        storage.load("vault.lazaret", None).map(drop),
+        storage.store(VAULT, "two", Some(&version), true, None).map(drop),
+        storage.store("vault.lazaret-sealed", "rt-secret", None, true, None).map(drop),
+        storage.acquire(&Scope::Document(VAULT.into()), 1, 0).map(drop),
+        storage.list("").map(drop),
+    ] {
+        let error = refused.expect_err("refused");
+        assert_eq!(error.code, "unsafe");
+        assert!(error.message.contains("belongs to user 1234") && error.message.contains("sudo -u '#1234'"), "{error}");
     }
+    let names = fs::read_dir(dir.path()).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    let names: std::collections::BTreeSet<_> = names.collect();
+    assert_eq!(names, ["auth.json", "auth.json.lazaret"].map(Into::into).into());
+    assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
+}
+
+#[test]
+fn what_somebody_else_put_beside_a_vault_is_refused_also_for_reading() {
+    if !is_root() {
+        return; // only root can make a file that is somebody else's
+    }
+    let beside = ["lazaret", "lazaret.unsynced", "lazaret-sealed", "lazaret-pool", "lazaret-settings.json"];
+    let names = ["vault.lazaret", "vault.lazaret", "vault.lazaret-sealed", "vault.lazaret-pool", "settings.json"];
+    for (file, name) in beside.into_iter().zip(names) {
+        let (dir, _, storage) = with_vault("auth.json", "one");
+        let theirs = dir.path().join(format!("auth.json.{file}"));
+        fs::write(dir.path().join("auth.json.lazaret"), "ours").expect("written");
+        fs::write(&theirs, "").expect("written");
+        chmod(&theirs, 0o666);
+        chown(&theirs, Some(1234), None).expect("given away");
+        for refused in
+            [storage.load(name, None).map(drop), storage.store(name, "rt-secret", None, true, None).map(drop)]
+        {
+            let error = refused.expect_err(file);
+            assert_eq!(error.code, "unsafe", "{file}: {error}");
+            assert!(error.message.contains("belongs to user 1234") && error.message.contains(file), "{error}");
+        }
+        assert_eq!(fs::read_to_string(&theirs).expect("there"), "", "{file}");
+        assert_eq!(storage.load(VAULT, None), loaded("one"));
+        // Root's own is believed beside anybody's.
+        chown(&theirs, Some(0), None).expect("taken back");
+        assert!(storage.load(name, None).is_ok(), "{file}");
+    }
+    for (name, is_dir) in [("auth.json.lazaret-locks", true), ("auth.lock", false)] {
+        let (dir, vault, storage) = with_vault("auth.json", "one");
+        let theirs = dir.path().join(name);
+        if is_dir {
+            fs::create_dir(&theirs).expect("made")
+        } else {
+            fs::write(&theirs, "").expect("written")
+        }
+        chown(&theirs, Some(1234), None).expect("given away");
+        let error = storage.store(VAULT, "two", Some(&document("one").version), true, None).expect_err(name);
+        assert_eq!(error.code, "unsafe", "{name}: {error}");
+        assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
+        assert!(fs::read_dir(&theirs).map_or(true, |mut names| names.next().is_none()), "no lock was made there");
+    }
+}
+
+#[test]
+fn a_locks_folder_that_others_may_write_is_refused() {
+    let (dir, _, storage) = with_vault("auth.json", "one");
+    let locks = dir.path().join("auth.json.lazaret-locks");
+    fs::create_dir(&locks).expect("made");
+    for mode in [0o777, 0o770, 0o1777] {
+        chmod(&locks, mode);
+        let error = storage.acquire(&Scope::Document(VAULT.into()), 1, 0).expect_err("refused");
+        assert!(error.code == "unsafe" && error.message.contains("may be written by others"), "{error}");
+    }
+    chmod(&locks, 0o755);
+    acquired(storage.acquire(&Scope::Document(VAULT.into()), 1, 0));
 }
 
 /// Runs the rest of the calling test as a user without rights, in a directory that is that user's: in a process
@@ -272,6 +354,9 @@ fn unprivileged(test: &str) -> Option<(Option<TempDir>, PathBuf)> {
     }
     fs::write(path.join("of-root.json"), "root's").expect("written");
     chmod(&path.join("of-root.json"), 0o644);
+    fs::write(path.join("of-a-group.json"), "shared").expect("written");
+    chown(path.join("of-a-group.json"), Some(65534), Some(2345)).expect("given away");
+    chmod(&path.join("of-a-group.json"), 0o660);
     chown(&path, Some(65534), Some(65534)).expect("given away");
     let output = leases::this_test_binary(test)
         .env(VARIABLE, &path)
@@ -305,6 +390,9 @@ fn what_may_not_be_read_or_written_is_denied_with_its_path() {
     chmod(&dir, 0o500);
     assert_eq!(storage.load(VAULT, None), loaded("one"));
     assert_eq!(code(storage.store(VAULT, "two", Some(&version), true, None)), "denied");
+    let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
+    let refused = storage.acquire(&grant, 1, 0).expect_err("nothing can be created there");
+    assert!(refused.code == "denied" && refused.message.contains(&dir.display().to_string()), "{refused}");
     chmod(&dir, 0o700);
     fs::remove_dir_all(dir.join("auth.json.lazaret-locks")).expect("removed");
     chmod(&dir, 0o500);
@@ -332,8 +420,13 @@ fn what_belongs_to_somebody_else_can_be_read_and_is_never_replaced() {
     assert_eq!(storage.load(VAULT, None), loaded("root's"));
     let error = storage.store(VAULT, "mine", Some(&document("root's").version), true, None).expect_err("denied");
     assert!(error.code == "denied" && error.message.contains("belongs to user 0"), "{error}");
+    let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
+    assert_eq!(code(storage.acquire(&grant, 1, 0)), "denied");
     assert_eq!(fs::read_to_string(&vault).expect("there"), "root's");
-    assert_eq!(names_in(&dir), ["of-root.json"]);
+    let names = fs::read_dir(&dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
+    let mut names: Vec<_> = names.collect();
+    names.sort();
+    assert_eq!(names, ["of-a-group.json", "of-root.json"], "its owner is not shut out by what another user made");
 }
 
 #[test]
@@ -381,7 +474,7 @@ fn an_unsafe_link_is_neither_read_nor_written_through() {
 }
 
 #[test]
-fn a_link_that_is_pointed_elsewhere_is_seen_at_once_and_ends_the_use_of_a_lease() {
+fn a_link_that_is_pointed_elsewhere_is_seen_at_once_but_by_who_holds_a_lease() {
     let (dir, one, _) = with_vault("one.json", "one");
     let two = dir.path().join("two.json");
     fs::write(&two, "two").expect("written");
@@ -394,10 +487,44 @@ fn a_link_that_is_pointed_elsewhere_is_seen_at_once_and_ends_the_use_of_a_lease(
 
     fs::remove_file(&link).expect("removed");
     symlink(&two, &link).expect("linked");
-    assert_eq!(storage.load(VAULT, Some(&document("one").version)), loaded("two"));
-    let outcome = storage.store(VAULT, "three", Some(&document("two").version), true, Some(&lease));
-    assert_eq!(code(outcome), "unavailable");
-    assert_eq!(fs::read_to_string(&two).expect("there"), "two");
+    // What was read under the lease, and what comes of it, belongs to the vault that was leased.
+    assert_eq!(storage.load(VAULT, Some(&document("one").version)), Ok(LoadOutcome::Unchanged));
+    assert_eq!(thread::scope(|scope| scope.spawn(|| storage.load(VAULT, None)).join()).expect("joined"), loaded("two"));
+    stored(storage.store(VAULT, "three", Some(&document("one").version), true, Some(&lease)));
+    storage.release(&lease);
+    assert_eq!(storage.load(VAULT, Some(&document("three").version)), loaded("two"));
+    assert_eq!([&one, &two].map(|path| fs::read_to_string(path).expect("there")), ["three", "two"]);
+}
+
+#[test]
+fn who_holds_a_lease_keeps_to_the_folder_wherever_it_is_moved() {
+    let (dir, _, _) = empty("auth.json");
+    let (home, moved) = (dir.path().join("home"), dir.path().join("moved"));
+    let vault = home.join("auth.json");
+    fs::create_dir(&home).expect("made");
+    fs::write(&vault, "parent").expect("written");
+    let storage = FileStorage::open(&vault);
+    let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
+    stored(storage.store("vault.lazaret", "before", None, true, None));
+    let lease = acquired(storage.acquire(&grant, 1000, 0));
+    stored(storage.store("vault.lazaret", "intent", Some(&document("before").version), true, None));
+
+    fs::rename(&home, &moved).expect("moved");
+    assert_eq!(storage.load("vault.lazaret", None), loaded("intent"));
+    let document_lease = acquired(storage.acquire(&Scope::Document(VAULT.into()), 1000, 0));
+    stored(storage.store(VAULT, "successor", Some(&document("parent").version), true, Some(&document_lease)));
+    storage.release(&document_lease);
+    stored(storage.store("vault.lazaret-sealed", "a copy", None, true, None));
+    stored(storage.store("vault.lazaret", "resolved", Some(&document("intent").version), false, None));
+    assert_eq!(storage.load(VAULT, None), loaded("successor"));
+    assert!(!home.exists(), "nothing is made where it was");
+    storage.release(&lease);
+    assert_eq!(storage.load(VAULT, None), Ok(LoadOutcome::Absent), "without a lease the path is what counts");
+
+    let now = FileStorage::open(moved.join("auth.json"));
+    assert_eq!(now.load(VAULT, None), loaded("successor"));
+    assert_eq!(now.load("vault.lazaret", None), loaded("resolved"));
+    acquired(now.acquire(&grant, 1000, 0));
 }
 
 /// A clock by which every stamp of now is old.

@@ -9,9 +9,8 @@
 //! can set the change time. A stamp in the future is never old. On a network file system the stamps are
 //! another machine's and the stat may come from a cache, so there it is never trusted.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::File;
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -19,6 +18,8 @@ use rustix::fs::OFlags;
 
 use super::super::{Document, StorageError, version_of};
 use super::errors::{io_error, not_a_file, size, what_is};
+use super::files::stat_of;
+use super::folder::{Folder, Spot, Stat};
 
 /// The largest document: 16 MiB.
 pub(super) const MAX_BYTES: u64 = 16 * 1024 * 1024;
@@ -29,23 +30,16 @@ const STAMP_STEP: Duration = Duration::from_secs(2);
 /// What a stat says about the content of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct StatKey {
-    dev: u64,
-    ino: u64,
+    identity: (u64, u64),
     size: u64,
     modified_ns: i128,
     changed_ns: i128,
 }
 
-impl From<&Metadata> for StatKey {
-    fn from(stat: &Metadata) -> Self {
-        let ns = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-        Self {
-            dev: stat.dev(),
-            ino: stat.ino(),
-            size: stat.size(),
-            modified_ns: ns(stat.mtime(), stat.mtime_nsec()),
-            changed_ns: ns(stat.ctime(), stat.ctime_nsec()),
-        }
+impl From<&Stat> for StatKey {
+    fn from(stat: &Stat) -> Self {
+        let Stat { identity, size, modified_ns, changed_ns, .. } = *stat;
+        Self { identity, size, modified_ns, changed_ns }
     }
 }
 
@@ -68,7 +62,7 @@ pub(super) struct Seen {
 
 impl Seen {
     /// Whether the file that `stat` describes certainly is at version `known`.
-    pub(super) fn proves(&self, stat: &Metadata, known: &str) -> bool {
+    pub(super) fn proves(&self, stat: &Stat, known: &str) -> bool {
         self.key == StatKey::from(stat) && self.version == known
     }
 
@@ -86,62 +80,65 @@ pub(super) struct Text {
     /// Whether the text is that of another file, which lies beside the document's own.
     pub(super) is_unsynced: bool,
     /// The file's, when it was read.
-    pub(super) stat: Metadata,
+    pub(super) stat: Stat,
     /// None: this file must be read again next time.
     pub(super) seen: Option<Seen>,
 }
 
-/// Reads the file at `path`, which leads through no link. None: there is no file.
+/// What kind of network file system a directory lies on, if any.
+pub(super) type NetworkName = fn(&Folder) -> Option<&'static str>;
+
+/// Reads a file that is no link. None: there is no file.
 ///
-/// `now` is the wall clock; `network_name` tells what kind of network file system a path lies on, if any.
+/// `now` is the wall clock.
 pub(super) fn read(
-    path: &Path,
+    at: &Spot,
     now: fn() -> SystemTime,
-    network_name: fn(&Path) -> Option<&'static str>,
+    network_name: NetworkName,
 ) -> Result<Option<Text>, StorageError> {
+    let path = at.path();
     let mut tries_left = 3;
     loop {
         tries_left -= 1;
         let read_at = now();
-        let Some(mut file) = open(path)? else {
+        let Some(mut file) = open(at, &path)? else {
             return Ok(None);
         };
-        let before = file.metadata().map_err(|error| io_error("look at", path, &error))?;
-        let bytes = read_bounded(&mut file, &before, path)?;
-        let stat = file.metadata().map_err(|error| io_error("look at", path, &error))?;
+        let before = stat_of(&file, &path)?;
+        let bytes = read_bounded(&mut file, &before, &path)?;
+        let stat = stat_of(&file, &path)?;
         let key = StatKey::from(&stat);
         let is_steady = key == StatKey::from(&before);
         if !is_steady && tries_left > 0 {
             continue; // somebody is writing in place: the text may be half theirs
         }
-        let text = String::from_utf8(bytes).map_err(|error| not_utf8(path, &error))?;
+        let text = String::from_utf8(bytes).map_err(|error| not_utf8(&path, &error))?;
         let version = version_of(text.as_bytes());
-        let is_proof = is_steady && key.is_proof_when_read_at(read_at) && network_name(path).is_none();
+        let is_proof = is_steady && key.is_proof_when_read_at(read_at) && network_name(&at.folder).is_none();
         let seen = is_proof.then(|| Seen { key, version: version.clone() });
         let base = version.clone();
         return Ok(Some(Text { document: Document { version, text }, base, is_unsynced: false, stat, seen }));
     }
 }
 
-fn open(path: &Path) -> Result<Option<File>, StorageError> {
+fn open(at: &Spot, path: &Path) -> Result<Option<File>, StorageError> {
     // Without NONBLOCK, opening a FIFO waits for a writer.
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    match OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path) {
+    match at.folder.open_file(&at.name, OFlags::RDONLY | OFlags::NONBLOCK) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io_error("read", path, &error)),
     }
 }
 
-fn read_bounded(file: &mut File, stat: &Metadata, path: &Path) -> Result<Vec<u8>, StorageError> {
+fn read_bounded(file: &mut File, stat: &Stat, path: &Path) -> Result<Vec<u8>, StorageError> {
     if !stat.is_file() {
-        return Err(not_a_file(path, what_is(stat.file_type())));
+        return Err(not_a_file(path, what_is(stat.kind)));
     }
-    if stat.size() > MAX_BYTES {
-        return Err(too_large(path, &size(stat.size())));
+    if stat.size > MAX_BYTES {
+        return Err(too_large(path, &size(stat.size)));
     }
     // One more than is there, so that the end is seen without growing.
-    let mut bytes = Vec::with_capacity(stat.size() as usize + 1);
+    let mut bytes = Vec::with_capacity(stat.size as usize + 1);
     file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| io_error("read", path, &error))?;
     if bytes.len() as u64 > MAX_BYTES {
         return Err(too_large(path, "growing"));
@@ -180,13 +177,12 @@ mod tests {
     use super::*;
 
     fn read(path: &Path, now: fn() -> SystemTime) -> Result<Option<Text>, StorageError> {
-        super::read(path, now, |_| None)
+        super::read(&Spot::at(path), now, |_| None)
     }
 
     fn key(modified_s: i128, changed_s: i128) -> StatKey {
         StatKey {
-            dev: 1,
-            ino: 2,
+            identity: (1, 2),
             size: 3,
             modified_ns: modified_s * 1_000_000_000,
             changed_ns: changed_s * 1_000_000_000,
@@ -217,10 +213,10 @@ mod tests {
         assert!(fresh.seen.is_none());
         let old = read(&path, || SystemTime::now() + Duration::from_secs(60)).expect("read").expect("there");
         let seen = old.seen.expect("proof");
-        let stat = fs::metadata(&path).expect("stat");
+        let stat = Spot::at(&path).stat().expect("stat");
         assert!(seen.proves(&stat, &old.document.version) && !seen.proves(&stat, "other"));
         let later = || SystemTime::now() + Duration::from_secs(60);
-        let remote = super::read(&path, later, |_| Some("NFS")).expect("read").expect("there");
+        let remote = super::read(&Spot::at(&path), later, |_| Some("NFS")).expect("read").expect("there");
         assert!(remote.seen.is_none(), "a stat from another machine proves nothing");
     }
 
@@ -251,7 +247,7 @@ mod tests {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("auth.json");
         let grown = File::create_new(&path).expect("created");
-        let small = grown.metadata().expect("stat");
+        let small = Stat::of(&grown).expect("stat");
         grown.set_len(MAX_BYTES + 1).expect("sized");
         let mut file = File::open(&path).expect("open");
         assert_eq!(read_bounded(&mut file, &small, &path).map_err(|e| e.code), Err("too-large"));

@@ -9,11 +9,9 @@
 //! It is read **before** the document's own file. Whatever is stored meanwhile, the outcome was current at some moment
 //! in between; the other way round, a text could come back that two stores had replaced.
 
-use std::path::Path;
-use std::time::SystemTime;
-
 use super::super::{Document, StorageError, version_of};
-use super::text::{self, MAX_BYTES, Text};
+use super::folder::Spot;
+use super::text::{MAX_BYTES, Text};
 
 const MARK: &str = "lazaret-unsynced 1";
 
@@ -29,20 +27,19 @@ pub(super) fn spelled(base: &str, text: &str) -> Option<String> {
     (file.len() as u64 <= MAX_BYTES).then_some(file)
 }
 
-/// Reads the document at `path`, and what may lie beside it unsynced. None: there is no document.
+/// Reads the document at `at`, and what may lie `beside` it unsynced, as `read` reads one file. None: there is no document.
 pub(super) fn read(
-    path: &Path,
-    beside: &Path,
-    now: fn() -> SystemTime,
-    network_name: fn(&Path) -> Option<&'static str>,
+    at: &Spot,
+    beside: &Spot,
+    read: impl Fn(&Spot) -> Result<Option<Text>, StorageError>,
 ) -> Result<Option<Text>, StorageError> {
-    let unsynced = match text::read(beside, now, network_name) {
+    let unsynced = match read(beside) {
         Ok(found) => found.and_then(|found| parse(&found.document.text)),
         // A power cut may have left anything.
         Err(error) if error.code == "corrupt" => None,
         Err(error) => return Err(error),
     };
-    let Some(mut found) = text::read(path, now, network_name)? else {
+    let Some(mut found) = read(at)? else {
         return Ok(None);
     };
     // One stat cannot tell of two files.

@@ -1,5 +1,6 @@
 //! After any failure and any crash a document is the old text or the new one, whole; and an error means the old.
 
+use std::ffi::OsStr;
 use std::io;
 
 use super::super::files::{Dir, Temp};
@@ -15,23 +16,23 @@ impl<F: FnMut(&str, &Path) -> io::Result<()> + Send> Rigged<F> {
 }
 
 impl<F: FnMut(&str, &Path) -> io::Result<()> + Send> Files for Rigged<F> {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.told("create_dir", path)?;
-        Disk.create_dir(path)
+    fn create_dir(&self, at: &Spot) -> io::Result<()> {
+        self.told("create_dir", &at.path())?;
+        Disk.create_dir(at)
     }
 
-    fn open_temp(&self, path: &Path) -> io::Result<Temp> {
-        self.told("open_temp", path)?;
-        Disk.open_temp(path)
+    fn open_temp(&self, at: &Spot) -> io::Result<Temp> {
+        self.told("open_temp", &at.path())?;
+        Disk.open_temp(at)
     }
 
-    fn set_owner(&self, temp: &Temp, user: u32, group: u32) -> io::Result<()> {
-        self.told("set_owner", &temp.path)?;
-        Disk.set_owner(temp, user, group)
+    fn set_group(&self, temp: &Temp, group: u32) -> io::Result<()> {
+        self.told("set_group", &temp.at.path())?;
+        Disk.set_group(temp, group)
     }
 
     fn set_mode(&self, temp: &Temp, mode: u32) -> io::Result<()> {
-        self.told("set_mode", &temp.path)?;
+        self.told("set_mode", &temp.at.path())?;
         Disk.set_mode(temp, mode)
     }
 
@@ -39,17 +40,17 @@ impl<F: FnMut(&str, &Path) -> io::Result<()> + Send> Files for Rigged<F> {
     fn write(&self, temp: &Temp, bytes: &[u8]) -> io::Result<()> {
         let (half, rest) = bytes.split_at(bytes.len() / 2);
         Disk.write(temp, half)?;
-        self.told("write", &temp.path)?;
+        self.told("write", &temp.at.path())?;
         Disk.write(temp, rest)
     }
 
     fn sync_file(&self, temp: &Temp) -> io::Result<()> {
-        self.told("sync_file", &temp.path)?;
+        self.told("sync_file", &temp.at.path())?;
         Disk.sync_file(temp)
     }
 
-    fn rename(&self, temp: &Temp, to: &Path) -> io::Result<()> {
-        self.told("rename", to)?;
+    fn rename(&self, temp: &Temp, to: &OsStr) -> io::Result<()> {
+        self.told("rename", &temp.at.beside(to).path())?;
         Disk.rename(temp, to)
     }
 
@@ -58,13 +59,18 @@ impl<F: FnMut(&str, &Path) -> io::Result<()> + Send> Files for Rigged<F> {
         Disk.sync_dir(dir)
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.told("remove", path)?;
-        Disk.remove(path)
+    fn remove(&self, at: &Spot) -> io::Result<()> {
+        self.told("remove", &at.path())?;
+        Disk.remove(at)
+    }
+
+    fn allocate(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
+        self.told("allocate", &temp.at.path())?;
+        Disk.allocate(temp, bytes)
     }
 }
 
-fn rigged(vault: &Path, told: impl FnMut(&str, &Path) -> io::Result<()> + Send + 'static) -> FileStorage {
+pub(super) fn rigged(vault: &Path, told: impl FnMut(&str, &Path) -> io::Result<()> + Send + 'static) -> FileStorage {
     let mut storage = FileStorage::open(vault);
     storage.files = Box::new(Rigged(Mutex::new(told)));
     storage
@@ -74,14 +80,14 @@ fn rigged(vault: &Path, told: impl FnMut(&str, &Path) -> io::Result<()> + Send +
 struct Unsynced;
 
 impl Files for Unsynced {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        Disk.create_dir(path)
+    fn create_dir(&self, at: &Spot) -> io::Result<()> {
+        Disk.create_dir(at)
     }
-    fn open_temp(&self, path: &Path) -> io::Result<Temp> {
-        Disk.open_temp(path)
+    fn open_temp(&self, at: &Spot) -> io::Result<Temp> {
+        Disk.open_temp(at)
     }
-    fn set_owner(&self, temp: &Temp, user: u32, group: u32) -> io::Result<()> {
-        Disk.set_owner(temp, user, group)
+    fn set_group(&self, temp: &Temp, group: u32) -> io::Result<()> {
+        Disk.set_group(temp, group)
     }
     fn set_mode(&self, temp: &Temp, mode: u32) -> io::Result<()> {
         Disk.set_mode(temp, mode)
@@ -92,14 +98,17 @@ impl Files for Unsynced {
     fn sync_file(&self, _: &Temp) -> io::Result<()> {
         Ok(())
     }
-    fn rename(&self, temp: &Temp, to: &Path) -> io::Result<()> {
+    fn rename(&self, temp: &Temp, to: &OsStr) -> io::Result<()> {
         Disk.rename(temp, to)
     }
     fn sync_dir(&self, _: &Dir) -> io::Result<()> {
         Ok(())
     }
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        Disk.remove(path)
+    fn remove(&self, at: &Spot) -> io::Result<()> {
+        Disk.remove(at)
+    }
+    fn allocate(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
+        Disk.allocate(temp, bytes)
     }
 }
 
@@ -109,7 +118,7 @@ pub(super) fn without_syncing(vault: &Path) -> FileStorage {
     storage
 }
 
-fn errno(errno: rustix::io::Errno) -> io::Error {
+pub(super) fn errno(errno: rustix::io::Errno) -> io::Error {
     io::Error::from(errno)
 }
 
@@ -206,10 +215,18 @@ fn a_temporary_file_is_for_its_owner_alone_before_it_has_any_content() {
             Ok(())
         }
     });
-    chmod(&vault, 0o666);
+    chmod(&vault, 0o606);
     stored(storage.store(VAULT, "new", Some(&document("old").version), true, None));
     let seen = log.lock().expect("not poisoned").clone();
     assert!(seen.len() >= 2 && seen.iter().all(|(_, mode)| *mode == 0o600), "{seen:?}");
+    // Its group gets what it had, once the file is of that group.
+    chmod(&vault, 0o666);
+    log.lock().expect("not poisoned").clear();
+    stored(storage.store(VAULT, "newer", Some(&document("new").version), true, None));
+    let seen = log.lock().expect("not poisoned").clone();
+    let (before, after): (Vec<_>, Vec<_>) = seen.iter().partition(|(operation, _)| operation == "set_mode");
+    assert!(before.iter().all(|(_, mode)| *mode == 0o600) && before.len() == 1, "{seen:?}");
+    assert!(after.len() >= 2 && after.iter().all(|(_, mode)| *mode == 0o660), "{seen:?}");
     assert_eq!(names_in(dir.path()), ["auth.json"]);
 }
 
@@ -426,6 +443,10 @@ fn on_a_really_full_disk_the_old_document_stays_whole() {
         .expect_err("there is no room");
     assert!(error.code == "full" && error.message.contains("auth.json"), "{error}");
     assert_eq!(fs::read_to_string(&vault).expect("there"), old);
+    assert_eq!(names_in(disk.0.path()), ["auth.json"]);
+    // Nor is the token spent whose successor might find no room.
+    let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
+    assert_eq!(code(storage.acquire(&grant, 1, 0)), "full");
     assert_eq!(names_in(disk.0.path()), ["auth.json"]);
     stored(storage.store(VAULT, "small", Some(&document(&old).version), true, None));
 }

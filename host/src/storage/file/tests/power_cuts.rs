@@ -175,11 +175,11 @@ fn text_of(word: &str) -> String {
     format!("{{\"{word}\": \"{}\"}}", word.repeat(40))
 }
 
-/// Somebody's file, where it can be given to somebody.
+/// A file of another group than new ones have, where it can be given to one.
 fn file(path: &Path, word: &str, mode: u32) {
     fs::write(path, text_of(word)).expect("written");
     if is_root() {
-        chown(path, Some(1234), Some(2345)).expect("given away");
+        chown(path, None, Some(2345)).expect("given to a group");
     }
     chmod(path, mode);
 }
@@ -266,10 +266,6 @@ type Allowed = Vec<(&'static str, Vec<Option<Content>>)>;
 fn allowed_at(story: &Story, recorded: &Recorded, cut: usize, nothing_lost: bool) -> Allowed {
     let names: BTreeSet<&'static str> = story.stores.iter().map(|told| told.0).collect();
     let me = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
-    let vault_owner = match recorded.before.get(Path::new(story.target)) {
-        Some(Node::File(vault)) => vault.owner,
-        _ => me,
-    };
     let of = |name: &'static str| {
         let before = match recorded.before.get(&path_of(story, name)) {
             Some(Node::File(content)) => Some(content.clone()),
@@ -277,8 +273,8 @@ fn allowed_at(story: &Story, recorded: &Recorded, cut: usize, nothing_lost: bool
         };
         let after = |word: &str| Content {
             bytes: text_of(word).into_bytes(),
-            mode: before.as_ref().map_or(0, |before| before.mode & 0o700) | 0o600,
-            owner: before.as_ref().map_or(vault_owner, |before| before.owner),
+            mode: before.as_ref().map_or(0, |before| before.mode & 0o770) | 0o600,
+            owner: before.as_ref().map_or(me, |before| before.owner),
         };
         let mut allowed = vec![before.clone()];
         for made in recorded.made.iter().filter(|made| made.told.0 == name && made.begun <= cut) {
@@ -298,8 +294,11 @@ fn path_of(story: &Story, name: &str) -> PathBuf {
 }
 
 fn check_state(story: &Story, state: &State, allowed: &Allowed, number: usize) -> Result<(), String> {
+    // The group of the vault may read what it could read before, and only if it is that group.
+    let group = (is_root()).then_some(2345);
     for (path, node) in state.iter().filter(|(path, _)| path.to_string_lossy().contains("lazaret")) {
-        let is_open = matches!(node, Node::File(content) if content.mode & 0o077 != 0);
+        let kept = |content: &Content| if group == Some(content.owner.1) { 0o007 } else { 0o077 };
+        let is_open = matches!(node, Node::File(content) if content.mode & kept(content) != 0);
         ensure(!is_open, || format!("{} can be read by others", path.display()))?;
     }
     let dir = scratch();
@@ -397,8 +396,11 @@ fn a_store_that_leaves_out_a_step_is_found_out() {
     let changed = check(story("a vault is replaced twice, not durably"), Some("set_mode"))
         .expect_err("the owner's rights are kept");
     assert!(changed.contains("has mode 600"), "{changed}");
-    let taken = check(replaced, Some("set_owner"));
-    assert!(!is_root() || taken.is_err_and(|wrong| wrong.contains("belongs to (0, 0)")));
+    let taken = check(replaced, Some("set_group"));
+    assert!(
+        !is_root()
+            || taken.is_err_and(|wrong| wrong.contains("belongs to (0, 0)") || wrong.contains("can be read by others"))
+    );
     let created = check(story("a vault is created, and the directories it lies in"), Some("sync_dir"))
         .expect_err("an unsynced directory may be lost");
     assert!(created.contains("Absent"), "{created}");

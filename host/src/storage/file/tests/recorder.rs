@@ -3,10 +3,11 @@
 //!
 //! Two things are taken for granted: a sync that has returned did what it says, and a name is made, moved or taken away as a
 //! whole. All else is doubted. Before its file is synced a write may be absent, cut, or nothing but zeroes, and an
-//! owner or a mode as at birth; before its directory is synced any selection of the changes of names may have
+//! group or a mode as at birth (but both lie in one inode: a mode that came later takes the group along); before its directory is synced any selection of the changes of names may have
 //! happened, and what was renamed may have both names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
 use std::io;
 use std::rc::Rc;
 
@@ -35,7 +36,7 @@ pub(super) struct Content {
 pub(super) enum Op {
     CreateDir { path: PathBuf },
     Create { file: PathBuf },
-    SetOwner { file: PathBuf, owner: (u32, u32) },
+    SetGroup { file: PathBuf, group: u32 },
     SetMode { file: PathBuf, mode: u32 },
     Write { file: PathBuf, bytes: Vec<u8> },
     SyncFile { file: PathBuf },
@@ -73,7 +74,7 @@ impl Op {
                 let zeroed = [0, half].map(Fate::Zeroed);
                 [[Fate::Done, Fate::Lost].as_slice(), &cut, &zeroed].concat()
             }
-            Self::SetOwner { file, .. } | Self::SetMode { file, .. } if !file_synced(file) => {
+            Self::SetGroup { file, .. } | Self::SetMode { file, .. } if !file_synced(file) => {
                 vec![Fate::Done, Fate::Lost]
             }
             Self::Rename { to, .. } if !name_synced(to) => vec![Fate::Done, Fate::Lost, Fate::BothNames],
@@ -97,7 +98,8 @@ pub(super) struct Left {
 pub(super) fn left_after(before: &State, ops: &[Op]) -> Left {
     let names = before.iter().map(|(path, node)| (path.clone(), Name::Old(Rc::new(node.clone())))).collect();
     let mut ways = 1;
-    let mut medleys = BTreeSet::from([Medley { names, contents: BTreeMap::new(), nothing_lost: true }]);
+    let first = Medley { names, contents: BTreeMap::new(), lost_groups: BTreeMap::new(), nothing_lost: true };
+    let mut medleys = BTreeSet::from([first]);
     for (at, op) in ops.iter().enumerate() {
         let later = &ops[at + 1..];
         let fates = op.fates(later);
@@ -117,6 +119,8 @@ pub(super) fn left_after(before: &State, ops: &[Op]) -> Left {
 struct Medley {
     names: BTreeMap<PathBuf, Name>,
     contents: BTreeMap<PathBuf, Rc<Content>>,
+    /// Groups that reach the disk with the next change of the same inode, if there is one.
+    lost_groups: BTreeMap<PathBuf, u32>,
     nothing_lost: bool,
 }
 
@@ -143,12 +147,20 @@ impl Medley {
                     self.names.insert(file.clone(), Name::NewFile(file.clone()));
                 }
             }
+            Op::SetGroup { file, group } if is_lost => {
+                self.lost_groups.insert(file.clone(), *group);
+            }
             _ if is_lost => {}
             Op::CreateDir { path } => {
                 self.names.insert(path.clone(), Name::NewDir);
             }
-            Op::SetOwner { file, owner } => self.content(file).owner = *owner,
-            Op::SetMode { file, mode } => self.content(file).mode = *mode,
+            Op::SetGroup { file, group } => self.content(file).owner.1 = *group,
+            Op::SetMode { file, mode } => {
+                let group = self.lost_groups.remove(file);
+                let content = self.content(file);
+                content.mode = *mode;
+                content.owner.1 = group.unwrap_or(content.owner.1);
+            }
             Op::Write { file, bytes } => {
                 let content = &mut self.content(file).bytes;
                 let start = content.len();
@@ -285,38 +297,38 @@ impl Recorder {
 }
 
 impl Files for Recorder {
-    fn create_dir(&self, path: &Path) -> io::Result<()> {
-        self.record("create_dir", Op::CreateDir { path: self.path(path) }, || Disk.create_dir(path))
+    fn create_dir(&self, at: &Spot) -> io::Result<()> {
+        self.record("create_dir", Op::CreateDir { path: self.path(&at.path()) }, || Disk.create_dir(at))
     }
 
-    fn open_temp(&self, path: &Path) -> io::Result<Temp> {
-        let temp = Disk.open_temp(path)?;
-        self.record("open_temp", Op::Create { file: self.path(path) }, || Ok(()))?;
+    fn open_temp(&self, at: &Spot) -> io::Result<Temp> {
+        let temp = Disk.open_temp(at)?;
+        self.record("open_temp", Op::Create { file: self.path(&at.path()) }, || Ok(()))?;
         Ok(temp)
     }
 
-    fn set_owner(&self, temp: &Temp, user: u32, group: u32) -> io::Result<()> {
-        let op = Op::SetOwner { file: self.path(&temp.path), owner: (user, group) };
-        self.record("set_owner", op, || Disk.set_owner(temp, user, group))
+    fn set_group(&self, temp: &Temp, group: u32) -> io::Result<()> {
+        let op = Op::SetGroup { file: self.path(&temp.at.path()), group };
+        self.record("set_group", op, || Disk.set_group(temp, group))
     }
 
     fn set_mode(&self, temp: &Temp, mode: u32) -> io::Result<()> {
-        let op = Op::SetMode { file: self.path(&temp.path), mode };
+        let op = Op::SetMode { file: self.path(&temp.at.path()), mode };
         self.record("set_mode", op, || Disk.set_mode(temp, mode))
     }
 
     fn write(&self, temp: &Temp, bytes: &[u8]) -> io::Result<()> {
-        let op = Op::Write { file: self.path(&temp.path), bytes: bytes.to_owned() };
+        let op = Op::Write { file: self.path(&temp.at.path()), bytes: bytes.to_owned() };
         self.record("write", op, || Disk.write(temp, bytes))
     }
 
     fn sync_file(&self, temp: &Temp) -> io::Result<()> {
-        let op = Op::SyncFile { file: self.path(&temp.path) };
+        let op = Op::SyncFile { file: self.path(&temp.at.path()) };
         self.record("sync_file", op, || Disk.sync_file(temp))
     }
 
-    fn rename(&self, temp: &Temp, to: &Path) -> io::Result<()> {
-        let op = Op::Rename { file: self.path(&temp.path), to: self.path(to) };
+    fn rename(&self, temp: &Temp, to: &OsStr) -> io::Result<()> {
+        let op = Op::Rename { file: self.path(&temp.at.path()), to: self.path(&temp.at.beside(to).path()) };
         self.record("rename", op, || Disk.rename(temp, to))
     }
 
@@ -327,7 +339,11 @@ impl Files for Recorder {
         }
     }
 
-    fn remove(&self, path: &Path) -> io::Result<()> {
-        self.record("remove", Op::Remove { path: self.path(path) }, || Disk.remove(path))
+    fn remove(&self, at: &Spot) -> io::Result<()> {
+        self.record("remove", Op::Remove { path: self.path(&at.path()) }, || Disk.remove(at))
+    }
+
+    fn allocate(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
+        Disk.allocate(temp, bytes) // of a file that is removed again: it changes nothing
     }
 }
