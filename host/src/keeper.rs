@@ -19,7 +19,7 @@ use crate::http;
 use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Requests, Sent};
 use crate::limits::{Limits, Ticker};
 use crate::sources::{Clock, Random, SystemClock, SystemRandom};
-use crate::storage::{LoadOutcome, Storage};
+use crate::storage::{LoadOutcome, Rescued, Storage};
 use crate::types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport,
     Step, TokenRequest,
@@ -240,9 +240,10 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError::action`] says what helps.
     pub fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        self.0.store_rescued();
         self.0
             .call(|instance| instance.world.lazaret_keeper_keeper().call_token(&mut instance.store, &request.into()))?
-            .map(Into::into)
+            .map(|token| self.0.rescue(token.into()))
             .map_err(Into::into)
     }
 
@@ -252,9 +253,10 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError::action`] says what helps.
     pub fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        self.0.store_rescued();
         self.0
             .call(|instance| instance.world.lazaret_keeper_keeper().call_refresh(&mut instance.store, &request.into()))?
-            .map(Into::into)
+            .map(|token| self.0.rescue(token.into()))
             .map_err(Into::into)
     }
 
@@ -302,10 +304,11 @@ impl Keeper {
     /// If the vault or the settings cannot be read.
     pub fn report(&self, call: &ApiCall) -> Result<Advice, KeeperError> {
         let call = call.into();
-        self.0
-            .call(|instance| instance.world.lazaret_keeper_pool().call_report(&mut instance.store, &call))?
-            .map(Into::into)
-            .map_err(Into::into)
+        self.0.store_rescued();
+        let advice =
+            self.0.call(|instance| instance.world.lazaret_keeper_pool().call_report(&mut instance.store, &call))?;
+        let advice: Advice = advice.map(Into::into)?;
+        Ok(Advice { token: advice.token.map(|token| self.0.rescue(token)), ..advice })
     }
 
     /// Gives back a credential that [`Keeper::token`] counted as in use, where the settings limit that.
@@ -324,9 +327,7 @@ impl Keeper {
     /// # Errors
     /// If the storage still does not work.
     pub fn save_unsaved(&self, unsaved: &str) -> Result<(), KeeperError> {
-        self.0
-            .call(|instance| instance.world.lazaret_keeper_keeper().call_save_unsaved(&mut instance.store, unsaved))?
-            .map_err(Into::into)
+        self.0.save_unsaved(unsaved)
     }
 
     /// What only a person does to the vaults: log in and out, add and remove. Another component does it, with this keeper's storage,
@@ -383,6 +384,33 @@ impl Inner {
     fn origins(self: &Arc<Self>) -> Result<Vec<String>, KeeperError> {
         self.call(|instance| instance.world.lazaret_keeper_keeper().call_origins(&mut instance.store))?
             .map_err(Into::into)
+    }
+
+    fn save_unsaved(&self, unsaved: &str) -> Result<(), KeeperError> {
+        self.call(|instance| instance.world.lazaret_keeper_keeper().call_save_unsaved(&mut instance.store, unsaved))?
+            .map_err(Into::into)
+    }
+
+    /// Stores what an earlier call could store nowhere, before anything is sent for the same login. What still cannot be stored
+    /// is left for the next call.
+    fn store_rescued(&self) {
+        for Rescued { name, unsaved } in self.shared.storage.rescued() {
+            if self.save_unsaved(&unsaved).is_ok() {
+                self.shared.storage.forget_rescued(&name);
+            }
+        }
+    }
+
+    /// Keeps new tokens that no document could take. Only where that cannot be done either, the caller gets them.
+    fn rescue(&self, mut token: AccessToken) -> AccessToken {
+        let kept = token.unsaved.as_ref().and_then(|unsaved| self.shared.storage.rescue(unsaved).ok());
+        if let Some(place) = kept {
+            token.unsaved = None;
+            token.warning = Some(format!(
+                "the new tokens could not be stored in the vault: they are kept in {place}, and the next call stores them"
+            ));
+        }
+        token
     }
 
     /// One call, in a warm instance or in a new one. A trap ends the instance, and nothing else.
@@ -618,6 +646,106 @@ mod tests {
     use super::*;
     use crate::demo_server::{Behaviour, TokenServer};
     use crate::storage::{AcquireOutcome, Capabilities, FileStorage, Scope, StorageError, StoreOutcome, VAULT};
+
+    /// Takes no secret once a request has left, until it is told otherwise.
+    struct Stuck(FileStorage, Arc<AtomicBool>);
+
+    impl Storage for Stuck {
+        fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
+            self.0.load(name, known)
+        }
+        fn store(
+            &self,
+            name: &str,
+            text: &str,
+            expected: Option<&str>,
+            durable: bool,
+            lease: Option<&str>,
+        ) -> Result<StoreOutcome, StorageError> {
+            if self.1.load(Ordering::SeqCst) {
+                return Err(StorageError { code: "read-only", message: "not now, says the test".into() });
+            }
+            self.0.store(name, text, expected, durable, lease)
+        }
+        fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
+            self.0.acquire(scope, ttl_ms, wait_ms)
+        }
+        fn release(&self, lease: &str) {
+            self.0.release(lease);
+        }
+        fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
+            self.0.list(prefix)
+        }
+        fn describe(&self) -> Capabilities {
+            self.0.describe()
+        }
+        fn rescue(&self, unsaved: &str) -> Result<String, StorageError> {
+            self.0.rescue(unsaved)
+        }
+        fn rescued(&self) -> Vec<Rescued> {
+            self.0.rescued()
+        }
+        fn forget_rescued(&self, name: &str) {
+            self.0.forget_rescued(name);
+        }
+    }
+
+    /// A login that has expired, and a keeper whose storage takes nothing once a request has left, while `stuck` holds.
+    fn stuck_keeper(server: &TokenServer, folder: &std::path::Path, stuck: &Arc<AtomicBool>) -> Keeper {
+        let (vault, profiles) = (folder.join("vault"), folder.join("providers.json"));
+        let profile = json!({ "token_endpoint": server.token_endpoint(), "client_id": "acme-client" });
+        std::fs::write(&profiles, json!({ "profiles": { "acme": profile } }).to_string()).unwrap();
+        let refresh_token = server.login("acme-client").refresh_token;
+        let login = json!({ "tokens": { "refresh_token": refresh_token }, "last_refresh": "2020-01-01T00:00:00Z" });
+        std::fs::write(&vault, json!({ "providers": { "acme": login } }).to_string()).unwrap();
+        let storage = FileStorage::open(vault).with_profiles(profiles).state_folder(folder.join("state"));
+        let sent = stuck.clone();
+        Keeper::builder()
+            .storage(Stuck(storage, stuck.clone()))
+            .before_send(move |_| sent.store(true, Ordering::SeqCst))
+            .allow_loopback_http(true)
+            .build()
+            .unwrap()
+    }
+
+    #[test]
+    fn tokens_that_can_be_stored_nowhere_are_stored_by_the_next_call() {
+        let server = TokenServer::start(Behaviour::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let stuck = Arc::new(AtomicBool::new(false));
+        let keeper = stuck_keeper(&server, folder.path(), &stuck);
+        let request = TokenRequest::new(VAULT, "acme");
+        let token = keeper.token(&request).unwrap();
+        assert_eq!((token.unsaved, server.requests()), (None, 1));
+        let warning = token.warning.unwrap();
+        assert!(warning.contains("the next call stores them") && !warning.contains("unsaved"), "{warning}");
+        let kept = folder.path().join("state/lazaret/rescue");
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
+
+        // A call that cannot store them either leaves them, and sends nothing in the place of the spent token.
+        keeper.token(&request).unwrap_err();
+        assert_eq!((std::fs::read_dir(&kept).unwrap().count(), server.requests()), (1, 1));
+        stuck.store(false, Ordering::SeqCst);
+        let again = keeper.token(&request).unwrap();
+        assert_eq!((again.token, again.origin.as_str(), server.requests()), (token.token, "stored", 1));
+        assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 0);
+        assert!(keeper.status(VAULT, None).unwrap().credentials.iter().all(|status| status.state == "valid"));
+    }
+
+    #[test]
+    fn tokens_that_cannot_be_kept_for_the_next_call_are_the_callers() {
+        let server = TokenServer::start(Behaviour::default()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("state"), "no folder").unwrap();
+        let stuck = Arc::new(AtomicBool::new(false));
+        let keeper = stuck_keeper(&server, folder.path(), &stuck);
+        let token = keeper.token(&TokenRequest::new(VAULT, "acme")).unwrap();
+        let unsaved = token.unsaved.unwrap();
+        keeper.save_unsaved(&unsaved).unwrap_err();
+        stuck.store(false, Ordering::SeqCst);
+        keeper.save_unsaved(&unsaved).unwrap();
+        assert_eq!(keeper.token(&TokenRequest::new(VAULT, "acme")).unwrap().token, token.token);
+    }
 
     /// Cannot read the profiles once, when it is told to.
     struct Failing(FileStorage, Arc<AtomicBool>);
