@@ -4,6 +4,7 @@
 //! |---|---|
 //! | what can be typed, and what the help says | `args.rs` |
 //! | which files are meant | `setup.rs` `vaults.rs` |
+//! | whose they are, and whom root becomes | `owner.rs` |
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
@@ -29,6 +30,7 @@ mod import;
 mod login;
 mod manual;
 mod mend;
+mod owner;
 mod process;
 mod redirect;
 mod refresh;

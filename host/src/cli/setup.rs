@@ -1,7 +1,6 @@
 //! Which files are meant, and the keeper over them. What the component calls `vault` is named by its path to a person.
 
 use std::collections::HashSet;
-use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -9,7 +8,7 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::Failure;
 use super::signals::{self, Signals};
-use super::{unsaved, vaults};
+use super::{owner, unsaved, vaults};
 use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
 
@@ -96,12 +95,15 @@ impl Setup {
 
     /// A keeper over another file than the vault's.
     pub(super) fn open_at(&self, vault: PathBuf) -> Result<Open, Failure> {
+        owner::become_owner_of(&vault)?;
         self.open_on(vault, |storage| storage, |builder| builder)
     }
 
     /// A keeper over the vault's file, which imports from another one.
     pub(super) fn open_importing(&self, from: &Path) -> Result<Open, Failure> {
-        self.open_on(self.vault()?, |storage| storage.from_file(from), |builder| builder)
+        let vault = self.vault()?;
+        owner::become_owner_of(&vault)?;
+        self.open_on(vault, |storage| storage.from_file(from), |builder| builder)
     }
 
     /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
@@ -145,6 +147,10 @@ impl Setup {
         // One vault may be known by several paths.
         let mut seen = HashSet::new();
         known.retain(|path| seen.insert(path.canonicalize().unwrap_or_else(|_| path.clone())));
+        // Root can become one user only: of several vaults those of other users are refused.
+        if let ([only], true) = (known.as_slice(), is_named) {
+            owner::become_owner_of(only)?;
+        }
         Ok(known)
     }
 
@@ -155,7 +161,9 @@ impl Setup {
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
-        self.open_on(self.vault()?, |storage| storage, more)
+        let vault = self.vault()?;
+        owner::become_owner_of(&vault)?;
+        self.open_on(vault, |storage| storage, more)
     }
 
     fn open_on(
@@ -174,6 +182,10 @@ impl Setup {
             Some(folder) => storage.shared_logins(PathBuf::from(folder)),
             None => storage,
         };
+        let storage = match state_directory() {
+            Some(folder) => storage.state_folder(folder),
+            None => storage,
+        };
         let storage = tools_files().into_iter().fold(storage, FileStorage::also);
         let events = self.events.clone();
         let keeper = Keeper::builder()
@@ -187,7 +199,8 @@ impl Setup {
     /// The file with the user's profiles, if there is one.
     pub(super) fn providers(&self) -> Result<Option<PathBuf>, Failure> {
         match &self.providers {
-            Some(path) if path.exists() => Ok(Some(path.clone())),
+            // What cannot be looked at is there, and will say so itself.
+            Some(path) if path.try_exists().unwrap_or(true) => Ok(Some(path.clone())),
             Some(path) => Err(Failure::usage(format_args!("--providers: there is no file {}", path.display()))),
             None => {
                 Ok(config_directory().map(|directory| directory.join("providers.json")).filter(|path| path.exists()))
@@ -287,9 +300,15 @@ pub(super) fn config_directory() -> Option<PathBuf> {
     config.map(|config| config.join("lazaret"))
 }
 
+/// `$XDG_STATE_HOME`, or `~/.local/state`.
+fn state_directory() -> Option<PathBuf> {
+    let state = set("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    state.or_else(|| set("HOME").map(|home| Path::new(&home).join(".local/state")))
+}
+
 /// A variable that is set to something.
 fn set(name: &str) -> Option<std::ffi::OsString> {
-    env::var_os(name).filter(|value| !value.is_empty())
+    owner::variable(name)
 }
 
 #[cfg(test)]
