@@ -148,3 +148,40 @@ fn a_vault_that_is_not_there_is_an_error_and_nothing_is_made() {
     assert!(found.len() == 1 && found[0].0 == "vault-absent", "{found:?}");
     assert_eq!(fs::read_dir(home.folder.path()).expect("a folder").count(), 1, "but providers.json");
 }
+
+#[test]
+fn a_link_that_is_not_followed_is_one_finding() {
+    let home = used();
+    let (open, target) = (home.path("open"), home.path("open/b/x.json"));
+    fs::create_dir_all(home.path("open/b")).expect("made");
+    fs::rename(home.path("auth.json"), &target).expect("moved");
+    std::os::unix::fs::symlink("open/auth.json", home.path("auth.json")).expect("linked");
+    std::os::unix::fs::symlink("b/x.json", open.join("auth.json")).expect("linked");
+    fs::set_permissions(&open, fs::Permissions::from_mode(0o775)).expect("chmod");
+    let vault = home.path("auth.json").display().to_string();
+    assert_eq!(troubles(&home), [("link-unsafe".to_owned(), format!("namei -l {vault}"))]);
+}
+
+#[test]
+fn what_somebody_else_put_beside_a_vault_is_one_finding() {
+    let home = used();
+    let ledger = home.path("auth.json.lazaret");
+    if std::os::unix::fs::chown(&ledger, Some(54_321), None).is_err() {
+        return; // only root can give a file away
+    }
+    let fix = format!("mv -i {0} {0}.aside", ledger.display());
+    assert_eq!(troubles(&home), [("owner-beside".to_owned(), fix)]);
+}
+
+#[test]
+fn a_hard_link_is_a_warning_and_no_refusal() {
+    let home = used();
+    let vault = home.path("auth.json");
+    fs::hard_link(&vault, home.path("backup.json")).expect("linked");
+    let troubles = troubles(&home);
+    let codes: Vec<_> = troubles.iter().map(|(code, _)| code.as_str()).collect();
+    assert_eq!(codes, ["hard-linked"]);
+    let found = paste(&troubles[0].1);
+    assert!(found.out.contains("backup.json") && found.out.contains("auth.json"), "{found:?}");
+    assert_eq!(home.run(&["refresh", "acme"]).code, Some(0));
+}

@@ -20,9 +20,13 @@ const INDENT: usize = "warning  ".len();
 pub(super) fn run(setup: &Setup, args: &DoctorArgs) -> Result<(), Failure> {
     let open = setup.open()?;
     let mut findings = FileStorage::open(&open.places.vault).checkup();
-    let found = open.keeper.admin().doctor(VAULT, args.ask_servers).map_err(|error| open.failure(error))?;
-    let with_options = setup.options();
-    findings.extend(found.into_iter().map(|finding| with_paths(finding, &open.places, &with_options)));
+    // Where no way leads to the vault, each document would say so once more.
+    if !findings.iter().any(|finding| is_no_way(&finding.code)) {
+        let found = open.keeper.admin().doctor(VAULT, args.ask_servers).map_err(|error| open.failure(error))?;
+        let with_options = setup.options();
+        let found = found.into_iter().filter(|finding| !is_told(finding, &findings)).collect::<Vec<_>>();
+        findings.extend(found.into_iter().map(|finding| with_paths(finding, &open.places, &with_options)));
+    }
     // What lies around the vault is no better than what is in it.
     if findings.iter().any(|finding| finding.severity != "ok") {
         findings.retain(|finding| finding.code != "healthy");
@@ -40,6 +44,19 @@ pub(super) fn run(setup: &Setup, args: &DoctorArgs) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::broken(format_args!("{vault}: {}", counted(errors, "error"))).coded("unhealthy").said())
+}
+
+/// The vault cannot be reached.
+fn is_no_way(code: &str) -> bool {
+    matches!(code, "link-unsafe" | "path-unusable")
+}
+
+/// Whether a document that the component could not read is one whose owner has been told of: that is the cause.
+fn is_told(of_component: &Finding, findings: &[Finding]) -> bool {
+    let beside = findings.iter().filter(|finding| finding.code == "owner-beside");
+    let mut files = beside.filter_map(|finding| finding.message.split_once(" belongs to user "));
+    let is_unread = ["-unreadable", "-unreachable"].iter().any(|end| of_component.code.ends_with(end));
+    is_unread && files.any(|(file, _)| of_component.message.contains(&format!("{file} belongs to user ")))
 }
 
 /// The worst first. A word that a newer component may know is not the best.
