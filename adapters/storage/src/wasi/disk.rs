@@ -45,7 +45,7 @@ impl Target<'_> {
     }
 
     /// Where a prepared text lies.
-    fn at(&self, name: &str) -> String {
+    pub(super) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.files.vault.beside(WORKSHOP))
     }
 

@@ -1,7 +1,11 @@
 //! The files of one vault in a folder that the host granted. No link is followed: WASI does not say whose one is.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::names::{self, Kind};
 use crate::problem::Problem;
+use crate::replace::Disk;
 use crate::text::{Document, MAX_BYTES, unsynced};
 
 use super::bindings::wasi::cli::environment::get_environment;
@@ -9,10 +13,13 @@ use super::bindings::wasi::filesystem::preopens::get_directories;
 use super::bindings::wasi::filesystem::types::{
     Descriptor, DescriptorFlags, DescriptorStat, DescriptorType, ErrorCode, OpenFlags, PathFlags,
 };
+use super::clock::Patience;
 
 /// The user's variable for the vault's path, and what it is without.
 const VAULT: (&str, &str) = ("LAZARET_VAULT", "auth.json");
 const PROFILES: &str = "LAZARET_PROVIDERS";
+/// How much larger the next text of a vault may be than the one that is there.
+const GROWTH: usize = 64 << 10;
 /// A file that is written in place while it is read is read again.
 const MOST_READS: u32 = 3;
 
@@ -22,10 +29,16 @@ pub(super) struct Files {
     profiles: Option<At>,
 }
 
-/// A path in a granted folder.
+/// A path in a granted folder, or the name of a file in an open one.
+#[derive(Clone)]
 pub(super) struct At {
-    pub(super) folder: Descriptor,
+    pub(super) folder: Rc<Descriptor>,
     pub(super) path: String,
+}
+
+thread_local! {
+    /// Where the vault was when each lease was given: there it is loaded and stored, wherever its folder is moved meanwhile.
+    static HELD: RefCell<Vec<(String, At)>> = const { RefCell::new(Vec::new()) };
 }
 
 pub(super) fn variable(name: &str) -> Option<String> {
@@ -36,9 +49,49 @@ impl Files {
     /// Looks where they are, and opens nothing.
     pub(super) fn open() -> Result<Self, Problem> {
         let set = |name| variable(name).filter(|path| !path.is_empty());
-        let vault = At::find(&set(VAULT.0).unwrap_or_else(|| VAULT.1.to_owned()))?;
+        let held = HELD.with_borrow(|held| held.first().map(|(_, at)| at.clone()));
+        let vault = match held {
+            Some(at) => at,
+            None => At::find(&set(VAULT.0).unwrap_or_else(|| VAULT.1.to_owned()))?,
+        };
         let profiles = set(PROFILES).map(|path| At::find(&path)).transpose()?;
         Ok(Self { vault, profiles })
+    }
+
+    /// From now on, and until the lease is let go, the vault is the one in the folder in which it is now.
+    pub(super) fn hold(&self, lease: &str) {
+        let at = self.vault.in_its_folder();
+        HELD.with_borrow_mut(|held| held.push((lease.to_owned(), at)));
+    }
+
+    pub(super) fn let_go(lease: &str) {
+        HELD.with_borrow_mut(|held| held.retain(|(other, _)| other != lease));
+    }
+
+    /// Whether the vault can take the text that comes of a refresh; asked before anything is sent. WASI tells of no mounts, but links
+    /// no file across one.
+    pub(super) fn check_replaceable(&self) -> Result<(), Problem> {
+        let Some(vault) = self.vault.stat("")? else { return Ok(()) };
+        let look = self.document(Kind::Vault, Patience::new(0), None);
+        let ours = look.fresh_name();
+        let room = " ".repeat(usize::try_from(vault.size).unwrap_or(usize::MAX).min(MAX_BYTES as usize) + GROWTH);
+        let prepared = look.prepare(&ours, &room, false);
+        let _ = look.discard(&ours);
+        prepared?;
+        let link = look.fresh_name();
+        let path = &self.vault.path;
+        let linked = self.vault.folder.link_at(PathFlags::empty(), path, &self.vault.folder, &look.at(&link));
+        let _ = look.discard(&link);
+        match linked {
+            Err(ErrorCode::CrossDevice) => Err(Problem::new(
+                "read-only",
+                format!(
+                    "{path} is mounted as a single file, so it cannot be replaced; nothing was sent: mount its folder instead"
+                ),
+            )),
+            // Some file systems have no links: then nothing is known.
+            _ => Ok(()),
+        }
     }
 
     pub(super) fn read(&self, kind: Kind) -> Result<Option<Document>, Problem> {
@@ -162,7 +215,17 @@ impl At {
         let (at, path) = names::place(path, &names)?;
         let folder = folders.get_mut(at).and_then(Option::take);
         let folder = folder.ok_or_else(|| Problem::new("other", "the host's list of folders changed"))?;
-        Ok(Self { folder, path })
+        Ok(Self { folder: Rc::new(folder), path })
+    }
+
+    /// The same file, by the folder that it lies in. By its path, if the host opens no folder to write in.
+    fn in_its_folder(&self) -> Self {
+        let Some((above, name)) = self.path.rsplit_once('/') else { return self.clone() };
+        let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+        match self.folder.open_at(PathFlags::empty(), above, OpenFlags::DIRECTORY, flags) {
+            Ok(folder) => Self { folder: Rc::new(folder), path: name.to_owned() },
+            Err(_) => self.clone(),
+        }
     }
 
     pub(super) fn beside(&self, suffix: &str) -> String {

@@ -145,6 +145,13 @@ impl wit::Guest for bindings::Component {
             }
         }
         let lease = format!("{claim}:{nonce}");
+        if reserves.is_none()
+            && let Err(problem) = files.check_replaceable()
+        {
+            give_back(&files, &claim, &nonce);
+            return Err(problem.into());
+        }
+        files.hold(&lease);
         Ok(wit::AcquireOutcome::Acquired(wit::LeaseGrant { lease, granted_ttl_ms: Some(ttl_ms) }))
     }
 
@@ -156,6 +163,7 @@ impl wit::Guest for bindings::Component {
         if let Ok(files) = Files::open() {
             give_back(&files, claim, nonce);
         }
+        Files::let_go(&lease);
     }
 
     fn list(prefix: String) -> Result<Vec<String>, wit::StorageError> {
