@@ -511,7 +511,8 @@ fn belongs_to(owner: u32, stat: &Stat, path: &Path) -> Result<(), StorageError> 
         return Ok(());
     }
     let what = format!("{} belongs to user {}, and the vault to user {owner}", path.display(), stat.user);
-    let fix = format!("remove it, or run: sudo chown {owner} {}", shell_path(path));
+    let path = shell_path(path);
+    let fix = format!("run: mv -i {path} {path}.aside");
     Err(StorageError::new("unsafe", format!("{what}: nothing that somebody else put there is believed; {fix}")))
 }
 
