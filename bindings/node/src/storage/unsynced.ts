@@ -5,6 +5,7 @@
 // the other way round, a text could come back that two stores had replaced.
 
 import { StorageError, versionOf, type Document } from './contract.js';
+import type { Spot } from './dir.js';
 import { MAX_BYTES, readText, type Text } from './text.js';
 
 const MARK = 'lazaret-unsynced 1';
@@ -15,17 +16,17 @@ export function spellUnsynced(base: string, text: string): string | undefined {
   return Buffer.byteLength(file) <= MAX_BYTES ? file : undefined;
 }
 
-/** Reads the document at `path`, and what may lie beside it unsynced. None: there is no document. */
-export function readWithUnsynced(path: string, beside: string): Text | undefined {
+/** Reads a document of `owner` or root, and what may lie beside it unsynced. None: there is no document. */
+export function readWithUnsynced(spot: Spot, beside: Spot, owner: number): Text | undefined {
   let unsynced: ReturnType<typeof parseUnsynced>;
   try {
-    const found = readText(beside);
+    const found = readText(beside, owner);
     unsynced = found && parseUnsynced(found.document.text);
   } catch (error) {
     // A power cut may have left anything.
     if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
   }
-  const found = readText(path);
+  const found = readText(spot, owner);
   if (!found) return undefined;
   // One stat cannot tell of two files.
   found.seen = undefined;
