@@ -8,6 +8,7 @@
 // | `way` | links are followed only where they are safe |
 // | `dir` | a directory that was checked stays open, and what is in it is reached through it alone |
 // | `owners` | what lies beside a vault belongs to its owner or root |
+// | `replaceable` | before a refresh it is known that the vault can be replaced |
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
@@ -38,6 +39,7 @@ import { mustBeOurs } from './owners.js';
 import { marksOf } from './other-tools.js';
 import { find, foreignLocks, glance, isSamePlace, lockOf, unsyncedOf, type Place, type Places } from './places.js';
 import { replace } from './replace.js';
+import { mustBeReplaceable, mustHaveRoom } from './replaceable.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
 import { walk, type Way } from './way.js';
@@ -156,6 +158,12 @@ export class FileStorage implements Storage {
   acquire(scope: Scope, _ttlMs: number, waitMs: number): AcquireOutcome {
     const claimed = this.#claim(claimOf(scope), new Patience(waitMs));
     if (!('held' in claimed)) return { tag: 'busy', val: claimed };
+    try {
+      if (claimed.claim.grant !== undefined) mustHaveRoom(claimed.place.spot);
+    } catch (error) {
+      letGo(claimed);
+      throw error;
+    }
     const lease = randomId();
     this.#leases.set(lease, claimed);
     // No lease here ends by time.
@@ -262,6 +270,7 @@ export class FileStorage implements Storage {
     this.#refuseNetwork(claim, place);
     anchor.createFolder();
     const vault = { dir: anchor.dir, name: anchor.name };
+    if (claim.grant !== undefined) mustBeReplaceable(vault);
     const isVault = claim.grant === undefined && claim.kind === VAULT_KIND;
     return takeLocks(
       {
