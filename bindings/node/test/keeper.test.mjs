@@ -274,8 +274,11 @@ test('a successor that can be stored nowhere at first is stored when that works 
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
 });
 
-test('a successor that can be stored nowhere is handed to the caller', { timeout: 30_000 }, async (t) => {
+test('a successor that can be stored and kept nowhere is handed to the caller', { timeout: 30_000 }, async (t) => {
   const a = await acme(t);
+  const state = process.env.XDG_STATE_HOME;
+  t.after(() => (process.env.XDG_STATE_HOME = state));
+  process.env.XDG_STATE_HOME = join(a.vault, 'is-no-folder');
   const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=60000', import.meta.url) } });
   const { token, unsaved, warning } = await keeper.token('acme');
   assert.equal(token, 'at-2');

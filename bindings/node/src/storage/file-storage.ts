@@ -9,6 +9,7 @@
 // | `dir` | a directory that was checked stays open, and what is in it is reached through it alone |
 // | `owners` | what lies beside a vault belongs to its owner or root |
 // | `replaceable` | before a refresh it is known that the vault can be replaced |
+// | `rescue` | tokens that can be stored nowhere are kept for the next call |
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
@@ -27,6 +28,7 @@ import {
   type Capabilities,
   type Holder,
   type LoadOutcome,
+  type Rescued,
   type Scope,
   type Storage,
   type StoreOutcome,
@@ -40,6 +42,7 @@ import { marksOf } from './other-tools.js';
 import { find, foreignLocks, glance, isSamePlace, lockOf, unsyncedOf, type Place, type Places } from './places.js';
 import { replace } from './replace.js';
 import { mustBeReplaceable, mustHaveRoom } from './replaceable.js';
+import { forget, keep, rescued } from './rescue.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
 import { walk, type Way } from './way.js';
@@ -194,6 +197,29 @@ export class FileStorage implements Storage {
   /** Shows other tools that who holds their locks is alive. */
   beat(): void {
     for (const { held } of this.#leases.values()) held.beat(this.now());
+  }
+
+  keepUnsaved(unsaved: string): void {
+    doing('keep the new tokens of', this.#places.vault, () => keep(this.#target() ?? this.#places.vault, unsaved));
+  }
+
+  rescued(): Rescued[] {
+    return rescued(() => [this.#places.vault, this.#target() ?? this.#places.vault]);
+  }
+
+  forgetRescued(rescued: Rescued): void {
+    forget(rescued);
+  }
+
+  /** The path of the vault after all links. None: its links may not be followed, or not now. */
+  #target(): string | undefined {
+    try {
+      const way = walk(this.#places.vault);
+      way.close();
+      return way.target;
+    } catch {
+      return undefined;
+    }
   }
 
   describe(): Capabilities {
