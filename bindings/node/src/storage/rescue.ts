@@ -5,6 +5,7 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
+import { hiding } from '../hiding.js';
 import { randomId, StorageError, type Rescued } from './contract.js';
 import { at, type Dir, type Spot } from './dir.js';
 import { openDir, syncDir, syncWayTo } from './files.js';
@@ -57,7 +58,7 @@ export function rescued(paths: () => string[]): Rescued[] {
     for (const { name, isFile } of dir.names(MAX_NAMES)) {
       if (!isFile || !prefixes.some((prefix) => name.startsWith(prefix)) || !/^[0-9a-f]{32}\.[0-9a-f]{32}$/.test(name)) continue;
       const unsaved = read({ dir, name });
-      if (unsaved !== undefined) found.push({ name, unsaved });
+      if (unsaved !== undefined) found.push(hiding({ name, unsaved }, 'unsaved'));
       if (found.length === MAX_FILES) return;
     }
   });

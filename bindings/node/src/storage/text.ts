@@ -6,6 +6,7 @@ import { closeSync, constants, fstatSync, openSync, readSync, statfsSync, type B
 import { StorageError, versionOf, type Document } from './contract.js';
 import { at, pathOf, type Dir, type Spot } from './dir.js';
 import { doing, errnoOf, ioError, notAFile, size, whatIs } from './errors.js';
+import { hiding } from '../hiding.js';
 import { mustBelong } from './owners.js';
 
 /** The largest document: 16 MiB. */
@@ -65,7 +66,7 @@ export function readText(spot: Spot, owner: number): Text | undefined {
     const newest = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
     const isProof = isSteady && newest < readAtNs - STAMP_STEP_NS && networkOf(spot.dir) === undefined;
     return {
-      document: { version, text: bytes.toString('utf8') },
+      document: hiding({ version, text: bytes.toString('utf8') }, 'text'),
       base: version,
       isUnsynced: false,
       stat,
