@@ -79,13 +79,14 @@ test('another program that holds auth.lock is waited for', (t) => {
   const storage = new FileStorage({ vault: join(path, 'auth.json') });
   assert.equal(storage.describe().excludesForeign, true);
   writeFileSync(join(path, 'auth.lock'), 'theirs');
-  // util-linux: the reference's kind of lock, from another process.
-  const held = (seconds) => execFileSync('sh', ['-c', `flock -x ${JSON.stringify(join(path, 'auth.lock'))} sleep ${seconds} >/dev/null 2>&1 & sleep 0.15`]);
-  held(0.6);
+  // util-linux: the reference's kind of lock, from another process. It is held when this returns, and until the file `go` is there.
+  const hold = 'touch held; until [ -e go ]; do sleep 0.02; done; sleep 0.2';
+  execFileSync('sh', ['-c', `flock -x auth.lock sh -c '${hold}' >/dev/null 2>&1 & until [ -e held ]; do sleep 0.02; done`], { cwd: path });
   const busy = storage.acquire(THE_VAULT, 0, 0);
   assert.equal(busy.tag, 'busy');
   assert.match(busy.val.name, /a program that holds .*auth\.lock/);
-  assert.equal(storage.acquire(THE_VAULT, 0, 5000).tag, 'acquired');
+  writeFileSync(join(path, 'go'), '');
+  assert.equal(storage.acquire(THE_VAULT, 0, 30_000).tag, 'acquired');
   assert.equal(readFileSync(join(path, 'auth.lock'), 'utf8'), 'theirs');
 });
 
