@@ -45,6 +45,9 @@ function fail(message) {
 
 /** The most linear memory that an instance may have, in pages of 64 KiB: 384 MiB, as in the Rust host once a request was sent. */
 const MEMORY_PAGES = 6144;
+/** The most elements that each table of an instance may have, and the most tables of a module. A table of ours has some hundreds. */
+const TABLE_ELEMENTS = 16_384;
+const MAX_TABLES = 4;
 
 /**
  * `transpileBytes` is jco's, of the package that asks: examples/browser uses this file too. Both packages hold jco-node-fs back, for of its newer
@@ -88,45 +91,50 @@ function replaced(code, pattern, by, atLeast) {
   return result;
 }
 
-/** The most that a table may hold. V8 has no limit of its own that would do. */
-const TABLE_ELEMENTS = 16_384;
+const TABLES = 4;
+const MEMORIES = 5;
+const HAS_MAXIMUM = 1;
 
-/** A core module whose memory, if it has one, cannot grow beyond MEMORY_PAGES, and whose tables cannot grow beyond TABLE_ELEMENTS. */
-function bounded(bytes) {
+/**
+ * A core module whose memory and tables, if it has any, cannot grow beyond MEMORY_PAGES and TABLE_ELEMENTS. It has to be in the module: no
+ * engine for JavaScript lets its host say so from outside.
+ */
+export function bounded(bytes) {
   const module = Buffer.from(bytes);
+  const parts = [module.subarray(0, 8)];
   for (let at = 8; at < module.length; ) {
     const id = module[at];
     const size = leb(module, at + 1);
     const end = size.next + size.value;
-    if (id === 4 && tablesOf(module, size.next).some(({ most }) => most === undefined || most > TABLE_ELEMENTS)) {
-      throw fail(`a table of the component may grow beyond ${TABLE_ELEMENTS} elements`);
-    }
-    if (id === 5) {
-      const count = leb(module, size.next);
-      const flags = module[count.next];
-      const least = leb(module, count.next + 1);
-      if (count.value !== 1 || flags !== 0 || least.next !== end) return module; // bounded already
-      const limits = Buffer.concat([Buffer.from([1, 1]), module.subarray(count.next + 1, end), unsigned(MEMORY_PAGES)]);
-      return Buffer.concat([module.subarray(0, at), Buffer.from([5]), unsigned(limits.length), limits, module.subarray(end)]);
-    }
+    const content = module.subarray(size.next, end);
+    const limited =
+      id === MEMORIES ? limits(content, 1, 0, MEMORY_PAGES, 'memories') : id === TABLES ? limits(content, MAX_TABLES, 1, TABLE_ELEMENTS, 'tables') : undefined;
+    parts.push(limited ? Buffer.concat([Buffer.from([id]), unsigned(limited.length), limited]) : module.subarray(at, end));
     at = end;
   }
-  return module;
+  return Buffer.concat(parts);
 }
 
-/** The limits in a table section. A table whose type is not the plain one is taken for unbounded. */
-function tablesOf(module, at) {
-  const count = leb(module, at);
-  const tables = [];
-  for (let next = count.next, left = count.value; left > 0; left -= 1) {
-    const flags = module[next + 1];
-    if (module[next] !== 0x70 || flags > 1) return [{ most: undefined }];
-    const least = leb(module, next + 2);
-    const most = flags === 1 ? leb(module, least.next) : undefined;
-    tables.push({ most: most?.value });
-    next = most?.next ?? least.next;
+/** A section of at most `count` tables or memories, each with a maximum. Before the limits of each lie `before` bytes: the type of a table. */
+function limits(section, count, before, most, what) {
+  const found = leb(section, 0);
+  if (found.value > count) throw new Error(`a module has ${found.value} ${what}, and at most ${count} are allowed`);
+  const parts = [unsigned(found.value)];
+  let at = found.next;
+  for (let n = 0; n < found.value; n += 1) {
+    const type = section.subarray(at, at + before);
+    // What refers to functions or to anything of the host's; in no other type do the limits come next.
+    const isPlain = type.every((byte) => byte === 0x70 || byte === 0x6f);
+    const flags = section[at + before];
+    if (!isPlain || flags > HAS_MAXIMUM) throw new Error(`a module has ${what} of a kind that cannot be bounded`);
+    const least = leb(section, at + before + 1);
+    const maximum = flags === HAS_MAXIMUM ? leb(section, least.next) : { value: most, next: least.next };
+    if (least.value > most) throw new Error(`a module begins with ${least.value} in one of its ${what}, and at most ${most} are allowed`);
+    parts.push(type, Buffer.from([HAS_MAXIMUM]), unsigned(least.value), unsigned(Math.min(maximum.value, most)));
+    at = maximum.next;
   }
-  return tables;
+  if (at !== section.length) throw new Error(`a module has ${what} that cannot be read`);
+  return Buffer.concat(parts);
 }
 
 function leb(bytes, at) {

@@ -57,6 +57,7 @@ export interface Instance {
 }
 
 export function instantiate(transpiled: Transpiled, modules: Modules, imports: Imports): Instance {
+  const instantiated = new Set<WebAssembly.Module>();
   let memory: WebAssembly.Memory | undefined;
   let reallocate: ((pointer: number, size: number, alignment: number, newSize: number) => number) | undefined;
   const root = transpiled.instantiate(
@@ -68,6 +69,9 @@ export function instantiate(transpiled: Transpiled, modules: Modules, imports: I
     // The types name interfaces with their version, the generated code looks them up without (bytecodealliance/jco#708).
     imports as unknown as ImportObject,
     (module, imports) => {
+      // Each may have a memory of its own, so no module is there twice.
+      if (instantiated.has(module)) throw new Error('the component wants a module twice');
+      instantiated.add(module);
       const instance = new WebAssembly.Instance(module, imports);
       if (instance.exports.memory instanceof WebAssembly.Memory) {
         memory = instance.exports.memory;

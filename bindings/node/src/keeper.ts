@@ -2,9 +2,10 @@
 
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
-import type { Call, Results } from './calls.js';
+import type { Call, Results, Served } from './calls.js';
 import { badRequest, LazaretError } from './errors.js';
 import { COMPONENT, headerPairs } from './component.js';
+import { hidingAlsoAsJson } from './hiding.js';
 import { Pool } from './pool.js';
 import type {
   AccessToken,
@@ -212,27 +213,34 @@ export class Keeper {
     });
   }
 
-  /** A token whose successor could be stored nowhere at first: tried again for a while, and else handed to the caller. */
-  async #saved(token: AccessToken): Promise<AccessToken> {
-    if (token.unsaved === undefined) return token;
+  /** A token whose successor could be stored nowhere at first: tried again for a while, and else kept for the next call or handed to the caller. */
+  async #saved({ isKept, ...token }: Served): Promise<AccessToken> {
+    if (token.unsaved === undefined) return shownWithoutSecrets(token);
     if (await this.#save(token.unsaved, SAVE_PAUSES_MS)) {
       const warning = 'the vault could not be written at first; the new tokens are in it now';
-      return { ...token, unsaved: undefined, warning };
+      return shownWithoutSecrets({ ...token, unsaved: undefined, warning });
+    }
+    const what = `the new tokens of ${token.provider} (${token.credential}) could not be stored`;
+    if (isKept) {
+      const warning = `${what} in the vault. They are kept in a file that only this user can read, and the next call stores them: make the vault writable`;
+      return shownWithoutSecrets({ ...token, unsaved: undefined, warning });
     }
     const warning =
-      `the new tokens of ${token.provider} (${token.credential}) could not be stored, and the refresh token in the vault is spent: ` +
+      `${what}, and the refresh token in the vault is spent: ` +
       'make the vault writable and hand `unsaved` to keeper.saveUnsaved, or log in again';
-    return { ...token, warning };
+    return shownWithoutSecrets({ ...token, warning });
   }
 
   #rescue(answer: unknown): void {
     // A token, or the advice that brings one.
-    const { unsaved, token } = (answer ?? {}) as { unsaved?: unknown; token?: unknown };
+    const { unsaved, token, isKept } = (answer ?? {}) as { unsaved?: unknown; token?: unknown; isKept?: unknown };
     if (typeof unsaved !== 'string') {
       if (typeof token === 'object') this.#rescue(token);
       return;
     }
-    const rescue: Promise<void> = this.#save(unsaved, [...SAVE_PAUSES_MS, ...RESCUE_PAUSES_MS]).then(() => {
+    // What is kept need not be waited for: the next call stores it.
+    const pausesMs = isKept === true ? SAVE_PAUSES_MS : [...SAVE_PAUSES_MS, ...RESCUE_PAUSES_MS];
+    const rescue: Promise<void> = this.#save(unsaved, pausesMs).then(() => {
       this.#rescues.delete(rescue);
     });
     this.#rescues.add(rescue);
@@ -249,6 +257,10 @@ export class Keeper {
     }
     return false;
   }
+}
+
+function shownWithoutSecrets(token: AccessToken): AccessToken {
+  return hidingAlsoAsJson(token, 'token', 'unsaved');
 }
 
 /** Calls that wait for the same thing have the same key. */

@@ -3,6 +3,7 @@
 //
 // - Calls for one credential wait for the same thing. At most a quarter of the workers take them, so that a provider that answers
 //   slowly, and a hundred callers that want its token, leave room for everybody else.
+// - A worker that wants more memory than any document needs ends, and the program goes on.
 // - A guest that computes without end is stopped here, by ending its thread. Node closes the files of a thread that ends, and
 //   with them go its locks.
 // - An idle worker does not keep the process alive, and ends after a while.
@@ -17,6 +18,8 @@ import type { FromWorker, ToWorker, WorkerData } from './worker.js';
 
 /** How often the guests' time is looked at. */
 const TICK_MS = 100;
+/** What one worker's JavaScript may hold, beside the memory of its instance: the largest document many times over. */
+const HEAP_MIB = 512;
 /** How long a worker may have nothing to do. */
 const IDLE_MS = 30_000;
 
@@ -139,6 +142,7 @@ export class Pool {
       transferList: [port1],
       // The files of a thread that is stopped are closed, and its locks with them.
       trackUnmanagedFds: true,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MIB },
       env: SHARE_ENV,
       argv: [],
       execArgv: [],

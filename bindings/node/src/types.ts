@@ -27,7 +27,10 @@ export interface TokenOptions extends CredentialOptions {
   session?: string | undefined;
 }
 
-/** An access token to use. */
+/**
+ * An access token to use. Printed, inspected or made JSON it shows `[redacted]` for what is secret; only who names `token` gets it. A copy
+ * (`{ ...token }`) is a plain object and shows all.
+ */
 export interface AccessToken {
   /** Secret. */
   token: string;
@@ -45,8 +48,8 @@ export interface AccessToken {
   /** Something a person should know although the token is good. */
   warning: string | undefined;
   /**
-   * The rotated tokens could not be stored anywhere, although it was tried for some seconds. Secret and opaque: hand it to
-   * `keeper.saveUnsaved` as soon as the storage works again, or the login is lost.
+   * The rotated tokens could be stored nowhere, although it was tried for some seconds, and no file could be made that keeps them for the
+   * next call. Secret and opaque: hand it to `keeper.saveUnsaved` as soon as the storage works again, or the login is lost.
    */
   unsaved: string | undefined;
 }

@@ -3,7 +3,7 @@
 // strings cannot be overwritten.
 
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { perform, type Call } from './calls.js';
+import { maySend, perform, servedBy, type Call, type Results } from './calls.js';
 import { instantiate, payloadOf, type Instance, type Modules, type Transpiled } from './component.js';
 import type { ErrorFields } from './errors.js';
 import { GuestTime } from './guest-time.js';
@@ -69,8 +69,10 @@ function answer(call: Call): FromWorker {
   try {
     instance = warm ?? newInstance();
     warm = undefined;
+    if (maySend(call)) instance = storeRescued(instance);
     const result = perform(instance.root, call, profiles);
     isSound = true;
+    keepForLater(call, result);
     return { result };
   } catch (error) {
     const payload = payloadOf(error) as (ErrorFields & { retryAfterS?: bigint }) | undefined;
@@ -82,6 +84,45 @@ function answer(call: Call): FromWorker {
     if (isSound && (data.warmInstances || instance?.renew())) warm = instance;
     else instance?.wipe();
   }
+}
+
+/** Stores what an earlier call could store nowhere: until then the vault's refresh token is one that is spent. A failure leaves it for the next. */
+function storeRescued(instance: Instance): Instance {
+  for (const rescued of time.pause(() => storage.rescued?.() ?? [])) {
+    try {
+      instance.root.keeper.saveUnsaved(rescued.unsaved);
+      time.pause(() => storage.forgetRescued?.(rescued));
+    } catch (error) {
+      if (payloadOf(error)) continue;
+      // It trapped.
+      instance.wipe();
+      instance = newInstance();
+    } finally {
+      time.pause(() => world.endCall());
+    }
+  }
+  return instance;
+}
+
+/** What could not be stored is kept elsewhere at once: nobody else has it. What could be stored need not be kept any more. */
+function keepForLater(call: Call, result: Results[keyof Results]): void {
+  if (call.method === 'saveUnsaved') {
+    time.pause(() => {
+      for (const rescued of storage.rescued?.() ?? []) if (rescued.unsaved === call.unsaved) storage.forgetRescued?.(rescued);
+    });
+  }
+  const served = servedBy(call, result);
+  const unsaved = served?.unsaved;
+  if (!served || unsaved === undefined) return;
+  served.isKept = time.pause(() => {
+    try {
+      storage.keepUnsaved?.(unsaved);
+      return storage.keepUnsaved !== undefined;
+    } catch {
+      // It is handed to the caller.
+      return false;
+    }
+  });
 }
 
 function newInstance(): Instance {

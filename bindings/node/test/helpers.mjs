@@ -1,9 +1,14 @@
 // A vault in a folder of its own, and an authorization server on loopback.
 
+import { execFileSync, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+
+// What cannot be stored is kept there, and not in the state of whoever runs the tests.
+process.env.XDG_STATE_HOME = mkdtempSync(join(tmpdir(), 'lazaret-node-state-'));
+process.on('exit', () => rmSync(process.env.XDG_STATE_HOME, { recursive: true, force: true }));
 
 const EXPIRED = '2020-01-01T00:00:00Z';
 
@@ -86,4 +91,69 @@ export async function acme(t, behave) {
 
 export function read(path) {
   return JSON.parse(readFileSync(path, 'utf8'));
+}
+
+/** Another user than root, and a group that this user is not in. */
+export const SOMEBODY = 64_242;
+export const OTHERS = 64_343;
+
+/** Skips a test that this machine cannot run, and says so; where `CI` is set every test must run. True: skip. */
+function skips(t, isPossible, what) {
+  if (isPossible) return false;
+  if (process.env.CI === 'true') throw new Error(`this test needs ${what}`);
+  t.skip(`needs ${what}`);
+  return true;
+}
+
+export function skipsUnlessRoot(t) {
+  return skips(t, process.platform === 'linux' && process.geteuid() === 0, 'Linux and root');
+}
+
+export function skipsUnlessMounting(t) {
+  let isPossible = process.platform === 'linux';
+  try {
+    if (isPossible) execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'none', '/mnt'], { stdio: 'ignore' });
+  } catch {
+    isPossible = false;
+  }
+  return skips(t, isPossible, 'Linux, and the right to mount in a namespace of its own (unshare -m)');
+}
+
+export function skipsUnlessLinux(t) {
+  return skips(t, process.platform === 'linux', 'Linux');
+}
+
+const CALL = `
+  import { Keeper } from 'lazaret';
+  const keeper = await Keeper.open(JSON.parse(process.argv[1]));
+  const show = (value) => console.log(JSON.stringify(value));
+  try {
+    const { token, origin, warning } = await keeper.token('acme');
+    show({ token, origin, warning });
+  } catch ({ code, action, message }) {
+    show({ code, action, message });
+  }
+  await keeper.close();`;
+
+/**
+ * Takes a token of `acme` in a process of its own: as another user, or with mounts of its own that `mounts`, a shell program, makes. What comes
+ * back is the token or the error.
+ */
+export function callApart(options, { uid, mounts, env } = {}) {
+  const node = [process.execPath, '--input-type=module', '-e', CALL, JSON.stringify(options)];
+  const [program, ...args] = mounts === undefined ? node : ['unshare', '-m', 'sh', '-ec', `${mounts}\nexec "$@"`, 'sh', ...node];
+  const as = uid === undefined ? {} : { uid, gid: uid };
+  const child = spawn(program, args, { cwd: import.meta.dirname ?? new URL('.', import.meta.url).pathname, env: { ...process.env, ...env }, ...as });
+  let [out, err] = ['', ''];
+  child.stdout.on('data', (chunk) => (out += chunk));
+  child.stderr.on('data', (chunk) => (err += chunk));
+  return new Promise((resolve, reject) =>
+    child.on('close', () => {
+      try {
+        resolve(JSON.parse(out));
+      } catch {
+        reject(new Error(`the call said: ${out}${err}`));
+      }
+    }),
+  );
 }

@@ -43,7 +43,7 @@ test('an expired token is refreshed once, and only the values that changed are o
   const [was, is] = [before, after].map((text) => text.replace(/"(access_token|refresh_token|last_refresh)": "[^"]*"/g, '"$1": _'));
   assert.equal(is, was);
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
-  assert.equal(statSync(a.vault).mode & 0o7777, 0o600);
+  assert.equal(statSync(a.vault).mode & 0o7777, 0o640);
   // The other callers find what one has stored.
   assert.equal(events[0].name, 'refreshed');
   assert.ok(events.slice(1).every(({ name }) => name === 'adopted'));
@@ -274,8 +274,11 @@ test('a successor that can be stored nowhere at first is stored when that works 
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
 });
 
-test('a successor that can be stored nowhere is handed to the caller', { timeout: 30_000 }, async (t) => {
+test('a successor that can be stored and kept nowhere is handed to the caller', { timeout: 30_000 }, async (t) => {
   const a = await acme(t);
+  const state = process.env.XDG_STATE_HOME;
+  t.after(() => (process.env.XDG_STATE_HOME = state));
+  process.env.XDG_STATE_HOME = join(a.vault, 'is-no-folder');
   const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=60000', import.meta.url) } });
   const { token, unsaved, warning } = await keeper.token('acme');
   assert.equal(token, 'at-2');
@@ -329,10 +332,10 @@ test('the native lazaret and this one keep one vault', { skip: !process.env.LAZA
   assert.deepEqual([token, theirs, a.requests.length], ['at-2', 'at-2', 1]);
 });
 
-test('a mode that lets others read is closed by the first store', async (t) => {
+test('a mode that lets everybody read is closed by the first store', async (t) => {
   const a = await acme(t);
   chmodSync(a.vault, 0o644);
   await (await open(t, a.options)).token('acme');
-  assert.equal(statSync(a.vault).mode & 0o7777, 0o600);
+  assert.equal(statSync(a.vault).mode & 0o7777, 0o640);
   assert.ok(existsSync(`${a.vault}.lazaret-locks`));
 });

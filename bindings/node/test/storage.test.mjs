@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { FileStorage } from 'lazaret/storage';
 import { ANSWERED, networkHttp } from '../dist/http/client.js';
+import { pathOf } from '../dist/storage/dir.js';
 import { marksOf } from '../dist/storage/other-tools.js';
 import { pidIn } from '../dist/storage/replace.js';
+import { walk } from '../dist/storage/way.js';
 import { networkNameOf, validUpTo } from '../dist/storage/text.js';
 import { parseUnsynced, spellUnsynced } from '../dist/storage/unsynced.js';
-import { folder } from './helpers.mjs';
+import { acme, callApart, folder, OTHERS, skipsUnlessRoot, SOMEBODY } from './helpers.mjs';
 
 const LEDGER = 'vault.lazaret';
 const grant = (first) => ({ tag: 'grant', val: { document: 'vault', fingerprint: first.padEnd(32, '0') } });
@@ -77,13 +79,14 @@ test('another program that holds auth.lock is waited for', (t) => {
   const storage = new FileStorage({ vault: join(path, 'auth.json') });
   assert.equal(storage.describe().excludesForeign, true);
   writeFileSync(join(path, 'auth.lock'), 'theirs');
-  // util-linux: the reference's kind of lock, from another process.
-  const held = (seconds) => execFileSync('sh', ['-c', `flock -x ${JSON.stringify(join(path, 'auth.lock'))} sleep ${seconds} >/dev/null 2>&1 & sleep 0.15`]);
-  held(0.6);
+  // util-linux: the reference's kind of lock, from another process. It is held when this returns, and until the file `go` is there.
+  const hold = 'touch held; until [ -e go ]; do sleep 0.02; done; sleep 0.2';
+  execFileSync('sh', ['-c', `flock -x auth.lock sh -c '${hold}' >/dev/null 2>&1 & until [ -e held ]; do sleep 0.02; done`], { cwd: path });
   const busy = storage.acquire(THE_VAULT, 0, 0);
   assert.equal(busy.tag, 'busy');
   assert.match(busy.val.name, /a program that holds .*auth\.lock/);
-  assert.equal(storage.acquire(THE_VAULT, 0, 5000).tag, 'acquired');
+  writeFileSync(join(path, 'go'), '');
+  assert.equal(storage.acquire(THE_VAULT, 0, 30_000).tag, 'acquired');
   assert.equal(readFileSync(join(path, 'auth.lock'), 'utf8'), 'theirs');
 });
 
@@ -289,6 +292,15 @@ test('who waits for an answer shows life meanwhile', () => {
   assert.equal(beats, 3);
 });
 
+function marksAt(vault) {
+  const way = walk(vault);
+  try {
+    return marksOf(way, undefined).map(pathOf);
+  } finally {
+    way.close();
+  }
+}
+
 test('a lock is taken by place or content, and never by name alone', (t) => {
   const path = realpathSync(folder(t));
   const mcp = '{"linear|1":{"server_name":"linear","access_token":"a"}}';
@@ -303,12 +315,12 @@ test('a lock is taken by place or content, and never by name alone', (t) => {
     ['.gemini/oauth_creds.json', '{"scope":"x"}'],
   ]) {
     tool(path, file, content);
-    const found = marksOf({ target: join(path, file), links: [] }, undefined).map((mark) => mark.path);
+    const found = marksAt(join(path, file));
     assert.deepEqual(found, locks.map((lock) => join(path, lock)), file);
   }
   process.env.CLAUDE_CONFIG_DIR = join(path, 'other');
   t.after(() => delete process.env.CLAUDE_CONFIG_DIR);
-  assert.equal(marksOf({ target: join(path, 'other/.credentials.json'), links: [] }, undefined).length, 2);
+  assert.equal(marksAt(join(path, 'other/.credentials.json')).length, 2);
 });
 
 test('other files that may own a grant are listed and read, and never written', (t) => {
@@ -341,4 +353,42 @@ test('variables are read only if they are called like a key, and only if that wa
 
 test('network file systems are known by their number', () => {
   assert.deepEqual([0x6969, 0xff534d42, -11317950, 0x517b, 0xef53].map(networkNameOf), ['NFS', 'SMB', 'SMB', 'SMB', undefined]);
+});
+
+test('what is replaced keeps its group, and what owner and group may do', (t) => {
+  if (skipsUnlessRoot(t)) return;
+  const vault = join(folder(t), 'auth.json');
+  const storage = new FileStorage({ vault });
+  let version = storage.store('vault', '{}', undefined, true).val;
+  assert.equal(statSync(vault).mode & 0o7777, 0o600, 'a new one is its owner’s alone');
+  for (const [was, is] of [[0o640, 0o640], [0o664, 0o660], [0o4777, 0o770], [0o400, 0o600], [0o604, 0o600]]) {
+    chownSync(vault, 0, OTHERS);
+    chmodSync(vault, was);
+    version = storage.store('vault', `{"n":${was}}`, version, true).val;
+    const stat = statSync(vault);
+    assert.deepEqual([stat.uid, stat.gid, stat.mode & 0o7777], [0, OTHERS, is], was.toString(8));
+  }
+});
+
+test('a new document is its owner’s alone, whatever the umask', (t) => {
+  const vault = join(folder(t), 'v');
+  const umask = process.umask(0o277);
+  try {
+    new FileStorage({ vault }).store('vault', '{}', undefined, true);
+  } finally {
+    process.umask(umask);
+  }
+  assert.equal(statSync(vault).mode & 0o7777, 0o600);
+});
+
+test('a group that cannot be kept loses its rights', async (t) => {
+  if (skipsUnlessRoot(t)) return;
+  const a = await acme(t);
+  chmodSync(a.providers, 0o644);
+  chownSync(a.folder, SOMEBODY, SOMEBODY);
+  chownSync(a.vault, SOMEBODY, OTHERS);
+  chmodSync(a.vault, 0o660);
+  assert.equal((await callApart(a.options, { uid: SOMEBODY })).token, 'at-2');
+  const stat = statSync(a.vault);
+  assert.deepEqual([stat.uid, stat.gid, stat.mode & 0o7777], [SOMEBODY, SOMEBODY, 0o600]);
 });

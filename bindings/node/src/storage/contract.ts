@@ -45,6 +45,19 @@ export interface Storage {
   describe(): Capabilities;
   /** Called every few seconds while an exchange is out: for leases that must show that their holder lives. */
   beat?(): void;
+  /** Where a storage has one: another place for tokens that it could not store. Throws if that cannot be written either. */
+  keepUnsaved?(unsaved: string): void;
+  /** What was kept there for this vault, by anybody. */
+  rescued?(): Rescued[];
+  /** Removes what has been stored. */
+  forgetRescued?(rescued: Rescued): void;
+}
+
+/** What is kept in one place. */
+export interface Rescued {
+  name: string;
+  /** Secret. */
+  unsaved: string;
 }
 
 /** Why a call could not be answered. The message says what, where and what to do; never text of a document. */

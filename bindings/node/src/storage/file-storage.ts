@@ -6,6 +6,10 @@
 // | `kinds` | which documents there are, and what can be locked |
 // | `places` | a document and its locks lie beside the file that all links lead to |
 // | `way` | links are followed only where they are safe |
+// | `dir` | a directory that was checked stays open, and what is in it is reached through it alone |
+// | `owners` | what lies beside a vault belongs to its owner or root |
+// | `replaceable` | before a refresh it is known that the vault can be replaced |
+// | `rescue` | tokens that can be stored nowhere are kept for the next call |
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
@@ -14,7 +18,7 @@
 // | `replace` | a document is the old text or the new one, whole |
 // | `unsynced` | the ledger's newest text may lie beside it, and counts only if it is whole |
 
-import { existsSync } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
 import { loadAlso, variableNamed, type Also } from './also.js';
 import {
@@ -24,19 +28,24 @@ import {
   type Capabilities,
   type Holder,
   type LoadOutcome,
+  type Rescued,
   type Scope,
   type Storage,
   type StoreOutcome,
 } from './contract.js';
 import { doing, size } from './errors.js';
-import { claimOf, kindOf, KINDS, VAULT_KIND, type Claim, type Kind } from './kinds.js';
+import { claimOf, kindOf, KINDS, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
 import { Held, Patience, takeLocks } from './locks.js';
+import { pathOf } from './dir.js';
+import { mustBeOurs } from './owners.js';
 import { marksOf } from './other-tools.js';
-import { find, foreignLocks, glance, isSamePlace, lockOf, ownerOfNew, unsyncedOf, type Place, type Places } from './places.js';
+import { find, foreignLocks, glance, isSamePlace, lockOf, unsyncedOf, type Place, type Places } from './places.js';
 import { replace } from './replace.js';
+import { mustBeReplaceable, mustHaveRoom } from './replaceable.js';
+import { forget, keep, rescued } from './rescue.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
-import { walk } from './way.js';
+import { walk, type Way } from './way.js';
 
 export { StorageError } from './contract.js';
 export type * from './contract.js';
@@ -65,7 +74,7 @@ export interface FileStorageOptions {
   environment?: boolean | undefined;
 }
 
-/** Locks that are held, and for what. */
+/** Locks that are held, for what, and the folder that they hold it in. */
 interface Lease {
   claim: Claim;
   place: Place;
@@ -104,16 +113,34 @@ export class FileStorage implements Storage {
     if (also) return also;
     if (this.#environment && name.startsWith('env/')) return variableNamed(name.slice('env/'.length), process.env);
     const kind = kindOf(name);
-    const glanced = glance(this.#places, kind);
-    if (glanced === 'absent') return { tag: 'absent' };
-    const seen = this.#seen.get(kind);
-    if (known !== undefined && glanced && seen?.version === known && seen.key === keyOf(glanced)) return { tag: 'unchanged' };
-    const place = find(this.#places, kind);
-    const text = place && this.#read(kind, place);
+    const anchor = this.#anchorHeld(kind);
+    if (!anchor) {
+      const glanced = glance(this.#places, kind);
+      if (glanced === 'absent') return { tag: 'absent' };
+      if (this.#isKnown(kind, known, glanced)) return { tag: 'unchanged' };
+    }
+    const place = find(this.#places, kind, anchor);
+    if (!place) return { tag: 'absent' };
+    try {
+      if (anchor && this.#isKnown(kind, known, place.look())) return { tag: 'unchanged' };
+      return this.#loadFrom(place, known);
+    } finally {
+      place.close();
+    }
+  }
+
+  #loadFrom(place: Place, known: string | undefined): LoadOutcome {
+    const text = this.#read(place);
     if (!text) return { tag: 'absent' };
-    if (text.seen) this.#seen.set(kind, text.seen);
-    else this.#seen.delete(kind);
+    if (text.seen) this.#seen.set(place.kind, text.seen);
+    else this.#seen.delete(place.kind);
     return text.document.version === known ? { tag: 'unchanged' } : { tag: 'loaded', val: text.document };
+  }
+
+  /** Whether a stat proves that the file is still what the caller knows. */
+  #isKnown(kind: Kind, known: string | undefined, stat: BigIntStats | undefined): boolean {
+    const seen = this.#seen.get(kind);
+    return known !== undefined && stat !== undefined && seen?.version === known && seen.key === keyOf(stat);
   }
 
   store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string): StoreOutcome {
@@ -122,24 +149,24 @@ export class FileStorage implements Storage {
     try {
       const place = held.place;
       const bytes = Buffer.byteLength(text);
-      if (bytes > MAX_BYTES) throw tooLarge(place.path, size(bytes));
-      const change = {
-        target: place.path,
-        unsynced: unsyncedOf(place, kind),
-        text,
-        expected,
-        durable,
-        newOwner: ownerOfNew(place),
-      };
-      return replace(change, () => this.#read(kind, place));
+      if (bytes > MAX_BYTES) throw tooLarge(pathOf(place.spot), size(bytes));
+      place.way.createFolder();
+      const change = { target: place.spot, unsynced: unsyncedOf(place), text, expected, durable };
+      return replace(change, () => this.#read(place));
     } finally {
-      if (lease === undefined) held.held.letGo();
+      if (lease === undefined) letGo(held);
     }
   }
 
   acquire(scope: Scope, _ttlMs: number, waitMs: number): AcquireOutcome {
     const claimed = this.#claim(claimOf(scope), new Patience(waitMs));
     if (!('held' in claimed)) return { tag: 'busy', val: claimed };
+    try {
+      if (claimed.claim.grant !== undefined) mustHaveRoom(claimed.place.spot);
+    } catch (error) {
+      letGo(claimed);
+      throw error;
+    }
     const lease = randomId();
     this.#leases.set(lease, claimed);
     // No lease here ends by time.
@@ -149,17 +176,22 @@ export class FileStorage implements Storage {
   release(lease: string): void {
     const held = this.#leases.get(lease);
     this.#leases.delete(lease);
-    held?.held.letGo();
+    if (held) letGo(held);
   }
 
   /** The names of the documents that exist and begin with `prefix`. */
   list(prefix: string): string[] {
-    return KINDS.filter(({ name }) => name.startsWith(prefix))
-      .filter((kind) => {
-        const place = find(this.#places, kind);
-        return place !== undefined && existsSync(place.path);
-      })
-      .map(({ name }) => name);
+    return KINDS.filter((kind) => kind.name.startsWith(prefix) && this.#exists(kind)).map(({ name }) => name);
+  }
+
+  #exists(kind: Kind): boolean {
+    const place = find(this.#places, kind);
+    if (!place) return false;
+    try {
+      return place.look() !== undefined;
+    } finally {
+      place.close();
+    }
   }
 
   /** Shows other tools that who holds their locks is alive. */
@@ -167,14 +199,41 @@ export class FileStorage implements Storage {
     for (const { held } of this.#leases.values()) held.beat(this.now());
   }
 
+  keepUnsaved(unsaved: string): void {
+    doing('keep the new tokens of', this.#places.vault, () => keep(this.#target() ?? this.#places.vault, unsaved));
+  }
+
+  rescued(): Rescued[] {
+    return rescued(() => [this.#places.vault, this.#target() ?? this.#places.vault]);
+  }
+
+  forgetRescued(rescued: Rescued): void {
+    forget(rescued);
+  }
+
+  /** The path of the vault after all links. None: its links may not be followed, or not now. */
+  #target(): string | undefined {
+    try {
+      const way = walk(this.#places.vault);
+      way.close();
+      return way.target;
+    } catch {
+      return undefined;
+    }
+  }
+
   describe(): Capabilities {
     let isNetwork = false;
     let excludesForeign = false;
     try {
       const way = walk(this.#places.vault);
-      isNetwork = networkOf(way.target) !== undefined;
-      // The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
-      excludesForeign = this.#foreignLock === undefined || foreignLocks(way, this.#foreignLock).length > 0;
+      try {
+        isNetwork = networkOf(way.dir) !== undefined;
+        // The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
+        excludesForeign = this.#foreignLock === undefined || foreignLocks(way, this.#foreignLock).length > 0;
+      } finally {
+        way.close();
+      }
     } catch {}
     return {
       cas: 'emulated',
@@ -184,9 +243,21 @@ export class FileStorage implements Storage {
     };
   }
 
-  #read(kind: Kind, place: Place): Text | undefined {
-    const beside = unsyncedOf(place, kind);
-    return beside === undefined ? readText(place.path) : readWithUnsynced(place.path, beside);
+  #read(place: Place): Text | undefined {
+    if (!place.way.hasFolder) return undefined;
+    const beside = unsyncedOf(place);
+    const owner = place.anchor.ownerOfAll;
+    return beside === undefined ? readText(place.spot, owner) : readWithUnsynced(place.spot, beside, owner);
+  }
+
+  /**
+   * Where a lease that is held has led. What is loaded and stored meanwhile is loaded and stored there, wherever that was moved: the tokens
+   * that a refresh brings belong to the vault that it was begun for.
+   */
+  #anchorHeld(kind: Kind): Way | undefined {
+    const isOfProfiles = kind === PROFILES_KIND;
+    for (const { place } of this.#leases.values()) if ((place.kind === PROFILES_KIND) === isOfProfiles) return place.anchor;
+    return undefined;
   }
 
   /**
@@ -194,50 +265,70 @@ export class FileStorage implements Storage {
    * program's before our own.
    */
   #claim(claim: Claim, patience: Patience): Lease | Holder {
+    const anchor = this.#anchorHeld(claim.kind);
     // While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
     for (let tries = 0; tries < 3; tries += 1) {
-      const place = find(this.#places, claim.kind);
+      const place = find(this.#places, claim.kind, anchor);
       if (!place) {
         throw new StorageError('unsupported', 'no file for providers.json was named (providers), so it cannot be written');
       }
-      this.#refuseNetwork(claim, place);
-      const isVault = claim.grant === undefined && claim.kind === VAULT_KIND;
-      const taken = takeLocks(
-        {
-          foreign: isVault ? foreignLocks(place.anchor, this.#foreignLock) : [],
-          marks: isVault ? marksOf(place.anchor, this.#foreignLock) : [],
-          own: lockOf(place, claim),
-          owner: ownerOfNew(place),
-          now: this.now,
-        },
-        patience,
-      );
-      if (!(taken instanceof Held)) return taken;
-      const lease = { claim, place, held: taken };
+      let lease: Lease | undefined;
       let isInPlace = false;
       try {
-        isInPlace = this.#isInPlace(lease);
+        const held = this.#lock(claim, place, patience);
+        if (!(held instanceof Held)) return held;
+        lease = { claim, place, held };
+        isInPlace = held.isInPlace() && (anchor !== undefined || this.#leadsThere(place));
+        if (isInPlace) return lease;
       } finally {
-        if (!isInPlace) taken.letGo();
+        if (!isInPlace) {
+          lease?.held.letGo();
+          place.close();
+        }
       }
-      if (isInPlace) return lease;
     }
     throw new StorageError('unavailable', `${this.#places.vault} is being moved about; try again`);
   }
 
-  /** Whether the document still lies where the lease reaches, and its locks where others find them. */
-  #isInPlace(lease: Lease): boolean {
-    const now = find(this.#places, lease.claim.kind);
-    return now !== undefined && isSamePlace(now, lease.place) && lease.held.isInPlace();
+  #lock(claim: Claim, place: Place, patience: Patience): Held | Holder {
+    const { anchor } = place;
+    mustBeOurs(anchor);
+    this.#refuseNetwork(claim, place);
+    anchor.createFolder();
+    const vault = { dir: anchor.dir, name: anchor.name };
+    if (claim.grant !== undefined) mustBeReplaceable(vault);
+    const isVault = claim.grant === undefined && claim.kind === VAULT_KIND;
+    return takeLocks(
+      {
+        foreign: isVault ? foreignLocks(anchor, this.#foreignLock) : [],
+        marks: isVault ? marksOf(anchor, this.#foreignLock) : [],
+        anchor: vault,
+        own: lockOf(claim),
+        owner: anchor.ownerOfAll,
+        now: this.now,
+      },
+      patience,
+    );
+  }
+
+  /** Whether the path still leads to where the locks were taken. */
+  #leadsThere(place: Place): boolean {
+    const now = find(this.#places, place.kind);
+    if (!now) return false;
+    try {
+      return isSamePlace(now, place);
+    } finally {
+      now.close();
+    }
   }
 
   #refuseNetwork(claim: Claim, place: Place): void {
     if (claim.grant === undefined || this.#allowNetwork) return;
-    const network = networkOf(place.anchor.target);
+    const network = networkOf(place.anchor.dir);
     if (network === undefined) return;
     throw new StorageError(
       'unsupported',
-      `${place.path} lies on ${network}, where a lock may not keep another machine from refreshing the same login; move it to a ` +
+      `${pathOf(place.spot)} lies on ${network}, where a lock may not keep another machine from refreshing the same login; move it to a ` +
         'local disk, or allow network file systems if only this machine uses it',
     );
   }
@@ -251,11 +342,8 @@ export class FileStorage implements Storage {
         `the lease given for storing ${kind.name} is not a lease on that document, or is no longer held`,
       );
     }
-    if (this.#isInPlace(held)) return held;
-    throw new StorageError(
-      'unavailable',
-      `${kind.name} or its lock was moved, and the lease does not reach there; try again`,
-    );
+    if (held.held.isInPlace()) return held;
+    throw new StorageError('unavailable', `the lock of ${kind.name} was moved, and the lease does not reach there; try again`);
   }
 
   #lockForStore(kind: Kind): Lease {
@@ -264,4 +352,9 @@ export class FileStorage implements Storage {
     const name = claimed.name || 'somebody';
     throw new StorageError('unavailable', `${kind.name} has been locked by ${name} for ${STORE_WAIT_MS / 1000} s; try again`);
   }
+}
+
+function letGo({ held, place }: Lease): void {
+  held.letGo();
+  place.close();
 }

@@ -1,15 +1,13 @@
-// Directories: made for their owner alone, and told to the disk.
+// Directories, told to the disk.
 
-import { closeSync, constants, fstatSync, fsyncSync, mkdirSync, openSync, statSync } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, fsyncSync } from 'node:fs';
 import { StorageError } from './contract.js';
-import { doing, errnoOf, ioError } from './errors.js';
+import type { Dir } from './dir.js';
+import { doing, errnoOf } from './errors.js';
 
 /** Opens a directory before anything in it is changed: what cannot be opened is found out in time. */
-export function openDir(path: string): number {
-  return doing('open the directory', path, () =>
-    openSync(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW),
-  );
+export function openDir(dir: Dir): number {
+  return doing('open the directory', dir.path, () => dir.open());
 }
 
 /** Returns once the names in the directory are on the disk. */
@@ -22,47 +20,39 @@ export function syncDir(fd: number): void {
   }
 }
 
-/** Creates a directory and those above it that are missing, durably. */
-export function createDirs(path: string): void {
-  if (statSync(path, { throwIfNoEntry: false })?.isDirectory()) return;
-  const above = dirname(path);
-  if (above === path) return;
-  createDirs(above);
-  try {
-    mkdirSync(path, 0o700);
-  } catch (error) {
-    if (errnoOf(error) !== 'EEXIST') throw ioError('create the directory', path, error);
-    return;
-  }
-  const dir = openDir(above);
-  try {
-    doing('create the directory', path, () => syncDir(dir));
-  } finally {
-    closeSync(dir);
-  }
-}
-
 /**
  * Makes the names of the directories that lead to a directory durable, on its file system. Somebody else may have created them just
  * now, and have died before telling the disk.
  */
-export function syncWayTo(path: string, fd: number): void {
-  const device = fstatSync(fd).dev;
-  for (let at = path; at !== dirname(at); ) {
-    at = dirname(at);
-    let above: number;
-    try {
-      above = openDir(at);
-    } catch (error) {
-      // Who may not read a directory has hardly created one in it.
-      if (error instanceof StorageError && error.code === 'denied') continue;
-      throw error;
+export function syncWayTo(dir: Dir): void {
+  let at = dir.keep();
+  try {
+    for (;;) {
+      const from = at;
+      const above = doing('look at', from.path, () => from.above());
+      at = above;
+      const isRoot = above.isSame(from);
+      from.close();
+      if (isRoot || above.stat.dev !== dir.stat.dev) return;
+      sync(above);
     }
-    try {
-      if (fstatSync(above).dev !== device) return;
-      doing('sync', at, () => syncDir(above));
-    } finally {
-      closeSync(above);
-    }
+  } finally {
+    at.close();
+  }
+}
+
+function sync(dir: Dir): void {
+  let fd: number;
+  try {
+    fd = openDir(dir);
+  } catch (error) {
+    // Who may not read a directory has hardly created one in it.
+    if (error instanceof StorageError && error.code === 'denied') return;
+    throw error;
+  }
+  try {
+    doing('sync', dir.path, () => syncDir(fd));
+  } finally {
+    closeSync(fd);
   }
 }

@@ -5,41 +5,49 @@
 // Which file is open matters beyond this thread: if the main thread stops a worker that computes without end, Node closes
 // the worker's files (`trackUnmanagedFds`), and with them go its locks. libuv opens all files with O_CLOEXEC, so that no child inherits one.
 
-import { closeSync, constants, fchownSync, fstatSync, openSync, rmdirSync, type BigIntStats } from 'node:fs';
-import { dirname, join } from 'node:path';
+import { closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
+import { join } from 'node:path';
 import { StorageError, type Holder } from './contract.js';
-import { doing, errnoOf, ioError } from './errors.js';
-import { createDirs, openDir } from './files.js';
-import { tryLock, unlock } from './flock.js';
+import { at, identityOf, pathOf, type Dir, type Spot } from './dir.js';
+import { errnoOf, ioError } from './errors.js';
+import { syncDir } from './files.js';
+import { tryLock, unlock } from './libc.js';
 import { clearHint, holderOf, isOfALivingProcessHere, readHint, writeHint } from './holder.js';
 import { LeftBehind } from './left-behind.js';
 import { beat, isMarkInPlace, makeMark, removeMark, type Made, type Mark } from './marks.js';
-import { lstat, type Owner } from './way.js';
+import { mustBeKeptFromOthers, mustBelong } from './owners.js';
 
 /** The pauses between two looks at a lock that somebody holds, in milliseconds. */
 const FIRST_PAUSE_MS = 1;
 const LONGEST_PAUSE_MS = 25;
-/** What is known of other tools' locks, in the directory of ours. */
+/** What is known of other tools' locks, in the folder of ours. */
 const LEFT_BEHIND = 'made';
 
 /** The locks that make up one lease, in the order in which they are taken. */
 export interface Locks {
   /** Another program's own lock files: locked, never written. */
-  foreign: string[];
+  foreign: Spot[];
   /** Other programs' too, of those that lock by making something. */
   marks: Mark[];
-  /** Ours, in a directory that is ours as well. */
+  /** The file that ours are named after: they lie in a folder beside it. */
+  anchor: Spot;
+  /** Ours, in that folder. */
   own: string;
-  /** Whom lock files that do not exist yet are to belong to. None: to this process. */
-  owner: Owner | undefined;
+  /** To whom all of them belong, if not to root. */
+  owner: number;
   /** What time the marks are dated with and judged by. */
   now: () => number;
 }
 
-interface Lock {
+interface Lock extends Spot {
   fd: number;
-  path: string;
   identity: string;
+}
+
+/** The folder of our locks, open for as long as one is held. */
+interface Folder {
+  dir: Dir;
+  spot: Spot;
 }
 
 /** Locks that are held until they are let go. */
@@ -47,15 +55,18 @@ export class Held {
   /** Another program's, in the order of taking, and our own as the last. */
   readonly #locks: Lock[];
   readonly #made: Made[];
+  readonly #folder: Folder;
 
-  constructor(locks: Lock[], made: Made[]) {
+  constructor(locks: Lock[], made: Made[], folder: Folder) {
     this.#locks = locks;
     this.#made = made;
+    this.#folder = folder;
   }
 
   /** Whether each is still the file that others would lock: somebody may have moved or removed it all the same. */
   isInPlace(): boolean {
-    return this.#locks.every((lock) => isLockInPlace(lock)) && this.#made.every(isMarkInPlace);
+    const { dir, spot } = this.#folder;
+    return isInPlace(spot, identityOf(dir.stat)) && this.#locks.every((lock) => isInPlace(lock, lock.identity)) && this.#made.every(isMarkInPlace);
   }
 
   /** Shows other programs that the holder lives. */
@@ -70,6 +81,7 @@ export class Held {
     // Closing would do, but for a process forked off in between, which keeps the file open.
     unlockAll(this.#locks);
     closeAll(this.#locks);
+    if (own) this.#folder.dir.close();
     this.#locks.length = 0;
   }
 }
@@ -89,23 +101,24 @@ export class Patience {
 
 /** Takes all of them, or none: then says who is in the way. */
 export function takeLocks(wanted: Locks, patience: Patience): Held | Holder {
-  createOwnDir(wanted);
-  const locks = openAll(wanted);
+  const folder = openOwnFolder(wanted);
+  let locks: Lock[] = [];
+  let isHeld = false;
   try {
+    locks = openAll(wanted, folder.dir);
     let nextMs = FIRST_PAUSE_MS;
     for (;;) {
       const busy = lockAll(locks);
       let holder: Holder;
       if (busy === undefined) {
-        const made = makeAll(wanted, locks);
+        const made = makeAll(wanted, folder.dir, locks);
         if (Array.isArray(made)) {
-          const held = new Held([...locks], made);
+          isHeld = true;
           const own = locks.at(-1);
           if (own) writeHint(own.fd);
-          locks.length = 0;
-          return held;
+          return new Held(locks, made, folder);
         }
-        holder = { name: heldByAProgram(made.path) };
+        holder = { name: heldByAProgram(made) };
       } else {
         holder = holderOfLock(locks, busy);
       }
@@ -116,7 +129,10 @@ export function takeLocks(wanted: Locks, patience: Patience): Held | Holder {
       nextMs = Math.min(nextMs * 2, LONGEST_PAUSE_MS);
     }
   } finally {
-    closeAll(locks);
+    if (!isHeld) {
+      closeAll(locks);
+      folder.dir.close();
+    }
   }
 }
 
@@ -128,10 +144,10 @@ export function sleep(ms: number): void {
 }
 
 /** Every mark, or none: then the one that somebody else holds, with the locks let go. */
-function makeAll(wanted: Locks, locks: Lock[]): Made[] | Mark {
+function makeAll(wanted: Locks, folder: Dir, locks: Lock[]): Made[] | Mark {
   const made: Made[] = [];
   try {
-    const busy = wanted.marks.length > 0 ? makeEach(wanted, made) : undefined;
+    const busy = wanted.marks.length > 0 ? makeEach(wanted, folder, made) : undefined;
     if (!busy) return made;
     made.forEach(removeMark);
     unlockAll(locks);
@@ -144,13 +160,13 @@ function makeAll(wanted: Locks, locks: Lock[]): Made[] | Mark {
 }
 
 /** Our own lock is held, so nobody else reads or writes what is known of them. */
-function makeEach(wanted: Locks, made: Made[]): Mark | undefined {
-  const known = openLock(join(dirname(wanted.own), LEFT_BEHIND), wanted.owner).fd;
+function makeEach(wanted: Locks, folder: Dir, made: Made[]): Mark | undefined {
+  const known = openLock({ dir: folder, name: LEFT_BEHIND }, wanted.owner).fd;
   const left = new LeftBehind(known);
   try {
     for (const mark of wanted.marks) {
       try {
-        const mine = makeMark(mark, wanted.owner, wanted.now(), left);
+        const mine = makeMark(mark, wanted.now(), left);
         if (!mine) return mark;
         made.push(mine);
       } catch (error) {
@@ -165,11 +181,11 @@ function makeEach(wanted: Locks, made: Made[]): Mark | undefined {
 }
 
 /** All of them in their order, each once. */
-function openAll(wanted: Locks): Lock[] {
+function openAll(wanted: Locks, folder: Dir): Lock[] {
   const locks: Lock[] = [];
   try {
-    for (const path of [...wanted.foreign, wanted.own]) {
-      const lock = openLock(path, wanted.owner);
+    for (const spot of [...wanted.foreign, { dir: folder, name: wanted.own }]) {
+      const lock = openLock(spot, wanted.owner);
       // Two names of one lock file would wait for each other for ever.
       if (locks.some((other) => other.identity === lock.identity)) closeSync(lock.fd);
       else locks.push(lock);
@@ -181,72 +197,78 @@ function openAll(wanted: Locks): Lock[] {
   }
 }
 
-function createOwnDir(wanted: Locks): void {
-  const dir = dirname(wanted.own);
-  noHostWithoutFlock(dir);
-  let isNew = false;
+/** Opens the folder of our locks, and creates it if it is missing. */
+function openOwnFolder({ anchor, owner }: Locks): Folder {
+  noHostWithoutFlock(anchor);
+  const spot: Spot = { dir: anchor.dir, name: `${anchor.name}.lazaret-locks` };
+  const path = pathOf(spot);
+  let dir: Dir | undefined;
   try {
-    if (lstat(dir).isDirectory()) return;
-    throw new StorageError('unsafe', `${dir} is not a directory: lazaret keeps its locks there; move it away`);
+    dir = unlessErrno('ENOENT', () => spot.dir.enter(spot.name));
+    if (!dir) {
+      create(anchor, spot);
+      dir = spot.dir.enter(spot.name);
+    }
+    mustBeKeptFromOthers(dir, owner);
+    return { dir, spot };
   } catch (error) {
-    if (error instanceof StorageError) throw error;
-    isNew = errnoOf(error) === 'ENOENT';
+    dir?.close();
+    if (!['ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw ioError('open the directory', path, error);
+    throw new StorageError('unsafe', `${path} is not a directory: lazaret keeps its locks there; move it away`);
   }
-  createDirs(dir);
+}
+
+function create(anchor: Spot, folder: Spot): void {
+  try {
+    if (unlessErrno('EEXIST', () => (mkdirSync(at(folder), 0o700), true)) === undefined) return;
+    const above = folder.dir.open();
+    try {
+      syncDir(above);
+    } finally {
+      closeSync(above);
+    }
+  } catch (error) {
+    throw ioError('create the directory', pathOf(folder), error);
+  }
   try {
     // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
-    noHostWithoutFlock(dir);
+    noHostWithoutFlock(anchor);
   } catch (error) {
     try {
-      rmdirSync(dir);
+      rmdirSync(at(folder));
     } catch {
       // Somebody has made a lock in it.
     }
     throw error;
   }
-  const owner = wanted.owner;
-  if (isNew && owner) {
-    const opened = openDir(dir);
-    try {
-      doing('give its owner the directory', dir, () => fchownSync(opened, owner.uid, owner.gid));
-    } finally {
-      closeSync(opened);
-    }
-  }
 }
 
 /** A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates. */
-function noHostWithoutFlock(dir: string): void {
-  const ours = '.lazaret-locks';
-  if (!dir.endsWith(ours)) return;
-  const vault = dir.slice(0, -ours.length);
-  const theirs = `${vault}.lazaret-wasi`;
+function noHostWithoutFlock({ dir, name }: Spot): void {
+  const theirs = `${name}.lazaret-wasi`;
   try {
-    lstat(theirs);
+    dir.lstat(theirs);
   } catch {
     return;
   }
   const what = 'is used by a lazaret on a WASI host, which sees none of this one\'s locks';
-  const fix = `nothing is written. If no such lazaret uses the vault any more, remove ${theirs}`;
-  throw new StorageError('unsupported', `${vault} ${what}: ${fix}`);
+  const fix = `nothing is written. If no such lazaret uses the vault any more, remove ${join(dir.path, theirs)}`;
+  throw new StorageError('unsupported', `${join(dir.path, name)} ${what}: ${fix}`);
 }
 
 /** Opens a lock file, and creates it for its owner alone if it is missing. */
-function openLock(path: string, owner: Owner | undefined): Lock {
+function openLock(spot: Spot, owner: number): Lock {
   const flags = constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
-  const open = (create: boolean) => openSync(path, create ? flags | constants.O_CREAT | constants.O_EXCL : flags, 0o600);
+  const open = (create: boolean) => openSync(at(spot), create ? flags | constants.O_CREAT | constants.O_EXCL : flags, 0o600);
+  const path = pathOf(spot);
   let fd: number | undefined;
   try {
-    fd = unlessErrno('ENOENT', () => open(false));
-    if (fd === undefined) {
-      fd = unlessErrno('EEXIST', () => open(true));
-      if (fd !== undefined && owner) fchownSync(fd, owner.uid, owner.gid);
-      // Somebody else was faster: theirs is the lock.
-      fd ??= open(false);
-    }
+    // Somebody else may be faster: theirs is the lock.
+    fd = unlessErrno('ENOENT', () => open(false)) ?? unlessErrno('EEXIST', () => open(true)) ?? open(false);
     const stat = fstatSync(fd, { bigint: true });
     if (!stat.isFile()) throw new StorageError('unsafe', `the lock ${path} is not a file: move it away`);
-    return { fd, path, identity: identityOf(stat) };
+    mustBelong(stat, owner, path);
+    return { ...spot, fd, identity: identityOf(stat) };
   } catch (error) {
     if (fd !== undefined) closeSync(fd);
     throw ioError('open the lock', path, error);
@@ -262,16 +284,12 @@ function unlessErrno<T>(errno: string, act: () => T): T | undefined {
   }
 }
 
-function isLockInPlace(lock: Lock): boolean {
+function isInPlace({ dir, name }: Spot, identity: string): boolean {
   try {
-    return identityOf(lstat(lock.path)) === lock.identity;
+    return identityOf(dir.lstat(name)) === identity;
   } catch {
     return false;
   }
-}
-
-function identityOf(stat: BigIntStats): string {
-  return `${stat.dev}:${stat.ino}`;
 }
 
 /**
@@ -285,7 +303,7 @@ function lockAll(locks: Lock[]): number | undefined {
       isLocked = tryLock(lock.fd);
     } catch (error) {
       unlockAll(locks.slice(0, at));
-      throw ioError('lock', lock.path, error);
+      throw ioError('lock', pathOf(lock), error);
     }
     if (!isLocked) {
       unlockAll(locks.slice(0, at));
@@ -310,9 +328,10 @@ function holderOfLock(locks: Lock[], busy: number): Holder {
   const hint = own && readHint(own.fd);
   if (busy + 1 === locks.length) return holderOf(hint);
   if (hint && isOfALivingProcessHere(hint)) return holderOf(hint);
-  return { name: heldByAProgram(locks[busy]?.path ?? '') };
+  const lock = locks[busy];
+  return lock ? { name: heldByAProgram(lock) } : holderOf(undefined);
 }
 
-function heldByAProgram(lock: string): string {
-  return `a program that holds ${lock}`;
+function heldByAProgram(lock: Spot): string {
+  return `a program that holds ${pathOf(lock)}`;
 }

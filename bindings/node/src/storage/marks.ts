@@ -5,18 +5,17 @@
 // A worker has no event loop while it works, so it shows signs of life between the waits of an exchange: `beat`. It touches only the
 // very thing that was made. What another program puts in its place is never touched, for that program takes a changed time for the loss of its lock.
 
-import { closeSync, constants, fchownSync, fstatSync, futimesSync, mkdirSync, openSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
+import { closeSync, constants, fstatSync, futimesSync, mkdirSync, openSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { randomId } from './contract.js';
+import { at, identityOf, pathOf, type Spot } from './dir.js';
 import { errnoOf, ioError } from './errors.js';
 import type { LeftBehind } from './left-behind.js';
-import { lstat, type Owner } from './way.js';
 
 /** How often a holder shows that it lives, by the mark's modification time. */
 export const BEAT_MS = 5_000;
 
 /** A lock of that kind. Which ones there are is `other-tools`. */
-export interface Mark {
-  path: string;
+export interface Mark extends Spot {
   /** A folder, not a file. */
   isFolder: boolean;
   /** Without a sign of life for longer than this it was left behind. */
@@ -26,8 +25,7 @@ export interface Mark {
 }
 
 /** A mark that is ours. */
-export interface Made {
-  path: string;
+export interface Made extends Spot {
   isFolder: boolean;
   /** The very thing that was made, whatever has its name by now. */
   fd: number;
@@ -37,29 +35,22 @@ export interface Made {
 }
 
 /** Makes it. None: somebody else holds it. */
-export function makeMark(mark: Mark, owner: Owner | undefined, nowMs: number, left: LeftBehind): Made | undefined {
+export function makeMark(mark: Mark, nowMs: number, left: LeftBehind): Made | undefined {
   // A second time if what stood there was stale.
   for (let tries = 0; tries < 2; tries += 1) {
     let fd: number;
     try {
       fd = create(mark);
     } catch (error) {
-      if (errnoOf(error) !== 'EEXIST') throw ioError('make the lock', mark.path, error);
+      if (errnoOf(error) !== 'EEXIST') throw ioError('make the lock', pathOf(mark), error);
       if (!makeRoom(mark, nowMs, left)) return undefined;
       continue;
     }
     const stat = fstatSync(fd, { bigint: true });
-    const made = { path: mark.path, isFolder: mark.isFolder, fd, identity: identityOf(stat), signature: left.signature };
-    if (owner) {
-      try {
-        fchownSync(fd, owner.uid, owner.gid);
-      } catch (error) {
-        removeMark(made);
-        throw ioError('make the lock', mark.path, error);
-      }
-    }
+    const { dir, name, isFolder } = mark;
+    const made = { dir, name, isFolder, fd, identity: identityOf(stat), signature: left.signature };
     beat(made, nowMs);
-    left.noteMade(mark.path, stat);
+    left.noteMade(pathOf(mark), stat);
     return made;
   }
   return undefined;
@@ -68,9 +59,9 @@ export function makeMark(mark: Mark, owner: Owner | undefined, nowMs: number, le
 /** Shows that its maker lives. */
 export function beat(made: Made, nowMs: number): void {
   // Half a microsecond more: Node takes seconds as a floating-point number, and cuts off what is less than its step.
-  const at = Math.floor(nowMs / 1000) + (made.signature + 0.5) / 1e6;
+  const seconds = Math.floor(nowMs / 1000) + (made.signature + 0.5) / 1e6;
   try {
-    futimesSync(made.fd, at, at);
+    futimesSync(made.fd, seconds, seconds);
   } catch {
     // It is a lock all the same.
   }
@@ -79,7 +70,7 @@ export function beat(made: Made, nowMs: number): void {
 /** Whether it is still what others find. */
 export function isMarkInPlace(made: Made): boolean {
   try {
-    return identityOf(lstat(made.path)) === made.identity;
+    return identityOf(made.dir.lstat(made.name)) === made.identity;
   } catch {
     return false;
   }
@@ -87,7 +78,7 @@ export function isMarkInPlace(made: Made): boolean {
 
 export function removeMark(made: Made): void {
   // What somebody took away for stale and made anew is theirs.
-  if (isMarkInPlace(made)) removeQuietly(made.path, made.isFolder);
+  if (isMarkInPlace(made)) removeQuietly(made, made.isFolder);
   try {
     closeSync(made.fd);
   } catch {}
@@ -95,44 +86,45 @@ export function removeMark(made: Made): void {
 
 function create(mark: Mark): number {
   const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_RDONLY, O_WRONLY } = constants;
-  if (!mark.isFolder) return openSync(mark.path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
-  mkdirSync(mark.path, { mode: 0o700 });
-  return openSync(mark.path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  if (!mark.isFolder) return openSync(at(mark), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600);
+  mkdirSync(at(mark), { mode: 0o700 });
+  return openSync(at(mark), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
 /** Takes away what its maker left behind. False: the maker may be alive. */
 function makeRoom(mark: Mark, nowMs: number, left: LeftBehind): boolean {
   let stat: BigIntStats;
   try {
-    stat = lstat(mark.path);
+    stat = mark.dir.lstat(mark.name);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return true;
-    throw ioError('look at the lock', mark.path, error);
+    throw ioError('look at the lock', pathOf(mark), error);
   }
-  return isLeftBehind(mark, stat, nowMs, left) && takeAway(mark.path, stat);
+  return isLeftBehind(mark, stat, nowMs, left) && takeAway(mark, stat);
 }
 
 /** Whether its maker has died. A time in the future counts from when it was first seen. */
 function isLeftBehind(mark: Mark, stat: BigIntStats, nowMs: number, left: LeftBehind): boolean {
-  if (left.isOurs(mark.path, stat)) return true;
+  const path = pathOf(mark);
+  if (left.isOurs(path, stat)) return true;
   const ageMs = nowMs - Number(stat.mtimeNs / 1_000n) / 1_000;
   // Clocks and the steps of file systems differ a little; the next sign of life mends that.
   if (ageMs >= -BEAT_MS) return ageMs > mark.staleAfterMs;
-  const seenMs = left.seenInTheFuture(mark.path, stat);
+  const seenMs = left.seenInTheFuture(path, stat);
   if (seenMs !== undefined && seenMs <= nowMs) return nowMs - seenMs > mark.staleAfterMs;
-  left.noteFuture(mark.path, stat, nowMs);
+  left.noteFuture(path, stat, nowMs);
   return false;
 }
 
 /** Takes a mark away whose maker has died. False: somebody was faster. */
-function takeAway(path: string, stat: BigIntStats): boolean {
+function takeAway(mark: Spot, stat: BigIntStats): boolean {
   // Of two who find it stale one moves it; what the other would move is a new one.
-  const aside = `${path}.stale.${randomId()}`;
+  const aside: Spot = { dir: mark.dir, name: `${mark.name}.stale.${randomId()}` };
   try {
-    renameSync(path, aside);
-    if (identityOf(lstat(aside)) !== identityOf(stat)) {
+    renameSync(at(mark), at(aside));
+    if (identityOf(aside.dir.lstat(aside.name)) !== identityOf(stat)) {
       // It was a new one: its maker finds it again, unless somebody made another meanwhile.
-      renameSync(aside, path);
+      renameSync(at(aside), at(mark));
       return false;
     }
   } catch {
@@ -142,13 +134,9 @@ function takeAway(path: string, stat: BigIntStats): boolean {
   return true;
 }
 
-function removeQuietly(path: string, isFolder: boolean): void {
+function removeQuietly(mark: Spot, isFolder: boolean): void {
   try {
-    if (isFolder) rmdirSync(path);
-    else unlinkSync(path);
+    if (isFolder) rmdirSync(at(mark));
+    else unlinkSync(at(mark));
   } catch {}
-}
-
-function identityOf(stat: BigIntStats): string {
-  return `${stat.dev}:${stat.ino}`;
 }

@@ -5,9 +5,11 @@
 // old versions make; both are good for 60 s without a sign of life. Qwen Code makes the file `oauth_creds.lock`, good for 35 s. Versions
 // and sources: `docs/file-store.md` in the repository.
 
-import { closeSync, constants, fstatSync, openSync, readFileSync, realpathSync, statSync } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
+import { basename } from 'node:path';
+import { at, identityOf, pathOf, type Dir, type Spot } from './dir.js';
 import type { Mark } from './marks.js';
+import { spotsOf } from './places.js';
 import { MAX_BYTES } from './text.js';
 import type { Way } from './way.js';
 
@@ -17,19 +19,18 @@ const QWEN_STALE_MS = 35_000;
 /** What other tools make while they refresh a login in their own file. */
 export function marksOf(vault: Way, wanted: boolean | undefined): Mark[] {
   const marks = new Map<string, Mark>();
-  for (const path of wanted === false ? [] : [...vault.links, vault.target]) {
-    const [folder, name] = [dirname(path), basename(path)];
+  const add = (mark: Mark) => marks.set(pathOf(mark), mark);
+  for (const spot of wanted === false ? [] : spotsOf(vault)) {
+    const { dir, name } = spot;
     const isOf = (place: string, variables: string[], member: string) =>
-      basename(folder) === place || variables.some((variable) => isNamedBy(variable, folder)) || hasMember(path, member);
+      basename(dir.path) === place || variables.some((variable) => isNamedBy(variable, dir)) || hasMember(spot, member);
     if (name === '.credentials.json' && isOf('.claude', ['CLAUDE_SECURESTORAGE_CONFIG_DIR', 'CLAUDE_CONFIG_DIR'], 'claudeAiOauth')) {
-      const lock = join(folder, '.oauth_refresh.lock');
-      marks.set(lock, { path: lock, isFolder: true, staleAfterMs: CLAUDE_STALE_MS, isOptional: false });
-      const beside = besideOf(folder);
-      if (beside) marks.set(beside, { path: beside, isFolder: true, staleAfterMs: CLAUDE_STALE_MS, isOptional: true });
+      add({ dir, name: '.oauth_refresh.lock', isFolder: true, staleAfterMs: CLAUDE_STALE_MS, isOptional: false });
+      const beside = besideOf(dir);
+      if (beside) add({ ...beside, isFolder: true, staleAfterMs: CLAUDE_STALE_MS, isOptional: true });
     }
     if (name === 'oauth_creds.json' && isOf('.qwen', ['QWEN_HOME'], 'resource_url')) {
-      const lock = join(folder, 'oauth_creds.lock');
-      marks.set(lock, { path: lock, isFolder: false, staleAfterMs: QWEN_STALE_MS, isOptional: false });
+      add({ dir, name: 'oauth_creds.lock', isFolder: false, staleAfterMs: QWEN_STALE_MS, isOptional: false });
     }
   }
   return [...marks.values()].sort(inPathOrder);
@@ -37,7 +38,7 @@ export function marksOf(vault: Way, wanted: boolean | undefined): Mark[] {
 
 /** Name by name, as the other hosts sort: `/a/b` comes before `/a-b`. */
 function inPathOrder(one: Mark, other: Mark): number {
-  const [ones, others] = [one, other].map((mark) => mark.path.split('/')) as [string[], string[]];
+  const [ones, others] = [one, other].map((mark) => pathOf(mark).split('/')) as [string[], string[]];
   for (let at = 0; at < Math.min(ones.length, others.length); at += 1) {
     const order = Buffer.compare(Buffer.from(ones[at] as string), Buffer.from(others[at] as string));
     if (order !== 0) return order;
@@ -46,27 +47,29 @@ function inPathOrder(one: Mark, other: Mark): number {
 }
 
 /** The lock of a folder itself. */
-function besideOf(folder: string): string | undefined {
+function besideOf(dir: Dir): Spot | undefined {
   try {
-    return `${realpathSync(folder)}.lock`;
+    return dir.path === '/' ? undefined : { dir: dir.parent(), name: `${basename(dir.path)}.lock` };
   } catch {
     return undefined;
   }
 }
 
 /** Whether a variable of the environment names this folder. */
-function isNamedBy(variable: string, folder: string): boolean {
+function isNamedBy(variable: string, dir: Dir): boolean {
   const named = process.env[variable];
   if (!named) return false;
-  if (named === folder) return true;
-  const [one, other] = [named, folder].map((path) => statSync(path, { bigint: true, throwIfNoEntry: false }));
-  return one !== undefined && one.dev === other?.dev && one.ino === other.ino;
+  try {
+    return identityOf(statSync(named, { bigint: true })) === identityOf(dir.stat);
+  } catch {
+    return false;
+  }
 }
 
 /** Whether the file is an object with this member. What cannot be read is not sent from either. */
-function hasMember(path: string, member: string): boolean {
+function hasMember(spot: Spot, member: string): boolean {
   try {
-    const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
+    const fd = openSync(at(spot), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     try {
       const stat = fstatSync(fd);
       if (!stat.isFile() || stat.size > MAX_BYTES) return false;

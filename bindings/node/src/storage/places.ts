@@ -1,22 +1,47 @@
 // A document lies beside the vault file that all links lead to, whatever name it was opened by; and so do its locks.
 
-import { statSync, type BigIntStats } from 'node:fs';
-import { basename, join } from 'node:path';
-import { LEDGER_KIND, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
+import { lstatSync, statSync, type BigIntStats } from 'node:fs';
+import { StorageError } from './contract.js';
+import { pathOf, type Spot } from './dir.js';
 import { errnoOf } from './errors.js';
-import { effectiveUser, lstat, walk, type Owner, type Way } from './way.js';
+import { LEDGER_KIND, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
+import { effectiveUser, walk, walkBeside, type Way } from './way.js';
 
 /** The reference's vault. */
 export const REFERENCE_VAULT = 'auth.json';
 /** The layouts whose own lock is taken unless somebody says otherwise. */
 const REFERENCE_FILES = [REFERENCE_VAULT, 'nous_auth.json'];
 
-/** Where a document lies. */
-export interface Place {
+/** Where a document lies, with its folder open until it is closed. */
+export class Place {
+  readonly kind: Kind;
   /** The file that the locks are named after: the vault's, or the profiles' own. */
-  anchor: Way;
+  readonly anchor: Way;
+  /** Where the document's own file lies: the anchor's way, or another if the document is a link. */
+  readonly way: Way;
+  readonly #name: string;
+
+  constructor(kind: Kind, anchor: Way, way: Way, name: string) {
+    this.kind = kind;
+    this.anchor = anchor;
+    this.way = way;
+    this.#name = name;
+  }
+
   /** The document's own file. */
-  path: string;
+  get spot(): Spot {
+    return { dir: this.way.dir, name: this.#name };
+  }
+
+  /** One stat of it. None: it is not there. */
+  look(): BigIntStats | undefined {
+    return this.way.hasFolder ? this.way.dir.look(this.#name) : undefined;
+  }
+
+  close(): void {
+    this.way.close();
+    this.anchor.close();
+  }
 }
 
 /** The paths that a storage was opened with, absolute. */
@@ -33,7 +58,10 @@ function statOrAbsent(path: string): BigIntStats | 'absent' | undefined {
   }
 }
 
-/** Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong file, or cannot be told. */
+/**
+ * Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong file, or cannot be told. It is good for
+ * saying that there is nothing, or nothing new: a file that was found on a safe way is the same on any.
+ */
 export function glance(places: Places, kind: Kind): BigIntStats | 'absent' | undefined {
   if (kind === VAULT_KIND) return statOrAbsent(places.vault);
   if (kind.suffix === undefined) return places.profiles === undefined ? 'absent' : statOrAbsent(places.profiles);
@@ -43,60 +71,89 @@ export function glance(places: Places, kind: Kind): BigIntStats | 'absent' | und
 
 function isLink(path: string): boolean {
   try {
-    return lstat(path).isSymbolicLink();
+    return lstatSync(path).isSymbolicLink();
   } catch {
     return false;
   }
 }
 
-/** Finds a document by walking to it. None: it has no place in this storage. */
-export function find(places: Places, kind: Kind): Place | undefined {
+/** Finds a document by walking to it, or from where `anchor` has led. None: it has no place in this storage. */
+export function find(places: Places, kind: Kind, anchor?: Way): Place | undefined {
   const named = kind === PROFILES_KIND ? places.profiles : places.vault;
   if (named === undefined) return undefined;
-  const anchor = walk(named);
-  if (kind.suffix === undefined) return { anchor, path: anchor.target };
-  const beside = anchor.target + kind.suffix;
-  // Its directory has been walked to already; only a link leads elsewhere.
-  return { anchor, path: isLink(beside) ? walk(beside).target : beside };
+  const to = anchor?.keep() ?? walk(named);
+  try {
+    if (kind !== PROFILES_KIND) refuseRoot(to);
+    const name = kind.suffix === undefined ? to.name : to.name + kind.suffix;
+    const isElsewhere = kind.suffix !== undefined && to.hasFolder && to.dir.look(name)?.isSymbolicLink() === true;
+    const way = isElsewhere ? walkBeside(to, name) : to.keep();
+    return new Place(kind, to, way, isElsewhere ? way.name : name);
+  } catch (error) {
+    to.close();
+    throw error;
+  }
+}
+
+/** What root would do in a folder that is another user's, that user could turn against it. */
+function refuseRoot({ owner, target }: Way): void {
+  if (owner === undefined || owner === 0 || effectiveUser() !== 0) return;
+  throw new StorageError(
+    'unsafe',
+    `${target} belongs to user ${owner}, and this program runs as root: run it as that user (sudo -u '#${owner}' ...), or use the command ` +
+      'lazaret, which becomes that user',
+  );
 }
 
 /** Whether both are the same file with the same locks; its owner may have changed. */
 export function isSamePlace(one: Place, other: Place): boolean {
   return (
-    one.path === other.path &&
-    one.anchor.target === other.anchor.target &&
-    one.anchor.links.join('\0') === other.anchor.links.join('\0')
+    isSameWay(one.anchor, other.anchor) &&
+    one.spot.name === other.spot.name &&
+    one.way.hasFolder === other.way.hasFolder &&
+    one.spot.dir.isSame(other.spot.dir)
+  );
+}
+
+function isSameWay(one: Way, other: Way): boolean {
+  return (
+    one.name === other.name &&
+    one.hasFolder === other.hasFolder &&
+    one.dir.isSame(other.dir) &&
+    one.links.length === other.links.length &&
+    one.links.every(({ dir, name }, at) => name === other.links[at]?.name && dir.isSame(other.links[at].dir))
   );
 }
 
 /** Where a text of this document may lie that was not synced. None: nowhere. */
-export function unsyncedOf(place: Place, kind: Kind): string | undefined {
+export function unsyncedOf({ kind, spot }: Place): Spot | undefined {
   // All other documents are read by people and by other programs, who would not know.
-  return kind === LEDGER_KIND ? `${place.path}.unsynced` : undefined;
+  return kind === LEDGER_KIND ? { dir: spot.dir, name: `${spot.name}.unsynced` } : undefined;
 }
 
 /** Our own lock file for a claim. */
-export function lockOf(place: Place, claim: Claim): string {
-  const name = claim.grant === undefined ? claim.kind.lock : claim.grant.toString(16).padStart(2, '0');
-  return join(`${place.anchor.target}.lazaret-locks`, name);
-}
-
-/**
- * Whom anything new here is to belong to. None: to this process. What root creates beside somebody's vault belongs to that
- * somebody, or they could never use it.
- */
-export function ownerOfNew(place: Place): Owner | undefined {
-  const owner = place.anchor.owner;
-  return owner && owner.uid !== 0 && effectiveUser() === 0 ? owner : undefined;
+export function lockOf(claim: Claim): string {
+  return claim.grant === undefined ? claim.kind.lock : claim.grant.toString(16).padStart(2, '0');
 }
 
 /**
  * The reference program's lock files for a vault, in the order of their paths. It locks beside the path that it was given and not
  * beside what a link leads to: so there is one beside each. `wanted` none: if any of the paths is what the reference calls its vault.
  */
-export function foreignLocks(vault: Way, wanted: boolean | undefined): string[] {
-  const names = [...vault.links, vault.target];
-  if (!(wanted ?? names.some((path) => REFERENCE_FILES.includes(basename(path))))) return [];
-  const locks = names.filter((path) => /[^/]\.json$/.test(path)).map((path) => path.replace(/\.json$/, '.lock'));
-  return [...new Set(locks)].sort((one, other) => Buffer.compare(Buffer.from(one), Buffer.from(other)));
+export function foreignLocks(vault: Way, wanted: boolean | undefined): Spot[] {
+  const names = spotsOf(vault);
+  if (!(wanted ?? names.some(({ name }) => REFERENCE_FILES.includes(name)))) return [];
+  const locks = names.filter(({ name }) => /.\.json$/.test(name));
+  return inOrder(locks.map(({ dir, name }) => ({ dir, name: name.replace(/\.json$/, '.lock') })));
+}
+
+/** All names of the file. */
+export function spotsOf(way: Way): Spot[] {
+  return [...way.links, { dir: way.dir, name: way.name }];
+}
+
+/** By their paths, each once. */
+function inOrder(spots: Spot[]): Spot[] {
+  const byPath = new Map(spots.map((spot) => [pathOf(spot), spot]));
+  const order = ([one]: [string, Spot], [other]: [string, Spot]) => Buffer.compare(Buffer.from(one), Buffer.from(other));
+  return [...byPath].sort(order).map(([, spot]) => spot);
 }

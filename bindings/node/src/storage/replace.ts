@@ -8,20 +8,19 @@ import {
   fchownSync,
   fstatSync,
   fsyncSync,
-  opendirSync,
   openSync,
   renameSync,
   unlinkSync,
   writeSync,
+  type Stats,
 } from 'node:fs';
-import { basename, dirname, join } from 'node:path';
 import { randomId, StorageError, versionOf, type StoreOutcome } from './contract.js';
-import { doing } from './errors.js';
+import { at, pathOf, type Spot } from './dir.js';
+import { doing, errnoOf, ioError } from './errors.js';
 import { openDir, syncDir, syncWayTo } from './files.js';
 import { isAlive } from './holder.js';
 import type { Text } from './text.js';
 import { spellUnsynced } from './unsynced.js';
-import { lstat, type Owner } from './way.js';
 
 /** How many names are looked at, and how many files removed, in search of what crashed processes left. */
 const MAX_NAMES = 1024;
@@ -29,23 +28,21 @@ const MAX_LEFTOVERS = 16;
 
 /** One replacement of a document. */
 export interface Change {
-  /** The document, in a directory named without links. */
-  target: string;
-  /** Where a text that need not be durable may lie, in the same directory. */
-  unsynced: string | undefined;
+  /** The document, in its folder. */
+  target: Spot;
+  /** Where a text that need not be durable may lie, in the same folder. */
+  unsynced: Spot | undefined;
   text: string;
   /** The version that it must be at. None: it must not exist. */
   expected: string | undefined;
   durable: boolean;
-  /** Whom the document is to belong to if it is new. None: to this process. */
-  newOwner: Owner | undefined;
 }
 
 /** Performs a change under the document's lock, which the caller holds. `read` reads the document. */
 export function replace(change: Change, read: () => Text | undefined): StoreOutcome {
   const before = read();
   if (before?.document.version !== change.expected) return stale(before);
-  const dir = openDir(dirname(change.target));
+  const dir = openDir(change.target.dir);
   try {
     return replaceIn(dir, change, before, read);
   } finally {
@@ -55,15 +52,14 @@ export function replace(change: Change, read: () => Text | undefined): StoreOutc
 
 function replaceIn(dir: number, change: Change, before: Text | undefined, read: () => Text | undefined): StoreOutcome {
   const { target, unsynced: beside } = change;
-  const folder = dirname(target);
-  removeLeftovers(folder, basename(target));
-  if (change.durable && !before) syncWayTo(folder, dir);
+  removeLeftovers(target);
+  if (change.durable && !before) syncWayTo(target.dir);
 
   const isReplaced = before?.isUnsynced ?? false;
   if (beside !== undefined && !isReplaced && exists(beside)) {
     // It was left behind. It must not come back if the file below it should ever be at that version again.
-    doing('remove', beside, () => {
-      unlinkSync(beside);
+    doing('remove', pathOf(beside), () => {
+      unlinkSync(at(beside));
       syncDir(dir);
     });
   }
@@ -72,40 +68,40 @@ function replaceIn(dir: number, change: Change, before: Text | undefined, read: 
   const spelled =
     before && !change.durable && beside !== undefined ? spellUnsynced(before.base, change.text) : undefined;
   const to = spelled === undefined || beside === undefined ? target : beside;
-  const tempPath = join(folder, `${tempPrefix(basename(target))}${process.pid}.${randomId()}`);
-  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
-  const temp = doing('create', tempPath, () => openSync(tempPath, flags, 0o600));
+  const tempSpot = temporary(target);
+  const temp = doing('create', pathOf(tempSpot), () => createTemporary(tempSpot));
+  const path = pathOf(target);
   let isKept = false;
   try {
-    keepOwnerAndMode(temp, tempPath, before, change);
+    keepOwnerAndMode(temp, before, path);
     const bytes = Buffer.from(spelled ?? change.text);
-    doing('write', target, () => {
-      for (let at = 0; at < bytes.length; ) at += writeSync(temp, bytes, at);
+    doing('write', path, () => {
+      for (let from = 0; from < bytes.length; ) from += writeSync(temp, bytes, from);
     });
     // Also when the store need not be durable: a rename that reaches the disk before the content it names would leave an
     // empty document after a power cut.
-    if (spelled === undefined) doing('sync', target, () => fsyncSync(temp));
+    if (spelled === undefined) doing('sync', path, () => fsyncSync(temp));
 
     // As late as can be, for programs that keep no lock.
     const now = read();
     if (now?.document.version !== change.expected || now?.base !== before?.base) return stale(now);
     try {
-      doing('replace', target, () => renameSync(tempPath, to));
+      renameSync(at(tempSpot), at(to));
       isKept = true;
     } catch (error) {
       // What still has its own name has not taken the other's.
-      if (exists(tempPath)) throw error;
+      if (exists(tempSpot)) throw errnoOf(error) === 'EBUSY' ? mountedAsAFile(path) : ioError('replace', path, error);
       isKept = true;
       return { tag: 'unknown' };
     }
   } finally {
     closeSync(temp);
     // If it cannot be removed now, a later store does it.
-    if (!isKept) removeQuietly(tempPath);
+    if (!isKept) removeQuietly(tempSpot);
   }
 
   try {
-    if (beside !== undefined && isReplaced && to === target) unlinkSync(beside);
+    if (beside !== undefined && isReplaced && to === target) unlinkSync(at(beside));
     if (change.durable) syncDir(dir);
   } catch {
     return { tag: 'unknown' };
@@ -117,26 +113,52 @@ function stale(current: Text | undefined): StoreOutcome {
   return { tag: 'stale', val: current?.document };
 }
 
-/** The file keeps its owner, and never gets more rights than its owner's own. */
-function keepOwnerAndMode(temp: number, tempPath: string, before: Text | undefined, change: Change): void {
-  const born = doing('look at', tempPath, () => fstatSync(temp));
-  const owner = before ? { uid: Number(before.stat.uid), gid: Number(before.stat.gid) } : change.newOwner;
-  if (owner && (owner.uid !== born.uid || owner.gid !== born.gid)) {
-    try {
-      fchownSync(temp, owner.uid, owner.gid);
-    } catch {
-      // A group that cannot be kept has no rights to lose: the mode gives it none.
-      if (owner.uid !== born.uid) {
-        throw new StorageError(
-          'denied',
-          `${change.target} belongs to user ${owner.uid}, and only that user or root can replace it and leave it so; nothing was ` +
-            'written. Run as that user',
-        );
-      }
+/**
+ * The file keeps its owner and its group, and what both may do; everybody else may do nothing. A group that cannot be kept has no rights: it
+ * would be another's.
+ */
+function keepOwnerAndMode(temp: number, before: Text | undefined, path: string): void {
+  const born = doing('look at', path, () => fstatSync(temp));
+  // A new one is its owner's alone, whatever the umask says.
+  let mode = 0o600;
+  if (before) {
+    const [uid, gid] = [Number(before.stat.uid), Number(before.stat.gid)];
+    if (uid !== born.uid) {
+      throw new StorageError(
+        'denied',
+        `${path} belongs to user ${uid}, and only that user can replace it and leave it so; nothing was written. Run as that user`,
+      );
     }
+    mode |= Number(before.stat.mode) & (keepsGroup(temp, born, gid) ? 0o770 : 0o700);
   }
-  const mode = (before ? Number(before.stat.mode) & 0o700 : 0) | 0o600;
-  if ((born.mode & 0o7777) !== mode) doing('set the mode of', tempPath, () => fchmodSync(temp, mode));
+  if ((born.mode & 0o7777) !== mode) doing('set the mode of', path, () => fchmodSync(temp, mode));
+}
+
+function keepsGroup(temp: number, born: Stats, gid: number): boolean {
+  if (born.gid === gid) return true;
+  try {
+    fchownSync(temp, born.uid, gid);
+    return true;
+  } catch {
+    // This user is not in it; or it is one that this namespace of users does not know.
+    return false;
+  }
+}
+
+/** A name for a temporary file of a document. */
+export function temporary({ dir, name }: Spot): Spot {
+  return { dir, name: `${tempPrefix(name)}${process.pid}.${randomId()}` };
+}
+
+/** Creates it, for its owner alone from the first moment. Throws an errno error. */
+export function createTemporary(spot: Spot): number {
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+  return openSync(at(spot), flags, 0o600);
+}
+
+/** A vault that was found to be the mount of a single file. */
+export function mountedAsAFile(path: string): StorageError {
+  return new StorageError('read-only', `${path} is mounted as a single file, so it cannot be replaced; mount its folder instead`);
 }
 
 /** `.<file>.lazaret-tmp.`, before `<pid>.<random>` */
@@ -148,22 +170,16 @@ function tempPrefix(fileName: string): string {
  * Removes what processes that are no more left of this document: it holds secrets. As we hold the document's lock, no living
  * process has such a file; that its process is gone as well is asked for safety.
  */
-function removeLeftovers(folder: string, fileName: string): void {
+function removeLeftovers(target: Spot): void {
   let left = MAX_LEFTOVERS;
   try {
-    const names = opendirSync(folder);
-    try {
-      for (let looked = 0; looked < MAX_NAMES && left > 0; looked += 1) {
-        const entry = names.readSync();
-        if (!entry) break;
-        const pid = pidIn(entry.name, fileName);
-        // A file with our own pid is not ours either: in a container every process may have had it.
-        if (pid === undefined || !entry.isFile() || (pid !== process.pid && isAlive(pid))) continue;
-        removeQuietly(join(folder, entry.name));
-        left -= 1;
-      }
-    } finally {
-      names.closeSync();
+    for (const { name, isFile } of target.dir.names(MAX_NAMES)) {
+      const pid = pidIn(name, target.name);
+      // A file with our own pid is not ours either: in a container every process may have had it.
+      if (pid === undefined || !isFile || (pid !== process.pid && isAlive(pid))) continue;
+      removeQuietly({ dir: target.dir, name });
+      left -= 1;
+      if (left === 0) return;
     }
   } catch {}
 }
@@ -175,17 +191,17 @@ export function pidIn(name: string, fileName: string): number | undefined {
   return found ? Number(found[1]) : undefined;
 }
 
-function exists(path: string): boolean {
+function exists({ dir, name }: Spot): boolean {
   try {
-    lstat(path);
+    dir.lstat(name);
     return true;
   } catch {
     return false;
   }
 }
 
-function removeQuietly(path: string): void {
+export function removeQuietly(spot: Spot): void {
   try {
-    unlinkSync(path);
+    unlinkSync(at(spot));
   } catch {}
 }

@@ -2,10 +2,12 @@
 // (docs/file-store.md, "When a file need not be read").
 
 import { isUtf8 } from 'node:buffer';
-import { closeSync, constants, existsSync, fstatSync, openSync, readSync, statfsSync, type BigIntStats } from 'node:fs';
-import { dirname } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readSync, statfsSync, type BigIntStats } from 'node:fs';
 import { StorageError, versionOf, type Document } from './contract.js';
+import { at, pathOf, type Dir, type Spot } from './dir.js';
 import { doing, errnoOf, ioError, notAFile, size, whatIs } from './errors.js';
+import { hiding } from '../hiding.js';
+import { mustBelong } from './owners.js';
 
 /** The largest document: 16 MiB. */
 export const MAX_BYTES = 16 * 1024 * 1024;
@@ -37,17 +39,19 @@ export function keyOf(stat: BigIntStats): string {
   return [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(':');
 }
 
-/** Reads the file at `path`, which leads through no link. None: there is no file. */
-export function readText(path: string): Text | undefined {
+/** Reads a file of `owner` or root, not through a link. None: there is no file. */
+export function readText(spot: Spot, owner: number): Text | undefined {
+  const path = pathOf(spot);
   for (let triesLeft = 2; ; triesLeft -= 1) {
     const readAtNs = BigInt(Date.now()) * 1_000_000n;
-    const fd = openForReading(path);
+    const fd = openForReading(spot);
     if (fd === undefined) return undefined;
     let bytes: Buffer;
     let before: BigIntStats;
     let stat: BigIntStats;
     try {
       before = doing('look at', path, () => fstatSync(fd, { bigint: true }));
+      mustBelong(before, owner, path);
       bytes = readBounded(fd, before, path);
       stat = doing('look at', path, () => fstatSync(fd, { bigint: true }));
     } finally {
@@ -60,9 +64,9 @@ export function readText(path: string): Text | undefined {
     if (!isUtf8(bytes)) throw notUtf8(path, bytes);
     const version = versionOf(bytes);
     const newest = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
-    const isProof = isSteady && newest < readAtNs - STAMP_STEP_NS && networkName(path) === undefined;
+    const isProof = isSteady && newest < readAtNs - STAMP_STEP_NS && networkOf(spot.dir) === undefined;
     return {
-      document: { version, text: bytes.toString('utf8') },
+      document: hiding({ version, text: bytes.toString('utf8') }, 'text'),
       base: version,
       isUnsynced: false,
       stat,
@@ -71,15 +75,15 @@ export function readText(path: string): Text | undefined {
   }
 }
 
-function openForReading(path: string): number | undefined {
+function openForReading(spot: Spot): number | undefined {
   // Without NONBLOCK, opening a FIFO waits for a writer.
   const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
   try {
-    return openSync(path, flags);
+    return openSync(at(spot), flags);
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') return undefined;
-    if (errnoOf(error) === 'ENXIO') throw notAFile(path, 'a socket');
-    throw ioError('read', path, error);
+    if (errnoOf(error) === 'ENXIO') throw notAFile(pathOf(spot), 'a socket');
+    throw ioError('read', pathOf(spot), error);
   }
 }
 
@@ -133,12 +137,12 @@ export function validUpTo(bytes: Buffer): number {
   return good;
 }
 
-/** The kind of network file system that a path lies on. None: a local one, or it cannot be told. */
-export function networkName(path: string): string | undefined {
+/** The kind of network file system that a directory lies on. None: a local one, or it cannot be told. */
+export function networkOf(dir: Dir): string | undefined {
   // Elsewhere the kind is not looked at: macOS and the BSDs do lock over NFS, through lockd.
   if (process.platform !== 'linux' && process.platform !== 'android') return undefined;
   try {
-    return networkNameOf(statfsSync(path).type);
+    return networkNameOf(statfsSync(dir.at('.')).type);
   } catch {
     return undefined;
   }
@@ -155,11 +159,4 @@ export function networkNameOf(magic: number): string | undefined {
     default:
       return undefined;
   }
-}
-
-/** The kind of network file system that a file lies on, or will lie on. */
-export function networkOf(target: string): string | undefined {
-  let directory = dirname(target);
-  while (!existsSync(directory) && directory !== '/') directory = dirname(directory);
-  return networkName(directory);
 }

@@ -5,6 +5,8 @@
 // the other way round, a text could come back that two stores had replaced.
 
 import { StorageError, versionOf, type Document } from './contract.js';
+import type { Spot } from './dir.js';
+import { hiding } from '../hiding.js';
 import { MAX_BYTES, readText, type Text } from './text.js';
 
 const MARK = 'lazaret-unsynced 1';
@@ -15,17 +17,17 @@ export function spellUnsynced(base: string, text: string): string | undefined {
   return Buffer.byteLength(file) <= MAX_BYTES ? file : undefined;
 }
 
-/** Reads the document at `path`, and what may lie beside it unsynced. None: there is no document. */
-export function readWithUnsynced(path: string, beside: string): Text | undefined {
+/** Reads a document of `owner` or root, and what may lie beside it unsynced. None: there is no document. */
+export function readWithUnsynced(spot: Spot, beside: Spot, owner: number): Text | undefined {
   let unsynced: ReturnType<typeof parseUnsynced>;
   try {
-    const found = readText(beside);
+    const found = readText(beside, owner);
     unsynced = found && parseUnsynced(found.document.text);
   } catch (error) {
     // A power cut may have left anything.
     if (!(error instanceof StorageError && error.code === 'corrupt')) throw error;
   }
-  const found = readText(path);
+  const found = readText(spot, owner);
   if (!found) return undefined;
   // One stat cannot tell of two files.
   found.seen = undefined;
@@ -42,5 +44,5 @@ export function parseUnsynced(file: string): { base: string; document: Document 
   const head = /^lazaret-unsynced 1 (\S*) (\S*)$/.exec(file.slice(0, Math.max(end, 0)));
   if (end < 0 || !head) return undefined;
   const [base, version, text] = [head[1] ?? '', head[2] ?? '', file.slice(end + 1)];
-  return versionOf(text) === version ? { base, document: { version, text } } : undefined;
+  return versionOf(text) === version ? { base, document: hiding({ version, text }, 'text') } : undefined;
 }
