@@ -93,7 +93,8 @@ impl<P: Ports> Keeper<P> {
     }
 }
 
-/// No answer came although the server may have seen the request, or what came is no answer.
+/// No answer came although the server may have seen the request, or what came is no answer. One that came in a coding nobody can read
+/// is not lost in this way: the next one would come in the same, and the request before it may have spent the token.
 fn lost(outcome: &Outcome) -> bool {
     let judgement = &outcome.judgement;
     let gateway = matches!(judgement.status, None | Some(200..=299 | 502 | 504 | 520..=524));
@@ -102,6 +103,7 @@ fn lost(outcome: &Outcome) -> bool {
         && gateway
         && judgement.retry_after_s.is_none()
         && !new_token
+        && !judgement.is_unreadable
         && judgement.verdict != Verdict::Refreshed
 }
 

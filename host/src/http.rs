@@ -8,6 +8,9 @@
 //! - [`Http`]: what the embedding calls, so that a test or a simulation can stand in for the network
 
 mod allow;
+mod body;
+mod head;
+mod headers;
 mod named;
 mod network;
 mod origin;
@@ -50,7 +53,8 @@ pub struct HttpResponse {
     pub body: String,
     /// False: the body was cut, by the cap, by the connection or by the deadline.
     pub body_complete: bool,
-    /// True: bytes that were not UTF-8 were replaced, or the body is in a content coding nobody asked for.
+    /// True: bytes that were not UTF-8 were replaced, or the body is in a content coding that cannot be read; then
+    /// `content-encoding` still names it.
     pub body_lossy: bool,
 }
 

@@ -3,14 +3,18 @@
 
 mod home;
 
+use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
 use std::thread;
+use std::time::Duration;
 
 use home::{Home, Ran};
+use rustix::process::{Pid, Signal, kill_process};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
@@ -27,6 +31,11 @@ struct Endpoint {
 
 impl Endpoint {
     fn start() -> Self {
+        Self::after(|| {})
+    }
+
+    /// Does this before it answers.
+    fn after(before: impl Fn() + Send + Sync + 'static) -> Self {
         let certificate = CertificateDer::from_pem_slice(include_bytes!("tls/server.pem")).expect("a certificate");
         let key = PrivateKeyDer::from_pem_slice(include_bytes!("tls/server.key")).expect("a key");
         let config = ServerConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
@@ -42,6 +51,7 @@ impl Endpoint {
             let mut stream = StreamOwned::new(connection, stream);
             read_request(&mut stream)?;
             counted.fetch_add(1, Ordering::SeqCst);
+            before();
             let body = json!({ "access_token": "at-new", "refresh_token": "rt-new", "expires_in": 3600 }).to_string();
             let head =
                 format!("HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n", body.len());
@@ -59,6 +69,11 @@ impl Endpoint {
 
 /// A proxy that leads everybody to one address, and tells where they wanted to go.
 fn proxy_to(address: SocketAddr) -> (String, mpsc::Receiver<String>) {
+    proxy_to_and(address, || {})
+}
+
+/// The same, and does this once it has handed the answer on.
+fn proxy_to_and(address: SocketAddr, then: impl Fn() + Send + Sync + 'static) -> (String, mpsc::Receiver<String>) {
     let (tell, asked) = mpsc::channel();
     let proxy = serve(move |mut client| {
         let request = read_request(&mut client)?;
@@ -72,6 +87,7 @@ fn proxy_to(address: SocketAddr) -> (String, mpsc::Receiver<String>) {
         });
         io::copy(&mut server, &mut client)?;
         client.shutdown(Shutdown::Write)?;
+        then();
         there.join().expect("no panic")
     });
     (format!("http://{proxy}"), asked)
@@ -122,12 +138,29 @@ fn home_at(host: &str) -> Home {
 
 /// `lazaret token acme`, in an environment that says this of the network and nothing else.
 fn token(home: &Home, environment: &[(&str, &str)]) -> Ran {
+    Ran::of(token_command(home, environment).output().expect("it runs"))
+}
+
+fn token_command(home: &Home, environment: &[(&str, &str)]) -> Command {
     let mut command = home.command(&["token", "acme"]);
     for name in ["ALL_PROXY", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY"] {
         command.env_remove(name).env_remove(name.to_lowercase());
     }
     command.env_remove("SSL_CERT_FILE").envs(environment.iter().copied());
-    Ran::of(command.output().expect("it runs"))
+    command
+}
+
+/// Every thread of it stands still.
+fn stop(process: Pid) {
+    kill_process(process, Signal::STOP).expect("it stops");
+    let stands = |task: &fs::DirEntry| {
+        let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_none_or(|(_, state)| state.starts_with('T'))
+    };
+    let tasks = format!("/proc/{}/task", process.as_raw_nonzero());
+    while !fs::read_dir(&tasks).expect("it is there").flatten().all(|task| stands(&task)) {
+        thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn authority() -> &'static str {
@@ -178,4 +211,29 @@ fn a_proxy_that_wants_a_password_costs_no_token_and_asks_for_no_login() {
     let endpoint = Endpoint::start();
     let (proxy, _asked) = proxy_to(endpoint.address);
     assert_eq!(token(&home, &[("SSL_CERT_FILE", authority()), ("HTTPS_PROXY", &proxy)]).code, Some(0));
+}
+
+/// Ctrl-Z and `fg`, a paused container, a debugger: the answer lies in the kernel, in TLS's own records.
+#[test]
+fn an_answer_over_tls_that_came_while_the_command_stood_still_is_stored() {
+    const DEADLINE_MS: u64 = 3_000;
+    let home = home_at(ENDPOINT);
+    let endpoint = format!("https://{ENDPOINT}/token");
+    home.profiles(
+        &json!({ "acme": { "token_endpoint": endpoint, "client_id": "acme-client", "deadline_ms": DEADLINE_MS } }),
+    );
+    let process = Arc::new(OnceLock::new());
+    let (stopped, resumed) = (process.clone(), process.clone());
+    let endpoint = Endpoint::after(move || stop(*stopped.wait()));
+    let (proxy, _asked) = proxy_to_and(endpoint.address, move || {
+        // Its deadline began before the request came.
+        thread::sleep(Duration::from_millis(DEADLINE_MS + 200));
+        kill_process(*resumed.wait(), Signal::CONT).expect("it goes on");
+    });
+    let mut command = token_command(&home, &[("SSL_CERT_FILE", authority()), ("HTTPS_PROXY", &proxy)]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+    process.set(Pid::from_child(&child)).expect("the first");
+    let ran = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!((ran.code, ran.out.as_str(), ran.err.as_str()), (Some(0), "at-new\n", ""));
+    assert_eq!((endpoint.requests(), home.refresh_token().as_str()), (1, "rt-new"));
 }

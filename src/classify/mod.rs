@@ -8,6 +8,7 @@ mod api;
 mod body;
 mod cause;
 mod codes;
+mod coding;
 mod evidence;
 mod front;
 mod generic;
@@ -134,8 +135,12 @@ impl Ruling<'_> {
 
 type StepFn = for<'r> fn(&Reading<'r>, u16) -> Option<Ruling<'r>>;
 
+/// The rule of a success in a coding that cannot be read.
+const UNREADABLE: &str = "unreadable-coding";
+
 /// The reading order, once an answer came.
-const STEPS: [(&str, StepFn); 9] = [
+const STEPS: [(&str, StepFn); 10] = [
+    ("content coding", |reading, status| reading.unreadable(status)),
     ("who speaks", |reading, status| reading.who_speaks(status)),
     ("throttled", |_, status| {
         matches!(status, 408 | 425 | 429).then(|| Ruling::of(Verdict::Transient, "throttled-status"))

@@ -2,7 +2,7 @@
 
 use super::body::Shape;
 use super::generic::{self, Meaning};
-use super::{Judgement, Reading, Ruling, Step, Verdict, evidence, front, words};
+use super::{Judgement, Reading, Ruling, Step, UNREADABLE, Verdict, coding, evidence, front, words};
 use crate::text::is_one_of;
 
 impl Reading<'_> {
@@ -27,6 +27,9 @@ impl Reading<'_> {
             (self.body.labelled_html, ", labelled HTML"),
         ] {
             text.push_str(if at { what } else { "" });
+        }
+        if let Some(coding) = coding::of(self.answer) {
+            text.push_str(&format!(", in the coding {coding}"));
         }
         for (at, code) in self.found.codes.iter().enumerate() {
             let shown = self.shown(at, false);
@@ -61,7 +64,13 @@ impl Reading<'_> {
         let codes: Vec<&str> = [code.as_deref(), sub_code.as_deref()].into_iter().flatten().collect();
         let host = front::redirect_host(self.answer).filter(|_| matches!(self.answer.status, Some(300..=399)));
         let why = ruling.why.unwrap_or_else(|| explanation(ruling.verdict, &ruling.rule));
+        let is_unreadable = ruling.rule == UNREADABLE;
+        let coding = coding::of(self.answer).filter(|_| is_unreadable);
         let summary = match host {
+            None if coding.is_some() => {
+                let why = format!("{why}: the content coding {}", coding.unwrap_or_default());
+                evidence::summary(&self.status_text(), &codes, &why, self.found)
+            }
             Some(host) => {
                 evidence::summary(&self.status_text(), &codes, &format!("{why}; it points to {host}"), self.found)
             }
@@ -83,6 +92,7 @@ impl Reading<'_> {
             retry_after_s,
             summary,
             in_doubt,
+            is_unreadable,
             tokens,
             steps,
         }
@@ -131,12 +141,13 @@ const TRANSPORT: [(&str, bool); 13] = [
 ];
 
 fn explanation(verdict: Verdict, rule: &str) -> &'static str {
-    const BY_RULE: [(&str, &str); 8] = [
+    const BY_RULE: [(&str, &str); 9] = [
         ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
         ("captive-portal proxy-authentication", "answered by the network's own proxy or portal"),
         ("endpoint-moved redirected-elsewhere odd-redirect", "the token endpoint redirects, which is not followed"),
         ("request-not-allowed", "the host's allow-list refuses this address"),
         ("transport-failure", "the token endpoint could not be reached or the answer was lost"),
+        (UNREADABLE, "a success that cannot be read, and the server may have rotated"),
         ("cut-success not-an-oauth-answer", "a success that cannot be read; the server may have rotated"),
         ("cut-refusal", "the answer ends too early to be a proof against the token"),
         ("names-a-fault", "the server names a fault of its own beside it, so no proof against the token"),

@@ -83,6 +83,9 @@ pub struct Judgement {
     pub summary: String,
     /// The server may have rotated although we cannot tell.
     pub in_doubt: bool,
+    /// A success came in a coding that cannot be read. Asked again at once, the server would answer in the same one, and might
+    /// take it for a replay.
+    pub is_unreadable: bool,
     /// What a 2xx carried. Unless refreshed, only a new refresh token (so that the caller can store the successor).
     pub tokens: Option<Tokens>,
     /// The steps taken, in order.

@@ -59,7 +59,10 @@ impl Case {
             write(&vault, before);
         }
 
-        let mut session = driver.open(&vault, &providers);
+        // What is done to a process must be done to one that is not this.
+        let is_stopped = self.text.contains("\"stopped_ms\"");
+        let mut session =
+            if is_stopped { driver.open_apart(&vault, &providers) } else { driver.open(&vault, &providers) };
         for (number, step) in self.json["steps"].as_array().expect("steps").iter().enumerate() {
             self.step(step, &mut *session, &server, &vault, driver.excludes_foreign())
                 .map_err(|wrong| format!("{}, step {}: {wrong}", self.name, number + 1))?;
@@ -90,7 +93,7 @@ impl Case {
             let without = (!excludes).then(|| step.get(format!("{name}_without_exclusion"))).flatten();
             without.or_else(|| step.get(name)).cloned().unwrap_or(Value::Null)
         };
-        server.expect(self.answers(step, vault));
+        server.expect(self.answers(step, vault), session.process());
         let result = session.call(&step["call"])?;
         if let Some(wrong) = differs(&of_this("expect"), &result, "result") {
             return Err(format!("{wrong}\n  of {result}"));

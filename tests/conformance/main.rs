@@ -17,6 +17,7 @@ mod server;
 mod tools;
 
 use std::collections::BTreeSet;
+use std::env;
 use std::fs;
 
 use drivers::Driver;
@@ -80,6 +81,14 @@ fn every_case_by_the_binding_for_python() {
 #[ignore = "builds a package; run by cargo xtask prove"]
 fn every_case_by_the_binding_for_c() {
     all_cases_by("c");
+}
+
+/// Not a test but a program, for cases that do something to a process: see `drivers::process::this_test_as`.
+#[test]
+fn a_driver_in_a_process_of_its_own() {
+    let Some(name) = env::var_os(drivers::process::DRIVER) else { return };
+    let way = WAYS.iter().find(|way| name == way.name).expect("a way");
+    drivers::process::serve(&*(way.driver)().expect("it is in this process"));
 }
 
 /// A driver without a test here would skip every case.

@@ -30,7 +30,7 @@ fn two_of_node_one_of_python_and_one_native_refresh_an_expired_token_once() {
             json: json!({ "status": 200, "wait_ms": 400,
                 "body": { "access_token": format!("at-new-{number}"), "refresh_token": format!("rt-new-{number}"), "expires_in": 3600 } }),
         };
-        server.expect((0..4).map(answer).collect());
+        server.expect((0..4).map(answer).collect(), None);
 
         let tokens = all_at_once(&[&node, &node, &python], &vault, &providers);
         assert_eq!(tokens.len(), 4);

@@ -8,12 +8,14 @@ nothing can have been sent. Ends with 0 if it does.
 
 from __future__ import annotations
 
+import gzip
 import json
 import socket
 import sys
 import tempfile
 import threading
 import time
+import zlib
 from pathlib import Path
 
 from wasi_host import Refused, Wasi, load
@@ -113,6 +115,18 @@ def main() -> None:
         assert (answer["body"], answer["body_complete"], answer["body_lossy"]) == ("a\ufffdb", True, True), answer
         answer = send(Server(head("content-encoding: gzip", length=2), b"ab"))
         assert answer["body_lossy"], answer
+        for named, coded in [
+            ("a: b", gzip.compress(b"{}")),
+            ("content-encoding: gzip", gzip.compress(b"{}")),
+            ("content-encoding: deflate", zlib.compress(b"{}")),
+            ("content-encoding: deflate", zlib.compress(b"{}")[2:-4]),
+        ]:
+            answer = send(Server(head(named, length=len(coded)), coded))
+            assert (answer["body"], answer["body_complete"], answer["body_lossy"]) == ("{}", True, False), answer
+            assert all(header["name"].lower() != "content-encoding" for header in answer["headers"]), answer
+        answer = send(Server(head("content-encoding: zstd", length=3), b"\x28\xb5\x2f"))
+        assert (answer["body"], answer["body_complete"], answer["body_lossy"]) == ("(\ufffd/", True, True), answer
+        assert any(header["value"] == "zstd" for header in answer["headers"]), answer
 
         for server in [Server(30.0), Server(b"HTTP/1.1 200", 30.0)]:
             started = time.monotonic()

@@ -3,7 +3,8 @@
 //! | question | file |
 //! |---|---|
 //! | what may be sent to | `allow` and `origin`, which are the native host's own |
-//! | what a header may be, and what came of a body | [`message`] |
+//! | what a header may be | [`message`], and `headers`, which is the native host's own |
+//! | what came of a body, in whatever coding | `body`, which is the native host's own |
 //! | what WASI is asked for | `wasi`: only in WebAssembly |
 //!
 //! | variable | what it does |
@@ -22,6 +23,12 @@
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only what is sent asks for it"))]
 #[path = "../../../host/src/http/allow.rs"]
 mod allow;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only what is sent asks for it"))]
+#[path = "../../../host/src/http/body.rs"]
+mod body;
+#[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only what is sent asks for it"))]
+#[path = "../../../host/src/http/headers.rs"]
+mod headers;
 pub mod message;
 #[cfg_attr(not(target_arch = "wasm32"), allow(dead_code, reason = "only what is sent asks for it"))]
 #[path = "../../../host/src/http/origin.rs"]
@@ -31,6 +38,9 @@ mod wasi;
 
 pub use allow::{AllowList, BadOrigin, Refusal};
 pub use origin::Malformed;
+
+/// Bodies and headers beyond this are cut.
+pub const CAP_BYTES: usize = 64 << 10;
 
 /// A URL without what may be secret in it: no user, no query. For messages.
 fn without_secrets(url: &str) -> String {

@@ -1,18 +1,20 @@
 //! The only file that knows this is WebAssembly: `http` by way of `wasi:http`.
 
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use lazaret_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
 use crate::allow::{AllowList, Refusal};
-use crate::message::{self, CAP_BYTES};
+use crate::headers::fitting;
+use crate::message;
 use crate::origin::parse_origin;
+use crate::{CAP_BYTES, body};
 
 use bindings::exports::lazaret::keeper::http as wit;
 use bindings::lazaret::keeper::keeper;
 use bindings::wasi::cli::environment::get_environment;
-use bindings::wasi::clocks::monotonic_clock::{now, subscribe_instant};
+use bindings::wasi::clocks::monotonic_clock::{now, subscribe_duration, subscribe_instant};
 use bindings::wasi::http::outgoing_handler::handle;
 use bindings::wasi::http::types::{
     ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingBody, OutgoingRequest, RequestOptions, Scheme,
@@ -143,13 +145,15 @@ fn send(
     let Ok(body) = outgoing.body() else {
         return Err(not_sent("other", format!("{origin}: the host gives no body to write")));
     };
-    // The host's own limits, where it has any. Ours is the deadline below, whatever it does.
+    // A host's own limit on the way there bounds what leaves. Its limits on the way back must not: it would give an answer up that
+    // came while it was stopped. There the deadline is ours.
     let options = RequestOptions::new();
-    let left = Some(deadline.left_ns());
+    let left_ns = deadline.left_ns();
+    let long = Some(left_ns.saturating_add(HOST_ALLOWANCE_NS));
     let _ = (
-        options.set_connect_timeout(left),
-        options.set_first_byte_timeout(left),
-        options.set_between_bytes_timeout(left),
+        options.set_connect_timeout(Some(left_ns)),
+        options.set_first_byte_timeout(long),
+        options.set_between_bytes_timeout(long),
     );
 
     // What is refused here was not sent: nobody had a body to send yet.
@@ -205,25 +209,23 @@ fn write(body: OutgoingBody, bytes: &[u8], deadline: &Deadline) -> Result<(), Go
 
 /// The answer as far as it came. Nothing that happens after the status line makes it a failure.
 fn receive(response: &IncomingResponse, deadline: &Deadline) -> wit::Response {
-    let headers = message::fitting(response.headers().entries());
-    let named = |name: &str| {
-        headers.iter().filter(|(other, _)| other.eq_ignore_ascii_case(name)).map(|(_, value)| value).collect::<Vec<_>>()
-    };
-    let is_coded = named("content-encoding").iter().any(|coding| !coding.eq_ignore_ascii_case("identity"));
-    let announced = named("content-length").first().and_then(|length| length.trim().parse::<usize>().ok());
+    let headers = response.headers().entries();
+    let announced = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let announced = announced.and_then(|(_, length)| std::str::from_utf8(length).ok()?.trim().parse::<usize>().ok());
     let (bytes, has_ended) = match response.consume() {
         Ok(body) => read(&body, deadline),
         Err(()) => (Vec::new(), false),
     };
     // Not every host says that a connection ended too early.
     let is_whole = has_ended && announced.is_none_or(|announced| bytes.len() >= announced);
-    let body = message::decode(&bytes, is_whole);
+    let body = body::read(&bytes, is_whole, &headers);
+    let headers = fitting(headers, body.is_coded);
     wit::Response {
         status: response.status(),
         headers: headers.into_iter().map(|(name, value)| wit::Header { name, value }).collect(),
         body: body.text,
         body_complete: body.is_complete,
-        body_lossy: body.is_lossy || is_coded,
+        body_lossy: body.is_lossy,
     }
 }
 
@@ -251,16 +253,31 @@ fn read(body: &IncomingBody, deadline: &Deadline) -> (Vec<u8>, bool) {
     }
 }
 
+/// What a host may take longer than we do before its own limits count.
+const HOST_ALLOWANCE_NS: u64 = 60_000_000_000;
+/// The last part of a deadline, in pieces, and its share of a short one.
+const PIECES: u32 = 20;
+const LAST_PART_NS: u64 = 1_000_000_000;
+const LAST_SHARE: u64 = 4;
+
 /// When the exchange is over, whatever came of it.
+///
+/// Nobody can ask here what the kernel holds already, and a host needs time to read it: the last part of the deadline is waited for in
+/// pieces, each by itself. One that was stopped meanwhile (SIGSTOP, a paused container) loses a piece, and not the answer that came.
 struct Deadline {
     at_ns: u64,
     over: Pollable,
+    piece_ns: u64,
+    pieces: Cell<u32>,
 }
 
 impl Deadline {
     fn new(deadline_ms: u64) -> Self {
-        let at_ns = now().saturating_add(deadline_ms.saturating_mul(1_000_000));
-        Self { at_ns, over: subscribe_instant(at_ns) }
+        let whole_ns = deadline_ms.saturating_mul(1_000_000);
+        let at_ns = now().saturating_add(whole_ns);
+        let last_ns = LAST_PART_NS.min(whole_ns / LAST_SHARE);
+        let over = subscribe_instant(at_ns.saturating_sub(last_ns));
+        Self { at_ns, over, piece_ns: last_ns / u64::from(PIECES), pieces: Cell::new(PIECES) }
     }
 
     fn left_ns(&self) -> u64 {
@@ -269,7 +286,16 @@ impl Deadline {
 
     /// False: the deadline passed first.
     fn wait_for(&self, what: &Pollable) -> bool {
-        poll(&[what, &self.over]).contains(&0)
+        if poll(&[what, &self.over]).contains(&0) {
+            return true;
+        }
+        while self.pieces.get() > 0 {
+            self.pieces.set(self.pieces.get() - 1);
+            if poll(&[what, &subscribe_duration(self.piece_ns)]).contains(&0) {
+                return true;
+            }
+        }
+        what.ready()
     }
 }
 

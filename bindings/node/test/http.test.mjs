@@ -5,7 +5,8 @@ import { connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
-import { brotliCompressSync, deflateSync, gzipSync } from 'node:zlib';
+import { Worker } from 'node:worker_threads';
+import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { attempt } from '../dist/http/attempt.js';
 import { AllowList, Malformed } from '../dist/http/origin.js';
 import { folder } from './helpers.mjs';
@@ -192,6 +193,68 @@ test('a coding that nobody asked for is decoded, and one that nobody knows is ca
   assert.deepEqual(await send(it.origin).then(({ response }) => [response.body.length, response.bodyComplete]), [65536, false]);
   const strange = await peer(t, answering('HTTP/1.1 200 OK\r\nContent-Encoding: zstd\r\nContent-Length: 1\r\n\r\nx'));
   assert.equal((await send(strange.origin)).response.bodyLossy, true);
+});
+
+test('gzip is known by its first bytes, deflate is zlib or raw, and what is taken off is not named any more', async (t) => {
+  const text = JSON.stringify({ access_token: 'at', long: 'ü'.repeat(1000) });
+  for (const [named, bytes] of [['', gzipSync(text)], ['gzip', gzipSync(gzipSync(text))], ['deflate', deflateRawSync(text)], ['', Buffer.concat([gzipSync(text.slice(0, 9)), gzipSync(text.slice(9)), Buffer.alloc(3)])]]) {
+    const head = `HTTP/1.1 200 OK\r\n${named && `Content-Encoding: ${named}\r\n`}Content-Length: ${bytes.length}\r\n\r\n`;
+    const it = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from(head), bytes])));
+    const { response } = await send(it.origin);
+    assert.deepEqual([response.body, response.bodyComplete, response.bodyLossy], [text, true, false], named);
+    assert.ok(response.headers.every(({ name }) => name !== 'content-encoding'));
+  }
+  for (const [named, bytes] of [['gzip', gzipSync(text).fill(0xff, 12, 20)], ['', gzipSync(text).fill(0xff, gzipSync(text).length - 8)], ['deflate', Buffer.from([0x87, 0x81])], ['zstd', Buffer.from([0x28, 0xb5, 0x2f, 0xfd])], ['br', Buffer.from([0xff, 0xff, 0xff])]]) {
+    const head = `HTTP/1.1 200 OK\r\n${named && `Content-Encoding: ${named}\r\n`}Content-Length: ${bytes.length}\r\n\r\n`;
+    const it = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from(head), bytes])));
+    const { response } = await send(it.origin);
+    assert.deepEqual([response.body, response.bodyComplete, response.bodyLossy], [bytes.toString(), true, true], named);
+    assert.equal(response.headers.some(({ name }) => name === 'content-encoding'), named !== '');
+  }
+  const cut = gzipSync(text).subarray(0, -8);
+  const it = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from(`HTTP/1.1 200 OK\r\nContent-Length: ${cut.length}\r\n\r\n`), cut])));
+  assert.deepEqual(await send(it.origin).then(({ response }) => [response.body, response.bodyComplete, response.bodyLossy]), [text, false, true]);
+});
+
+test('an answer may have a thousand headers', async (t) => {
+  const it = await peer(t, answering(`HTTP/1.1 200 OK\r\n${'x: y\r\n'.repeat(1000)}Retry-After: 7\r\nContent-Length: 2\r\n\r\n{}`));
+  const { response } = await send(it.origin);
+  assert.deepEqual([response.body, response.bodyComplete, response.headers.length], ['{}', true, 1002]);
+  assert.ok(response.headers.some(({ name, value }) => name === 'retry-after' && value === '7'));
+});
+
+test('what has come by the deadline is read, although the process stood still until after it', async (t) => {
+  // The server is a thread: it goes on while this one stands still.
+  const flags = new Int32Array(new SharedArrayBuffer(4));
+  const server = new Worker(
+    `const { parentPort, workerData: flags } = require('node:worker_threads');
+     require('node:net').createServer((socket) => {
+       socket.once('data', () => {
+         parentPort.postMessage('it is here');
+         Atomics.wait(flags, 0, 0);
+         const body = '{}' + ' '.repeat(40000);
+         socket.end('HTTP/1.1 200 OK\\r\\nContent-Length: 40002\\r\\n\\r\\n' + body, () => {
+           Atomics.store(flags, 0, 2);
+           Atomics.notify(flags, 0);
+         });
+       });
+     }).listen(0, '127.0.0.1', function () { parentPort.postMessage(this.address().port); });`,
+    { eval: true, workerData: flags },
+  );
+  t.after(() => server.terminate());
+  const port = await new Promise((resolve) => server.once('message', resolve));
+  const isThere = new Promise((resolve) => server.once('message', resolve));
+  const deadlineMs = 1000;
+  const began = performance.now();
+  const outcome = send(`http://127.0.0.1:${port}`, { deadlineMs });
+  await isThere;
+  Atomics.store(flags, 0, 1);
+  Atomics.notify(flags, 0);
+  Atomics.wait(flags, 0, 1);
+  while (performance.now() < began + deadlineMs + 50);
+  const { response, failure } = await outcome;
+  assert.equal(failure, undefined);
+  assert.deepEqual([response.status, response.body.length, response.bodyComplete], [200, 40002, true]);
 });
 
 test('bytes that are no text are replaced, and a character that was cut is left out', async (t) => {

@@ -17,6 +17,7 @@ import pytest
 from conftest import Server
 
 from lazaret.http import AllowList, HttpFailure, HttpRequest, Malformed, NetworkHttp
+from lazaret.http.wire import Wire
 
 
 def request(url: str, **more: Any) -> HttpRequest:
@@ -116,6 +117,17 @@ def test_a_redirect_is_an_answer(server: Server) -> None:
         ([HEAD + b"Content-Encoding: deflate\r\n\r\n" + zlib.compress(b"plain")[2:-4]], "plain", True, False),
         ([HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"x" * 10**6)], "x" * 65536, False, False),
         ([HEAD + b"Content-Encoding: br\r\n\r\nzz"], "zz", True, True),
+        ([HEAD + b"\r\n" + gzip.compress(b"plain")], "plain", True, False),
+        ([HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(gzip.compress(b"plain"))], "plain", True, False),
+        ([HEAD + b"\r\n" + gzip.compress(b"pl") + gzip.compress(b"ain") + b"\0"], "plain", True, False),
+        ([HEAD + b"\r\n" + gzip.compress(b"plain")[:-8]], "plain", False, True),
+        ([HEAD + b"Content-Length: 99\r\n\r\n" + gzip.compress(b"plain")[:-8]], "plain", False, False),
+        ([HEAD + b"Content-Encoding: gzip\r\n\r\nplain"], "plain", True, True),
+        ([HEAD + b"Content-Encoding: deflate\r\n\r\nplain"], "plain", True, True),
+        ([HEAD + b"Content-Encoding: zstd\r\n\r\n\x28\xb5\x2f\xfd"], "(\ufffd/\ufffd", True, True),
+        ([HEAD + b"\r\n\x1f\x8b\x08\0\0\0\0\0\0\xff\xff"], "\x1f\ufffd\x08\0\0\0\0\0\0\ufffd\ufffd", True, True),
+        ([HEAD + b"Content-Encoding: deflate\r\nContent-Length: 0\r\n\r\n"], "", True, False),
+        ([b"\r\nHTTP/1.1 103\r\na: b\r\n\r\n" + HEAD + b"\r\nlater"], "later", True, False),
         ([b"HTTP/1.1 100 Continue\r\n\r\n" + HEAD + b"\r\nlater"], "later", True, False),
     ],
 )
@@ -126,12 +138,69 @@ def test_the_body_is_told_as_far_as_it_came(parts: List[bytes], body: str, compl
     assert raw.connections == 1
 
 
+def test_a_coding_that_is_taken_off_is_not_named_any_more() -> None:
+    for content, left in ((gzip.compress(b"{}"), []), (b"\x80\x81", ["gzip"])):
+        raw = Raw(answers(HEAD + b"Content-Encoding: gzip\r\n\r\n" + content))
+        answer = network(raw.origin).send(request(raw.origin))
+        assert [value for name, value in answer.headers if name == "content-encoding"] == left
+
+
+@pytest.mark.parametrize("count", [0, 100, 200, 1000])
+def test_an_answer_may_have_a_thousand_headers(count: int) -> None:
+    odd = b"no header\r\nfolded: a\r\n\tb\r\n"
+    raw = Raw(answers(HEAD + b"a: b\r\n" * count + odd + b"Retry-After : 7\r\nContent-Length: 2\r\n\r\n{} and more"))
+    answer = network(raw.origin).send(request(raw.origin))
+    assert (answer.body, answer.body_complete, len(answer.headers)) == ("{}", True, count + 4)
+    assert answer.headers[-2:] == [("retry-after", "7"), ("content-length", "2")] and ("folded", "a b") in answer.headers
+
+
+class Late:
+    """An exchange whose deadline has passed."""
+
+    def left(self) -> float:
+        raise socket.timeout
+
+
+def test_what_has_arrived_by_the_deadline_is_read_to_its_end() -> None:
+    ours, peer = socket.socketpair()
+    wire, buffer = Wire(ours, Late()), bytearray(9)  # type: ignore[arg-type]
+    with ours, peer:
+        for part in (b"one", b"two"):
+            peer.sendall(part)
+            assert wire.readinto(buffer) == 3 and buffer.startswith(part)
+        with pytest.raises(socket.timeout):
+            wire.readinto(buffer)
+        peer.close()
+        assert wire.readinto(buffer) == 0
+
+
+def test_a_peer_that_goes_on_sending_keeps_nobody_beyond_the_deadline() -> None:
+    ours, peer = socket.socketpair()
+
+    def fill() -> None:
+        try:
+            while True:
+                peer.sendall(b"x" * 4096)
+        except OSError:
+            pass
+
+    filler = threading.Thread(target=fill, daemon=True)
+    filler.start()
+    wire, buffer, read = Wire(ours, Late()), bytearray(4096), 0  # type: ignore[arg-type]
+    with pytest.raises(socket.timeout):
+        while True:
+            read += wire.readinto(buffer)
+    assert read <= 4 * 65536 + 4096
+    ours.close()
+    filler.join(10)
+
+
 @pytest.mark.parametrize(
     "serve, kind",
     [
         (answers(), "reset"),
         (answers(b"SSH-2.0-OpenSSH\r\n"), "protocol"),
-        (answers(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 200 + b"\r\n"), "protocol"),
+        (answers(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 30000 + b"\r\n"), "protocol"),
         (lambda connection: time.sleep(5), "timeout"),
     ],
 )

@@ -10,24 +10,11 @@ use ureq::unversioned::transport::RustlsConnector;
 use ureq::{Agent, Body, Error, Proxy};
 
 use super::allow::{AllowList, Refusal};
+use super::body;
+use super::headers::{fitting, is_reserved};
 use super::origin::Origin;
 use super::wire::{self, Exchange, Lookup, NotLoopback, Phase};
 use super::{CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse, Sent};
-
-/// Headers that say how a message is carried. They are the host's.
-const RESERVED: [&str; 11] = [
-    "connection",
-    "content-length",
-    "cookie",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "proxy-authorization",
-];
 
 /// HTTP/1.1 over TCP and TLS, to the origins of an [`AllowList`].
 ///
@@ -65,13 +52,14 @@ impl Http for NetworkHttp {
         let exchange = Exchange::new(prepared.uri().clone(), request.deadline_ms);
         let report = |error| failure(error, &exchange, &target.origin, proxy.as_ref(), request);
 
+        exchange.left().map_err(report)?;
+
+        // No timeout of ureq's own: at one, it would give up an answer that has come already.
         let mut config = Agent::config_builder()
-            .timeout_global(Some(exchange.left().map_err(report)?))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(proxy.clone())
             .user_agent(concat!("lazaret/", env!("CARGO_PKG_VERSION")))
-            // Headers we drop must still fit into the buffer to be parsed.
             .max_response_header_size(2 * CAP_BYTES)
             .input_buffer_size(4 * CAP_BYTES)
             .output_buffer_size(CAP_BYTES / 4);
@@ -182,7 +170,7 @@ fn prepare(request: &HttpRequest, url: String) -> Result<Request<()>, HttpFailur
     for (index, (name, value)) in request.headers.iter().enumerate() {
         let name = HeaderName::try_from(name)
             .map_err(|_| unsupported(format!("the name of header {} is not one", index + 1)))?;
-        if RESERVED.contains(&name.as_str()) {
+        if is_reserved(name.as_str()) {
             return Err(unsupported(format!("the header {name} is the host's to set; leave it out")));
         }
         let mut value = HeaderValue::from_str(value).ok().filter(|_| value.is_ascii()).ok_or_else(|| {
@@ -199,36 +187,19 @@ fn prepare(request: &HttpRequest, url: String) -> Result<Request<()>, HttpFailur
 /// The answer as far as it came. Nothing that happens after the status line makes it a failure.
 fn receive(response: Response<Body>, exchange: &Exchange) -> HttpResponse {
     let (head, body) = response.into_parts();
-    let mut room = CAP_BYTES;
-    let headers = head
-        .headers
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_bytes()))
-        .take_while(|(name, value)| {
-            let fits = room.checked_sub(name.len() + value.len());
-            room = fits.unwrap_or(0);
-            fits.is_some()
-        })
-        .map(|(name, value)| (name.to_owned(), String::from_utf8_lossy(value).into_owned()))
-        .collect();
-    let is_coded = head
-        .headers
-        .get_all(header::CONTENT_ENCODING)
-        .iter()
-        .any(|coding| !coding.as_bytes().eq_ignore_ascii_case(b"identity"));
-
+    let headers = exchange.take_headers();
     let (bytes, ended) = read_up_to_cap(body.into_reader());
     let whole = ended && !exchange.is_broken();
     if whole {
         exchange.answered();
     }
-    let (body, fits, replaced) = decode(&bytes, whole);
+    let body = body::read(&bytes, whole, &headers);
     HttpResponse {
         status: head.status.as_u16(),
-        headers,
-        body,
-        body_complete: whole && fits,
-        body_lossy: replaced || is_coded,
+        headers: fitting(headers, body.is_coded),
+        body: body.text,
+        body_complete: body.is_complete,
+        body_lossy: body.is_lossy,
     }
 }
 
@@ -246,24 +217,6 @@ fn read_up_to_cap(mut body: impl Read) -> (Vec<u8>, bool) {
         if bytes.len() > CAP_BYTES {
             bytes.truncate(CAP_BYTES);
             return (bytes, false);
-        }
-    }
-}
-
-/// The text, whether all of it fits under the cap, and whether anything was replaced.
-fn decode(bytes: &[u8], whole: bool) -> (String, bool, bool) {
-    let bytes = match str::from_utf8(bytes) {
-        // The cut went through a character: that is not the server's mistake.
-        Err(error) if !whole && error.error_len().is_none() => &bytes[..error.valid_up_to()],
-        _ => bytes,
-    };
-    match String::from_utf8_lossy(bytes) {
-        std::borrow::Cow::Borrowed(text) => (text.to_owned(), true, false),
-        std::borrow::Cow::Owned(mut text) => {
-            // A replaced byte becomes three.
-            let fits = text.len() <= CAP_BYTES;
-            text.truncate(text.floor_char_boundary(CAP_BYTES));
-            (text, fits, true)
         }
     }
 }

@@ -15,6 +15,9 @@ pub trait Driver {
     /// On this vault, with these profiles, and with plain http to loopback.
     fn open(&self, vault: &Path, providers: &Path) -> Box<dyn Session>;
 
+    /// The same in a process of its own.
+    fn open_apart(&self, vault: &Path, providers: &Path) -> Box<dyn Session>;
+
     /// Whether its storage keeps a program out that takes the vault's own lock.
     fn excludes_foreign(&self) -> bool {
         true
@@ -25,6 +28,11 @@ pub trait Driver {
 pub trait Session {
     /// What a call comes to: `{"ok": ...}` or `{"error": {...}}`, or why there was no answer at all.
     fn call(&mut self, call: &Value) -> Result<Value, String>;
+
+    /// The process that makes it, if it is not this one.
+    fn process(&self) -> Option<u32> {
+        None
+    }
 
     /// It is needed no more.
     fn close(self: Box<Self>) -> Result<(), String> {

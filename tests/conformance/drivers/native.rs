@@ -25,7 +25,7 @@ use lazaret_host::storage::{
 };
 use serde_json::{Value, json};
 
-use super::{Driver, Session, headers, text};
+use super::{Driver, Session, headers, process, text};
 
 pub struct Native;
 
@@ -40,6 +40,10 @@ impl Driver for Native {
         let origins = now(Keeper::new(ports()).origins()).unwrap_or_default();
         let allow = AllowList::new(origins, true).expect("origins");
         Box::new(Open(Keeper::new(Ports { network: Some(NetworkHttp::new(allow)), ..ports() })))
+    }
+
+    fn open_apart(&self, vault: &Path, providers: &Path) -> Box<dyn Session> {
+        Box::new(process::this_test_as("native").start(vault, providers))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Drivers in other languages: a program each, that reads a call a line and answers a line.
 
+use std::env;
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -18,11 +19,17 @@ pub struct Program {
     command: Vec<OsString>,
     environment: Vec<(&'static str, OsString)>,
     excludes_foreign: bool,
+    /// It is a test, and says more than it is asked for.
+    is_test: bool,
 }
 
 impl Driver for Program {
     fn open(&self, vault: &Path, providers: &Path) -> Box<dyn Session> {
         Box::new(self.start(vault, providers))
+    }
+
+    fn open_apart(&self, vault: &Path, providers: &Path) -> Box<dyn Session> {
+        self.open(vault, providers)
     }
 
     fn excludes_foreign(&self) -> bool {
@@ -32,7 +39,7 @@ impl Driver for Program {
 
 impl Program {
     fn new(command: impl IntoIterator<Item = OsString>) -> Self {
-        Self { command: command.into_iter().collect(), environment: Vec::new(), excludes_foreign: true }
+        Self { command: command.into_iter().collect(), environment: Vec::new(), excludes_foreign: true, is_test: false }
     }
 
     pub fn start(&self, vault: &Path, providers: &Path) -> Running {
@@ -42,7 +49,8 @@ impl Program {
         command.args(&self.command[1..]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{:?}: {error}", self.command));
         let (calls, results) = (child.stdin.take().expect("piped"), child.stdout.take().expect("piped"));
-        let mut running = Running { child, calls: Some(calls), results: BufReader::new(results) };
+        let mut running =
+            Running { child, calls: Some(calls), results: BufReader::new(results), is_test: self.is_test };
         let open = json!({ "vault": vault, "providers": providers, "allow_loopback_http": true });
         // If it died, the first call says so.
         let _ = running.tell(&open);
@@ -55,6 +63,7 @@ pub struct Running {
     child: Child,
     calls: Option<ChildStdin>,
     results: BufReader<ChildStdout>,
+    is_test: bool,
 }
 
 impl Running {
@@ -65,7 +74,12 @@ impl Running {
 
     pub fn answer(&mut self) -> Result<Value, String> {
         let mut line = String::new();
-        match self.results.read_line(&mut line) {
+        let mut read = self.results.read_line(&mut line);
+        while self.is_test && !line.starts_with('{') && read.as_ref().is_ok_and(|bytes| *bytes > 0) {
+            line.clear();
+            read = self.results.read_line(&mut line);
+        }
+        match read {
             Ok(0) | Err(_) => Err(format!("the driver ended: {}", self.last_words())),
             Ok(_) => serde_json::from_str(&line).map_err(|error| format!("{error}: {line:?}")),
         }
@@ -87,6 +101,10 @@ impl Session for Running {
         self.tell(call).and_then(|()| self.answer())
     }
 
+    fn process(&self) -> Option<u32> {
+        Some(self.child.id())
+    }
+
     fn close(mut self: Box<Self>) -> Result<(), String> {
         self.calls = None;
         let ended = self.child.wait().map_err(|error| error.to_string())?;
@@ -101,6 +119,32 @@ impl Drop for Running {
             let _ = self.child.kill();
             let _ = self.child.wait();
         }
+    }
+}
+
+/// This very program, as a driver of that name.
+pub fn this_test_as(name: &str) -> Program {
+    let this = env::current_exe().expect("this program").into_os_string();
+    let mut program = Program::new([this, "--exact".into(), AS_A_PROGRAM.into(), "--nocapture".into()]);
+    program.environment.push((DRIVER, name.into()));
+    Program { is_test: true, ..program }
+}
+
+/// The test that is a program where [`DRIVER`] names a driver.
+const AS_A_PROGRAM: &str = "a_driver_in_a_process_of_its_own";
+pub const DRIVER: &str = "LAZARET_TEST_DRIVER";
+
+/// Serves a driver of this process on standard input and output.
+pub fn serve(driver: &dyn Driver) {
+    let mut lines = std::io::stdin().lines().map(|line| line.expect("a line"));
+    let read = |line: String| -> Value { serde_json::from_str(&line).expect("JSON") };
+    let Some(open) = lines.next().map(read) else { return };
+    let path = |name: &str| PathBuf::from(open[name].as_str().expect("a path"));
+    let mut session = driver.open(&path("vault"), &path("providers"));
+    // The test's own output ends in the middle of a line.
+    println!();
+    for call in lines {
+        println!("{}", session.call(&read(call)).expect("an answer"));
     }
 }
 

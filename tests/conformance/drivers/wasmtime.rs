@@ -6,7 +6,7 @@ use lazaret_host::storage::{FileStorage, VAULT};
 use lazaret_host::{AccessToken, Answer, ApiCall, Keeper, KeeperError, Selector, TokenRequest};
 use serde_json::{Value, json};
 
-use super::{Driver, Session, headers, text};
+use super::{Driver, Session, headers, process, text};
 
 pub struct Wasmtime;
 
@@ -15,6 +15,10 @@ impl Driver for Wasmtime {
         let storage = FileStorage::open(vault).with_profiles(providers.to_owned());
         let keeper = Keeper::builder().storage(storage).allow_loopback_http(true).build();
         Box::new(Open(keeper.expect("the component loads")))
+    }
+
+    fn open_apart(&self, vault: &Path, providers: &Path) -> Box<dyn Session> {
+        Box::new(process::this_test_as("wasmtime").start(vault, providers))
     }
 }
 

@@ -1,5 +1,5 @@
 // One request is one attempt: it leaves once, on a connection of its own, after everything that can fail harmlessly, and nothing
-// of it leaves after the deadline.
+// of it leaves after the deadline. What has arrived by then is read to its end: the deadline bounds what leaves.
 //
 // Why not `fetch`. It keeps connections and takes them again; it sends a request anew if a kept connection breaks under it; it
 // follows redirects unless told not to; a program can put a retrying agent under it for all its callers; and its errors do
@@ -16,7 +16,7 @@ import { request as httpRequest, type IncomingMessage } from 'node:http';
 import { createRequire } from 'node:module';
 import { connect, isIP, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
-import { createBrotliDecompress, createGunzip, createInflate, constants as zlib } from 'node:zlib';
+import { readBody } from './body.js';
 import { CAP_BYTES, notSent, type HttpOutcome, type HttpRequest, type HttpResponse } from './contract.js';
 import { authorityOf, isLoopback, isLoopbackAddress, spellOrigin, type Target } from './origin.js';
 
@@ -27,6 +27,9 @@ const RESERVED = [
 ];
 /** The longest deadline; longer ones overflow timers. */
 const LONGEST_MS = 24 * 60 * 60 * 1000;
+/** At the deadline, how many turns of the event loop without a byte show that the kernel holds no more, and the most that is read. */
+const QUIET_TURNS = 3;
+const MOST_LATE_BYTES = 4 * CAP_BYTES;
 
 /** How far a request got. */
 type Phase = 'resolving' | 'connecting' | 'negotiating' | 'sent';
@@ -81,6 +84,7 @@ class Exchange {
   readonly #timer: NodeJS.Timeout;
   #socket: Socket | undefined;
   #over = false;
+  #hasEnded = false;
   #isResetWhenClosed = false;
   #isAnswered = false;
   #giveUp: ((error: Failed) => void) | undefined;
@@ -97,6 +101,28 @@ class Exchange {
   }
 
   #pass(): void {
+    if (this.phase === 'sent' && !holdsUnsent(this.#socket)) void this.#readWhatIsThere();
+    else this.#giveUpNow();
+  }
+
+  /**
+   * Timers run before sockets are read: where the process was stopped meanwhile (SIGSTOP, a paused container, a debugger), an answer that
+   * came in time still lies in the kernel. Nothing of the request waits to leave.
+   */
+  async #readWhatIsThere(): Promise<void> {
+    const before = this.#socket?.bytesRead ?? 0;
+    let [read, quiet] = [before, 0];
+    while (quiet < QUIET_TURNS && read - before <= MOST_LATE_BYTES) {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (this.#hasEnded) return;
+      const now = this.#socket?.bytesRead ?? read;
+      quiet = now === read ? quiet + 1 : 0;
+      read = now;
+    }
+    this.#giveUpNow();
+  }
+
+  #giveUpNow(): void {
     this.#over = true;
     this.#reset();
     this.#giveUp?.(new Failed('timeout', ''));
@@ -117,6 +143,7 @@ class Exchange {
   }
 
   end(): void {
+    this.#hasEnded = true;
     clearTimeout(this.#timer);
     this.#reset();
   }
@@ -203,69 +230,55 @@ class Exchange {
 
   /** The answer as far as it came. Nothing that happens after the status line makes it a failure. */
   async receive(message: IncomingMessage): Promise<HttpResponse> {
+    const rawHeaders: [string, string][] = [];
+    for (let at = 0; at + 1 < message.rawHeaders.length; at += 2) {
+      const value = Buffer.from(message.rawHeaders[at + 1] ?? '', 'latin1').toString('utf8');
+      rawHeaders.push([(message.rawHeaders[at] ?? '').toLowerCase(), value]);
+    }
     const headers: { name: string; value: string }[] = [];
     let room = CAP_BYTES;
-    for (let at = 0; at + 1 < message.rawHeaders.length; at += 2) {
-      const name = (message.rawHeaders[at] ?? '').toLowerCase();
-      const value = Buffer.from(message.rawHeaders[at + 1] ?? '', 'latin1').toString('utf8');
+    for (const [name, value] of rawHeaders) {
       room -= name.length + Buffer.byteLength(value);
       if (room < 0) break;
       headers.push({ name, value });
     }
-    const codings = headers
-      .filter(({ name }) => name === 'content-encoding')
-      .flatMap(({ value }) => value.toLowerCase().split(','))
+    const codings = rawHeaders
+      .filter(([name]) => name === 'content-encoding')
+      .flatMap(([, value]) => value.toLowerCase().split(','))
       .map((coding) => coding.trim())
       .filter((coding) => coding !== '' && coding !== 'identity');
-    const { bytes, ended, isCoded } = await this.#readBody(message, codings);
+    const { bytes, ended } = await this.#readBytes(message);
     if (ended && this.#socket) {
       this.#isAnswered = true;
       resetWhenClosed(this.#socket, false);
     }
-    const text = decode(bytes, ended);
+    const body = await readBody(bytes, ended, codings);
     return {
       status: message.statusCode ?? 0,
-      headers,
-      body: text.body,
-      bodyComplete: ended && text.fits,
-      bodyLossy: text.replaced || isCoded,
+      headers: body.isCoded ? headers : headers.filter(({ name }) => name !== 'content-encoding'),
+      body: body.text,
+      bodyComplete: body.isComplete,
+      bodyLossy: body.isLossy,
     };
   }
 
-  /** At most {@link CAP_BYTES}, decoded, and whether that is where the body ended. */
-  #readBody(message: IncomingMessage, codings: string[]): Promise<{ bytes: Buffer; ended: boolean; isCoded: boolean }> {
+  /** At most {@link CAP_BYTES}, and whether that is where the body ended. */
+  #readBytes(message: IncomingMessage): Promise<{ bytes: Buffer; ended: boolean }> {
     return new Promise((resolve) => {
       const chunks: Buffer[] = [];
       let length = 0;
-      let isBroken = false;
-      // Nobody asked for a coding; a server that uses one all the same is read if it uses one of these, once.
-      const decoder = codings.length === 1 ? decoderFor(codings[0] ?? '') : undefined;
-      const isCoded = codings.length > 0 && !decoder;
-      const done = (ended: boolean) => resolve({ bytes: Buffer.concat(chunks), ended: ended && !isBroken, isCoded });
-      const take = (chunk: Buffer) => {
+      const done = (ended: boolean) => resolve({ bytes: Buffer.concat(chunks), ended });
+      message.on('data', (chunk: Buffer) => {
         const fits = chunk.subarray(0, CAP_BYTES - length);
         chunks.push(fits);
         length += fits.length;
         if (fits.length < chunk.length) done(false);
-      };
-      const body = decoder ?? message;
-      body.on('data', take);
-      body.on('end', () => done(true));
-      body.on('error', () => done(false));
-      if (decoder) {
-        message.on('data', (chunk: Buffer) => decoder.write(chunk));
-        message.on('end', () => decoder.end());
-        message.on('error', () => {
-          isBroken = true;
-          decoder.end();
-        });
-      }
-      message.on('aborted', () => {
-        isBroken = true;
-        if (!decoder) done(false);
       });
+      message.on('end', () => done(true));
+      message.on('error', () => done(false));
+      message.on('aborted', () => done(false));
       message.on('close', () => {
-        if (!message.complete && !decoder) done(false);
+        if (!message.complete) done(false);
       });
       this.#deadline.catch(() => done(false));
     });
@@ -428,34 +441,10 @@ function explain(error: unknown, phase: Phase, deadlineMs: number, tls: boolean)
   return { kind: 'other', message: isSystem ? `the connection failed (${code})` : 'the HTTP client failed' };
 }
 
-function decoderFor(coding: string) {
-  switch (coding) {
-    case 'gzip':
-    case 'x-gzip':
-      return createGunzip({ finishFlush: zlib.Z_SYNC_FLUSH });
-    case 'deflate':
-      return createInflate({ finishFlush: zlib.Z_SYNC_FLUSH });
-    case 'br':
-      return createBrotliDecompress({ finishFlush: zlib.BROTLI_OPERATION_FLUSH });
-    default:
-      return undefined;
-  }
-}
-
-/** The text, whether all of it fits under the cap, and whether anything was replaced. */
-function decode(bytes: Buffer, whole: boolean): { body: string; fits: boolean; replaced: boolean } {
-  try {
-    // With `stream`, a character that the cut went through is left out: that is not the server's mistake.
-    const body = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: !whole });
-    return { body, fits: true, replaced: false };
-  } catch {
-    const body = new TextDecoder('utf-8', { ignoreBOM: true }).decode(bytes);
-    // A replaced byte becomes three.
-    const spelled = Buffer.from(body);
-    if (spelled.length <= CAP_BYTES) return { body, fits: true, replaced: true };
-    const cut = new TextDecoder('utf-8', { ignoreBOM: true }).decode(spelled.subarray(0, CAP_BYTES), { stream: true });
-    return { body: cut, fits: false, replaced: true };
-  }
+/** Whether there is something that the kernel has not taken yet. */
+function holdsUnsent(socket: Socket | undefined): boolean {
+  const handle = (socket as unknown as { _handle?: { writeQueueSize?: number } } | undefined)?._handle;
+  return (handle?.writeQueueSize ?? 0) > 0;
 }
 
 type SetLinger = (fd: number, on: boolean) => boolean;

@@ -21,8 +21,12 @@ export interface ToNetwork {
   signal: SharedArrayBuffer;
 }
 
-/** How long the thread may take beyond the deadline to say that it has passed. */
-const GRACE_MS = 2_000;
+/**
+ * How long the thread may take beyond the deadline to say what came of it: two seconds in which this process runs. They are waited for
+ * piece by piece: one that was stopped meanwhile (SIGSTOP, a paused container) loses a piece, and not the answer that came.
+ */
+const GRACE_PIECES = 40;
+const PIECE_MS = 50;
 
 /** Sends through the network thread. `wake` starts it, if it is not there; `beat` is called every few seconds of waiting. */
 export function networkHttp(port: MessagePort, wake: () => void, origins: () => string[], beat: () => void, beatMs = BEAT_MS): Http {
@@ -34,9 +38,11 @@ export function networkHttp(port: MessagePort, wake: () => void, origins: () => 
       const untilNs = process.hrtime.bigint() + BigInt(Math.ceil(request.deadlineMs)) * 1_000_000n;
       wake();
       port.postMessage({ request, origins: named, untilNs, signal } satisfies ToNetwork);
+      let pieces = GRACE_PIECES;
       while (Atomics.load(state, 0) !== ANSWERED) {
-        const leftMs = Number(untilNs - process.hrtime.bigint()) / 1e6 + GRACE_MS;
-        if (leftMs <= 0) {
+        const leftMs = Number(untilNs - process.hrtime.bigint()) / 1e6;
+        if (leftMs <= 0) pieces -= 1;
+        if (pieces < 0) {
           const seen = Atomics.compareExchange(state, 0, WAITING, GIVEN_UP);
           if (seen === WAITING) return { failure: { kind: 'timeout', sent: 'no', message: 'the network thread did not start in time' } };
           if (Atomics.compareExchange(state, 0, TAKEN, GIVEN_UP) === TAKEN) {
@@ -45,7 +51,7 @@ export function networkHttp(port: MessagePort, wake: () => void, origins: () => 
         }
         const now = Atomics.load(state, 0);
         if (now === ANSWERED) continue;
-        const waited = Atomics.wait(state, 0, now, Math.min(Math.max(1, leftMs), beatMs));
+        const waited = Atomics.wait(state, 0, now, leftMs > 0 ? Math.min(Math.max(1, leftMs), beatMs) : PIECE_MS);
         if (waited === 'timed-out') beat();
       }
       const answer = receiveMessageOnPort(port) as { message: HttpOutcome } | undefined;

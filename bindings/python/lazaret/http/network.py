@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import queue
 import re
@@ -10,11 +9,12 @@ import socket
 import struct
 import threading
 import time
-import zlib
 from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Tuple
 
 from .allow import AllowList, Origin, is_loopback
+from .body import codings_of, fitting, read_body
 from .contract import CAP_BYTES, HttpFailure, HttpRequest, HttpResponse
+from .wire import Wire
 
 if TYPE_CHECKING:
     import http.client
@@ -59,7 +59,7 @@ class NetworkHttp:
         headers = _prepare(request)
         proxy = _proxy(origin)
         tls = self._context() if origin.tls else None
-        return _Exchange(origin, path, request, headers, proxy, tls).run()
+        return Exchange(origin, path, request, headers, proxy, tls).run()
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -138,7 +138,7 @@ def _proxy(origin: Origin) -> Optional[Tuple[str, int, Optional[str]]]:
     return host, port or 80, authorization
 
 
-class _Exchange:
+class Exchange:
     """One request on its way: its deadline, and how far it got."""
 
     def __init__(
@@ -272,7 +272,7 @@ class _Exchange:
         import http.client
 
         assert self._socket is not None
-        wire = _Wire(self._socket, self)
+        wire = Wire(self._socket, self)
         connection = http.client.HTTPConnection(self._origin.host, self._origin.port)
         connection.sock = wire  # type: ignore[assignment]
         connection.auto_open = 0
@@ -286,29 +286,19 @@ class _Exchange:
         connection.endheaders(body or None)
         wire.transmit()
         answer = connection.getresponse()
-        return self._receive(answer)
+        return self._receive(answer, wire.reader.headers)
 
-    def _receive(self, answer: http.client.HTTPResponse) -> HttpResponse:
+    def _receive(self, answer: http.client.HTTPResponse, headers: List[Tuple[str, str]]) -> HttpResponse:
         """The answer as far as it came. Nothing that happens after the status line makes it a failure."""
         content, whole = _read_up_to_cap(answer)
-        codings = [
-            coding.strip().lower()
-            for value in answer.headers.get_all("content-encoding", [])
-            for coding in value.split(",")
-            if coding.strip().lower() != "identity"
-        ]
-        is_lossy = False
-        if codings:
-            content, is_lossy, ended = _decompress(content, codings)
-            whole = whole and ended
         if whole and self._socket is not None:
             # The answer is whole, so the request was: the connection may close in the usual way.
             try:
                 self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _linger(False))
             except OSError:
                 pass
-        body, fits, is_replaced = _decode(content, whole)
-        return HttpResponse(answer.status, _headers(answer), body, whole and fits, is_lossy or is_replaced)
+        body = read_body(content, whole, codings_of(headers))
+        return HttpResponse(answer.status, fitting(headers, body.is_coded), body.text, body.is_complete, body.is_lossy)
 
     def _fail(self, error: Exception) -> NoReturn:
         """Names a failure by what went wrong and how far the request had got. Never quotes what could quote the request."""
@@ -346,39 +336,6 @@ class _Exchange:
         return "" if self._proxy is None else f" through the proxy {self._proxy[0]}:{self._proxy[1]}"
 
 
-class _Wire(io.RawIOBase):
-    """A socket that is never waited for beyond the deadline, as ``http.client`` wants one."""
-
-    def __init__(self, wrapped: socket.socket, exchange: _Exchange) -> None:
-        super().__init__()
-        self._wrapped = wrapped
-        self._exchange = exchange
-        self._request = b""
-
-    def makefile(self, mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._wrapped.settimeout(self._exchange.left())
-        return self._wrapped.recv_into(buffer)
-
-    def sendall(self, data: bytes) -> None:
-        self._request += data  # head and body leave together
-
-    def transmit(self) -> None:
-        rest = memoryview(self._request)
-        self._exchange.begin_to_send()
-        while rest:
-            self._wrapped.settimeout(self._exchange.left())
-            rest = rest[self._wrapped.send(rest) :]
-
-    def close(self) -> None:
-        pass  # the exchange closes it: http.client does so before the body is read
-
-
 def _read_up_to_cap(answer: http.client.HTTPResponse) -> Tuple[bytes, bool]:
     """At most :data:`CAP_BYTES`, and whether that is where the body ended."""
     import http.client
@@ -397,47 +354,6 @@ def _read_up_to_cap(answer: http.client.HTTPResponse) -> Tuple[bytes, bool]:
             return content, promised is None
         content += chunk
     return content[:CAP_BYTES], False
-
-
-def _decompress(content: bytes, codings: List[str]) -> Tuple[bytes, bool, bool]:
-    """The content without its coding, which nobody asked for; whether it could not be taken off; and whether it was all there."""
-    if len(codings) != 1 or codings[0] not in ("gzip", "x-gzip", "deflate"):
-        return content, True, True
-    # 47: gzip or zlib, whichever it is; -15: deflate without either, as some servers understand it.
-    for window in (47, -15):
-        decompressor = zlib.decompressobj(window)
-        try:
-            plain = decompressor.decompress(content, CAP_BYTES)
-        except zlib.error:
-            continue
-        return plain, False, decompressor.eof
-    return content, True, True
-
-
-def _decode(content: bytes, whole: bool) -> Tuple[str, bool, bool]:
-    """The text, whether all of it fits under the cap, and whether anything was replaced."""
-    try:
-        return content.decode("utf-8"), True, False
-    except UnicodeDecodeError as error:
-        # The cut went through a character: that is not the server's mistake.
-        if not whole and error.reason == "unexpected end of data":
-            return content[: error.start].decode("utf-8"), True, False
-    replaced = content.decode("utf-8", "replace").encode()
-    # A replaced byte becomes three.
-    return replaced[:CAP_BYTES].decode("utf-8", "ignore"), len(replaced) <= CAP_BYTES, True
-
-
-def _headers(answer: http.client.HTTPResponse) -> List[Tuple[str, str]]:
-    room = CAP_BYTES
-    kept = []
-    for name, value in answer.getheaders():
-        # http.client makes Latin-1 of whatever it is.
-        content = value.encode("latin-1", "replace")
-        room -= len(name) + len(content)
-        if room < 0:
-            break
-        kept.append((name.lower(), content.decode("utf-8", "replace")))
-    return kept
 
 
 def _linger(is_reset: bool) -> bytes:
