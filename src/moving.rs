@@ -12,7 +12,7 @@ use crate::ports::{Ports, Severity};
 use crate::quarantine::erase;
 use crate::request;
 use crate::vault::edit::Edits;
-use crate::vault::{LOGIN, Place, Spot, Vault};
+use crate::vault::{LOGIN, Place, Spot};
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
@@ -64,7 +64,7 @@ impl<P: Ports> Keeper<P> {
         ledger.understood()?;
         take(place).await?;
         self.edit_vault(ask.vault, held.document.as_ref(), async |text| {
-            let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
+            let vault = self.opened(ask.vault, text)?;
             let mut places = vault.places(&ask.profile, &mut Vec::new()).into_iter();
             let is_it = |place: &Place| place.fingerprint().as_ref() == Some(token);
             let Some(place) = places.find(is_it) else { return Ok(None) };

@@ -98,14 +98,14 @@ fn stale(field: Field, there: Option<Value<'_>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::edit::Edits;
-    use super::super::{Spot, Vault};
+    use super::super::{Provenance, Spot, Vault};
     use super::*;
     use crate::provider::Catalog;
 
     #[test]
     fn fresh_tokens_are_written_where_the_profile_says_and_a_stale_expiry_goes() {
         let text = r#"{"providers":{"nous":{"refresh_token" : "r1","access_token":"a1","expires_at":"x","agent_key_id":"k","scope":"s"}}}"#;
-        let vault = Vault::open(text).unwrap();
+        let vault = Vault::open(text, &Provenance::default()).unwrap();
         let profile = Catalog::new(None).unwrap().profile("nous").unwrap().unwrap();
         let fresh = Fresh {
             access_token: Secret::from("a2"),

@@ -253,7 +253,7 @@ fn login_error(node: &Fields<'_>) -> Option<LastError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Vault;
+    use super::super::{Provenance, Vault};
     use crate::provider::Catalog;
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
             let text = format!(
                 r#"{{"providers":{{"xai-oauth":{{"tokens":{{"access_token":"{access}","expires_in":{expires_in}}},"last_refresh":"2026-07-20T10:00:00Z"}}}}}}"#
             );
-            Vault::open(&text).unwrap().read(&profile).credentials[0].leading().expires_at_ms
+            Vault::open(&text, &Provenance::default()).unwrap().read(&profile).credentials[0].leading().expires_at_ms
         };
         // The JWT says 2026-07-20T11:00:00.500Z.
         let token = "e30.eyJpYXQiOjE3ODQ1NDE2MDAsImV4cCI6MTc4NDU0NTIwMC41fQ.c2ln";
