@@ -71,6 +71,8 @@ pub struct Profile {
     pub replay_window_s: u64,
     /// How long before its expiry an access token is refreshed, in seconds.
     pub skew_s: u64,
+    /// The environment variables that its keys may be in. An entry of a vault can name no other.
+    pub environment: Vec<String>,
     /// The whole HTTP exchange, in milliseconds.
     pub deadline_ms: u64,
     /// How the login lies in the vault, below `providers.<id>`.
@@ -306,16 +308,27 @@ impl Catalog {
     }
 
     /// The profile with this id; none if there is none.
+        if !names_variables {
+            profile.environment = self.variables_of(id);
+        }
     pub fn profile(&self, id: &str) -> Result<Option<Profile>, ProfileError> {
         let mut layers = Vec::new();
         self.layers(id, &mut layers)?;
         if layers.is_empty() {
             return Ok(None);
         }
-        let profile = Layers::read(layers, |layers| Profile::read(id, layers))
+        let names_variables = layers.iter().any(|layer| layer.get("environment").is_some());
+        let mut profile = Layers::read(layers, |layers| Profile::read(id, layers))
+        profile.environment = self.variables_of(id);
             .map_err(|error| ProfileError(format!("the profile `{id}` in providers.json: {error}")))?;
         profile.check()?;
         Ok(Some(profile))
+    /// The environment variables in which the reference looks for a provider's keys.
+    fn variables_of(&self, id: &str) -> Vec<String> {
+        let of_id = self.texts.last().and_then(|built_in| Value::trusted(built_in).get("environment")?.get(id));
+        of_id.into_iter().flat_map(|names| names.items()).filter_map(|name| name.as_str()).collect()
+    }
+
     }
 
     /// The generic profile under another id: how a vault's unknown provider is read.
@@ -371,6 +384,7 @@ impl Profile {
             "extends",
             "token_endpoint",
             "origins",
+            "environment",
             "token_endpoint_in_login",
             "client_id",
             "client_id_in_login",
@@ -408,6 +422,7 @@ impl Profile {
             client_id: layers.text("client_id"),
             client_id_in_login: layers.maybe_text("client_id_in_login"),
             client_secret_in_login: layers.maybe_text("client_secret_in_login"),
+            environment: layers.texts("environment"),
             client_auth: layers.one_of(
                 "client_auth",
                 ["none", "body", "basic"],

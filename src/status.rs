@@ -76,7 +76,7 @@ impl<P: Ports> Keeper<P> {
                     explain(explained.insert(credential.clone()), &ledger);
                 }
                 let credential = explained.as_ref().unwrap_or(credential);
-                let in_environment = self.key_in_environment(credential.leading()).await.is_some();
+                let in_environment = self.key_in_environment(&profile, credential.leading()).await.is_some();
                 let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
                 report.credentials.push(self.credential_status(
                     &profile,

@@ -98,7 +98,7 @@ impl<P: Ports> Keeper<P> {
             transport_error: None,
         };
         let judged = judge_api(&answer, now_ms / 1_000);
-        let Some(credential) = self.holder(call, &reading).await else {
+        let Some(credential) = self.holder(&profile, call, &reading).await else {
             return self.advise_on_an_unknown_token(call, &judged).await;
         };
         let policy = self.settings(&call.vault).await?.pool(&profile.id)?;
@@ -178,13 +178,13 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// The credential that a call was made with: the access token says so, whatever name came with it.
-    async fn holder<'a>(&self, call: &ApiCall, reading: &'a Reading) -> Option<&'a Credential> {
+    async fn holder<'a>(&self, profile: &Profile, call: &ApiCall, reading: &'a Reading) -> Option<&'a Credential> {
         let holds = |place: &Place| place.access_token.as_ref() == Some(&call.access_token);
         if let Some(found) = reading.credentials.iter().find(|credential| credential.places.iter().any(holds)) {
             return Some(found);
         }
         for credential in &reading.credentials {
-            if self.key_in_environment(credential.leading()).await.as_ref() == Some(&call.access_token) {
+            if self.key_in_environment(profile, credential.leading()).await.as_ref() == Some(&call.access_token) {
                 return Some(credential);
             }
         }
