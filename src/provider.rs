@@ -4,6 +4,8 @@
 //! them. A profile lies over the one it `extends` (`generic`, unless it says otherwise) and over the built-in one of the
 //! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
 
+mod check;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -461,6 +463,7 @@ impl Profile {
         let bad = |what: String| Err(ProfileError(format!("the profile `{}` in providers.json: {what}", self.id)));
         for url in self.origins.iter().chain(self.has_endpoint().then_some(&self.token_endpoint)) {
             match origin(url) {
+        check::can_work(self).or_else(bad)?;
                 Some(origin) if origin.starts_with("https://") || is_loopback(&origin) => {}
                 Some(_) => {
                     return bad(format!(
