@@ -111,8 +111,8 @@ impl<P: Ports> Keeper<P> {
         let mut sealed = false;
         self.edit_vault(vault, lease, async |text| {
             let Some((edited, removed)) = removed(text)? else { return Ok(None) };
-            if let (Some(token), false) = (&token, sealed) {
-                self.seal(vault, token, dead, removed, at_ms).await?;
+            if let (Some(by), false) = (&sealed_by, sealed) {
+                self.seal(vault, by, dead, removed, at_ms).await?;
                 sealed = true;
             }
             Ok(Some(edited))
@@ -194,9 +194,14 @@ impl<P: Ports> Keeper<P> {
             removed,
         };
         sealed::update(&self.ports, vault, &|sealed| {
-            // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that.
-            sealed.quarantined.entry(token.clone(), || entry.clone());
-            sealed.kept.retain(|_, kept| kept.fresh.refresh_token != place.refresh_token);
+            // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that while it is kept.
+            let kept = sealed.quarantined.entry(token.clone(), || entry.clone());
+            if kept.until_ms <= at_ms {
+                *kept = entry.clone();
+            }
+            sealed
+                .kept
+                .retain(|_, kept| place.refresh_token.is_none() || kept.fresh.refresh_token != place.refresh_token);
         })
         .await
     }
@@ -204,12 +209,12 @@ impl<P: Ports> Keeper<P> {
     /// The vault's text without the dead token, and what was taken out; none if no place holds it.
     fn without(
         &self,
+        vault: &str,
         text: &str,
         dead: &Dead<'_>,
         ledger: &Ledger,
         at_ms: u64,
     ) -> Result<Option<(String, Vec<Removed>)>, KeeperError> {
-        vault: &str,
         let vault = self.opened(vault, text)?;
         let mut edits = Edits::default();
         let mut removed = Vec::new();

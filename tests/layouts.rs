@@ -545,3 +545,39 @@ fn a_file_that_nobody_is_known_to_write_owns_the_token_that_it_holds() {
     fs::write(&path, json!({ "session": { "rt": "another" } }).to_string()).expect("written");
     assert_eq!(keeper.token(&TokenRequest::new(VAULT, "xai-oauth")).expect("its own").origin, "refreshed");
 }
+
+#[test]
+fn without_a_refresh_token_no_clock_erases_anything_of_another_tool() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        // A JWT that ended, and a time that did.
+        let access = "e30.eyJleHAiOjE3MDAwMDAwMDB9.c2ln";
+        let before = tool.filled(&tool.template(), access, "", 1_700_000_000_000);
+        tool.put(&before);
+        for _ in 0..2 {
+            let error = tool.error();
+            assert_eq!((error.code.as_str(), error.action.as_str()), ("login-required", "login"), "{}", layout.name);
+            let said = error.message.contains("clock") && error.message.contains(layout.login_hint);
+            assert!(said, "{}: {}", layout.name, error.message);
+        }
+        let status = tool.status();
+        let login = status.credentials.iter().find(|status| status.provider == layout.provider).expect("a login");
+        assert_eq!(login.state, "no-token", "{}", layout.name);
+        assert_eq!((tool.text(), tool.home.server.requests()), (before, 0), "{}", layout.name);
+    }
+}
+
+#[test]
+fn what_a_move_erases_is_sealed_and_can_be_put_back() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        let before = tool.write(now_ms() + HOUR_MS);
+        let storage = tool.home.storage().from_file(tool.path());
+        tool.home.keeper_on(storage).admin().import(VAULT, FROM, Some(layout.provider), true).expect(layout.name);
+        assert_ne!(tool.text(), before, "{}", layout.name);
+        // Its old tokens are not served from there.
+        assert_eq!(tool.error().action, "login", "{}", layout.name);
+        tool.session().unquarantine(&tool.home.selector(layout.provider)).expect(layout.name);
+        assert_eq!(tool.text(), before, "{}", layout.name);
+    }
+}
