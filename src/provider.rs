@@ -71,10 +71,10 @@ pub struct Profile {
     pub issues_refresh_token: bool,
     /// How long after a rotation the server still answers the old token with the new one, in seconds. 0: not known to.
     pub replay_window_s: u64,
-    /// How long before its expiry an access token is refreshed, in seconds.
-    pub skew_s: u64,
     /// The environment variables that its keys may be in. An entry of a vault can name no other.
     pub environment: Vec<String>,
+    /// How long before its expiry an access token is refreshed, in seconds.
+    pub skew_s: u64,
     /// The whole HTTP exchange, in milliseconds.
     pub deadline_ms: u64,
     /// How the login lies in the vault, below `providers.<id>`.
@@ -171,6 +171,8 @@ pub struct Layout {
     pub issued_at: String,
     /// What a refresh writes, and where.
     pub write: Table<String, Source>,
+    /// What is written as a token's lifetime where its server names none, in seconds. None: that none is known.
+    pub assumed_lifetime_s: Option<u64>,
     /// What a quarantine erases, and what stands there then, spelled as JSON; none: nothing does.
     pub erase: Vec<(String, Option<String>)>,
 }
@@ -180,10 +182,8 @@ pub struct Layout {
 pub enum ExpiryAt {
     /// `at` holds the moment.
     Moment {
-        /// A pointer.
+        /// A pointer. Any usual spelling of a moment is read there.
         at: String,
-        /// How it is spelled.
-        unit: Unit,
     },
     /// `seconds` holds a lifetime that began at `since` (RFC 3339).
     Lifetime {
@@ -192,17 +192,6 @@ pub enum ExpiryAt {
         /// A pointer to a moment.
         since: String,
     },
-}
-
-/// How a moment is spelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// RFC 3339.
-    Rfc3339,
-    /// Seconds since 1970.
-    S,
-    /// Milliseconds since 1970.
-    Ms,
 }
 
 /// What is written.
@@ -310,9 +299,6 @@ impl Catalog {
     }
 
     /// The profile with this id; none if there is none.
-        if !names_variables {
-            profile.environment = self.variables_of(id);
-        }
     pub fn profile(&self, id: &str) -> Result<Option<Profile>, ProfileError> {
         let mut layers = Vec::new();
         self.layers(id, &mut layers)?;
@@ -321,23 +307,26 @@ impl Catalog {
         }
         let names_variables = layers.iter().any(|layer| layer.get("environment").is_some());
         let mut profile = Layers::read(layers, |layers| Profile::read(id, layers))
-        profile.environment = self.variables_of(id);
             .map_err(|error| ProfileError(format!("the profile `{id}` in providers.json: {error}")))?;
+        if !names_variables {
+            profile.environment = self.variables_of(id);
+        }
         profile.check()?;
         Ok(Some(profile))
-    /// The environment variables in which the reference looks for a provider's keys.
-    fn variables_of(&self, id: &str) -> Vec<String> {
-        let of_id = self.texts.last().and_then(|built_in| Value::trusted(built_in).get("environment")?.get(id));
-        of_id.into_iter().flat_map(|names| names.items()).filter_map(|name| name.as_str()).collect()
-    }
-
     }
 
     /// The generic profile under another id: how a vault's unknown provider is read.
     pub fn generic(&self, id: &str) -> Result<Profile, ProfileError> {
         let mut profile = self.profile(GENERIC)?.ok_or_else(|| ProfileError("there is no generic profile".into()))?;
         profile.id = id.to_owned();
+        profile.environment = self.variables_of(id);
         Ok(profile)
+    }
+
+    /// The environment variables in which the reference looks for a provider's keys.
+    fn variables_of(&self, id: &str) -> Vec<String> {
+        let of_id = self.texts.last().and_then(|built_in| Value::trusted(built_in).get("environment")?.get(id));
+        of_id.into_iter().flat_map(|names| names.items()).filter_map(|name| name.as_str()).collect()
     }
 
     /// The origins that a refresh may be sent to: `scheme://host:port`, sorted. A profile that is wrong names none, and
@@ -386,7 +375,6 @@ impl Profile {
             "extends",
             "token_endpoint",
             "origins",
-            "environment",
             "token_endpoint_in_login",
             "client_id",
             "client_id_in_login",
@@ -396,6 +384,7 @@ impl Profile {
             "rotates",
             "issues_refresh_token",
             "replay_window_s",
+            "environment",
             "skew_s",
             "deadline_ms",
             "login",
@@ -424,7 +413,6 @@ impl Profile {
             client_id: layers.text("client_id"),
             client_id_in_login: layers.maybe_text("client_id_in_login"),
             client_secret_in_login: layers.maybe_text("client_secret_in_login"),
-            environment: layers.texts("environment"),
             client_auth: layers.one_of(
                 "client_auth",
                 ["none", "body", "basic"],
@@ -434,6 +422,7 @@ impl Profile {
             rotates: layers.flag("rotates"),
             issues_refresh_token: layers.flag("issues_refresh_token"),
             replay_window_s: layers.number("replay_window_s"),
+            environment: layers.texts("environment"),
             skew_s: layers.number("skew_s"),
             deadline_ms: layers.number("deadline_ms"),
             login: Layout::read(&layers.object("login")),
@@ -463,7 +452,6 @@ impl Profile {
         let bad = |what: String| Err(ProfileError(format!("the profile `{}` in providers.json: {what}", self.id)));
         for url in self.origins.iter().chain(self.has_endpoint().then_some(&self.token_endpoint)) {
             match origin(url) {
-        check::can_work(self).or_else(bad)?;
                 Some(origin) if origin.starts_with("https://") || is_loopback(&origin) => {}
                 Some(_) => {
                     return bad(format!(
@@ -475,6 +463,7 @@ impl Profile {
         }
         #[cfg(feature = "admin")]
         self.authorization.check().or_else(bad)?;
+        check::can_work(self).or_else(bad)?;
         if self.deadline_ms == 0 || self.deadline_ms > 120_000 {
             return bad("`deadline_ms` must be between 1 and 120000".into());
         }
@@ -594,7 +583,16 @@ impl RequestShape {
 
 impl Layout {
     pub(crate) fn read(layers: &Layers<'_>) -> Self {
-        layers.only(&["access_token", "refresh_token", "token_type", "expiry", "issued_at", "write", "erase"]);
+        layers.only(&[
+            "access_token",
+            "refresh_token",
+            "token_type",
+            "expiry",
+            "issued_at",
+            "write",
+            "assumed_lifetime_s",
+            "erase",
+        ]);
         let expiry = layers.items("expiry").iter().map(ExpiryAt::read).collect();
         // What a refresh writes should be readable in one place, so it is not merged.
         let mut write = Table::default();
@@ -608,6 +606,7 @@ impl Layout {
             expiry,
             issued_at: layers.maybe_text("issued_at").unwrap_or_default(),
             write,
+            assumed_lifetime_s: layers.one("assumed_lifetime_s").map(|_| layers.number("assumed_lifetime_s")),
             erase: erased(layers),
         }
     }
@@ -625,12 +624,9 @@ fn erased(layers: &Layers<'_>) -> Vec<(String, Option<String>)> {
 
 impl ExpiryAt {
     fn read(layers: &Layers<'_>) -> Self {
-        layers.only(&["at", "unit", "seconds", "since"]);
+        layers.only(&["at", "seconds", "since"]);
         match layers.maybe_text("at") {
-            Some(at) => {
-                let unit = layers.one_of("unit", ["rfc3339", "s", "ms"], [Unit::Rfc3339, Unit::S, Unit::Ms]);
-                Self::Moment { at, unit }
-            }
+            Some(at) => Self::Moment { at },
             None => Self::Lifetime { seconds: layers.text("seconds"), since: layers.text("since") },
         }
     }

@@ -182,6 +182,7 @@ impl<P: Ports> Keeper<P> {
                     ("cooling-down", None)
                 }
                 (_, CredentialKind::ApiKey, _) => ("key", None),
+                (_, _, None) if place.ends_at_zero && place.refresh_token.is_some() => ("expiring", None),
                 (_, _, None) => ("unknown-expiry", None),
                 (_, _, Some(at_ms)) if at_ms <= now_ms && place.refresh_token.is_none() => ("no-token", relogin()),
                 (_, _, Some(at_ms)) if at_ms <= now_ms => ("expired", None),

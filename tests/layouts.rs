@@ -581,3 +581,77 @@ fn what_a_move_erases_is_sealed_and_can_be_put_back() {
         assert_eq!(tool.text(), before, "{}", layout.name);
     }
 }
+
+#[test]
+fn an_end_in_another_spelling_is_read_in_every_layout() {
+    for layout in LAYOUTS.iter().filter(|layout| layout.expiry.is_some()) {
+        let (end, later) = (now_ms() / 1_000 - 60, now_ms() / 1_000 + 36_000);
+        let iso = |at: i64| lazaret::time::to_rfc3339(at as u64 * 1_000, lazaret::time::Zone::Letter);
+        let spelled = |at: i64| {
+            let nanoseconds = iso(at).replace(".000000Z", ".000000000+00:00");
+            [
+                at.to_string(),
+                (at * 1_000).to_string(),
+                format!("\"{at}\""),
+                format!("\"{}\"", at * 1_000),
+                format!("\"{nanoseconds}\""),
+            ]
+        };
+        for (over, good) in spelled(end).into_iter().zip(spelled(later)) {
+            let tool = Tool::new(*layout);
+            let put = |expires: &str| {
+                // Where the template has a text, the quotes are its own.
+                let template = tool.template().replace("\"EXPIRES\"", "EXPIRES");
+                tool.put(
+                    &template
+                        .replace("ACCESS", &tool.login.access_token)
+                        .replace("REFRESH", &tool.login.refresh_token)
+                        .replace("EXPIRES", expires),
+                );
+            };
+            put(&good);
+            let token = tool.session().token(&tool.request()).expect(layout.name);
+            assert_eq!(
+                (token.origin.as_str(), token.expires_at_ms),
+                ("stored", Some(later as u64 * 1_000)),
+                "{} {good}",
+                layout.name
+            );
+            put(&over);
+            let token = tool.session().token(&tool.request()).expect(layout.name);
+            assert_eq!(
+                (token.origin.as_str(), tool.home.server.requests()),
+                ("refreshed", 1),
+                "{} {over}",
+                layout.name
+            );
+        }
+    }
+}
+
+#[test]
+fn an_end_that_no_server_named_is_never_written_as_1970() {
+    for layout in LAYOUTS.iter().filter(|layout| layout.expiry.is_some()) {
+        for before in ["0", "\"0\"", "1700000000000"] {
+            let tool = Tool::new(*layout);
+            let template = tool.template().replace("\"EXPIRES\"", "EXPIRES").replace("EXPIRES", before);
+            tool.put(&tool.filled(&template, &tool.login.access_token, &tool.login.refresh_token, 0));
+            tool.home.server.fault([Fault::status(
+                200,
+                "application/json",
+                r#"{"access_token":"opaque-2","refresh_token":"rt-2","token_type":"Bearer"}"#,
+            )]);
+            let name = layout.name;
+            assert_eq!(tool.session().token(&tool.request()).expect(name).token, "opaque-2", "{name} {before}");
+            let json: Value = serde_json::from_str(&tool.text()).expect("JSON");
+            let (pointer, _) = layout.expiry.expect("an expiry");
+            match json.pointer(pointer) {
+                None | Some(Value::Null) => assert_ne!(name, "opencode", "it takes an entry without a number for none"),
+                Some(end) => assert_eq!((name, end.as_i64() > Some(now_ms())), ("opencode", true), "{end}"),
+            }
+            // And then there is no end of it.
+            let token = tool.session().token(&tool.request()).expect(name);
+            assert_eq!((token.origin.as_str(), tool.home.server.requests()), ("stored", 1), "{name} {before}");
+        }
+    }
+}

@@ -231,6 +231,7 @@ impl Form {
                 refresh_token: None,
                 token_type: "Bearer".to_owned(),
                 expires_at_ms: None,
+                ends_at_zero: false,
                 lifetime_ms: None,
                 issued_at_ms: None,
             });
@@ -331,7 +332,6 @@ mod tests {
     }
 
     #[test]
-    #[test]
     fn a_person_may_state_a_layout_and_must_name_one_that_there_is() {
         let text = r#"{"tokens":{"access_token":"a","refresh_token":"r"}}"#;
         let opened = |known: &Provenance| Vault::open(text, known).map(|vault| vault.tool().map(str::to_owned));
@@ -343,6 +343,7 @@ mod tests {
         assert!(error.contains("--layout NAME") && error.contains("hermes, codex, "), "{error}");
     }
 
+    #[test]
     fn a_login_and_a_key_are_two_credentials_and_a_bad_row_spoils_neither() {
         let text = r#"{"OPENAI_API_KEY":"sk-1","tokens":{"access_token":"a","refresh_token":"r"}}"#;
         let read = read_as(text, "codex", "openai-codex");
