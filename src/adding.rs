@@ -95,14 +95,19 @@ impl<P: Ports> Keeper<P> {
         let sealed = sealed::load(&self.ports, &new.vault).await.unwrap_or_default();
         // What cannot be added at all shall lift no tombstone.
         let snapshot = self.maybe_vault(&new.vault).await?;
-        self.plan_adding(snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text()), &adding, &sealed)?;
+        self.plan_adding(
+            &new.vault,
+            snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text()),
+            &adding,
+            &sealed,
+        )?;
         if let Some(token) = &adding.fresh.refresh_token {
             self.allow_to_send(&new.vault, &profile, token).await?;
         }
         for _ in 0..ATTEMPTS {
             let snapshot = self.maybe_vault(&new.vault).await?;
             let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-            let (edited, id) = match self.plan_adding(text, &adding, &sealed)? {
+            let (edited, id) = match self.plan_adding(&new.vault, text, &adding, &sealed)? {
                 Plan::Done(id) => return self.status_of(&new.vault, &profile, &id).await,
                 Plan::Write(edited, id) => (Secret::new(edited), id),
             };
@@ -159,9 +164,9 @@ impl<P: Ports> Keeper<P> {
         Ok(())
     }
 
-    fn plan_adding(&self, text: &str, adding: &Adding<'_>, sealed: &Sealed) -> Result<Plan, KeeperError> {
+    fn plan_adding(&self, vault: &str, text: &str, adding: &Adding<'_>, sealed: &Sealed) -> Result<Plan, KeeperError> {
         let (profile, fresh) = (adding.profile, &adding.fresh);
-        let opened = self.open_ours(text)?;
+        let opened = self.open_ours(vault, text)?;
         let root = opened.root();
         let places = opened.places(profile, &mut Vec::new());
         if adding.is_tried && places.iter().any(|place| place.id == adding.id && holds(place, fresh)) {

@@ -2,6 +2,7 @@
 
 use crate::json;
 use crate::text;
+use crate::time;
 
 /// The registered time claims (RFC 7519 section 4.1), in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub(crate) fn times(token: &str) -> Times {
     let read = || {
         let text = claims(token)?;
         let claims = json::check(&text).ok()?;
-        let moment = |name| claims.get(name).and_then(|value| value.as_millis()).filter(|at_ms| *at_ms > 0);
+        let moment = |name| claims.get(name).and_then(time::from_json);
         Some(Times { expires_at_ms: moment("exp"), issued_at_ms: moment("iat") })
     };
     read().unwrap_or_default()

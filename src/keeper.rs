@@ -23,9 +23,13 @@ use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
 use crate::vault::edit::EditError;
-use crate::vault::{Credential, CredentialKind, Fresh, Reading, Spot, Vault, VaultError};
+use crate::vault::{Credential, CredentialKind, Fresh, Provenance, Reading, Spot, Vault, VaultError};
 
 const PROFILES: &str = "providers.json";
+/// What follows a vault's name in that of the document which says where the vault lies.
+const PLACE: &str = ".lazaret-place";
+/// What a host calls the file that is imported from.
+const FROM: &str = "from";
 /// How often a vault is edited against others who write too.
 const EDIT_ATTEMPTS: u32 = 64;
 
@@ -34,6 +38,8 @@ pub struct Keeper<P> {
     pub(crate) ports: P,
     profiles: RefCell<Option<Rc<Profiles>>>,
     vaults: RefCell<Table<String, Rc<Snapshot>>>,
+    /// Of vaults that are not in the reference's form: where they lie, and what a person states of them.
+    provenances: RefCell<Table<String, Provenance>>,
     pub(crate) settings: RefCell<Option<Rc<Settings>>>,
     pub(crate) pools: RefCell<Table<String, Rc<State>>>,
     /// Drawn once: where in the advisory window this keeper refreshes.
@@ -156,6 +162,7 @@ impl Ask<'_> {
 pub(crate) struct Snapshot {
     pub(crate) version: Version,
     text: Secret,
+    provenance: Provenance,
     /// What a person does to log in again, if it is another tool's own file.
     login_hint: Option<String>,
     /// And whose logins that file holds.
@@ -169,7 +176,7 @@ impl Snapshot {
     }
 
     pub(crate) fn open(&self) -> Result<Vault<'_>, KeeperError> {
-        Vault::open(self.text()).map_err(|error| corrupt(&error))
+        Vault::open(self.text(), &self.provenance).map_err(|error| corrupt(&error))
     }
 
     /// Whether it is another tool's own file, in which no refusal is noted.
@@ -214,6 +221,7 @@ impl<P: Ports> Keeper<P> {
             ports,
             profiles: RefCell::new(None),
             vaults: RefCell::default(),
+            provenances: RefCell::default(),
             settings: RefCell::new(None),
             pools: RefCell::default(),
             share: Cell::new(None),
@@ -395,11 +403,13 @@ impl<P: Ports> Keeper<P> {
         match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
             (Loaded::Unchanged, Some(snapshot)) => Ok(snapshot),
             (Loaded::Found(document), _) => {
-                let opened = Vault::open(document.text.expose()).map_err(|error| corrupt(&error))?;
+                let provenance = self.provenance(vault, document.text.expose()).await?;
+                let opened = Vault::open(document.text.expose(), &provenance).map_err(|error| corrupt(&error))?;
                 let login_hint = opened.login_hint().map(str::to_owned);
                 let logins = if login_hint.is_some() { opened.providers() } else { Vec::new() };
                 let (version, text) = (document.version, document.text);
-                let snapshot = Rc::new(Snapshot { version, text, login_hint, logins, readings: RefCell::default() });
+                let readings = RefCell::default();
+                let snapshot = Rc::new(Snapshot { version, text, provenance, login_hint, logins, readings });
                 self.vaults.borrow_mut().insert(vault.to_owned(), snapshot.clone());
                 Ok(snapshot)
             }
@@ -407,6 +417,32 @@ impl<P: Ports> Keeper<P> {
                 Err(KeeperError::new("no-credential", Action::Login, "there is no vault here yet: log in first"))
             }
         }
+    }
+
+    /// Where a vault lies and what a person states of it. One in the reference's form is known by its members alone.
+    async fn provenance(&self, vault: &str, text: &str) -> Result<Provenance, KeeperError> {
+        if !matches!(Vault::open(text, &Provenance::default()), Err(VaultError::UnknownLayout(_))) {
+            return Ok(Provenance::default());
+        }
+        let name = format!("{vault}{PLACE}");
+        // A host that does not know where a vault lies need not know the document.
+        let mut known = match self.ports.load(&name, None).await {
+            Ok(Loaded::Found(document)) => place_of(document.text.expose()),
+            _ => Provenance::default(),
+        };
+        // The settings are those of the vault in use, not of one that is imported from.
+        if known.layout.is_none() && vault != FROM {
+            known.layout = self.settings(vault).await?.layout()?;
+        }
+        self.provenances.borrow_mut().insert(vault.to_owned(), known.clone());
+        Ok(known)
+    }
+
+    /// A vault's text as it is now, by what was known of the vault when it was last read.
+    pub(crate) fn opened<'a>(&self, vault: &str, text: &'a str) -> Result<Vault<'a>, KeeperError> {
+        let provenances = self.provenances.borrow();
+        let unknown = Provenance::default();
+        Vault::open(text, provenances.get(vault).unwrap_or(&unknown)).map_err(|error| corrupt(&error))
     }
 
     /// Edits a vault, whoever else does too. The edit returns none if there is nothing to do.
@@ -503,8 +539,13 @@ impl<P: Ports> Keeper<P> {
         };
         *self.profiles.borrow_mut() = Some(profiles.map_err(|error| self.bad_profile(&error))?);
         // What was read by the old profiles may read otherwise by these.
-        self.vaults.borrow_mut().clear();
+        self.forget_vaults();
         Ok(())
+    }
+
+    /// Each is read anew when it is asked for.
+    pub(crate) fn forget_vaults(&self) {
+        self.vaults.borrow_mut().clear();
     }
 
     /// One event about the credential that is asked for.
@@ -551,13 +592,9 @@ impl<P: Ports> Keeper<P> {
         KeeperError::new(code, Action::Configure, error.0.clone())
     }
 
-    pub(crate) fn corrupt(&self, error: &VaultError) -> KeeperError {
-        corrupt(error)
-    }
-
     /// A vault's text, opened to have a credential put in: what another tool keeps in its own file is that tool's to log in.
-    pub(crate) fn open_ours<'a>(&self, text: &'a str) -> Result<Vault<'a>, KeeperError> {
-        let vault = Vault::open(text).map_err(|error| corrupt(&error))?;
+    pub(crate) fn open_ours<'a>(&self, vault: &str, text: &'a str) -> Result<Vault<'a>, KeeperError> {
+        let vault = self.opened(vault, text)?;
         let (Some(tool), Some(hint)) = (vault.tool(), vault.login_hint()) else { return Ok(vault) };
         let what = format!("this is the own file of {tool}, and nothing is added to it: {hint}");
         Err(KeeperError::new("bad-request", Action::Usage, what))
@@ -570,6 +607,13 @@ impl<P: Ports> Keeper<P> {
             format!("the vault cannot be edited safely, so nothing was sent or changed: {error}. Mend it by hand"),
         )
     }
+}
+
+/// What a host says of where a vault lies: `{"path": "/home/you/.codex/auth.json", "layout": "codex"}`, each if it is known.
+fn place_of(text: &str) -> Provenance {
+    let Ok(root) = json::check(text) else { return Provenance::default() };
+    let text = |name: &str| root.get(name).and_then(|value| value.as_str());
+    Provenance { path: text("path"), layout: text("layout") }
 }
 
 /// The names that `wit/storage.wit` allows.
@@ -653,6 +697,10 @@ pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
 }
 
 fn corrupt(error: &VaultError) -> KeeperError {
+    if let VaultError::UnknownLayout(_) = error {
+        let what = format!("nothing was sent or changed: {error}");
+        return KeeperError::new("unknown-layout", Action::Usage, what);
+    }
     KeeperError::new(
         "corrupt-vault",
         Action::Inspect,

@@ -13,7 +13,7 @@ use crate::sealed::{self, Successor};
 use crate::secret::Secret;
 use crate::sending::Outcome;
 use crate::vault::edit::Edits;
-use crate::vault::{Credential, Fresh, LOGIN, Place, Vault};
+use crate::vault::{Credential, Fresh, LOGIN, Place};
 
 /// How often a vault is written against others who write too, before the successor is sealed instead.
 const STORE_ATTEMPTS: u32 = 64;
@@ -182,7 +182,7 @@ impl<P: Ports> Keeper<P> {
     fn plan_landing(&self, text: &str, ask: &Ask<'_>, landing: &Landing<'_>) -> Result<Plan, KeeperError> {
         let (sent, fresh) = (landing.sent, landing.fresh);
         let ours = |token: &Fingerprint| token == sent || landing.ledger.is_ancestor(token, sent);
-        let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
+        let vault = self.opened(ask.vault, text)?;
         let mut edits = Edits::default();
         let (mut holds_it, mut holds_successor) = (false, false);
         let mut write = |place: &Place, profile: &crate::provider::Profile| match vault.node(&profile.id, place.spot) {

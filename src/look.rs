@@ -58,7 +58,7 @@ impl<P: Ports> Keeper<P> {
             (CredentialKind::OAuth, _) => (CredentialKind::OAuth, Origin::Adopted),
         };
         let in_environment = match access {
-            None if kind == CredentialKind::ApiKey => self.key_in_environment(place).await,
+            None if kind == CredentialKind::ApiKey => self.key_in_environment(&ask.profile, place).await,
             _ => None,
         };
         let access = access.or_else(|| in_environment.as_ref().filter(|key| Some(*key) != ask.refused.as_ref()));
@@ -74,7 +74,11 @@ impl<P: Ports> Keeper<P> {
         let skew_ms =
             ask.profile.skew_s.saturating_mul(1_000).min(place.lifetime_ms.map_or(u64::MAX, |lifetime| lifetime / 2));
         let good = |needed_ms: u64| left_ms.is_none_or(|left| left > needed_ms);
-        if kind == CredentialKind::ApiKey || good(ask.min_valid_ms.max(self.refresh_point(skew_ms, left_ms))) {
+        // An end of 0 is none that is known, and a refresh tells one.
+        let is_told_end = !(place.ends_at_zero && place.refresh_token.is_some());
+        if kind == CredentialKind::ApiKey
+            || is_told_end && good(ask.min_valid_ms.max(self.refresh_point(skew_ms, left_ms)))
+        {
             if origin == Origin::Adopted {
                 self.tell(ask, "adopted", Severity::Info, "another process had refreshed it meanwhile");
             }
@@ -139,9 +143,13 @@ impl<P: Ports> Keeper<P> {
         Err(login_required(ask, place))
     }
 
-    /// The key of an entry that only names the environment variable it is in: the reference keeps such keys out of its file.
-    pub(crate) async fn key_in_environment(&self, place: &Place) -> Option<Secret> {
+    /// The key of an entry that only names the environment variable it is in: the reference keeps such keys out of its file. It is a
+    /// variable of its provider's, or anyone who can write a vault could have any other secret sent to that provider.
+    pub(crate) async fn key_in_environment(&self, profile: &Profile, place: &Place) -> Option<Secret> {
         let variable = place.source.strip_prefix("env:").filter(|_| place.is_in_environment())?;
+        if !profile.environment.iter().any(|allowed| allowed == variable) {
+            return None;
+        }
         let name = format!("env/{}", variable.to_ascii_lowercase());
         match self.ports.load(&name, None).await {
             Ok(Loaded::Found(document)) if !document.text.is_empty() => Some(document.text),

@@ -1,5 +1,6 @@
 //! A login leaves another tool's file for a vault that will own it. Two files that both refresh it would end it for both; so it is
-//! durable in the one before it is erased from the other, and in between nobody else may refresh it there.
+//! durable in the one before it is erased from the other, and in between nobody else may refresh it there. What is erased is sealed
+//! first: the object that held it may hold more than its tokens.
 //!
 //! Interrupted anywhere, the same call once more completes it: what was taken already is taken as such.
 
@@ -11,8 +12,10 @@ use crate::ledger::{self, Standing};
 use crate::ports::{Ports, Severity};
 use crate::quarantine::erase;
 use crate::request;
+use crate::sealed::{self, Quarantined, Removed};
+use crate::table::Table;
 use crate::vault::edit::Edits;
-use crate::vault::{LOGIN, Place, Spot, Vault};
+use crate::vault::{LOGIN, Place, Spot};
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
@@ -63,16 +66,46 @@ impl<P: Ports> Keeper<P> {
         }
         ledger.understood()?;
         take(place).await?;
+        let mut is_sealed = false;
         self.edit_vault(ask.vault, held.document.as_ref(), async |text| {
-            let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
+            let vault = self.opened(ask.vault, text)?;
             let mut places = vault.places(&ask.profile, &mut Vec::new()).into_iter();
             let is_it = |place: &Place| place.fingerprint().as_ref() == Some(token);
             let Some(place) = places.find(is_it) else { return Ok(None) };
             let Some(node) = vault.node(&ask.profile.id, place.spot) else { return Ok(None) };
             let mut edits = Edits::default();
-            erase(&mut edits, node, &vault.layout(&ask.profile, place.spot).erase, [])
+            let values = erase(&mut edits, node, &vault.layout(&ask.profile, place.spot).erase, [])
                 .map_err(|error| self.uneditable(&error))?;
+            if !is_sealed {
+                self.seal_moved(ask, token, &place, values).await?;
+                is_sealed = true;
+            }
             Ok(Some(edits.apply(text)))
+        })
+        .await
+    }
+
+    /// Seals what is about to be erased. It is not served from there: the login is another vault's now.
+    async fn seal_moved(
+        &self,
+        ask: &Ask<'_>,
+        token: &Fingerprint,
+        place: &Place,
+        values: Table<String, Option<String>>,
+    ) -> Result<(), KeeperError> {
+        let at_ms = self.ports.wall_ms();
+        let entry = Quarantined {
+            provider: ask.profile.id.clone(),
+            credential: ask.credential.clone(),
+            sealed_at_ms: at_ms,
+            until_ms: at_ms.saturating_add(sealed::KEPT_MS),
+            access_token: place.access_token.clone(),
+            access_expires_at_ms: place.expires_at_ms,
+            access_refused: true,
+            removed: vec![Removed::Login { provider: ask.profile.id.clone(), values }],
+        };
+        sealed::update(&self.ports, ask.vault, &|sealed| {
+            sealed.quarantined.insert(token.clone(), entry.clone());
         })
         .await
     }

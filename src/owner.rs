@@ -14,7 +14,8 @@ use crate::ledger::{self, State};
 use crate::ports::{Ports, Severity};
 use crate::quarantine::is_refused;
 use crate::refresh::{Next, Sending};
-use crate::vault::{Place, Vault};
+use crate::text;
+use crate::vault::{Place, Provenance, Vault, VaultError};
 
 /// The host's list of files that may own what is in a vault.
 const ALSO: &str = "also.json";
@@ -54,22 +55,31 @@ impl<P: Ports> Keeper<P> {
         let provider = &ask.profile.id;
         let Some(document) = document::loaded(name, self.ports.load(name, None).await)? else { return Ok(None) };
         let called = listed.get("called").and_then(|called| called.as_str()).unwrap_or_else(|| name.to_owned());
-        let vault = Vault::open(document.text.expose()).map_err(|error| {
-            let what = format!("{called} may hold the same login and cannot be read, so nothing is sent: {error}");
-            ask.error("corrupt-vault", Action::Inspect, &what)
-        })?;
+        let vault = match Vault::open(document.text.expose(), &Provenance::at(&called)) {
+            Ok(vault) => Some(vault),
+            // Whoever wrote it, what it holds is not sent from here too.
+            Err(VaultError::UnknownLayout(_)) => None,
+            Err(error) => {
+                let what = format!("{called} may hold the same login and cannot be read, so nothing is sent: {error}");
+                return Err(ask.error("corrupt-vault", Action::Inspect, &what));
+            }
+        };
         let owns = listed.get("owns").is_some_and(|owns| owns.items().any(|owned| owned.is_str(provider)));
         let ledger = ledger::load(&self.ports, name).await?.ledger;
         // What is live there and lies there no more was taken from there.
         let was_used = |record: &ledger::Record| record.state != State::Live || record.intent.is_some();
         let mut is_owner = ledger.tokens.get(token).is_some_and(was_used);
+        if vault.is_none() {
+            is_owner |= text::contains(document.text.expose(), &json::quote(sending.token.expose()));
+        }
         let mut fresh: Option<AccessToken> = None;
         let now_ms = self.ports.wall_ms();
         let good = |place: &Place| {
             place.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms))
                 && !is_refused(place.access_token.as_ref(), ask.refused.as_ref())
         };
-        for place in vault.places(&*self.profile_or_generic(provider)?, &mut Vec::new()) {
+        let profile = self.profile_or_generic(provider)?;
+        for place in vault.into_iter().flat_map(|vault| vault.places(&profile, &mut Vec::new())) {
             let Some(held) = place.fingerprint() else { continue };
             if !(owns || held == *token || ledger.is_ancestor(token, &held)) {
                 continue;

@@ -4,6 +4,8 @@
 //! them. A profile lies over the one it `extends` (`generic`, unless it says otherwise) and over the built-in one of the
 //! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
 
+mod check;
+
 use std::fmt;
 use std::ops::Range;
 
@@ -69,6 +71,8 @@ pub struct Profile {
     pub issues_refresh_token: bool,
     /// How long after a rotation the server still answers the old token with the new one, in seconds. 0: not known to.
     pub replay_window_s: u64,
+    /// The environment variables that its keys may be in. An entry of a vault can name no other.
+    pub environment: Vec<String>,
     /// How long before its expiry an access token is refreshed, in seconds.
     pub skew_s: u64,
     /// The whole HTTP exchange, in milliseconds.
@@ -167,6 +171,8 @@ pub struct Layout {
     pub issued_at: String,
     /// What a refresh writes, and where.
     pub write: Table<String, Source>,
+    /// What is written as a token's lifetime where its server names none, in seconds. None: that none is known.
+    pub assumed_lifetime_s: Option<u64>,
     /// What a quarantine erases, and what stands there then, spelled as JSON; none: nothing does.
     pub erase: Vec<(String, Option<String>)>,
 }
@@ -176,10 +182,8 @@ pub struct Layout {
 pub enum ExpiryAt {
     /// `at` holds the moment.
     Moment {
-        /// A pointer.
+        /// A pointer. Any usual spelling of a moment is read there.
         at: String,
-        /// How it is spelled.
-        unit: Unit,
     },
     /// `seconds` holds a lifetime that began at `since` (RFC 3339).
     Lifetime {
@@ -188,17 +192,6 @@ pub enum ExpiryAt {
         /// A pointer to a moment.
         since: String,
     },
-}
-
-/// How a moment is spelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unit {
-    /// RFC 3339.
-    Rfc3339,
-    /// Seconds since 1970.
-    S,
-    /// Milliseconds since 1970.
-    Ms,
 }
 
 /// What is written.
@@ -312,8 +305,12 @@ impl Catalog {
         if layers.is_empty() {
             return Ok(None);
         }
-        let profile = Layers::read(layers, |layers| Profile::read(id, layers))
+        let names_variables = layers.iter().any(|layer| layer.get("environment").is_some());
+        let mut profile = Layers::read(layers, |layers| Profile::read(id, layers))
             .map_err(|error| ProfileError(format!("the profile `{id}` in providers.json: {error}")))?;
+        if !names_variables {
+            profile.environment = self.variables_of(id);
+        }
         profile.check()?;
         Ok(Some(profile))
     }
@@ -322,7 +319,14 @@ impl Catalog {
     pub fn generic(&self, id: &str) -> Result<Profile, ProfileError> {
         let mut profile = self.profile(GENERIC)?.ok_or_else(|| ProfileError("there is no generic profile".into()))?;
         profile.id = id.to_owned();
+        profile.environment = self.variables_of(id);
         Ok(profile)
+    }
+
+    /// The environment variables in which the reference looks for a provider's keys.
+    fn variables_of(&self, id: &str) -> Vec<String> {
+        let of_id = self.texts.last().and_then(|built_in| Value::trusted(built_in).get("environment")?.get(id));
+        of_id.into_iter().flat_map(|names| names.items()).filter_map(|name| name.as_str()).collect()
     }
 
     /// The origins that a refresh may be sent to: `scheme://host:port`, sorted. A profile that is wrong names none, and
@@ -380,6 +384,7 @@ impl Profile {
             "rotates",
             "issues_refresh_token",
             "replay_window_s",
+            "environment",
             "skew_s",
             "deadline_ms",
             "login",
@@ -417,6 +422,7 @@ impl Profile {
             rotates: layers.flag("rotates"),
             issues_refresh_token: layers.flag("issues_refresh_token"),
             replay_window_s: layers.number("replay_window_s"),
+            environment: layers.texts("environment"),
             skew_s: layers.number("skew_s"),
             deadline_ms: layers.number("deadline_ms"),
             login: Layout::read(&layers.object("login")),
@@ -457,6 +463,7 @@ impl Profile {
         }
         #[cfg(feature = "admin")]
         self.authorization.check().or_else(bad)?;
+        check::can_work(self).or_else(bad)?;
         if self.deadline_ms == 0 || self.deadline_ms > 120_000 {
             return bad("`deadline_ms` must be between 1 and 120000".into());
         }
@@ -576,7 +583,16 @@ impl RequestShape {
 
 impl Layout {
     pub(crate) fn read(layers: &Layers<'_>) -> Self {
-        layers.only(&["access_token", "refresh_token", "token_type", "expiry", "issued_at", "write", "erase"]);
+        layers.only(&[
+            "access_token",
+            "refresh_token",
+            "token_type",
+            "expiry",
+            "issued_at",
+            "write",
+            "assumed_lifetime_s",
+            "erase",
+        ]);
         let expiry = layers.items("expiry").iter().map(ExpiryAt::read).collect();
         // What a refresh writes should be readable in one place, so it is not merged.
         let mut write = Table::default();
@@ -590,6 +606,7 @@ impl Layout {
             expiry,
             issued_at: layers.maybe_text("issued_at").unwrap_or_default(),
             write,
+            assumed_lifetime_s: layers.one("assumed_lifetime_s").map(|_| layers.number("assumed_lifetime_s")),
             erase: erased(layers),
         }
     }
@@ -607,12 +624,9 @@ fn erased(layers: &Layers<'_>) -> Vec<(String, Option<String>)> {
 
 impl ExpiryAt {
     fn read(layers: &Layers<'_>) -> Self {
-        layers.only(&["at", "unit", "seconds", "since"]);
+        layers.only(&["at", "seconds", "since"]);
         match layers.maybe_text("at") {
-            Some(at) => {
-                let unit = layers.one_of("unit", ["rfc3339", "s", "ms"], [Unit::Rfc3339, Unit::S, Unit::Ms]);
-                Self::Moment { at, unit }
-            }
+            Some(at) => Self::Moment { at },
             None => Self::Lifetime { seconds: layers.text("seconds"), since: layers.text("since") },
         }
     }

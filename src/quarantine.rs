@@ -104,12 +104,15 @@ impl<P: Ports> Keeper<P> {
             Some(ledger) => ledger,
             None => ledger::load(&self.ports, vault).await?.ledger,
         };
-        let removed = |text: &str| self.without(text, dead, &ledger, at_ms);
+        // Without a refresh token it is sealed by the access token that goes.
+        let sealed_by =
+            token.clone().or_else(|| dead.place.access_token.as_ref().map(|access| Fingerprint::of(access.expose())));
+        let removed = |text: &str| self.without(vault, text, dead, &ledger, at_ms);
         let mut sealed = false;
         self.edit_vault(vault, lease, async |text| {
             let Some((edited, removed)) = removed(text)? else { return Ok(None) };
-            if let (Some(token), false) = (&token, sealed) {
-                self.seal(vault, token, dead, removed, at_ms).await?;
+            if let (Some(by), false) = (&sealed_by, sealed) {
+                self.seal(vault, by, dead, removed, at_ms).await?;
                 sealed = true;
             }
             Ok(Some(edited))
@@ -151,7 +154,7 @@ impl<P: Ports> Keeper<P> {
             }
         })
         .await?;
-        self.edit_vault(vault, None, async |text| with(text, entry).map(Some)).await?;
+        self.edit_vault(vault, None, async |text| with(&self.opened(vault, text)?, text, entry).map(Some)).await?;
         sealed::update(&self.ports, vault, &|sealed| {
             sealed.quarantined.remove(token);
         })
@@ -191,9 +194,14 @@ impl<P: Ports> Keeper<P> {
             removed,
         };
         sealed::update(&self.ports, vault, &|sealed| {
-            // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that.
-            sealed.quarantined.entry(token.clone(), || entry.clone());
-            sealed.kept.retain(|_, kept| kept.fresh.refresh_token != place.refresh_token);
+            // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that while it is kept.
+            let kept = sealed.quarantined.entry(token.clone(), || entry.clone());
+            if kept.until_ms <= at_ms {
+                *kept = entry.clone();
+            }
+            sealed
+                .kept
+                .retain(|_, kept| place.refresh_token.is_none() || kept.fresh.refresh_token != place.refresh_token);
         })
         .await
     }
@@ -201,12 +209,13 @@ impl<P: Ports> Keeper<P> {
     /// The vault's text without the dead token, and what was taken out; none if no place holds it.
     fn without(
         &self,
+        vault: &str,
         text: &str,
         dead: &Dead<'_>,
         ledger: &Ledger,
         at_ms: u64,
     ) -> Result<Option<(String, Vec<Removed>)>, KeeperError> {
-        let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
+        let vault = self.opened(vault, text)?;
         let mut edits = Edits::default();
         let mut removed = Vec::new();
         for provider in vault.providers() {
@@ -395,7 +404,7 @@ pub(crate) fn erase<'a>(
 }
 
 /// The vault's text with a quarantined credential back in its places.
-fn with(text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
+fn with(vault: &Vault<'_>, text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
     let taken = |what: &str| {
         KeeperError::new(
             "nothing-to-do",
@@ -407,9 +416,6 @@ fn with(text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
     let uneditable = |error: EditError| {
         KeeperError::new("corrupt-vault", Action::Inspect, format!("the vault cannot be edited: {error}"))
     };
-    let vault = Vault::open(text).map_err(|error| {
-        KeeperError::new("corrupt-vault", Action::Inspect, format!("the vault cannot be read: {error}"))
-    })?;
     let mut edits = Edits::default();
     for removed in &entry.removed {
         match removed {

@@ -47,17 +47,18 @@ impl<P: Ports> Keeper<P> {
         found: &Credential,
         lease: Option<&Lease>,
     ) -> Result<(), KeeperError> {
-        let take_away = |text: &str| self.without_credential(text, profile, found);
+        let take_away = |text: &str| self.without_credential(vault, text, profile, found);
         self.edit_vault(vault, lease, async |text| take_away(text)).await
     }
 
     fn without_credential(
         &self,
+        vault: &str,
         text: &str,
         profile: &Profile,
         found: &Credential,
     ) -> Result<Option<String>, KeeperError> {
-        let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
+        let vault = self.opened(vault, text)?;
         let reading = vault.read(profile);
         let now = reading.credentials.iter().find(|credential| credential.id() == found.id());
         let Some(now) = now else { return Ok(None) };

@@ -135,7 +135,7 @@ impl Settings {
         };
         let root = json::check(self.text.expose()).map_err(|error| bad(error.to_string()))?;
         let read = Layers::read(vec![root], |settings| {
-            settings.only(&["shared_with_reference", "owner", "pool", "pools"]);
+            settings.only(&["shared_with_reference", "owner", "layout", "pool", "pools"]);
             read(settings)
         });
         read.map_err(|error| bad(error.to_string()))
@@ -149,6 +149,11 @@ impl Settings {
     /// Whether the vault's grants are refreshed in it, whatever other files hold them.
     pub(crate) fn is_owner(&self) -> Result<bool, KeeperError> {
         self.part(|settings| settings.flag("owner"))
+    }
+
+    /// Which program's layout a person states that the vault is in.
+    pub(crate) fn layout(&self) -> Result<Option<String>, KeeperError> {
+        self.part(|settings| settings.maybe_text("layout"))
     }
 
     /// How a provider's pool is used.
@@ -183,7 +188,10 @@ impl<P: Ports> Keeper<P> {
             (Loaded::Absent | Loaded::Unchanged, _) => (None, Secret::from("{}")),
         };
         let settings = Rc::new(Settings { version, text, pools: RefCell::default() });
-        *self.settings.borrow_mut() = Some(settings.clone());
+        // What a vault was read as may be stated otherwise now.
+        if self.settings.borrow_mut().replace(settings.clone()).is_some() {
+            self.forget_vaults();
+        }
         Ok(settings)
     }
 }

@@ -76,7 +76,7 @@ impl<P: Ports> Keeper<P> {
                     explain(explained.insert(credential.clone()), &ledger);
                 }
                 let credential = explained.as_ref().unwrap_or(credential);
-                let in_environment = self.key_in_environment(credential.leading()).await.is_some();
+                let in_environment = self.key_in_environment(&profile, credential.leading()).await.is_some();
                 let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
                 report.credentials.push(self.credential_status(
                     &profile,
@@ -182,6 +182,7 @@ impl<P: Ports> Keeper<P> {
                     ("cooling-down", None)
                 }
                 (_, CredentialKind::ApiKey, _) => ("key", None),
+                (_, _, None) if place.ends_at_zero && place.refresh_token.is_some() => ("expiring", None),
                 (_, _, None) => ("unknown-expiry", None),
                 (_, _, Some(at_ms)) if at_ms <= now_ms && place.refresh_token.is_none() => ("no-token", relogin()),
                 (_, _, Some(at_ms)) if at_ms <= now_ms => ("expired", None),

@@ -1,9 +1,13 @@
 //! Times are milliseconds since 1970, unsigned; a text that is no time is none, never a guess.
 
+use crate::json::{self, Kind, Value};
 use crate::text;
 
 /// Milliseconds in a day.
 pub const DAY_MS: u64 = 86_400_000;
+
+/// A number of seconds from here on (the year 5138) is one of milliseconds, and one of milliseconds is no time at all.
+const TIMELESS_MS: u64 = 100_000_000_000_000;
 
 /// How a zone is spelled: the documents we share with others mix both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,6 +77,67 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
     u64::try_from((minutes * 60 + second) * 1_000 + millis).ok()
 }
 
+/// A moment as programs spell it: a number of seconds or of milliseconds since 1970, which its size tells, such a number as a
+/// text, or RFC 3339. 0 is none that is known.
+pub fn from_json(value: Value<'_>) -> Option<u64> {
+    if value.kind() == Kind::String {
+        let text = value.as_str()?;
+        let number = json::check(text.trim()).ok().filter(|number| number.kind() == Kind::Number);
+        return match number {
+            Some(number) => from_number(number),
+            None => from_rfc3339(text.trim()),
+        };
+    }
+    from_number(value)
+}
+
+fn from_number(number: Value<'_>) -> Option<u64> {
+    let from_seconds_ms = number.as_millis().filter(|at_ms| *at_ms > 0)?;
+    if from_seconds_ms < TIMELESS_MS {
+        Some(from_seconds_ms)
+    } else {
+        number.as_u64().filter(|at_ms| *at_ms < TIMELESS_MS)
+    }
+}
+
+/// A lifetime in seconds, as a number or as a text, in milliseconds. 0 is none that is known.
+pub fn lifetime_from_json(value: Value<'_>) -> Option<u64> {
+    let text = value.as_str();
+    let lifetime_ms = match &text {
+        Some(text) => json::check(text.trim()).ok()?.as_millis(),
+        None => value.as_millis(),
+    };
+    lifetime_ms.filter(|lifetime_ms| (1..TIMELESS_MS).contains(lifetime_ms))
+}
+
+/// Whether a moment is spelled as 0, which programs write for one that they do not know.
+pub fn is_zero(value: Value<'_>) -> bool {
+    let text = value.as_str();
+    let number = match &text {
+        Some(text) => json::check(text.trim()).ok(),
+        None => Some(value),
+    };
+    number.is_some_and(|number| number.kind() == Kind::Number && number.as_millis() == Some(0))
+}
+
+/// Spells a moment as JSON, in the way in which this one is spelled.
+pub fn respelled(value: Value<'_>, at_ms: u64) -> String {
+    let text = value.as_str();
+    let number = match &text {
+        Some(text) => json::check(text.trim()).ok(),
+        None => Some(value),
+    };
+    let number = number.filter(|number| number.kind() == Kind::Number);
+    let in_ms = |number: Value<'_>| number.as_millis().is_some_and(|from_seconds_ms| from_seconds_ms >= TIMELESS_MS);
+    let digits = |number: Value<'_>| (if in_ms(number) { at_ms } else { at_ms / 1_000 }).to_string();
+    match (number, &text) {
+        (Some(number), None) => digits(number),
+        (Some(number), Some(_)) => json::quote(&digits(number)),
+        (None, Some(text)) if text.ends_with(['Z', 'z']) => json::quote(&to_rfc3339(at_ms, Zone::Letter)),
+        _ => json::quote(&to_rfc3339(at_ms, Zone::Offset)),
+    }
+}
+
 // The two conversions are Howard Hinnant's `days_from_civil` and `civil_from_days` (public domain).
 /// The days from 1970 to a date.
 pub(crate) fn days_before(year: i64, month: i64, day: i64) -> i64 {
@@ -115,6 +180,50 @@ mod tests {
         assert_eq!(from_rfc3339("2026-07-20T14:00:00+02:00"), noon);
         assert_eq!(from_rfc3339("2026-07-20 12:00:00.000"), noon);
         assert_eq!(from_rfc3339("2026-07-20T12:00:00.1234567+0000"), noon.map(|ms| ms + 123));
+    }
+
+    #[test]
+    fn a_moment_is_read_in_any_usual_spelling() {
+        let read = |text: &str| from_json(json::check(text).unwrap());
+        let at_ms = Some(1_784_541_600_000);
+        for text in [
+            "1784541600",
+            "1784541600.0",
+            "1.7845416e9",
+            "1784541600000",
+            "1784541600000.9",
+            "\"1784541600\"",
+            "\" 1784541600000 \"",
+            "\"2026-07-20T10:00:00Z\"",
+            "\"2026-07-20T10:00:00.000000000Z\"",
+            "\"2026-07-20T12:00:00.000000001+02:00\"",
+        ] {
+            assert_eq!(read(text), at_ms, "{text}");
+        }
+        assert_eq!(read("1784541600.5"), Some(1_784_541_600_500));
+        for text in ["0", "0.0", "\"0\"", "-1", "\"-5\"", "1e15", "null", "true", "\"\"", "\"soon\"", "[]", "{}"] {
+            assert_eq!(read(text), None, "{text}");
+        }
+        for text in ["0", "0.0", "\"0\""] {
+            assert!(is_zero(json::check(text).unwrap()), "{text}");
+        }
+        for text in ["1", "null", "\"\"", "\"x\"", "{}"] {
+            assert!(!is_zero(json::check(text).unwrap()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_spelled_anew_as_it_was() {
+        for (was, now) in [
+            ("1", "1784541600"),
+            ("1700000000000", "1784541600123"),
+            ("\"1700000000\"", "\"1784541600\""),
+            ("\"1700000000000\"", "\"1784541600123\""),
+            ("\"2020-01-01T00:00:00Z\"", "\"2026-07-20T10:00:00.123000Z\""),
+            ("\"2020-01-01T00:00:00+00:00\"", "\"2026-07-20T10:00:00.123000+00:00\""),
+        ] {
+            assert_eq!(respelled(json::check(was).unwrap(), 1_784_541_600_123), now, "{was}");
+        }
     }
 
     #[test]

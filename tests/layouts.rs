@@ -344,12 +344,17 @@ fn keys_in_other_tools_files_are_served_and_never_refreshed() {
 }
 
 #[test]
-fn what_no_tool_is_known_to_write_is_a_vault_without_credentials_and_is_left_alone() {
+fn what_holds_nothing_is_an_empty_vault_and_what_nobody_is_known_to_write_is_left_alone() {
     let tool = Tool::new(LAYOUTS[0]);
-    for text in [r#"{"version":1}"#, r#"{"login":{"access":"x"}}"#, "{}"] {
+    for text in [r#"{"version":1}"#, "{}"] {
         tool.put(text);
         assert_eq!(tool.error().code, "no-credential", "{text}");
         assert_eq!(tool.status().credentials.len(), 0);
+        assert_eq!(tool.text(), text);
+    }
+    for text in [r#"{"login":{"access":"x"}}"#, r#"{"access_token":""}"#] {
+        tool.put(text);
+        assert_eq!(tool.error().code, "unknown-layout", "{text}");
         assert_eq!(tool.text(), text);
     }
     tool.write(0);
@@ -396,4 +401,257 @@ fn a_copy_leaves_the_file_as_it_was_and_keys_come_too() {
     let brought = tool.home.keeper_on(storage).admin().import(VAULT, FROM, None, false).expect("copied");
     assert_eq!((brought.len(), tool.text()), (3, before));
     assert_eq!(tool.home.token("openrouter").expect("a key").token, "sk-or-v1-not-touched");
+}
+
+/// A file that no tool we know is certain to have written: `tests/layouts/others.jsonl`.
+struct Other {
+    name: String,
+    path: PathBuf,
+    text: String,
+    code: String,
+    /// Whose it is in fact, where a person could know.
+    layout: Option<String>,
+    home: Home,
+}
+
+impl Other {
+    fn all() -> Vec<Self> {
+        let path = format!("{}/tests/layouts/others.jsonl", env!("CARGO_MANIFEST_DIR"));
+        let rows = fs::read_to_string(path).expect("the table");
+        let others: Vec<Self> = rows.lines().map(Self::read).collect();
+        assert!(others.len() >= 30);
+        others
+    }
+
+    fn read(row: &str) -> Self {
+        let row: Value = serde_json::from_str(row).expect("a row");
+        let server = TokenServer::start(Behaviour::default()).expect("a loopback port");
+        let endpoint = json!({ "token_endpoint": server.token_endpoint() });
+        let profiles: serde_json::Map<String, Value> =
+            PROVIDERS.iter().map(|provider| ((*provider).to_owned(), endpoint.clone())).collect();
+        let home = Home::around(server, &Value::Object(profiles));
+        let text_of = |name: &str| row[name].as_str().map(str::to_owned);
+        let path = home.folder.path().join(text_of("path").expect("a path").trim_start_matches('/'));
+        fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        let text = row["text"].to_string();
+        fs::write(&path, &text).expect("written");
+        let code = text_of("code").unwrap_or_else(|| "unknown-layout".to_owned());
+        Self { name: text_of("name").expect("a name"), path, text, code, layout: text_of("layout"), home }
+    }
+
+    fn storage(&self) -> FileStorage {
+        FileStorage::open(&self.path).with_profiles(self.home.folder.path().join("providers.json"))
+    }
+
+    fn is_refused<T: std::fmt::Debug>(&self, call: &str, result: Result<T, KeeperError>) {
+        let error = result.expect_err(&format!("{}: {call}", self.name));
+        assert_eq!(error.code, self.code, "{}: {call}: {}", self.name, error.message);
+        if error.code == "unknown-layout" {
+            assert_eq!(error.action, "usage", "{}: {call}", self.name);
+            assert!(error.message.contains("--layout NAME"), "{}: {call}: {}", self.name, error.message);
+        }
+        assert!(!error.message.contains("of-another"), "{}: {call}: {}", self.name, error.message);
+    }
+}
+
+/// Every one whose logins some layout holds, and more.
+const PROVIDERS: [&str; 8] = ["anthropic", "openai-codex", "gemini-cli", "google", "qwen", "nous", "kimi", "xai-oauth"];
+
+#[test]
+fn a_file_of_another_tool_is_not_taken_for_one_that_is_known() {
+    for other in Other::all() {
+        let keeper = other.home.keeper_on(other.storage());
+        for provider in PROVIDERS {
+            other.is_refused("token", keeper.token(&TokenRequest::new(VAULT, provider)));
+            other.is_refused("refresh", keeper.refresh(&TokenRequest::new(VAULT, provider)));
+        }
+        let selector = other.home.selector("anthropic");
+        other.is_refused("status", keeper.status(VAULT, None));
+        other.is_refused("unquarantine", keeper.unquarantine(&selector));
+        other.is_refused("reset", keeper.reset(&selector));
+        let admin = keeper.admin();
+        other.is_refused("remove", admin.remove(&selector));
+        other.is_refused("logout", admin.logout(&selector, false));
+        if other.code == "unknown-layout" {
+            other.is_refused("doctor", admin.doctor(VAULT, true));
+        }
+        for is_move in [true, false] {
+            let storage = other.home.storage().from_file(&other.path);
+            other.is_refused("import", other.home.keeper_on(storage).admin().import(VAULT, FROM, None, is_move));
+        }
+        assert_eq!(other.home.server.requests(), 0, "{}", other.name);
+        assert_eq!(fs::read_to_string(&other.path).expect("a file"), other.text, "{}", other.name);
+        let beside = fs::read_dir(other.path.parent().expect("a folder")).expect("a folder").count();
+        assert_eq!(beside, 1, "{}: a look leaves nothing behind", other.name);
+    }
+}
+
+#[test]
+fn whose_a_renamed_file_is_a_person_can_state() {
+    for other in Other::all() {
+        let Some(layout) = &other.layout else { continue };
+        let provider = LAYOUTS.iter().find(|known| known.name == layout).expect("a layout").provider;
+        let stated = other.home.keeper_on(other.storage().layout(layout.as_str()));
+        assert_eq!(stated.status(VAULT, None).expect("known").credentials[0].provider, provider, "{}", other.name);
+        // Or once and for all, in the settings.
+        let settings = format!("{}.lazaret-settings.json", other.path.display());
+        fs::write(settings, json!({ "layout": layout }).to_string()).expect("written");
+        let keeper = other.home.keeper_on(other.storage());
+        assert_eq!(keeper.status(VAULT, None).expect("known").credentials[0].provider, provider, "{}", other.name);
+        other.home.server.fault([Fault::status(400, "application/json", r#"{"error":"invalid_grant"}"#)]);
+        let error = keeper.refresh(&TokenRequest::new(VAULT, provider)).expect_err("refused");
+        assert_eq!((error.code.as_str(), other.home.server.requests()), ("quarantined", 1), "{}", other.name);
+        keeper.unquarantine(&other.home.selector(provider)).expect("put back");
+        assert_eq!(fs::read_to_string(&other.path).expect("a file"), other.text, "{}", other.name);
+        // A layout that there is not is no layout.
+        let wrong = other.home.keeper_on(other.storage().layout("codecs"));
+        let error = wrong.token(&TokenRequest::new(VAULT, provider)).expect_err("no such layout");
+        assert_eq!(error.code, "unknown-layout");
+        assert!(error.message.contains("\"codecs\"") && error.message.contains(layout.as_str()), "{}", error.message);
+        // What is stated of the vault in use says nothing of a file that is imported from.
+        let import = |storage: FileStorage| {
+            let storage = storage.from_file(&other.path);
+            other.home.keeper_on(storage).admin().import(VAULT, FROM, None, true)
+        };
+        other.is_refused("import", import(other.home.storage().layout(layout.as_str())));
+        let stated = other.home.storage().from_file(&other.path).from_layout(layout.as_str());
+        let brought = other.home.keeper_on(stated).admin().import(VAULT, FROM, None, true).expect("moved");
+        assert_eq!(brought[0].provider, provider, "{}", other.name);
+    }
+}
+
+#[test]
+fn settings_that_come_to_state_a_layout_are_heeded_by_an_open_keeper() {
+    let other = Other::all().into_iter().find(|other| other.layout.is_some()).expect("one");
+    let keeper = other.home.keeper_on(other.storage());
+    other.is_refused("status", keeper.status(VAULT, None));
+    let settings = format!("{}.lazaret-settings.json", other.path.display());
+    fs::write(settings, json!({ "layout": other.layout }).to_string()).expect("written");
+    assert_eq!(keeper.status(VAULT, None).expect("known").credentials.len(), 1);
+}
+
+#[test]
+fn a_file_that_nobody_is_known_to_write_owns_the_token_that_it_holds() {
+    let home = Home::new();
+    let own = home.log_in("xai-oauth");
+    let mut login = common::login("xai-oauth", &own);
+    login["last_refresh"] = json!("2020-01-01T00:00:00Z");
+    home.write_json(&json!({ "version": 1, "providers": { "xai-oauth": login } }));
+    let path = home.folder.path().join("somebody.json");
+    fs::write(&path, json!({ "session": { "rt": own.refresh_token } }).to_string()).expect("written");
+    let keeper = home.keeper_on(home.storage().also(&path));
+    let error = keeper.token(&TokenRequest::new(VAULT, "xai-oauth")).expect_err("owned");
+    assert_eq!((error.code.as_str(), home.server.requests()), ("owned-elsewhere", 0));
+    fs::write(&path, json!({ "session": { "rt": "another" } }).to_string()).expect("written");
+    assert_eq!(keeper.token(&TokenRequest::new(VAULT, "xai-oauth")).expect("its own").origin, "refreshed");
+}
+
+#[test]
+fn without_a_refresh_token_no_clock_erases_anything_of_another_tool() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        // A JWT that ended, and a time that did.
+        let access = "e30.eyJleHAiOjE3MDAwMDAwMDB9.c2ln";
+        let before = tool.filled(&tool.template(), access, "", 1_700_000_000_000);
+        tool.put(&before);
+        for _ in 0..2 {
+            let error = tool.error();
+            assert_eq!((error.code.as_str(), error.action.as_str()), ("login-required", "login"), "{}", layout.name);
+            let said = error.message.contains("clock") && error.message.contains(layout.login_hint);
+            assert!(said, "{}: {}", layout.name, error.message);
+        }
+        let status = tool.status();
+        let login = status.credentials.iter().find(|status| status.provider == layout.provider).expect("a login");
+        assert_eq!(login.state, "no-token", "{}", layout.name);
+        assert_eq!((tool.text(), tool.home.server.requests()), (before, 0), "{}", layout.name);
+    }
+}
+
+#[test]
+fn what_a_move_erases_is_sealed_and_can_be_put_back() {
+    for layout in LAYOUTS {
+        let tool = Tool::new(layout);
+        let before = tool.write(now_ms() + HOUR_MS);
+        let storage = tool.home.storage().from_file(tool.path());
+        tool.home.keeper_on(storage).admin().import(VAULT, FROM, Some(layout.provider), true).expect(layout.name);
+        assert_ne!(tool.text(), before, "{}", layout.name);
+        // Its old tokens are not served from there.
+        assert_eq!(tool.error().action, "login", "{}", layout.name);
+        tool.session().unquarantine(&tool.home.selector(layout.provider)).expect(layout.name);
+        assert_eq!(tool.text(), before, "{}", layout.name);
+    }
+}
+
+#[test]
+fn an_end_in_another_spelling_is_read_in_every_layout() {
+    for layout in LAYOUTS.iter().filter(|layout| layout.expiry.is_some()) {
+        let (end, later) = (now_ms() / 1_000 - 60, now_ms() / 1_000 + 36_000);
+        let iso = |at: i64| lazaret::time::to_rfc3339(at as u64 * 1_000, lazaret::time::Zone::Letter);
+        let spelled = |at: i64| {
+            let nanoseconds = iso(at).replace(".000000Z", ".000000000+00:00");
+            [
+                at.to_string(),
+                (at * 1_000).to_string(),
+                format!("\"{at}\""),
+                format!("\"{}\"", at * 1_000),
+                format!("\"{nanoseconds}\""),
+            ]
+        };
+        for (over, good) in spelled(end).into_iter().zip(spelled(later)) {
+            let tool = Tool::new(*layout);
+            let put = |expires: &str| {
+                // Where the template has a text, the quotes are its own.
+                let template = tool.template().replace("\"EXPIRES\"", "EXPIRES");
+                tool.put(
+                    &template
+                        .replace("ACCESS", &tool.login.access_token)
+                        .replace("REFRESH", &tool.login.refresh_token)
+                        .replace("EXPIRES", expires),
+                );
+            };
+            put(&good);
+            let token = tool.session().token(&tool.request()).expect(layout.name);
+            assert_eq!(
+                (token.origin.as_str(), token.expires_at_ms),
+                ("stored", Some(later as u64 * 1_000)),
+                "{} {good}",
+                layout.name
+            );
+            put(&over);
+            let token = tool.session().token(&tool.request()).expect(layout.name);
+            assert_eq!(
+                (token.origin.as_str(), tool.home.server.requests()),
+                ("refreshed", 1),
+                "{} {over}",
+                layout.name
+            );
+        }
+    }
+}
+
+#[test]
+fn an_end_that_no_server_named_is_never_written_as_1970() {
+    for layout in LAYOUTS.iter().filter(|layout| layout.expiry.is_some()) {
+        for before in ["0", "\"0\"", "1700000000000"] {
+            let tool = Tool::new(*layout);
+            let template = tool.template().replace("\"EXPIRES\"", "EXPIRES").replace("EXPIRES", before);
+            tool.put(&tool.filled(&template, &tool.login.access_token, &tool.login.refresh_token, 0));
+            tool.home.server.fault([Fault::status(
+                200,
+                "application/json",
+                r#"{"access_token":"opaque-2","refresh_token":"rt-2","token_type":"Bearer"}"#,
+            )]);
+            let name = layout.name;
+            assert_eq!(tool.session().token(&tool.request()).expect(name).token, "opaque-2", "{name} {before}");
+            let json: Value = serde_json::from_str(&tool.text()).expect("JSON");
+            let (pointer, _) = layout.expiry.expect("an expiry");
+            match json.pointer(pointer) {
+                None | Some(Value::Null) => assert_ne!(name, "opencode", "it takes an entry without a number for none"),
+                Some(end) => assert_eq!((name, end.as_i64() > Some(now_ms())), ("opencode", true), "{end}"),
+            }
+            // And then there is no end of it.
+            let token = tool.session().token(&tool.request()).expect(name);
+            assert_eq!((token.origin.as_str(), tool.home.server.requests()), ("stored", 1), "{name} {before}");
+        }
+    }
 }

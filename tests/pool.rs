@@ -375,6 +375,7 @@ fn keys_from_the_environment_are_served_and_not_written() {
     let row =
         json!({ "id": "e", "auth_type": "api_key", "source": "env:ACME_API_KEY", "secret_fingerprint": "sha256:0" });
     let world = with_rows(&[row]);
+    world.profile_with(&json!({ "environment": ["ACME_API_KEY"] }));
     assert_eq!((world.token().expect_err("no key").action.as_str(), world.status().state), ("login", "unusable"));
     world.write("env/acme_api_key", "key-from-outside");
     let before = world.text("vault");
@@ -387,6 +388,42 @@ fn keys_from_the_environment_are_served_and_not_written() {
     report(&world, "key-from-outside", 429, &[("retry-after", "30")], "");
     assert!(!world.text("vault").contains("outside") && !world.text("vault.lazaret-pool").contains("outside"));
     assert_eq!(world.token().expect_err("rests").retry_after_s, Some(30));
+}
+
+/// F6: a vault that names another variable than its provider's would have that sent to the provider.
+#[test]
+fn a_vault_can_have_no_variable_read_but_its_providers() {
+    let pick = |provider: &str, profile: &Value, variable: &str| {
+        let world = World::new();
+        world.write("providers.json", &json!({ "profiles": { provider: profile } }).to_string());
+        let row = json!({ "id": "e", "auth_type": "api_key", "source": format!("env:{variable}"), "access_token": "" });
+        world.write("vault", &json!({ "credential_pool": { provider: [row] } }).to_string());
+        world.write(&format!("env/{}", variable.to_lowercase()), "key-from-outside");
+        let request = TokenRequest {
+            vault: "vault".into(),
+            provider: provider.into(),
+            credential: None,
+            min_valid_s: 0,
+            refused_access_token: None,
+            session: None,
+        };
+        let status = now(Keeper::new(world.clone()).status("vault", None)).expect("a status").credentials[0].state;
+        let served = now(Keeper::new(world.clone()).token(&request)).is_ok();
+        assert_eq!(served, status == "key", "{provider} {variable}: {status}");
+        served
+    };
+    let (acme, nothing) = (json!({ "token_endpoint": "https://acme.example/token" }), json!({}));
+    for variable in ["AWS_SECRET_ACCESS_KEY", "GITHUB_TOKEN", "SSH_PRIVATE_KEY", "ACME_API_KEY", "OPENROUTER_API_KEY"] {
+        assert!(!pick("acme", &acme, variable), "{variable}");
+    }
+    assert!(pick("acme", &json!({ "environment": ["ACME_API_KEY"] }), "ACME_API_KEY"));
+    assert!(!pick("acme", &json!({ "environment": ["ACME_API_KEY"] }), "acme_api_key"), "by its own name");
+    // The reference's table is built in, and a person's own profile takes its place.
+    assert!(pick("openrouter", &nothing, "OPENROUTER_API_KEY"));
+    assert!(!pick("openrouter", &nothing, "ANTHROPIC_API_KEY"));
+    assert!(pick("anthropic", &nothing, "CLAUDE_CODE_OAUTH_TOKEN"));
+    assert!(!pick("anthropic", &nothing, "OPENAI_API_KEY"));
+    assert!(!pick("anthropic", &json!({ "environment": [] }), "ANTHROPIC_API_KEY"));
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::{failure, usage};
 #[serde(deny_unknown_fields)]
 struct Options {
     vault: PathBuf,
+    layout: Option<String>,
     providers: Option<PathBuf>,
     allow_loopback_http: Option<bool>,
     environment: Option<bool>,
@@ -33,6 +34,9 @@ pub(crate) fn open(options: &str) -> Result<Keeper, Failure> {
 
     let options: Options = serde_json::from_str(options).map_err(|error| not_as_described("options_json", &error))?;
     let mut storage = FileStorage::open(at_home(options.vault)).with_environment(options.environment.unwrap_or(false));
+    if let Some(layout) = options.layout {
+        storage = storage.layout(layout);
+    }
     if let Some(providers) = options.providers {
         storage = storage.with_profiles(at_home(providers));
     }

@@ -44,7 +44,8 @@ thread_local! {
 /// Opens a keeper on a vault file, which need not exist.
 ///
 /// `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
-/// "also":[],"warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `providers` names a file with profiles
+/// "also":[],"layout":null,"warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
+/// where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
 /// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
 /// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
 /// calls, which is faster, and what they have read stays in memory.

@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use lazaret::provider::{Catalog, Profile};
 use lazaret::secret::Secret;
 use lazaret::vault::edit::Edits;
-use lazaret::vault::{Fresh, Spot, Vault};
+use lazaret::vault::{Fresh, Provenance, Spot, Vault};
 use libfuzzer_sys::fuzz_target;
 
 static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
@@ -15,9 +15,18 @@ static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {
     ["xai-oauth", "nous", "anthropic"].map(profile).into()
 });
 
+/// Layouts that a person may state of any text.
+const STATED: [&str; 5] = ["hermes", "codex", "claude-code", "hermes-nous", "opencode"];
+
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = str::from_utf8(data) else { return };
-    let Ok(vault) = Vault::open(text) else { return };
+    for stated in STATED {
+        one(text, &Provenance::stated(stated));
+    }
+});
+
+fn one(text: &str, known: &Provenance) {
+    let Ok(vault) = Vault::open(text, known) else { return };
     for profile in PROFILES.iter() {
         let reading = vault.read(profile);
         for place in reading.credentials.iter().flat_map(|credential| &credential.places) {
@@ -36,7 +45,7 @@ fuzz_target!(|data: &[u8]| {
                 continue;
             }
             let edited = edits.apply(text);
-            let after = Vault::open(&edited).expect("still JSON");
+            let after = Vault::open(&edited, known).expect("still JSON");
             let now = after.places(profile, &mut Vec::new());
             let written = now.iter().find(|now| now.spot == place.spot).expect("still there");
             assert_eq!(written.refresh_token, fresh.refresh_token);
@@ -51,4 +60,4 @@ fuzz_target!(|data: &[u8]| {
             }
         }
     }
-});
+}

@@ -170,7 +170,8 @@ impl<P: Ports> Keeper<P> {
         }
         let snapshot = match self.vault(vault).await {
             Ok(snapshot) => Some(snapshot),
-            Err(error) if error.code == "bad-request" => return Err(error),
+            // There is nothing to look over before a person has said what the file is.
+            Err(error) if matches!(error.code, "bad-request" | "unknown-layout") => return Err(error),
             Err(error) if error.code == "no-credential" => {
                 let fix = Some("lazaret login --help".to_owned());
                 findings.note(Level::Error, "vault-absent", error.message.clone(), fix);
@@ -223,6 +224,7 @@ impl<P: Ports> Keeper<P> {
         let settings = self.settings(vault).await?;
         settings.shared_with_reference()?;
         settings.is_owner()?;
+        settings.layout()?;
         held.iter().try_for_each(|held| settings.pool(&held.profile.id).map(drop))
     }
 

@@ -29,7 +29,7 @@ impl Known {
         layout.erase.iter().for_each(|(pointer, _)| learn(pointer));
         for expiry in &layout.expiry {
             match expiry {
-                ExpiryAt::Moment { at, .. } => learn(at),
+                ExpiryAt::Moment { at } => learn(at),
                 ExpiryAt::Lifetime { seconds, since } => {
                     learn(seconds);
                     learn(since);

@@ -78,7 +78,7 @@ impl<P: Ports> Keeper<P> {
         };
         let snapshot = self.maybe_vault(vault).await?;
         let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-        let opened = self.open_ours(text)?;
+        let opened = self.open_ours(vault, text)?;
         with_login(text, &opened, with, &fresh).map_err(|error| self.uneditable(&error))?;
         Ok(())
     }
@@ -107,7 +107,7 @@ impl<P: Ports> Keeper<P> {
         for _ in 0..ATTEMPTS {
             let snapshot = self.maybe_vault(vault).await?;
             let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-            let opened = self.open_ours(text)?;
+            let opened = self.open_ours(vault, text)?;
             let edited = with_login(text, &opened, with, fresh).map_err(|error| self.uneditable(&error))?;
             let edited = Secret::new(edited);
             let version = snapshot.as_ref().map(|snapshot| &snapshot.version);

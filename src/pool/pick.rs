@@ -249,14 +249,14 @@ mod tests {
     use crate::provider::Catalog;
     use crate::secret::Secret;
     use crate::settings::Settings;
-    use crate::vault::Vault;
+    use crate::vault::{Provenance, Vault};
 
     const NOW_MS: u64 = 1_784_541_600_000;
 
     fn reading(rows: &str) -> Reading {
         let profile = Catalog::new(None).unwrap().generic("p").unwrap();
         let text = format!(r#"{{"credential_pool":{{"p":[{rows}]}}}}"#);
-        Vault::open(&text).unwrap().read(&profile)
+        Vault::open(&text, &Provenance::default()).unwrap().read(&profile)
     }
 
     fn keys(ids: &[&str]) -> Reading {

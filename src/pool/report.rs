@@ -15,7 +15,7 @@ use crate::provider::Profile;
 use crate::secret::Secret;
 use crate::settings::PoolPolicy;
 use crate::vault::edit::{Change, Edits};
-use crate::vault::{Credential, CredentialKind, EntryState, Place, Reading, Spot, Vault};
+use crate::vault::{Credential, CredentialKind, EntryState, Place, Reading, Spot};
 
 use super::pick::is_sole;
 use super::rest::{in_a_row, length_s, resting};
@@ -98,7 +98,7 @@ impl<P: Ports> Keeper<P> {
             transport_error: None,
         };
         let judged = judge_api(&answer, now_ms / 1_000);
-        let Some(credential) = self.holder(call, &reading).await else {
+        let Some(credential) = self.holder(&profile, call, &reading).await else {
             return self.advise_on_an_unknown_token(call, &judged).await;
         };
         let policy = self.settings(&call.vault).await?.pool(&profile.id)?;
@@ -156,7 +156,13 @@ impl<P: Ports> Keeper<P> {
             .collect();
         if !ids.is_empty() {
             self.edit_vault(vault, None, async |text| {
-                self.with_status(text, profile, &|place| marked(place) && ids.contains(&place.id.as_str()), &healthy())
+                self.with_status(
+                    vault,
+                    text,
+                    profile,
+                    &|place| marked(place) && ids.contains(&place.id.as_str()),
+                    &healthy(),
+                )
             })
             .await?;
         }
@@ -172,13 +178,13 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// The credential that a call was made with: the access token says so, whatever name came with it.
-    async fn holder<'a>(&self, call: &ApiCall, reading: &'a Reading) -> Option<&'a Credential> {
+    async fn holder<'a>(&self, profile: &Profile, call: &ApiCall, reading: &'a Reading) -> Option<&'a Credential> {
         let holds = |place: &Place| place.access_token.as_ref() == Some(&call.access_token);
         if let Some(found) = reading.credentials.iter().find(|credential| credential.places.iter().any(holds)) {
             return Some(found);
         }
         for credential in &reading.credentials {
-            if self.key_in_environment(credential.leading()).await.as_ref() == Some(&call.access_token) {
+            if self.key_in_environment(profile, credential.leading()).await.as_ref() == Some(&call.access_token) {
                 return Some(credential);
             }
         }
@@ -285,7 +291,13 @@ impl<P: Ports> Keeper<P> {
             let ids: Vec<&str> = credential.places.iter().map(|place| place.id.as_str()).collect();
             let status = blame.status(until_ms);
             self.edit_vault(&call.vault, None, async |text| {
-                self.with_status(text, profile, &|place| is_its(place) && ids.contains(&place.id.as_str()), &status)
+                self.with_status(
+                    &call.vault,
+                    text,
+                    profile,
+                    &|place| is_its(place) && ids.contains(&place.id.as_str()),
+                    &status,
+                )
             })
             .await?;
         }
@@ -327,12 +339,13 @@ impl<P: Ports> Keeper<P> {
     /// A vault's text with other status fields in some entries of a provider; none if it has none such.
     fn with_status(
         &self,
+        vault: &str,
         text: &str,
         profile: &Profile,
         is_meant: &dyn Fn(&Place) -> bool,
         status: &[(String, Change)],
     ) -> Result<Option<String>, KeeperError> {
-        let vault = Vault::open(text).map_err(|error| self.corrupt(&error))?;
+        let vault = self.opened(vault, text)?;
         let mut edits = Edits::default();
         for place in vault.places(profile, &mut Vec::new()) {
             if !matches!(place.spot, Spot::Entry(_)) || !is_meant(&place) {

@@ -89,7 +89,7 @@ pub fn is_seeded(place: &Place, profile: &Profile) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Vault;
+    use super::super::{Provenance, Vault};
     use super::*;
     use crate::provider::Catalog;
     use crate::secret::Secret;
@@ -101,7 +101,7 @@ mod tests {
                 {"id":"aa","auth_type":"oauth","source":"manual:device_code","refresh_token":"r9","access_token":"a9","priority":0},
                 {"id":"bb","auth_type":"oauth","source":"device_code","refresh_token":"r2","access_token":"a2","priority":1,"last_refresh":"2026-01-02T00:00:00Z"}]}}"#;
         let profile = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
-        let reading = Vault::open(text).unwrap().read(&profile);
+        let reading = Vault::open(text, &Provenance::default()).unwrap().read(&profile);
         let ids: Vec<_> = reading.credentials.iter().map(Credential::id).collect();
         assert_eq!(ids, ["aa", "login"]);
         assert_eq!(reading.credentials[1].leading().refresh_token, Some(Secret::from("r2")));

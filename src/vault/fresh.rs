@@ -2,11 +2,12 @@
 
 use crate::json::{self, Kind, Value};
 use crate::jwt;
-use crate::provider::{Field, Layout, Source};
+use crate::provider::{ExpiryAt, Field, Layout, Source};
 use crate::secret::Secret;
 use crate::time::{self, Zone};
 
 use super::edit::Change;
+use super::place::usual_expiries;
 
 /// What a refresh brought.
 #[derive(Clone, Debug)]
@@ -56,24 +57,54 @@ impl Fresh {
     }
 }
 
-/// The changes that bring fresh tokens to a place. Another tool's file keeps a number where it has one.
+/// The changes that bring fresh tokens to a place. A time that the answer did not bring is never written as 1970: a number in another
+/// tool's file goes, and all else is null.
 pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreign: bool) -> Vec<(String, Change)> {
+    let assumed = layout.assumed_lifetime_s.filter(|_| fresh.expires_at_ms().is_none());
+    let assumed = assumed.map(|seconds| Fresh { expires_in_s: Some(seconds), ..fresh.clone() });
+    let fresh = assumed.as_ref().unwrap_or(fresh);
     let mut changes = Vec::new();
     for (pointer, source) in layout.write.iter() {
         let there = node.pointer(pointer);
-        let value = match source {
+        let change = match source {
             // A constant mends what is there and adds nothing.
-            Source::Constant(value) => there.map(|_| value.clone()),
+            Source::Constant(value) => there.map(|_| Change::Set(value.clone())),
             // Without an access token nothing that the vault says of one is new.
             Source::Field(field) if fresh.access_token.is_empty() && *field != Field::RefreshToken => None,
-            Source::Field(field) => fresh.field(*field).or_else(|| {
-                let unknown = if is_foreign && *field == Field::ExpiresAtMs { "0" } else { "null" };
-                stale(*field, there).then(|| unknown.to_owned())
-            }),
+            Source::Field(field) => match fresh.field(*field) {
+                Some(value) => Some(Change::Set(value)),
+                None if !stale(*field, there) => None,
+                None if is_foreign && *field == Field::ExpiresAtMs => Some(Change::Remove),
+                None => Some(Change::Set("null".to_owned())),
+            },
         };
-        if let Some(value) = value {
-            changes.push((pointer.clone(), Change::Set(value)));
+        changes.extend(change.map(|change| (pointer.clone(), change)));
+    }
+    if !fresh.access_token.is_empty() {
+        changes.extend(other_ends(node, layout, fresh, is_foreign));
+    }
+    changes
+}
+
+/// What a place says of its token's end beside what a refresh writes: it would be about the token before.
+fn other_ends(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreign: bool) -> Vec<(String, Change)> {
+    let listed = layout.expiry.iter().filter_map(|at| match at {
+        ExpiryAt::Moment { at } => Some(at.clone()),
+        ExpiryAt::Lifetime { .. } => None,
+    });
+    let mut changes: Vec<(String, Change)> = Vec::new();
+    for at in listed.chain(usual_expiries(layout)) {
+        let is_known = layout.write.get(&at).is_some() || changes.iter().any(|(known, _)| *known == at);
+        let Some(there) = node.pointer(&at).filter(|_| !is_known) else { continue };
+        if time::from_json(there).is_none() && !time::is_zero(there) {
+            continue;
         }
+        let change = match fresh.expires_at_ms() {
+            Some(at_ms) => Change::Set(time::respelled(there, at_ms)),
+            None if is_foreign => Change::Remove,
+            None => Change::Set("null".to_owned()),
+        };
+        changes.push((at, change));
     }
     changes
 }
@@ -98,14 +129,82 @@ fn stale(field: Field, there: Option<Value<'_>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::edit::Edits;
-    use super::super::{Spot, Vault};
+    use super::super::{Provenance, Spot, Vault};
     use super::*;
     use crate::provider::Catalog;
+
+    fn renewed(text: &str, known: &Provenance, provider: &str, expires_in_s: Option<u64>) -> String {
+        let vault = Vault::open(text, known).unwrap();
+        let profile = Catalog::new(None).unwrap().profile(provider).unwrap().unwrap();
+        let fresh = Fresh {
+            access_token: Secret::from("a2"),
+            refresh_token: Some(Secret::from("r2")),
+            expires_in_s,
+            scope: None,
+            token_type: None,
+            id_token: None,
+            received_at_ms: 1_784_541_600_000,
+        };
+        let mut edits = Edits::default();
+        let node = vault.node(provider, Spot::Login).unwrap();
+        vault.write_tokens(&mut edits, node, Spot::Login, &profile, &fresh).unwrap();
+        edits.apply(text)
+    }
+
+    #[test]
+    fn an_end_is_spelled_anew_wherever_it_stands_and_never_as_1970() {
+        let ours = |ends: &str| {
+            format!(
+                r#"{{"providers":{{"xai-oauth":{{"tokens":{{"access_token":"a1","refresh_token":"r1"{ends}}}}}}}}}"#
+            )
+        };
+        let unknown = Provenance::default();
+        let text = renewed(
+            &ours(
+                r#","expires_at":1700000000,"expiresAt":"1700000000000","expiry":"2020-01-01T00:00:00Z","expiry_date":"never""#,
+            ),
+            &unknown,
+            "xai-oauth",
+            Some(60),
+        );
+        for part in [
+            r#""expires_at":1784541660"#,
+            r#""expiresAt":"1784541660000""#,
+            r#""expiry":"2026-07-20T10:01:00.000000Z""#,
+            r#""expiry_date":"never""#,
+        ] {
+            assert!(text.contains(part), "{part}: {text}");
+        }
+        let text = renewed(&ours(r#","expires_at":1700000000,"expiry":0"#), &unknown, "xai-oauth", None);
+        assert!(text.contains(r#""expires_at":null,"expiry":null"#), "{text}");
+        for (layout, provider, file, wanted) in [
+            (
+                "claude-code",
+                "anthropic",
+                r#"{"claudeAiOauth":{"accessToken":"a1","refreshToken":"r1","expiresAt":0,"scopes":[]}}"#,
+                r#"{"claudeAiOauth":{"accessToken":"a2","refreshToken":"r2","scopes":[]}}"#,
+            ),
+            (
+                "opencode",
+                "anthropic",
+                r#"{"anthropic":{"type":"oauth","refresh":"r1","access":"a1","expires":0}}"#,
+                r#"{"anthropic":{"type":"oauth","refresh":"r2","access":"a2","expires":1784545200000}}"#,
+            ),
+            (
+                "gemini-cli",
+                "gemini-cli",
+                r#"{"access_token":"a1","refresh_token":"r1","expiry_date":1,"expires_at":"0"}"#,
+                r#"{"access_token":"a2","refresh_token":"r2"}"#,
+            ),
+        ] {
+            assert_eq!(renewed(file, &Provenance::stated(layout), provider, None), wanted);
+        }
+    }
 
     #[test]
     fn fresh_tokens_are_written_where_the_profile_says_and_a_stale_expiry_goes() {
         let text = r#"{"providers":{"nous":{"refresh_token" : "r1","access_token":"a1","expires_at":"x","agent_key_id":"k","scope":"s"}}}"#;
-        let vault = Vault::open(text).unwrap();
+        let vault = Vault::open(text, &Provenance::default()).unwrap();
         let profile = Catalog::new(None).unwrap().profile("nous").unwrap().unwrap();
         let fresh = Fresh {
             access_token: Secret::from("a2"),

@@ -10,9 +10,12 @@ use crate::table;
 
 use super::place::{Place, Spot, place};
 
-/// Whether it is the reference's vault, whatever else is in it.
+/// Whether it is the reference's vault, whatever else is in it; or one that holds nothing but what only the reference writes, or
+/// nothing at all.
 pub(super) fn is_its_form(top: &Fields<'_>) -> bool {
-    top.get("providers").or_else(|| top.get("credential_pool")).is_some()
+    const BESIDE: [&str; 4] = ["version", "updated_at", "active_provider", "suppressed_sources"];
+    let is_empty = || top.members.iter().all(|member| BESIDE.iter().any(|name| member.key.is_str(name)));
+    top.get("providers").or_else(|| top.get("credential_pool")).is_some() || is_empty()
 }
 
 /// The ids of all providers a vault names.
@@ -84,7 +87,7 @@ fn section<'a>(top: &Fields<'a>, name: &str, warnings: &mut Vec<String>) -> Opti
 
 #[cfg(test)]
 mod tests {
-    use super::super::{Credential, Vault};
+    use super::super::{Credential, Provenance, Vault};
     use crate::provider::Catalog;
 
     #[test]
@@ -92,7 +95,7 @@ mod tests {
         let text = r#"{"providers":{"xai-oauth":7},"credential_pool":{"xai-oauth":[5,{"id":3,"access_token":9,"auth_type":"oauth"},
             {"id":"ok","auth_type":"api_key","access_token":"key"}]}}"#;
         let profile = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
-        let reading = Vault::open(text).unwrap().read(&profile);
+        let reading = Vault::open(text, &Provenance::default()).unwrap().read(&profile);
         let ids: Vec<_> = reading.credentials.iter().map(Credential::id).collect();
         assert_eq!(ids, ["#1", "ok"]);
         assert_eq!(reading.warnings.len(), 4, "{:?}", reading.warnings);

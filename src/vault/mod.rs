@@ -19,9 +19,11 @@ use std::rc::Rc;
 
 use crate::json::{self, Fields, JsonError, Kind, Value};
 use crate::provider::{Layout, Profile};
+use crate::text;
 
 pub use credential::{Credential, Reading, is_seeded};
 use edit::{Change, EditError, Edits};
+use foreign::Whose;
 pub use fresh::Fresh;
 pub use place::{CredentialKind, EntryState, LOGIN, LastError, Place, Spot};
 
@@ -32,6 +34,36 @@ pub enum VaultError {
     NotJson(JsonError),
     /// Its top is not an object.
     NotAnObject(Kind),
+    /// It is in no layout for certain, and a person stated this one or none.
+    UnknownLayout(Option<String>),
+}
+
+/// What is known of a vault beside its text: the evidence by which another tool's file is told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Provenance {
+    /// The path by which a person named it, or under which it was found.
+    pub path: Option<String>,
+    /// The layout that a person states.
+    pub layout: Option<String>,
+}
+
+impl Provenance {
+    /// A file that lies there, of which nobody stated more.
+    pub fn at(path: &str) -> Self {
+        Self { path: Some(path.to_owned()), layout: None }
+    }
+
+    /// A file of which a person states the layout.
+    pub fn stated(layout: &str) -> Self {
+        Self { path: None, layout: Some(layout.to_owned()) }
+    }
+
+    /// The names of its folder, empty if that is not known, and of the file.
+    fn folder_and_file(&self) -> Option<(&str, &str)> {
+        let path = self.path.as_deref()?;
+        let (way, file) = text::rsplit_once(path, "/").unwrap_or(("", path));
+        Some((text::rsplit_once(way, "/").map_or(way, |(_, folder)| folder), file))
+    }
 }
 
 impl std::fmt::Display for VaultError {
@@ -39,6 +71,20 @@ impl std::fmt::Display for VaultError {
         match self {
             Self::NotJson(error) => write!(f, "it is not JSON: {error}"),
             Self::NotAnObject(kind) => write!(f, "it should hold a JSON object, and holds {kind}"),
+            Self::UnknownLayout(stated) => {
+                match stated {
+                    Some(stated) => write!(f, "there is no layout called {}", json::quote(stated))?,
+                    None => {
+                        f.write_str("its layout is not known for certain, by its name, its folder and what is in it")?
+                    }
+                }
+                let names = text::joined(&foreign::names(), ", ");
+                write!(
+                    f,
+                    ". If you know which program wrote it, state the layout with --layout NAME, or with {{\"layout\": \"NAME\"}} in \
+                     the settings of this vault. NAME is one of {names}"
+                )
+            }
         }
     }
 }
@@ -54,15 +100,22 @@ pub struct Vault<'a> {
 }
 
 impl<'a> Vault<'a> {
-    /// A vault's text, checked.
-    pub fn open(text: &'a str) -> Result<Self, VaultError> {
+    /// A vault's text, checked. The reference's form is known by its members; any other needs more.
+    pub fn open(text: &'a str, known: &Provenance) -> Result<Self, VaultError> {
         let root = json::check(text).map_err(VaultError::NotJson)?;
         let is_object = root.kind() == Kind::Object;
         if !is_object {
             return Err(VaultError::NotAnObject(root.kind()));
         }
         let top = Fields::of(root);
-        Ok(Self { root, form: if hermes::is_its_form(&top) { None } else { foreign::form(root) }, top })
+        if hermes::is_its_form(&top) {
+            return Ok(Self { root, form: None, top });
+        }
+        match foreign::whose(root, known) {
+            Whose::Tool(form) => Ok(Self { root, form: Some(form), top }),
+            Whose::Reference => Ok(Self { root, form: None, top }),
+            Whose::Unknown => Err(VaultError::UnknownLayout(known.layout.clone())),
+        }
     }
 
     /// The tool whose own file it is; none if it is a vault in the reference's form.

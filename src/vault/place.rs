@@ -3,8 +3,9 @@
 use crate::fingerprint::Fingerprint;
 use crate::json::{Fields, Kind, Value};
 use crate::jwt;
-use crate::provider::{ExpiryAt, Layout, Unit};
+use crate::provider::{ExpiryAt, Layout};
 use crate::secret::Secret;
+use crate::text;
 use crate::time;
 
 /// The id under which a provider's own login is addressed.
@@ -13,9 +14,6 @@ pub const LOGIN: &str = "login";
 /// A JWT's `exp` is the server's clock, a stored lifetime is ours. Past the stored one by more than this, the
 /// stored one must be about another token.
 const CLOCK_ALLOWANCE_MS: u64 = 300_000;
-
-/// A moment or a lifetime beyond this (the year 5138) is no time at all.
-const TIMELESS_MS: u64 = 100_000_000_000_000;
 
 /// A spot in a provider's part of a vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -88,6 +86,8 @@ pub struct Place {
     pub token_type: String,
     /// Milliseconds since 1970.
     pub expires_at_ms: Option<u64>,
+    /// It names its end as 0, which is none that is known.
+    pub ends_at_zero: bool,
     /// How long the access token lives in all, in milliseconds.
     pub lifetime_ms: Option<u64>,
     /// When the tokens were issued, in milliseconds since 1970.
@@ -160,6 +160,7 @@ pub(super) fn place(
         refresh_token,
         token_type,
         expires_at_ms: expiry.at_ms,
+        ends_at_zero: expiry.is_zero,
         lifetime_ms: expiry.lifetime_ms,
         issued_at_ms: expiry.issued_at_ms,
     }
@@ -168,6 +169,7 @@ pub(super) fn place(
 #[derive(Default)]
 struct Expiry {
     at_ms: Option<u64>,
+    is_zero: bool,
     lifetime_ms: Option<u64>,
     issued_at_ms: Option<u64>,
 }
@@ -176,41 +178,47 @@ struct Expiry {
 /// shows that the vault speaks of another token (the reference does not keep it up to date).
 fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> Expiry {
     let claims = access_token.map(|token| jwt::times(token.expose())).unwrap_or_default();
-    let issued_at_ms = claims.issued_at_ms.or_else(|| moment(node, &layout.issued_at, Unit::Rfc3339));
-    let stored = layout.expiry.iter().find_map(|at| match at {
-        ExpiryAt::Moment { at, unit } => {
-            let at_ms = moment(node, at, *unit)?;
-            Some((at_ms, issued_at_ms.map(|issued| at_ms.saturating_sub(issued))))
-        }
+    let issued_at_ms = claims.issued_at_ms.or_else(|| moment(node, &layout.issued_at));
+    let at_moment = |at: &str| {
+        let at_ms = moment(node, at)?;
+        Some((at_ms, issued_at_ms.map(|issued| at_ms.saturating_sub(issued))))
+    };
+    let listed = layout.expiry.iter().find_map(|at| match at {
+        ExpiryAt::Moment { at } => at_moment(at),
         ExpiryAt::Lifetime { seconds, since } => {
-            let lifetime_ms =
-                node.pointer(seconds)?.as_millis().filter(|lifetime| (1..TIMELESS_MS).contains(lifetime))?;
-            Some((moment(node, since, Unit::Rfc3339)?.saturating_add(lifetime_ms), Some(lifetime_ms)))
+            let lifetime_ms = time::lifetime_from_json(node.pointer(seconds)?)?;
+            Some((moment(node, since)?.saturating_add(lifetime_ms), Some(lifetime_ms)))
         }
     });
+    let mut usual = usual_expiries(layout);
+    let stored = listed.or_else(|| usual.find_map(|at| at_moment(&at)));
     let claimed_lifetime = claims.expires_at_ms.zip(claims.issued_at_ms).map(|(end, start)| end.saturating_sub(start));
+    let is_zero = stored.is_none() && claims.expires_at_ms.is_none() && {
+        let listed = layout.expiry.iter().filter_map(|at| match at {
+            ExpiryAt::Moment { at } => Some(at.clone()),
+            ExpiryAt::Lifetime { .. } => None,
+        });
+        listed.chain(usual_expiries(layout)).any(|at| node.pointer(&at).is_some_and(time::is_zero))
+    };
     match (stored, claims.expires_at_ms) {
         (Some((at_ms, lifetime_ms)), Some(claimed)) if at_ms <= claimed.saturating_add(CLOCK_ALLOWANCE_MS) => {
-            Expiry { at_ms: Some(at_ms), lifetime_ms, issued_at_ms }
+            Expiry { at_ms: Some(at_ms), is_zero, lifetime_ms, issued_at_ms }
         }
-        (Some((at_ms, lifetime_ms)), None) => Expiry { at_ms: Some(at_ms), lifetime_ms, issued_at_ms },
-        (_, claimed) => Expiry { at_ms: claimed, lifetime_ms: claimed_lifetime, issued_at_ms },
+        (Some((at_ms, lifetime_ms)), None) => Expiry { at_ms: Some(at_ms), is_zero, lifetime_ms, issued_at_ms },
+        (_, claimed) => Expiry { at_ms: claimed, is_zero, lifetime_ms: claimed_lifetime, issued_at_ms },
     }
 }
 
-fn moment(node: &Fields<'_>, pointer: &str, unit: Unit) -> Option<u64> {
-    let value = node.pointer(pointer)?;
-    match unit {
-        Unit::Rfc3339 => time::from_rfc3339(&value.as_str()?),
-        Unit::S => value.as_millis().filter(|at_ms| (1..TIMELESS_MS).contains(at_ms)),
-        Unit::Ms => value.as_u64().filter(|at_ms| (1..TIMELESS_MS).contains(at_ms)),
-    }
+/// Where programs are known to keep a token's end beside the token, whatever their layout says.
+pub(super) fn usual_expiries(layout: &Layout) -> impl Iterator<Item = String> {
+    const NAMES: [&str; 5] = ["expires_at", "expires_at_ms", "expiresAt", "expiry", "expiry_date"];
+    let beside = text::rsplit_once(&layout.access_token, "/").map_or("", |(object, _)| object).to_owned();
+    NAMES.iter().map(move |name| format!("{beside}/{name}"))
 }
 
-/// Seconds since 1970 or RFC 3339: the reference writes one and takes both.
-fn loose_moment(node: &Fields<'_>, key: &str) -> Option<u64> {
-    let pointer = format!("/{key}");
-    moment(node, &pointer, Unit::S).or_else(|| moment(node, &pointer, Unit::Rfc3339))
+/// A moment in any usual spelling: the reference writes several, and takes them all.
+fn moment(node: &Fields<'_>, pointer: &str) -> Option<u64> {
+    node.pointer(pointer).and_then(time::from_json)
 }
 
 fn entry_state(node: &Fields<'_>) -> EntryState {
@@ -219,8 +227,8 @@ fn entry_state(node: &Fields<'_>) -> EntryState {
         Some("exhausted") => {
             let code = node.get("last_error_code").and_then(|code| code.as_u64());
             let rest_ms = if code == Some(401) { 300_000 } else { 3_600_000 };
-            let until = loose_moment(node, "last_error_reset_at")
-                .or_else(|| loose_moment(node, "last_status_at").map(|since| since.saturating_add(rest_ms)));
+            let until = moment(node, "/last_error_reset_at")
+                .or_else(|| moment(node, "/last_status_at").map(|since| since.saturating_add(rest_ms)));
             until.map_or(EntryState::Ok, EntryState::Resting)
         }
         _ => EntryState::Ok,
@@ -234,7 +242,7 @@ fn entry_error(node: &Fields<'_>) -> Option<LastError> {
         code: code.map_or_else(String::new, |code| code.as_str().unwrap_or_else(|| code.raw().to_owned())),
         message: text("last_error_message"),
         reason: text("last_error_reason"),
-        at_ms: loose_moment(node, "last_status_at"),
+        at_ms: moment(node, "/last_status_at"),
     };
     let said = !(error.code.is_empty() && error.message.is_empty() && error.reason.is_empty());
     said.then_some(error)
@@ -247,14 +255,40 @@ fn login_error(node: &Fields<'_>) -> Option<LastError> {
         code: text("code"),
         message: text("message"),
         reason: text("reason"),
-        at_ms: moment(error, "/at", Unit::Rfc3339),
+        at_ms: moment(error, "/at"),
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::Vault;
+    use super::super::{Provenance, Vault};
     use crate::provider::Catalog;
+
+    #[test]
+    fn an_end_is_found_beside_the_token_in_any_usual_spelling() {
+        let profile = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
+        let place = |ends: &str| {
+            let text = format!(r#"{{"providers":{{"xai-oauth":{{"tokens":{{"access_token":"a"{ends}}}}}}}}}"#);
+            Vault::open(&text, &Provenance::default()).unwrap().read(&profile).credentials[0].leading().clone()
+        };
+        for ends in [
+            r#","expires_at":1784541600"#,
+            r#","expires_at_ms":"1784541600000""#,
+            r#","expiresAt":1784541600000"#,
+            r#","expiry":"2026-07-20T10:00:00.000000000Z""#,
+            r#","expiry_date":1784541600000"#,
+            r#","expires_at":0,"expiry":"1784541600""#,
+        ] {
+            let place = place(ends);
+            assert_eq!((place.expires_at_ms, place.ends_at_zero), (Some(1_784_541_600_000), false), "{ends}");
+        }
+        for ends in [r#","expires_at":0"#, r#","expiresAt":"0""#] {
+            assert_eq!((place(ends).expires_at_ms, place(ends).ends_at_zero), (None, true), "{ends}");
+        }
+        for ends in ["", r#","expires_at":null"#, r#","expires_at":"soon""#, r#","expires_at":-1"#] {
+            assert_eq!((place(ends).expires_at_ms, place(ends).ends_at_zero), (None, false), "{ends}");
+        }
+    }
 
     #[test]
     fn a_stored_lifetime_counts_unless_the_token_itself_ended_long_before() {
@@ -263,7 +297,7 @@ mod tests {
             let text = format!(
                 r#"{{"providers":{{"xai-oauth":{{"tokens":{{"access_token":"{access}","expires_in":{expires_in}}},"last_refresh":"2026-07-20T10:00:00Z"}}}}}}"#
             );
-            Vault::open(&text).unwrap().read(&profile).credentials[0].leading().expires_at_ms
+            Vault::open(&text, &Provenance::default()).unwrap().read(&profile).credentials[0].leading().expires_at_ms
         };
         // The JWT says 2026-07-20T11:00:00.500Z.
         let token = "e30.eyJpYXQiOjE3ODQ1NDE2MDAsImV4cCI6MTc4NDU0NTIwMC41fQ.c2ln";

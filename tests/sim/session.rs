@@ -583,7 +583,7 @@ fn doc(name: &str) -> Doc {
         "vault.lazaret-sealed" => Doc::Sealed,
         "settings.json" => Doc::Settings,
         // There is one file only.
-        "providers.json" | "also.json" | "vault.lazaret-pool" => Doc::Profiles,
+        "providers.json" | "also.json" | "vault.lazaret-pool" | "vault.lazaret-place" => Doc::Profiles,
         name => panic!("nobody needs a document called {name}"),
     }
 }

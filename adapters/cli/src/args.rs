@@ -14,7 +14,7 @@ usage: token <provider>     an access token on standard output; refreshed if nee
   --session <name>    token, refresh: where the settings keep a session on its credential
   --json              one JSON object on standard output
 
-environment: LAZARET_VAULT (auth.json), LAZARET_PROVIDERS (none), LAZARET_ALLOWED_ORIGINS (all that the profiles name),
+environment: LAZARET_VAULT (auth.json), LAZARET_LAYOUT (as its name and content tell), LAZARET_PROVIDERS (none), LAZARET_ALLOWED_ORIGINS (all that the profiles name),
              LAZARET_ALLOW_LOOPBACK_HTTP (1 for servers on this machine)
 exit codes:  0 done, 1 something is broken, 2 used wrongly, 3 log in again, 4 try later, 5 change a setting
 ";

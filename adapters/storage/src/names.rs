@@ -12,6 +12,8 @@ pub enum Name {
     File(Kind),
     /// An environment variable, by its own name.
     Variable(String),
+    /// Where the vault lies, and what is stated of it.
+    Place,
     /// There is none, and that is well.
     Never,
 }
@@ -94,6 +96,9 @@ pub fn find(name: &str) -> Result<Name, Problem> {
     if name == "also.json" {
         return Ok(Name::Never);
     }
+    if name == "vault.lazaret-place" {
+        return Ok(Name::Place);
+    }
     if let Some(variable) = name.strip_prefix("env/") {
         let variable = variable.to_ascii_uppercase();
         let is_for_keys = ["_KEY", "_TOKEN", "_PAT"].iter().any(|end| variable.ends_with(end));
@@ -103,6 +108,27 @@ pub fn find(name: &str) -> Result<Name, Problem> {
     }
     let known = Kind::ALL.map(Kind::name).join(", ");
     Err(Problem::new("unsupported", format!("there is no document {name:?} here, only {known}")))
+}
+
+/// The document that says where the vault lies, as the user named it, and which layout is stated of it.
+#[must_use]
+pub fn place_document(path: &str, layout: Option<&str>) -> String {
+    let stated = layout.map_or_else(String::new, |layout| format!(",\"layout\":{}", quoted(layout)));
+    format!("{{\"path\":{}{stated}}}", quoted(path))
+}
+
+/// A text as JSON.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for char in text.chars() {
+        match char {
+            '"' | '\\' => quoted.extend(['\\', char]),
+            '\0'..='\u{1f}' => quoted.push_str(&format!("\\u{:04x}", u32::from(char))),
+            _ => quoted.push(char),
+        }
+    }
+    quoted.push('"');
+    quoted
 }
 
 /// One or more segments of `[a-z0-9._-]+` joined by `/`, none of them `.` or `..`.
@@ -201,6 +227,16 @@ mod tests {
         }
         assert_eq!(find("env/xai_api_key").unwrap(), Name::Variable("XAI_API_KEY".into()));
         assert_eq!(find("also.json").unwrap(), Name::Never);
+        assert_eq!(find("vault.lazaret-place").unwrap(), Name::Place);
+    }
+
+    #[test]
+    fn where_the_vault_lies_is_said_in_json() {
+        assert_eq!(place_document("a/b.json", None), r#"{"path":"a/b.json"}"#);
+        assert_eq!(
+            place_document("/a \"b\"\\\n/é", Some("codex")),
+            r#"{"path":"/a \"b\"\\\u000a/é","layout":"codex"}"#
+        );
     }
 
     #[test]

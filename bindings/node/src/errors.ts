@@ -49,7 +49,7 @@ export class RetryLater extends LazaretError {}
 export class ConfigurationNeeded extends LazaretError {}
 /** Something around the vault is broken: `storage`, `corrupt-vault`, `corrupt-ledger`, `newer-ledger`, `unsaved`, `internal`. */
 export class InspectionNeeded extends LazaretError {}
-/** The call was wrong: `unknown-credential`, `bad-request`, `nothing-to-do`. */
+/** The call was wrong: `unknown-credential`, `unknown-layout`, `bad-request`, `nothing-to-do`. */
 export class WrongUsage extends LazaretError {}
 
 const CLASSES: Record<Action, new (fields: ErrorFields) => LazaretError> = {

@@ -25,6 +25,8 @@ import type {
 export interface KeeperOptions {
   /** The vault file, for example `auth.json`. It need not exist. */
   vault: string | URL;
+  /** Which program's layout the vault is in, for example `codex`, where its name, its folder and what is in it do not tell for certain. */
+  layout?: string | undefined;
   /** A file with your own provider profiles. */
   providers?: string | URL | undefined;
   /** Allows plain http to loopback, for profiles that name it. For tests. */
@@ -89,6 +91,7 @@ export class Keeper {
       data: {
         storage: {
           vault: pathOf('vault', options.vault),
+          layout: options.layout,
           providers: optionalPath('providers', options.providers),
           foreignLock: options.foreignLock,
           allowNetworkFilesystem: options.allowNetworkFilesystem,

@@ -340,6 +340,18 @@ test('other files that may own a grant are listed and read, and never written', 
   assert.equal(new FileStorage({ vault: join(root, 'v') }).load('also.json').tag, 'absent');
 });
 
+test('where the vault lies, and what is stated of it, is a document', (t) => {
+  const root = folder(t);
+  const vault = join(root, 'auth.json');
+  for (const layout of [undefined, 'codex']) {
+    const storage = new FileStorage({ vault, layout });
+    const found = storage.load('vault.lazaret-place').val;
+    assert.deepEqual(JSON.parse(found.text), layout ? { path: vault, layout } : { path: vault });
+    assert.equal(storage.load('vault.lazaret-place', found.version).tag, 'unchanged');
+    assert.throws(() => storage.store('vault.lazaret-place', '', undefined, true), { code: 'unsupported' });
+  }
+});
+
 test('variables are read only if they are called like a key, and only if that was asked for', (t) => {
   const vault = join(folder(t), 'v');
   process.env.LAZARET_TEST_API_KEY = 'k';

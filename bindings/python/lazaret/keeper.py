@@ -49,6 +49,8 @@ class Keeper:
     the waiting at once and not the call; Python joins that thread before it exits.
 
     :param vault: The vault file; it need not exist.
+    :param layout: Which program's layout the vault is in, for example ``codex``, where its name, its folder and what is in it do not
+        tell for certain.
     :param providers: Your own provider profiles, a JSON file.
     :param allow_loopback_http: Allows plain http to this machine, for profiles that name it. For tests.
     :param on_event: Called with each :class:`~lazaret.Event`, on the thread that makes the call. What it raises is logged and
@@ -65,6 +67,7 @@ class Keeper:
         self,
         vault: Optional[Path] = None,
         *,
+        layout: Optional[str] = None,
         providers: Optional[Path] = None,
         allow_loopback_http: bool = False,
         on_event: Optional[OnEvent] = None,
@@ -80,11 +83,12 @@ class Keeper:
         if storage is None:
             assert vault is not None
             try:
-                storage = FileStorage(vault, providers=providers, environment=environment, also=also)
+                storage = FileStorage(vault, layout=layout, providers=providers, environment=environment, also=also)
             except NotImplementedError as error:
                 raise Misconfigured("unsupported", str(error)) from None
-        elif providers is not None or environment or tuple(also):
-            raise UsageError("bad-request", "providers=, environment= and also= are for vault=: a storage has its own")
+        elif providers is not None or environment or layout is not None or tuple(also):
+            message = "layout=, providers=, environment= and also= are for vault=: a storage has its own"
+            raise UsageError("bad-request", message)
         self._storage = storage
         self._http = http if http is not None else _Network(self, allow_loopback_http)
         self._on_event = on_event

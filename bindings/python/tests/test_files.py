@@ -113,6 +113,18 @@ def test_each_document_lies_where_the_page_says(tmp_path: Path) -> None:
         assert code_of(lambda: store.load(name, None)) == "invalid-name"  # noqa: B023
 
 
+def test_where_the_vault_lies_and_what_is_stated_of_it_is_a_document(tmp_path: Path) -> None:
+    for store, layout in [(storage(tmp_path), None), (storage(tmp_path, layout="codex"), "codex")]:
+        found = store.load("vault.lazaret-place", None)
+        assert json.loads(text(found) or "") == {"path": str(tmp_path / "auth.json"), "layout": layout}
+        assert store.load("vault.lazaret-place", version(found)) == UNCHANGED
+        assert code_of(lambda: store.store("vault.lazaret-place", "", None, True, None)) == "unsupported"  # noqa: B023
+    other = tmp_path / "other.json"
+    other.write_text("{}")
+    found = storage(tmp_path, also=[other], shared_logins=tmp_path / "none").load("also/0.lazaret-place", None)
+    assert json.loads(text(found) or "")["path"] == str(other)
+
+
 def test_unchanged_is_answered_by_a_stat_only_when_the_stamps_are_older_than_two_seconds(
     tmp_path: Path, monkeypatch: Any
 ) -> None:

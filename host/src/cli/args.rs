@@ -41,6 +41,9 @@ pub(super) struct Global {
     /// The vault [default: $LAZARET_VAULT, or lazaret/auth.json in the user's config directory]
     #[arg(long, global = true, value_name = "PATH")]
     pub(super) vault: Option<PathBuf>,
+    /// Which program's layout the vault is in, or the file that is imported, where it cannot be told for certain
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(super) layout: Option<String>,
     /// Profiles of further providers [default: lazaret/providers.json in the config directory, if there]
     #[arg(long, global = true, value_name = "FILE")]
     pub(super) providers: Option<PathBuf>,
@@ -166,7 +169,7 @@ Examples:
   lazaret import ~/.claude/.credentials.json --move
 
 Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic
-login. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
+login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
 refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.")]
     Import(ImportArgs),
     /// Judge token endpoint answers: JSON lines in, JSON lines out

@@ -27,10 +27,10 @@ pub(super) fn run(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
     let open = setup.open_importing(&args.file)?;
     let brought = open.keeper.admin().import(VAULT, FROM, args.provider.as_deref(), args.moves);
     let brought = brought.map_err(|error| {
-        let is_of_file = error.code == "no-credential" || error.code == "nothing-to-do";
+        let is_of_file = matches!(error.code.as_str(), "no-credential" | "nothing-to-do" | "unknown-layout");
         if is_of_file { Failure::keeper(error.clone(), of(&args.file, &error.message)) } else { open.failure(error) }
     })?;
-    print(setup, &open.places.vault, &brought, "is in")
+    print(setup, &open.places.vault, None, &brought, "is in")
 }
 
 /// The file is a vault as it is, and stays the only owner of what is in it.
@@ -42,10 +42,16 @@ fn in_place(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
         return Err(Failure::usage(format_args!("import: {}: {what}", args.file.display())));
     }
     super::vaults::add(&args.file)?;
-    print(setup, &args.file, &report.credentials, "can be used in")
+    print(setup, &args.file, setup.layout(), &report.credentials, "can be used in")
 }
 
-fn print(setup: &Setup, vault: &Path, credentials: &[CredentialStatus], is: &str) -> Result<(), Failure> {
+fn print(
+    setup: &Setup,
+    vault: &Path,
+    layout: Option<&str>,
+    credentials: &[CredentialStatus],
+    is: &str,
+) -> Result<(), Failure> {
     let vault = vault.display().to_string();
     if setup.json {
         return terminal::print(&format!("{}\n", json!({ "vault": vault, "credentials": credentials })));
@@ -58,7 +64,8 @@ fn print(setup: &Setup, vault: &Path, credentials: &[CredentialStatus], is: &str
         lines.push('\n');
     }
     if let Some(first) = credentials.first() {
-        lines += &text::escape(&format!("Try: lazaret --vault '{vault}' token {}", first.provider));
+        let layout = layout.map_or_else(String::new, |layout| format!(" --layout {layout}"));
+        lines += &text::escape(&format!("Try: lazaret --vault '{vault}'{layout} token {}", first.provider));
         lines.push('\n');
     }
     terminal::print(&lines)

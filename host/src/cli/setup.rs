@@ -18,6 +18,7 @@ pub(super) struct Setup {
     pub(super) json: bool,
     pub(super) events: Arc<Events>,
     vault: Option<PathBuf>,
+    layout: Option<String>,
     providers: Option<PathBuf>,
     allow_loopback_http: bool,
 }
@@ -37,8 +38,8 @@ pub(super) struct Places {
 
 impl Setup {
     pub(super) fn new(global: Global) -> Self {
-        let Global { vault, providers, allow_loopback_http, json, verbose } = global;
-        Self { json, events: Arc::new(Events::new(json, verbose)), vault, providers, allow_loopback_http }
+        let Global { vault, layout, providers, allow_loopback_http, json, verbose } = global;
+        Self { json, events: Arc::new(Events::new(json, verbose)), vault, layout, providers, allow_loopback_http }
     }
 
     /// What of the options another command must be given to be about the same files, with a space at its end.
@@ -49,10 +50,18 @@ impl Setup {
                 options += &format!("{name} {} ", shell_path(path));
             }
         }
+        if let Some(layout) = &self.layout {
+            options += &format!("--layout {} ", shell_path(Path::new(layout)));
+        }
         if self.allow_loopback_http {
             options += "--allow-loopback-http ";
         }
         options
+    }
+
+    /// The layout that a person states.
+    pub(super) fn layout(&self) -> Option<&str> {
+        self.layout.as_deref()
     }
 
     /// A keeper over the vault's file. It is not read yet.
@@ -96,21 +105,41 @@ impl Setup {
     /// A keeper over another file than the vault's.
     pub(super) fn open_at(&self, vault: PathBuf) -> Result<Open, Failure> {
         owner::become_owner_of(&vault)?;
-        self.open_on(vault, |storage| storage, |builder| builder)
+        self.open_on(vault, |storage| self.stated(storage), |builder| builder)
     }
 
-    /// A keeper over the vault's file, which imports from another one.
+    /// A keeper over the vault's file, which imports from another one. What is stated of a layout is stated of that one.
     pub(super) fn open_importing(&self, from: &Path) -> Result<Open, Failure> {
+        let importing = |storage: FileStorage| {
+            let storage = storage.from_file(from);
+            match &self.layout {
+                Some(layout) => storage.from_layout(layout),
+                None => storage,
+            }
+        };
         let vault = self.vault()?;
         owner::become_owner_of(&vault)?;
-        self.open_on(vault, |storage| storage.from_file(from), |builder| builder)
+        self.open_on(vault, importing, |builder| builder)
+    }
+
+    /// A storage over a vault whose layout a person may have stated.
+    fn stated(&self, storage: FileStorage) -> FileStorage {
+        match &self.layout {
+            Some(layout) => storage.layout(layout),
+            None => storage,
+        }
+    }
+
+    /// The same if the vault is the one in use: of the others that are known nothing was stated.
+    fn stated_if_used(&self, vault: &Path, storage: FileStorage) -> FileStorage {
+        if self.vault().is_ok_and(|used| used == vault) { self.stated(storage) } else { storage }
     }
 
     /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
     pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         self.open_on(
-            vault,
-            |storage| storage,
+            vault.clone(),
+            |storage| self.stated_if_used(&vault, storage),
             |builder| match other {
                 Some(open) => builder.code_of(&open.keeper),
                 None => builder,
@@ -121,8 +150,8 @@ impl Setup {
     /// The same, and what the component has to tell is told to nobody.
     pub(super) fn open_silently(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         self.open_on(
-            vault,
-            |storage| storage,
+            vault.clone(),
+            |storage| self.stated_if_used(&vault, storage),
             |builder| {
                 let builder = builder.events(NoEvents);
                 match other {
@@ -163,7 +192,7 @@ impl Setup {
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
         let vault = self.vault()?;
         owner::become_owner_of(&vault)?;
-        self.open_on(vault, |storage| storage, more)
+        self.open_on(vault, |storage| self.stated(storage), more)
     }
 
     fn open_on(
@@ -249,7 +278,7 @@ impl Places {
             (rest, path) = (what, self.providers.as_deref().map(|path| path.display().to_string()));
         }
         let path = path.or_else(|| match error.code.as_str() {
-            "corrupt-vault" | "no-credential" | "unknown-credential" => Some(self.beside("")),
+            "corrupt-vault" | "no-credential" | "unknown-credential" | "unknown-layout" => Some(self.beside("")),
             "corrupt-ledger" | "newer-ledger" if message.starts_with("the sealed") => {
                 Some(self.beside(".lazaret-sealed"))
             }

@@ -52,6 +52,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, ThreadId};
 use std::time::{Duration, SystemTime};
 
+use serde_json::json;
+
 use self::also::Also;
 pub(crate) use self::checkup::shell_path;
 use self::files::{Disk, Files, create_dirs};
@@ -70,6 +72,8 @@ use super::{
 
 /// The name by which the component knows the vault that is imported from.
 pub const FROM: &str = "from";
+/// The document that says where the vault lies.
+const PLACE: &str = "vault.lazaret-place";
 
 /// One vault file and what lies beside it.
 ///
@@ -79,6 +83,8 @@ pub struct FileStorage {
     also: Also,
     /// The file that [`FROM`] names.
     from: Option<Box<FileStorage>>,
+    /// Which program's layout a person states that the vault is in.
+    layout: Option<String>,
     /// None: decided by the name of the vault file.
     foreign_lock: Option<bool>,
     allow_network: bool,
@@ -122,6 +128,7 @@ impl FileStorage {
             places: Places { vault: absolute(vault.into()), profiles: None, only_read: false },
             also: Also::default(),
             from: None,
+            layout: None,
             foreign_lock: None,
             allow_network: false,
             environment: false,
@@ -160,6 +167,26 @@ impl FileStorage {
     pub fn from_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.from = Some(Box::new(Self::open(path)));
         self
+    }
+
+    /// States which program's layout the vault is in, by a name of `src/vault/layouts.json`, where its own name, its folder and
+    /// what is in it do not tell for certain. A vault in hermes-agent's layout is always taken for one.
+    pub fn layout(mut self, name: impl Into<String>) -> Self {
+        self.layout = Some(name.into());
+        self
+    }
+
+    /// States the same of the file that is imported from.
+    pub fn from_layout(mut self, name: impl Into<String>) -> Self {
+        self.from = self.from.map(|from| Box::new(from.layout(name)));
+        self
+    }
+
+    /// The document that says where the vault lies, as it was named, and what a person states of it.
+    fn place(&self, known: Option<&str>) -> LoadOutcome {
+        let text = json!({ "path": self.places.vault.to_string_lossy(), "layout": self.layout }).to_string();
+        let version = version_of(text.as_bytes());
+        if known == Some(&version) { LoadOutcome::Unchanged } else { LoadOutcome::Loaded(Document { version, text }) }
     }
 
     /// The storage that has a document, and its name there.
@@ -382,6 +409,9 @@ impl Storage for FileStorage {
         }
         if let Some(loaded) = self.also.load(&self.places.vault, name, known) {
             return loaded;
+        }
+        if name == PLACE {
+            return Ok(self.place(known));
         }
         if let Some(variable) = name.strip_prefix("env/").filter(|_| self.environment) {
             return Ok(variable_named(variable));

@@ -18,6 +18,7 @@ use super::clock::Patience;
 /// The user's variable for the vault's path, and what it is without.
 const VAULT: (&str, &str) = ("LAZARET_VAULT", "auth.json");
 const PROFILES: &str = "LAZARET_PROVIDERS";
+const LAYOUT: &str = "LAZARET_LAYOUT";
 /// How much larger the next text of a vault may be than the one that is there.
 const GROWTH: usize = 64 << 10;
 /// A file that is written in place while it is read is read again.
@@ -43,6 +44,13 @@ thread_local! {
 
 pub(super) fn variable(name: &str) -> Option<String> {
     get_environment().into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
+}
+
+/// Where the vault lies, as far as it can be known here: the user's path in what the host granted.
+pub(super) fn place() -> String {
+    let set = |name| variable(name).filter(|text| !text.is_empty());
+    let path = set(VAULT.0).unwrap_or_else(|| VAULT.1.to_owned());
+    names::place_document(&path, set(LAYOUT).as_deref())
 }
 
 impl Files {

@@ -41,6 +41,7 @@ impl wit::Guest for bindings::Component {
     fn load(name: String, known: Option<String>) -> Result<wit::LoadOutcome, wit::StorageError> {
         let found = match names::find(&name)? {
             Name::Never => None,
+            Name::Place => Some(Document::new(files::place())),
             Name::Variable(variable) => files::variable(&variable).map(Document::new),
             Name::File(kind) => Files::open()?.read(kind)?,
         };

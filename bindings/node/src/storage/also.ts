@@ -72,6 +72,16 @@ function identityOf(path: string): string | undefined {
   }
 }
 
+/** The document that says where the vault lies. */
+export const PLACE = 'vault.lazaret-place';
+
+/** Where the vault lies, as it was named, and which layout a person states. */
+export function placeOf(path: string, layout: string | undefined, known: string | undefined): LoadOutcome {
+  const text = JSON.stringify({ path, layout });
+  const version = versionOf(text);
+  return known === version ? { tag: 'unchanged' } : { tag: 'loaded', val: { version, text } };
+}
+
 /** An environment variable as a document, its name in lower case. */
 export function variableNamed(variable: string, environment: NodeJS.ProcessEnv): LoadOutcome {
   if (!/^[a-z0-9._-]+$/.test(variable)) throw new StorageError('invalid-name', 'this is not the name of a variable');

@@ -20,7 +20,7 @@
 
 import type { BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
-import { loadAlso, variableNamed, type Also } from './also.js';
+import { loadAlso, PLACE, placeOf, variableNamed, type Also } from './also.js';
 import {
   randomId,
   StorageError,
@@ -57,6 +57,8 @@ const STORE_WAIT_MS = 10_000;
 export interface FileStorageOptions {
   /** The vault file; it need not exist. */
   vault: string;
+  /** Which program's layout the vault is in, where its name, its folder and what is in it do not tell for certain (docs/layouts.md). */
+  layout?: string | undefined;
   /** Where `providers.json` lies. Without this it is absent and cannot be written. */
   providers?: string | undefined;
   /**
@@ -85,6 +87,7 @@ interface Lease {
 export class FileStorage implements Storage {
   readonly #places: Places;
   readonly #also: Also;
+  readonly #layout: string | undefined;
   readonly #foreignLock: boolean | undefined;
   readonly #allowNetwork: boolean;
   readonly #environment: boolean;
@@ -103,6 +106,7 @@ export class FileStorage implements Storage {
       named: (options.also ?? []).map((path) => resolve(path)),
       shared: options.sharedLogins ? resolve(options.sharedLogins) : undefined,
     };
+    this.#layout = options.layout;
     this.#foreignLock = options.foreignLock;
     this.#allowNetwork = options.allowNetworkFilesystem ?? false;
     this.#environment = options.environment ?? false;
@@ -111,6 +115,7 @@ export class FileStorage implements Storage {
   load(name: string, known?: string): LoadOutcome {
     const also = loadAlso(this.#also, name, known);
     if (also) return also;
+    if (name === PLACE) return placeOf(this.#places.vault, this.#layout, known);
     if (this.#environment && name.startsWith('env/')) return variableNamed(name.slice('env/'.length), process.env);
     const kind = kindOf(name);
     const anchor = this.#anchorHeld(kind);

@@ -17,6 +17,7 @@ from ._places import REFERENCE_VAULT
 from .contract import ABSENT, UNCHANGED, VAULT, Document, Loaded, LoadOutcome, version_of
 
 LIST = "also.json"
+PLACE = "vault.lazaret-place"
 _NAME = re.compile(r"also/([0-9]{1,6})(\..+)?", re.ASCII)
 
 
@@ -61,6 +62,14 @@ def listed(found: List[Owner], known: Optional[str]) -> LoadOutcome:
         f"also/{at}": {"called": os.fsencode(owner.path).decode("utf-8", "replace"), "owns": list(owner.owns)}
         for at, owner in enumerate(found)
     }
+    text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
+    version = version_of(text.encode())
+    return UNCHANGED if version == known else Loaded(Document(version, text))
+
+
+def place(vault: str, layout: Optional[str], known: Optional[str]) -> LoadOutcome:
+    """The document that says where the vault lies, as it was named, and which layout a person states."""
+    rows = {"path": os.fsencode(vault).decode("utf-8", "replace"), "layout": layout}
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
     version = version_of(text.encode())
     return UNCHANGED if version == known else Loaded(Document(version, text))

@@ -80,6 +80,7 @@ class FileStorage:
     """One vault file and what lies beside it. Any number of values, in any number of processes, may share one vault.
 
     :param vault: The vault file; it need not exist. Nothing is touched before the first call.
+    :param layout: Which program's layout the vault is in, where its name, its folder and what is in it do not tell for certain.
     :param providers: Where ``providers.json`` lies. None: it is absent.
     :param foreign_lock: Whether ``<stem>.lock`` beside ``<stem>.json``, the reference program's own lock, is taken for writing
         the vault. None: for a vault file called ``auth.json`` or ``nous_auth.json``. False also leaves other tools' locks
@@ -96,6 +97,7 @@ class FileStorage:
         self,
         vault: Union[str, os.PathLike[str]],
         *,
+        layout: Optional[str] = None,
         providers: Union[str, os.PathLike[str], None] = None,
         foreign_lock: Optional[bool] = None,
         environment: bool = False,
@@ -109,6 +111,7 @@ class FileStorage:
                 "login at once. Use Linux, macOS or WSL, or give Keeper a storage= of your own"
             )
         self._places = Places(_absolute(vault), None if providers is None else _absolute(providers))
+        self._layout = layout
         self._foreign_lock = foreign_lock
         self._environment = environment
         self._also = tuple(_absolute(path) for path in also)
@@ -140,6 +143,8 @@ class FileStorage:
             other = FileStorage(owners[at].path)
             other._places = dataclasses.replace(other._places, is_only_read=True)
             return other.load(document, known)
+        if name == _also.PLACE:
+            return _also.place(vault, self._layout, known)
         if self._environment and name.startswith("env/"):
             return _variable_named(name[len("env/") :])
         kind = Kind.of(name)
