@@ -311,7 +311,7 @@ mod tests {
             ("/v.json", r#"{"version":1,"updated_at":"now","active_provider":null}"#, "hermes"),
             ("/c/auth.json", r#"{"OPENAI_API_KEY":null}"#, "Codex CLI"),
             ("/h/.codex/auth.json", r#"{"tokens":null,"auth_mode":"chatgpt"}"#, "Codex CLI"),
-            ("/h/.codex/auth.json", r#"{"tokens":{},"last_refresh":null}"#, "Codex CLI"),
+            ("/c/auth.json", r#"{"tokens":null,"last_refresh":null}"#, "Codex CLI"),
             ("/c/.credentials.json", r#"{"claudeAiOauth":{},"mcpOAuth":{}}"#, "Claude Code"),
             (
                 "/d/.anthropic_oauth.json",
