@@ -12,8 +12,8 @@ use crate::json::{self, Value};
 use crate::keeper::{AccessToken, Keeper, Origin};
 use crate::ledger::{self, State};
 use crate::ports::{Ports, Severity};
-use crate::quarantine::is_refused;
 use crate::refresh::{Next, Sending};
+use crate::sendable;
 use crate::vault::{Place, Vault};
 
 /// The host's list of files that may own what is in a vault.
@@ -67,7 +67,7 @@ impl<P: Ports> Keeper<P> {
         let now_ms = self.ports.wall_ms();
         let good = |place: &Place| {
             place.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms))
-                && !is_refused(place.access_token.as_ref(), ask.refused.as_ref())
+                && sendable::access_token(place.access_token.as_ref()).is_some_and(|token| !ask.is_unwanted(token))
         };
         for place in vault.places(&*self.profile_or_generic(provider)?, &mut Vec::new()) {
             let Some(held) = place.fingerprint() else { continue };
@@ -76,7 +76,7 @@ impl<P: Ports> Keeper<P> {
             }
             is_owner = true;
             if let Some(access) = place.access_token.as_ref().filter(|_| good(&place) && fresh.is_none()) {
-                fresh = Some(ask.served(access, &place.token_type, place.expires_at_ms, Origin::Adopted));
+                fresh = Some(ask.served(access, &place.token_type, place.expires_at_ms, Origin::Adopted)?);
             }
         }
         ledger.understood()?;

@@ -69,7 +69,7 @@ impl Reading<'_> {
         };
         let mut tokens = self.tokens.take();
         if ruling.verdict != Verdict::Refreshed {
-            tokens = tokens.filter(|tokens| tokens.refresh_token.is_some());
+            tokens = tokens.filter(|tokens| tokens.refresh_token.is_there());
             if let Some(tokens) = &mut tokens {
                 tokens.access_token = None;
             }
@@ -127,13 +127,14 @@ const TRANSPORT: [(&str, bool); 10] = [
 ];
 
 fn explanation(verdict: Verdict, rule: &str) -> &'static str {
-    const BY_RULE: [(&str, &str); 6] = [
+    const BY_RULE: [(&str, &str); 7] = [
         ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
         ("captive-portal proxy-authentication", "answered by the network's own proxy or portal"),
         ("endpoint-moved redirected-elsewhere odd-redirect", "the token endpoint redirects, which is not followed"),
         ("request-not-allowed", "the host's allow-list refuses this address"),
         ("transport-failure", "the token endpoint could not be reached or the answer was lost"),
         ("cut-success not-an-oauth-answer", "a success that cannot be read; the server may have rotated"),
+        ("unusable-refresh-token", "the server named a refresh token that cannot be used"),
     ];
     if let Some((_, why)) = BY_RULE.iter().find(|(rules, _)| is_one_of(rule, rules)) {
         return why;

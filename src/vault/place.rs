@@ -5,6 +5,7 @@ use crate::json::{Fields, Kind, Value};
 use crate::jwt;
 use crate::provider::{ExpiryAt, Layout, Unit};
 use crate::secret::Secret;
+use crate::text as texts;
 use crate::time;
 
 /// The id under which a provider's own login is addressed.
@@ -92,6 +93,14 @@ pub struct Place {
     pub lifetime_ms: Option<u64>,
     /// When the tokens were issued, in milliseconds since 1970.
     pub issued_at_ms: Option<u64>,
+}
+
+impl LastError {
+    /// Another program's words, for whoever shows them.
+    pub(crate) fn on_one_line(self) -> Self {
+        let [code, message, reason] = [&self.code, &self.message, &self.reason].map(|words| texts::line(words));
+        Self { code, message, reason, at_ms: self.at_ms }
+    }
 }
 
 impl Place {

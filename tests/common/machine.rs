@@ -174,6 +174,11 @@ impl World {
         now(Keeper::new(self.clone()).token(&request(Some(refused))))
     }
 
+    /// A new session asks for another token than the one that is there.
+    pub fn refresh(&self) -> Result<AccessToken, KeeperError> {
+        now(Keeper::new(self.clone()).refresh(&request(None)))
+    }
+
     /// A new session asks for a token, and is killed before it has one.
     pub fn token_of_a_process_that_dies(&self) {
         let keeper = Keeper::new(self.clone());
