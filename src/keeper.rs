@@ -16,7 +16,7 @@ use crate::pool::{self, Picked, State};
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
 use crate::provider::{Catalog, Profile, ProfileError};
 use crate::request;
-use crate::sealed::Successor;
+use crate::sealed::{self, Successor};
 use crate::secret::Secret;
 use crate::sendable;
 use crate::settings::Settings;
@@ -24,7 +24,7 @@ use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
 use crate::vault::edit::EditError;
-use crate::vault::{Credential, CredentialKind, Fresh, Reading, Spot, Vault, VaultError};
+use crate::vault::{Credential, CredentialKind, Reading, Spot, Vault, VaultError};
 
 const PROFILES: &str = "providers.json";
 /// How often a vault is edited against others who write too.
@@ -367,7 +367,6 @@ impl<P: Ports> Keeper<P> {
         let snapshot = self.vault(&unsaved.vault).await?;
         let login = snapshot.open()?.node(&profile.id, Spot::Login);
         let (to, _) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
-        let fresh = unsaved.successor.fresh;
         let ask = Ask {
             vault: &unsaved.vault,
             profile,
@@ -379,7 +378,7 @@ impl<P: Ports> Keeper<P> {
         };
         // Nobody sends the spent token while its successor is on its way.
         let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;
-        let saved = self.save(&ask, &unsaved.spent, &to, &fresh, &held).await;
+        let saved = self.save(&ask, &unsaved.spent, &to, &unsaved.successor, &held).await;
         self.give_back(held).await;
         saved
     }
@@ -389,16 +388,25 @@ impl<P: Ports> Keeper<P> {
         ask: &Ask<'_>,
         spent: &Fingerprint,
         to: &Counterpart,
-        fresh: &Fresh,
+        successor: &Successor,
         held: &Held,
     ) -> Result<(), KeeperError> {
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
-        let landed = self.land(ask, &Landing::of(spent, fresh, &ledger, held)).await?;
-        if landed == Landed::Failed {
+        let unsaved = || {
             let what = "the vault still cannot be written: keep `unsaved`";
-            return Err(KeeperError::new("unsaved", Action::Inspect, what));
+            KeeperError::new("unsaved", Action::Inspect, what)
+        };
+        match self.land(ask, &Landing::of(spent, successor, &ledger, held)).await? {
+            Landed::Failed => return Err(unsaved()),
+            // Older tokens that somebody put back are not written over; these wait until they are refused.
+            Landed::Overtaken => sealed::update(&self.ports, ask.vault, &|sealed| {
+                sealed.successors.insert(spent.clone(), successor.clone());
+            })
+            .await
+            .map_err(|_| unsaved())?,
+            Landed::Stored | Landed::Superseded | Landed::Gone => {}
         }
-        self.resolve(ask.vault, spent, to, fresh, None).await;
+        self.resolve(ask.vault, spent, to, &successor.fresh, None).await;
         Ok(())
     }
 

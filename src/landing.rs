@@ -101,9 +101,10 @@ pub(crate) struct Landing<'a> {
 
 impl<'a> Landing<'a> {
     /// Tokens that were received some time ago.
-    pub(crate) fn of(sent: &'a Fingerprint, fresh: &'a Fresh, ledger: &'a Ledger, held: &'a Held) -> Self {
+    pub(crate) fn of(sent: &'a Fingerprint, successor: &'a Successor, ledger: &'a Ledger, held: &'a Held) -> Self {
+        let (fresh, parent_issued_ms) = (&successor.fresh, successor.parent_issued_at_ms);
         let lease = held.document.as_ref();
-        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, was: None, parent_issued_ms: None, lease }
+        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, was: None, parent_issued_ms, lease }
     }
 }
 
@@ -282,7 +283,7 @@ impl<P: Ports> Keeper<P> {
         if !may_be_written_over(sending.ask, sending.held) {
             return;
         }
-        let successor = successor(sending.ask, fresh);
+        let successor = successor(sending, fresh);
         let kept = sealed::update(&self.ports, sending.ask.vault, &|sealed| {
             sealed.keep(&sending.fingerprint, &successor);
         })
@@ -294,7 +295,7 @@ impl<P: Ports> Keeper<P> {
     /// The vault cannot take the successor: the sealed document can, or the caller must.
     async fn seal_successor(&self, sending: &Sending<'_>, fresh: &Fresh) -> Option<Secret> {
         let ask = sending.ask;
-        let successor = successor(ask, fresh);
+        let successor = successor(sending, fresh);
         let sealed = sealed::update(&self.ports, ask.vault, &|sealed| {
             sealed.successors.insert(sending.fingerprint.clone(), successor.clone());
         })
@@ -399,8 +400,12 @@ impl<P: Ports> Keeper<P> {
                     let fresh = fresh_of(&place, now_ms);
                     let landing = Landing {
                         sent: &token,
+                        fresh: &fresh,
+                        ledger,
                         since_ms: now_ms,
-                        ..Landing::of(&sending.fingerprint, &fresh, ledger, sending.held)
+                        was: None,
+                        parent_issued_ms: None,
+                        lease: sending.held.document.as_ref(),
                     };
                     self.land(sending.ask, &landing).await?;
                     self.tell(
@@ -467,10 +472,9 @@ impl<P: Ports> Keeper<P> {
         held: &Held,
     ) -> Result<Next, KeeperError> {
         let fresh = &successor.fresh;
-        let landed = self.land(ask, &Landing::of(spent, fresh, ledger, held)).await?;
+        let landed = self.land(ask, &Landing::of(spent, successor, ledger, held)).await?;
         self.resolve(ask.vault, spent, to, fresh, None).await;
-        // Without the parent's date nothing that lies there is older than it.
-        if landed == Landed::Failed {
+        if matches!(landed, Landed::Failed | Landed::Overtaken) {
             return self.serve_from_sealed(ask, fresh);
         }
         sealed::update(&self.ports, ask.vault, &|sealed| {
@@ -503,8 +507,13 @@ fn may_be_written_over(ask: &Ask<'_>, held: &Held) -> bool {
     held.document.is_some() && ask.credential != LOGIN
 }
 
-fn successor(ask: &Ask<'_>, fresh: &Fresh) -> Successor {
-    Successor { provider: ask.profile.id.clone(), credential: ask.credential.clone(), fresh: fresh.clone() }
+fn successor(sending: &Sending<'_>, fresh: &Fresh) -> Successor {
+    Successor {
+        provider: sending.ask.profile.id.clone(),
+        credential: sending.ask.credential.clone(),
+        fresh: fresh.clone(),
+        parent_issued_at_ms: sending.place.issued_at_ms,
+    }
 }
 
 /// The tokens of a place, as if a refresh had just brought them: what has expired stays so.

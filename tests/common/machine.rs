@@ -48,6 +48,8 @@ pub struct Machine {
     /// How long each lease was waited for, in milliseconds.
     pub waits: RefCell<Vec<u64>>,
     meanwhile: RefCell<Option<(Moment, Deed)>>,
+    /// The document that cannot be written.
+    refused: RefCell<String>,
 }
 
 type Deed = Box<dyn FnOnce(&World)>;
@@ -143,6 +145,11 @@ impl World {
     /// Somebody else does something, once.
     pub fn meanwhile(&self, moment: Moment, deed: impl FnOnce(&World) + 'static) {
         *self.0.meanwhile.borrow_mut() = Some((moment, Box::new(deed)));
+    }
+
+    /// This document cannot be written any more.
+    pub fn refuse(&self, name: &str) {
+        name.clone_into(&mut self.0.refused.borrow_mut());
     }
 
     /// Whether that has not happened yet.
@@ -287,6 +294,9 @@ impl Storage for World {
         _lease: Option<&Lease>,
     ) -> Result<Stored, StorageError> {
         self.step("store");
+        if *self.0.refused.borrow() == name {
+            return Err(StorageError { code: "full".into(), message: "no space left, says the test".into() });
+        }
         let current = self.0.documents.borrow().get(name).map(|(version, _)| Version(version.to_string()));
         if current.as_ref() != expected {
             return Ok(Stored::Stale(None));
