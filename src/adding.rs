@@ -11,6 +11,7 @@ use crate::ports::{Event, Ports, Severity, Stored};
 use crate::provider::{self, Profile, Source};
 use crate::sealed::{self, Sealed};
 use crate::secret::Secret;
+use crate::sendable;
 use crate::status::CredentialStatus;
 use crate::vault::edit::{Change, Edits};
 use crate::vault::{self, CredentialKind, Fresh, Place, Spot};
@@ -254,7 +255,7 @@ impl<P: Ports> Keeper<P> {
         credential: &str,
         what: &str,
     ) {
-        self.ports.emit(Event {
+        self.emit(Event {
             name,
             severity,
             at_ms: self.ports.wall_ms(),
@@ -294,6 +295,9 @@ fn kind(new: &NewCredential) -> Result<CredentialKind, String> {
     }
     if !is_word(&new.access_token) || !refresh_token.is_none_or(is_word) {
         return Err("a token or key is one word: what was given has white space in it, or is too long".to_owned());
+    }
+    if !new.access_token.is_empty() && !sendable::is_access_token(new.access_token.expose()) {
+        return Err("no request can carry what was given: an access token or key is visible ASCII".to_owned());
     }
     Ok(kind)
 }

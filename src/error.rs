@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use crate::ports::StorageError;
+use crate::text;
 
 /// What helps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,9 +56,10 @@ pub struct Details {
 }
 
 impl KeeperError {
-    /// An error about no credential in particular.
-    pub fn new(code: &'static str, action: Action, message: impl Into<String>) -> Self {
-        let message = message.into();
+    /// An error about no credential in particular. A message is one line: names and words of vaults, servers and hosts are in it,
+    /// and none of them may begin another.
+    pub fn new(code: &'static str, action: Action, message: impl AsRef<str>) -> Self {
+        let message = text::line(message.as_ref());
         Self(Box::new(Details { code, action, message, provider: None, credential: None, retry_after_s: None }))
     }
 

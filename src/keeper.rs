@@ -16,14 +16,15 @@ use crate::pool::{self, Picked, State};
 use crate::ports::{Event, Lease, Loaded, Ports, Severity, Stored, Version};
 use crate::provider::{Catalog, Profile, ProfileError};
 use crate::request;
-use crate::sealed::Successor;
+use crate::sealed::{self, Successor};
 use crate::secret::Secret;
+use crate::sendable;
 use crate::settings::Settings;
 use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
 use crate::vault::edit::EditError;
-use crate::vault::{Credential, CredentialKind, Fresh, Provenance, Reading, Spot, Vault, VaultError};
+use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault, VaultError};
 
 const PROFILES: &str = "providers.json";
 /// What follows a vault's name in that of the document which says where the vault lies.
@@ -86,6 +87,18 @@ pub struct AccessToken {
     pub unsaved: Option<Secret>,
 }
 
+impl AccessToken {
+    /// The same with one more thing that a person should know.
+    pub(crate) fn warned(mut self, warning: Option<&str>) -> Self {
+        let Some(warning) = warning else { return self };
+        self.warning = Some(match self.warning.take() {
+            Some(known) => format!("{known}; {warning}"),
+            None => warning.to_owned(),
+        });
+        self
+    }
+}
+
 /// How an access token was come by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
@@ -126,21 +139,31 @@ pub(crate) struct Ask<'a> {
     pub(crate) profile: Rc<Profile>,
     pub(crate) credential: String,
     pub(crate) min_valid_ms: u64,
+    /// An API refused it.
     pub(crate) refused: Option<Secret>,
+    /// Another one is wanted than this, although nobody refused it.
+    pub(crate) replaced: Option<Secret>,
+    /// Another one is wanted than whatever can be found.
+    pub(crate) is_forced: bool,
 }
 
 impl Ask<'_> {
-    /// An access token of the credential that is asked for.
+    /// An access token of the credential that is asked for. Nothing is handed out but through here, so nothing is that no header
+    /// can carry, whoever wrote it where.
     pub(crate) fn served(
         &self,
         token: &Secret,
         token_type: &str,
         expires_at_ms: Option<u64>,
         origin: Origin,
-    ) -> AccessToken {
-        AccessToken {
+    ) -> Result<AccessToken, KeeperError> {
+        if !sendable::is_access_token(token.expose()) {
+            return Err(self.unusable(if origin == Origin::ApiKey { "key" } else { "access token" }));
+        }
+        let is_scheme = sendable::is_scheme(token_type);
+        let served = AccessToken {
             token: token.clone(),
-            token_type: token_type.to_owned(),
+            token_type: if is_scheme { token_type } else { "Bearer" }.to_owned(),
             provider: self.profile.id.clone(),
             credential: self.credential.clone(),
             expires_at_ms,
@@ -148,7 +171,24 @@ impl Ask<'_> {
             origin,
             warning: None,
             unsaved: None,
-        }
+        };
+        let warning = "its token type is no RFC 9110 token, so `Bearer` stands in its place";
+        Ok(served.warned((!is_scheme).then_some(warning)))
+    }
+
+    /// Whether the caller said that it wants another access token than this.
+    pub(crate) fn is_unwanted(&self, token: &Secret) -> bool {
+        [&self.refused, &self.replaced].into_iter().flatten().any(|unwanted| unwanted == token)
+    }
+
+    /// A token of the credential that is there, and that no request could carry.
+    pub(crate) fn unusable(&self, what: &str) -> KeeperError {
+        let hint = &self.profile.login_hint;
+        let what = format!(
+            "its {what} cannot be sent, for it holds white space, a control character or a letter beyond ASCII, \
+             so it is given to nobody. Log in again, or put the right one there: {hint}"
+        );
+        self.error("unusable", Action::Login, &what)
     }
 
     /// An error about the credential that is asked for.
@@ -264,12 +304,15 @@ impl<P: Ports> Keeper<P> {
                 )
                 .of(&profile.id, named.unwrap_or_default())
             })?;
+        let is_forced = request.refused_access_token.is_none();
         let ask = Ask {
             vault: &request.vault,
             profile: profile.clone(),
             credential: credential.id().to_owned(),
             min_valid_ms: request.min_valid_s.saturating_mul(1_000),
-            refused: request.refused_access_token.clone().or_else(|| credential.leading().access_token.clone()),
+            refused: request.refused_access_token.clone(),
+            replaced: credential.leading().access_token.clone().filter(|_| is_forced),
+            is_forced,
         };
         self.ensure(&ask).await
     }
@@ -332,17 +375,18 @@ impl<P: Ports> Keeper<P> {
         let snapshot = self.vault(&unsaved.vault).await?;
         let login = snapshot.open()?.node(&profile.id, Spot::Login);
         let (to, _) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
-        let fresh = unsaved.successor.fresh;
         let ask = Ask {
             vault: &unsaved.vault,
             profile,
             credential: unsaved.successor.credential.clone(),
             min_valid_ms: 0,
             refused: None,
+            replaced: None,
+            is_forced: false,
         };
         // Nobody sends the spent token while its successor is on its way.
         let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;
-        let saved = self.save(&ask, &unsaved.spent, &to, &fresh, &held).await;
+        let saved = self.save(&ask, &unsaved.spent, &to, &unsaved.successor, &held).await;
         self.give_back(held).await;
         saved
     }
@@ -352,16 +396,25 @@ impl<P: Ports> Keeper<P> {
         ask: &Ask<'_>,
         spent: &Fingerprint,
         to: &Counterpart,
-        fresh: &Fresh,
+        successor: &Successor,
         held: &Held,
     ) -> Result<(), KeeperError> {
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
-        let landed = self.land(ask, &Landing::of(spent, fresh, &ledger, held)).await?;
-        if matches!(landed, Landed::Failed | Landed::Overtaken) {
+        let unsaved = || {
             let what = "the vault still cannot be written: keep `unsaved`";
-            return Err(KeeperError::new("unsaved", Action::Inspect, what));
+            KeeperError::new("unsaved", Action::Inspect, what)
+        };
+        match self.land(ask, &Landing::of(spent, successor, &ledger, held)).await? {
+            Landed::Failed => return Err(unsaved()),
+            // Older tokens that somebody put back are not written over; these wait until they are refused.
+            Landed::Overtaken => sealed::update(&self.ports, ask.vault, &|sealed| {
+                sealed.successors.insert(spent.clone(), successor.clone());
+            })
+            .await
+            .map_err(|_| unsaved())?,
+            Landed::Stored | Landed::Superseded | Landed::Gone => {}
         }
-        self.resolve(ask.vault, spent, to, fresh, None).await;
+        self.resolve(ask.vault, spent, to, &successor.fresh, None).await;
         Ok(())
     }
 
@@ -576,7 +629,7 @@ impl<P: Ports> Keeper<P> {
         message: String,
         attributes: Vec<(&'static str, String)>,
     ) {
-        self.ports.emit(Event {
+        self.emit(Event {
             name,
             severity,
             at_ms: self.ports.wall_ms(),
@@ -585,6 +638,12 @@ impl<P: Ports> Keeper<P> {
             message,
             attributes,
         });
+    }
+
+    /// Tells of something, each text on one line.
+    pub(crate) fn emit(&self, event: Event) {
+        let attributes = event.attributes.iter().map(|(name, value)| (*name, text::line(value))).collect();
+        self.ports.emit(Event { message: text::line(&event.message), attributes, ..event });
     }
 
     pub(crate) fn bad_profile(&self, error: &ProfileError) -> KeeperError {

@@ -1,6 +1,7 @@
 //! Step 8 of the protocol: fresh tokens reach the vault by lineage, wherever it stands now, or are kept where nothing is
 //! lost until they can.
 
+use crate::classify::RefreshToken;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
@@ -17,6 +18,7 @@ use crate::vault::{Credential, Fresh, LOGIN, Place};
 
 /// How often a vault is written against others who write too, before the successor is sealed instead.
 const STORE_ATTEMPTS: u32 = 64;
+const UNUSABLE: &str = "the server answered with a refresh token that cannot be used: the old one stays in the vault, and may have been replaced";
 
 /// What became of fresh tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +33,54 @@ pub(crate) enum Landed {
     Gone,
     /// The vault cannot be written.
     Failed,
+}
+
+impl Landed {
+    /// What a person should know although the access token is good.
+    fn warning(self, is_unsaved: bool, is_replaced: bool) -> Option<&'static str> {
+        match (self, is_unsaved) {
+            (Self::Failed | Self::Overtaken, true) => Some(
+                "the new tokens could not be stored anywhere: hand `unsaved` to save-unsaved, or this login is lost",
+            ),
+            (Self::Failed | Self::Overtaken, false) if !is_replaced => {
+                Some("the new access token could not be written to the vault; the refresh token in it was not touched")
+            }
+            (Self::Overtaken, false) => {
+                Some("another program put older tokens back meanwhile; the new ones wait in the sealed document")
+            }
+            (Self::Failed, false) => {
+                Some("the new tokens could not be written to the vault; they wait in the sealed document")
+            }
+            (Self::Superseded, _) => {
+                Some("somebody logged in anew meanwhile: the vault has that login, this token is of the old one")
+            }
+            (Self::Gone, _) => {
+                Some("the credential was removed from the vault meanwhile: its new tokens were not put back")
+            }
+            (Self::Stored, _) => None,
+        }
+    }
+}
+
+/// What an answer says of the token that was sent for it.
+enum Rotation {
+    /// It stays good.
+    Stays,
+    /// This one takes its place.
+    Replaced(Secret),
+    /// Nobody can say.
+    Unclear,
+}
+
+impl Rotation {
+    fn of(answered: RefreshToken, sent: &Secret) -> Self {
+        match answered {
+            RefreshToken::Usable(token) if token == *sent => Self::Stays,
+            RefreshToken::Usable(token) => Self::Replaced(token),
+            RefreshToken::Absent => Self::Stays,
+            RefreshToken::Unusable => Self::Unclear,
+        }
+    }
 }
 
 /// Fresh tokens on their way.
@@ -51,9 +101,10 @@ pub(crate) struct Landing<'a> {
 
 impl<'a> Landing<'a> {
     /// Tokens that were received some time ago.
-    pub(crate) fn of(sent: &'a Fingerprint, fresh: &'a Fresh, ledger: &'a Ledger, held: &'a Held) -> Self {
+    pub(crate) fn of(sent: &'a Fingerprint, successor: &'a Successor, ledger: &'a Ledger, held: &'a Held) -> Self {
+        let (fresh, parent_issued_ms) = (&successor.fresh, successor.parent_issued_at_ms);
         let lease = held.document.as_ref();
-        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, was: None, parent_issued_ms: None, lease }
+        Self { sent, fresh, ledger, since_ms: fresh.received_at_ms, was: None, parent_issued_ms, lease }
     }
 }
 
@@ -73,10 +124,11 @@ impl<P: Ports> Keeper<P> {
     ) -> Result<Next, KeeperError> {
         let Some(tokens) = outcome.judgement.tokens else { return Ok(Next::Again) };
         let ask = sending.ask;
-        let successor = tokens.refresh_token.filter(|token| !token.is_empty() && token != sending.token);
+        let rotation = Rotation::of(tokens.refresh_token, sending.token);
+        let is_clear = !matches!(rotation, Rotation::Unclear);
         let fresh = Fresh {
             access_token: tokens.access_token.unwrap_or_else(|| Secret::new("")),
-            refresh_token: successor,
+            refresh_token: if let Rotation::Replaced(successor) = rotation { Some(successor) } else { None },
             expires_in_s: tokens.expires_in_s,
             scope: tokens.scope,
             token_type: tokens.token_type,
@@ -101,43 +153,28 @@ impl<P: Ports> Keeper<P> {
                 Landed::Superseded | Landed::Gone => {}
             }
         }
-        if unsaved.is_none() {
+        // An intent that stays open says that nobody knows whether the token that was sent is still good.
+        if unsaved.is_none() && is_clear {
             self.resolve(ask.vault, &sending.fingerprint, &sending.to, &fresh, Some(intended)).await;
         }
-        let rotated =
-            if fresh.refresh_token.is_some() { "the refresh token was replaced" } else { "the refresh token stays" };
+        let rotated = match (&fresh.refresh_token, is_clear) {
+            (Some(_), _) => "the refresh token was replaced",
+            (None, true) => "the refresh token stays",
+            (None, false) => "the access token was replaced",
+        };
         self.tell(ask, "refreshed", Severity::Info, rotated);
+        if !is_clear {
+            self.tell(ask, "in-doubt", Severity::Warning, UNUSABLE);
+        }
         if fresh.access_token.is_empty() {
             let what = "the server sent a new refresh token, but no access token that can be used";
             return Err(ask.error("refresh-failed", Action::Retry, what));
         }
-        let warning = match (landed, &unsaved) {
-            (Landed::Failed | Landed::Overtaken, Some(_)) => Some(
-                "the new tokens could not be stored anywhere: hand `unsaved` to save-unsaved, or this login is lost",
-            ),
-            (Landed::Failed | Landed::Overtaken, None) if fresh.refresh_token.is_none() => {
-                Some("the new access token could not be written to the vault; the refresh token in it stays good")
-            }
-            (Landed::Overtaken, None) => {
-                Some("another program put older tokens back meanwhile; the new ones wait in the sealed document")
-            }
-            (Landed::Failed, None) => {
-                Some("the new tokens could not be written to the vault; they wait in the sealed document")
-            }
-            (Landed::Superseded, _) => {
-                Some("somebody logged in anew meanwhile: the vault has that login, this token is of the old one")
-            }
-            (Landed::Gone, _) => {
-                Some("the credential was removed from the vault meanwhile: its new tokens were not put back")
-            }
-            (Landed::Stored, _) => None,
-        };
+        let warning = landed.warning(unsaved.is_some(), fresh.refresh_token.is_some());
         let token_type = fresh.token_type.as_deref().unwrap_or(&sending.place.token_type);
-        Ok(Next::Serve(AccessToken {
-            warning: warning.map(str::to_owned),
-            unsaved,
-            ..ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Refreshed)
-        }))
+        let token = ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Refreshed)?;
+        let token = AccessToken { unsaved, ..token }.warned(warning);
+        Ok(Next::Serve(token.warned((!is_clear).then_some(UNUSABLE))))
     }
 
     /// Stores fresh tokens by lineage, looking at what is stored now, until it is durable or cannot be.
@@ -246,7 +283,7 @@ impl<P: Ports> Keeper<P> {
         if !may_be_written_over(sending.ask, sending.held) {
             return;
         }
-        let successor = successor(sending.ask, fresh);
+        let successor = successor(sending, fresh);
         let kept = sealed::update(&self.ports, sending.ask.vault, &|sealed| {
             sealed.keep(&sending.fingerprint, &successor);
         })
@@ -258,7 +295,7 @@ impl<P: Ports> Keeper<P> {
     /// The vault cannot take the successor: the sealed document can, or the caller must.
     async fn seal_successor(&self, sending: &Sending<'_>, fresh: &Fresh) -> Option<Secret> {
         let ask = sending.ask;
-        let successor = successor(ask, fresh);
+        let successor = successor(sending, fresh);
         let sealed = sealed::update(&self.ports, ask.vault, &|sealed| {
             sealed.successors.insert(sending.fingerprint.clone(), successor.clone());
         })
@@ -363,8 +400,12 @@ impl<P: Ports> Keeper<P> {
                     let fresh = fresh_of(&place, now_ms);
                     let landing = Landing {
                         sent: &token,
+                        fresh: &fresh,
+                        ledger,
                         since_ms: now_ms,
-                        ..Landing::of(&sending.fingerprint, &fresh, ledger, sending.held)
+                        was: None,
+                        parent_issued_ms: None,
+                        lease: sending.held.document.as_ref(),
                     };
                     self.land(sending.ask, &landing).await?;
                     self.tell(
@@ -431,7 +472,7 @@ impl<P: Ports> Keeper<P> {
         held: &Held,
     ) -> Result<Next, KeeperError> {
         let fresh = &successor.fresh;
-        let landed = self.land(ask, &Landing::of(spent, fresh, ledger, held)).await?;
+        let landed = self.land(ask, &Landing::of(spent, successor, ledger, held)).await?;
         self.resolve(ask.vault, spent, to, fresh, None).await;
         if matches!(landed, Landed::Failed | Landed::Overtaken) {
             return self.serve_from_sealed(ask, fresh);
@@ -452,15 +493,13 @@ impl<P: Ports> Keeper<P> {
     fn serve_from_sealed(&self, ask: &Ask<'_>, fresh: &Fresh) -> Result<Next, KeeperError> {
         let good =
             fresh.expires_at_ms().is_none_or(|at_ms| at_ms > self.ports.wall_ms().saturating_add(ask.min_valid_ms));
-        if !good || fresh.access_token.is_empty() || is_refused(Some(&fresh.access_token), ask.refused.as_ref()) {
+        if !good || fresh.access_token.is_empty() || ask.is_unwanted(&fresh.access_token) {
             let what = "its new tokens wait in the sealed document, for the vault cannot be written";
             return Err(ask.error("storage", Action::Inspect, what));
         }
         let token_type = fresh.token_type.as_deref().unwrap_or("Bearer");
-        Ok(Next::Serve(AccessToken {
-            warning: Some("the vault cannot be written; its new tokens wait in the sealed document".to_owned()),
-            ..ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Sealed)
-        }))
+        let token = ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Sealed)?;
+        Ok(Next::Serve(token.warned(Some("the vault cannot be written; its new tokens wait in the sealed document"))))
     }
 }
 
@@ -468,8 +507,13 @@ fn may_be_written_over(ask: &Ask<'_>, held: &Held) -> bool {
     held.document.is_some() && ask.credential != LOGIN
 }
 
-fn successor(ask: &Ask<'_>, fresh: &Fresh) -> Successor {
-    Successor { provider: ask.profile.id.clone(), credential: ask.credential.clone(), fresh: fresh.clone() }
+fn successor(sending: &Sending<'_>, fresh: &Fresh) -> Successor {
+    Successor {
+        provider: sending.ask.profile.id.clone(),
+        credential: sending.ask.credential.clone(),
+        fresh: fresh.clone(),
+        parent_issued_at_ms: sending.place.issued_at_ms,
+    }
 }
 
 /// The tokens of a place, as if a refresh had just brought them: what has expired stays so.

@@ -13,6 +13,7 @@
 //! | whose file a token may be sent from | `owner` |
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
+//! | which texts may leave as tokens | `sendable` |
 //! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaret-admin.wasm` |
 //! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
@@ -83,6 +84,7 @@ mod removing;
 mod request;
 #[cfg(feature = "keeper")]
 pub mod sealed;
+mod sendable;
 #[cfg(feature = "keeper")]
 mod sending;
 #[cfg(feature = "keeper")]

@@ -8,9 +8,10 @@ use crate::keeper::{AccessToken, Ask, Keeper, Origin, Snapshot};
 use crate::ledger;
 use crate::ports::{Loaded, Ports, Severity};
 use crate::provider::Profile;
-use crate::quarantine::{explain, is_refused};
+use crate::quarantine::explain;
 use crate::sealed;
 use crate::secret::Secret;
+use crate::sendable;
 use crate::vault::{Credential, CredentialKind, EntryState, Place};
 
 /// What step 1 of the protocol found.
@@ -37,7 +38,7 @@ impl Due {
     }
 
     pub(crate) fn usable_or(self, error: KeeperError) -> Result<AccessToken, KeeperError> {
-        self.usable.map(|token| AccessToken { warning: Some(error.message.clone()), ..token }).ok_or(error)
+        self.usable.map(|token| token.warned(Some(&error.message))).ok_or(error)
     }
 }
 
@@ -50,7 +51,8 @@ impl<P: Ports> Keeper<P> {
         if place.state == EntryState::Dead {
             return Err(dead_entry(&ask.profile, &credential));
         }
-        let access = place.access_token.as_ref().filter(|token| Some(*token) != ask.refused.as_ref());
+        // What cannot be sent is as good as none, where a refresh brings another.
+        let access = sendable::access_token(place.access_token.as_ref()).filter(|token| !ask.is_unwanted(token));
         let serve = |token: &Secret, origin| ask.served(token, &place.token_type, place.expires_at_ms, origin);
         let (kind, origin) = match (place.kind, round) {
             (CredentialKind::ApiKey, _) => (CredentialKind::ApiKey, Origin::ApiKey),
@@ -61,7 +63,7 @@ impl<P: Ports> Keeper<P> {
             None if kind == CredentialKind::ApiKey => self.key_in_environment(&ask.profile, place).await,
             _ => None,
         };
-        let access = access.or_else(|| in_environment.as_ref().filter(|key| Some(*key) != ask.refused.as_ref()));
+        let access = access.or_else(|| in_environment.as_ref().filter(|key| !ask.is_unwanted(key)));
         let Some(access) = access else {
             let can_refresh = place.refresh_token.is_some() && kind == CredentialKind::OAuth;
             return if can_refresh {
@@ -82,9 +84,9 @@ impl<P: Ports> Keeper<P> {
             if origin == Origin::Adopted {
                 self.tell(ask, "adopted", Severity::Info, "another process had refreshed it meanwhile");
             }
-            return Ok(Look::Serve(serve(access, origin)));
+            return Ok(Look::Serve(serve(access, origin)?));
         }
-        let usable = good(ask.min_valid_ms).then(|| serve(access, origin));
+        let usable = if good(ask.min_valid_ms) { Some(serve(access, origin)?) } else { None };
         match (&place.refresh_token, usable) {
             (None, Some(token)) => Ok(Look::Serve(token)),
             // An entry without a refresh token simply ends; a login that should have one is broken.
@@ -129,16 +131,20 @@ impl<P: Ports> Keeper<P> {
         let kept = sealed
             .quarantined
             .values()
-            .filter(|entry| entry.provider == ask.profile.id && entry.credential == ask.credential);
+            .filter(|entry| entry.provider == ask.profile.id && entry.credential == ask.credential && !ask.is_forced);
         for entry in kept {
             let good = entry.access_expires_at_ms.is_some_and(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms));
-            let refused = entry.access_refused || is_refused(entry.access_token.as_ref(), ask.refused.as_ref());
-            if let (Some(token), true, false) = (&entry.access_token, good, refused) {
-                return Ok(Look::Serve(AccessToken {
-                    warning: Some(login_required(ask, place).message.clone()),
-                    ..ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)
-                }));
+            let token = sendable::access_token(entry.access_token.as_ref()).filter(|token| !ask.is_unwanted(token));
+            if let (Some(token), true, false) = (token, good, entry.access_refused) {
+                let served = ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)?;
+                return Ok(Look::Serve(served.warned(Some(&login_required(ask, place).message))));
             }
+        }
+        // What is there, and is not what an API refused, is of no use to anybody.
+        let there = place.access_token.as_ref().filter(|token| sendable::access_token(Some(token)).is_none());
+        if let Some(_unsendable) = there.filter(|token| !ask.is_unwanted(token)) {
+            let is_key = place.kind == CredentialKind::ApiKey;
+            return Err(ask.unusable(if is_key { "key" } else { "access token" }));
         }
         Err(login_required(ask, place))
     }

@@ -27,8 +27,15 @@ impl<P: Ports> Keeper<P> {
         take: impl AsyncFnMut(&Place) -> Result<(), KeeperError>,
     ) -> Result<(), KeeperError> {
         let (profile, _) = self.profile_in(from, provider).await?;
-        let ask =
-            Ask { vault: from, profile: profile.clone(), credential: LOGIN.to_owned(), min_valid_ms: 0, refused: None };
+        let ask = Ask {
+            vault: from,
+            profile: profile.clone(),
+            credential: LOGIN.to_owned(),
+            min_valid_ms: 0,
+            refused: None,
+            replaced: None,
+            is_forced: false,
+        };
         let (vault, credential) = self.found(&ask).await.map_err(|_| no_credential(&profile))?;
         if !vault.is_foreign() {
             let what = "it is in a vault of the same form as this one: use that one, or log in anew";

@@ -12,8 +12,8 @@ use crate::json::{self, Value};
 use crate::keeper::{AccessToken, Keeper, Origin};
 use crate::ledger::{self, State};
 use crate::ports::{Ports, Severity};
-use crate::quarantine::is_refused;
 use crate::refresh::{Next, Sending};
+use crate::sendable;
 use crate::text;
 use crate::vault::{Place, Provenance, Vault, VaultError};
 
@@ -76,7 +76,7 @@ impl<P: Ports> Keeper<P> {
         let now_ms = self.ports.wall_ms();
         let good = |place: &Place| {
             place.expires_at_ms.is_none_or(|at_ms| at_ms > now_ms.saturating_add(ask.min_valid_ms))
-                && !is_refused(place.access_token.as_ref(), ask.refused.as_ref())
+                && sendable::access_token(place.access_token.as_ref()).is_some_and(|token| !ask.is_unwanted(token))
         };
         let profile = self.profile_or_generic(provider)?;
         for place in vault.into_iter().flat_map(|vault| vault.places(&profile, &mut Vec::new())) {
@@ -86,7 +86,7 @@ impl<P: Ports> Keeper<P> {
             }
             is_owner = true;
             if let Some(access) = place.access_token.as_ref().filter(|_| good(&place) && fresh.is_none()) {
-                fresh = Some(ask.served(access, &place.token_type, place.expires_at_ms, Origin::Adopted));
+                fresh = Some(ask.served(access, &place.token_type, place.expires_at_ms, Origin::Adopted)?);
             }
         }
         ledger.understood()?;

@@ -15,6 +15,11 @@ const COOLDOWN_CAP_MS: u64 = 300_000;
 const UNKNOWN_COOLDOWN_MS: u64 = 30_000;
 const UNKNOWN_COOLDOWN_CAP_MS: u64 = 3_600_000;
 const UNKNOWN_BEFORE_PARK: u32 = 5;
+/// The same where the client or the request is refused although it worked before: servers lose a client for a moment. From
+/// one minute to one hour, and the eighth refusal holds: two hours after the first.
+const REFUSAL_COOLDOWN_MS: u64 = 60_000;
+const REFUSAL_COOLDOWN_CAP_MS: u64 = 3_600_000;
+const REFUSALS_BEFORE_HOLD: u32 = 8;
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
@@ -51,10 +56,13 @@ impl<P: Ports> Keeper<P> {
     ) -> Result<KeeperError, KeeperError> {
         let (ask, judgement) = (sending.ask, &outcome.judgement);
         let (now_ms, jitter) = (self.ports.wall_ms(), self.ports.random_u64());
+        let named_ms = judgement.retry_after_s.map(|seconds| seconds.saturating_mul(1_000));
         let not_allowed = outcome.failure.as_ref().is_some_and(|failure| failure.kind == "not-allowed");
         let pause = Pause {
             until: Until::Operator,
             failures: 0,
+            refusals: 0,
+            profile: (judgement.verdict == Verdict::Config).then(|| sending.to.profile.clone()),
             code: judgement.code.clone().unwrap_or_else(|| judgement.rule.clone()),
             summary: outcome
                 .failure
@@ -62,22 +70,24 @@ impl<P: Ports> Keeper<P> {
                 .map_or_else(|| judgement.summary.clone(), |failure| failure.message.clone()),
             at_ms: now_ms,
         };
-        let until =
-            |failures: u32| match judgement.verdict {
-                Verdict::Config | Verdict::Interaction => Until::Change { profile: sending.to.profile.clone() },
-                Verdict::Unknown if !judgement.in_doubt && failures >= UNKNOWN_BEFORE_PARK => Until::Operator,
-                verdict => {
-                    let (base_ms, cap_ms) = match verdict {
-                        Verdict::Unknown => (UNKNOWN_COOLDOWN_MS, UNKNOWN_COOLDOWN_CAP_MS),
-                        _ => (COOLDOWN_MS, COOLDOWN_CAP_MS),
-                    };
-                    let grown_ms = base_ms.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(cap_ms);
-                    let own_ms = grown_ms - grown_ms / 5 + jitter % (grown_ms / 5 * 2).max(1);
-                    Until::Time(now_ms.saturating_add(
-                        judgement.retry_after_s.map_or(own_ms, |seconds| seconds.saturating_mul(1_000)),
-                    ))
-                }
-            };
+        let in_a_row = |failures: u32, refusals: u32, has_worked: bool| match judgement.verdict {
+            Verdict::Config if has_worked && refusals < REFUSALS_BEFORE_HOLD => {
+                let own_ms = spread(grown(REFUSAL_COOLDOWN_MS, REFUSAL_COOLDOWN_CAP_MS, refusals), jitter);
+                // A person's change ends it sooner, and a server that names a shorter wait does not know this.
+                Until::Time(now_ms.saturating_add(own_ms.max(named_ms.unwrap_or_default())))
+            }
+            Verdict::Config | Verdict::Interaction => Until::Change { profile: sending.to.profile.clone() },
+            Verdict::Unknown if !judgement.in_doubt && failures >= UNKNOWN_BEFORE_PARK => Until::Operator,
+            verdict => {
+                let (base_ms, cap_ms) = match verdict {
+                    Verdict::Unknown => (UNKNOWN_COOLDOWN_MS, UNKNOWN_COOLDOWN_CAP_MS),
+                    _ => (COOLDOWN_MS, COOLDOWN_CAP_MS),
+                };
+                let own_ms = spread(grown(base_ms, cap_ms, failures), jitter);
+                // Who says *at once* has not said how often.
+                Until::Time(now_ms.saturating_add(named_ms.map_or(own_ms, |named_ms| named_ms.max(COOLDOWN_MS))))
+            }
+        };
         let kept = std::cell::RefCell::new(pause);
         ledger::update(&self.ports, ask.vault, true, Some(intended.ledger), &|ledger| {
             let record = ledger.record(&sending.fingerprint, &sending.to, now_ms);
@@ -85,9 +95,14 @@ impl<P: Ports> Keeper<P> {
             if !judgement.in_doubt && !outcome.is_resend {
                 record.account_for(&intended.intent);
             }
-            let failures = record.pause.as_ref().map_or(0, |pause| pause.failures).saturating_add(1);
+            let (failures, refusals) = record.pause.as_ref().map_or((0, 0), |pause| (pause.failures, pause.refusals));
+            let failures = failures.saturating_add(1);
+            let refusals = refusals.saturating_add(u32::from(judgement.verdict == Verdict::Config));
+            // Each refresh that worked is a generation.
+            let has_worked = record.generation > 0;
             let mut pause = kept.borrow_mut();
-            (pause.until, pause.failures) = (until(failures), failures);
+            pause.until = in_a_row(failures, refusals, has_worked);
+            (pause.failures, pause.refusals) = (failures, refusals);
             // What never left, for the profile is wrong, is not the credential's fault.
             record.pause = (!not_allowed).then(|| pause.clone());
         })
@@ -119,4 +134,14 @@ impl<P: Ports> Keeper<P> {
         let what = format!("{what} ({said}). Nothing in the vault changed; next try in {wait_s} s");
         sending.ask.error(code, Action::Retry, &what).after(wait_s)
     }
+}
+
+/// A wait that doubles each time, up to a cap.
+fn grown(first_ms: u64, most_ms: u64, times: u32) -> u64 {
+    first_ms.saturating_mul(1 << times.saturating_sub(1).min(16)).min(most_ms)
+}
+
+/// A fifth more or less, so that not everybody comes back at the same moment.
+fn spread(wait_ms: u64, jitter: u64) -> u64 {
+    wait_ms - wait_ms / 5 + jitter % (wait_ms / 5 * 2).max(1)
 }

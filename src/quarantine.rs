@@ -159,7 +159,7 @@ impl<P: Ports> Keeper<P> {
             sealed.quarantined.remove(token);
         })
         .await?;
-        self.ports.emit(Event {
+        self.emit(Event {
             name: "unquarantined",
             severity: Severity::Warning,
             at_ms: now_ms,
@@ -231,7 +231,7 @@ impl<P: Ports> Keeper<P> {
         let mut attributes = vec![("reason", dead.reason.as_str().to_owned()), ("code", dead.code.clone())];
         attributes.extend(dead.status.map(|status| ("status", u64::from(status).to_string())));
         attributes.extend(token.map(|token| ("fingerprint", token.short().to_owned())));
-        self.ports.emit(Event {
+        self.emit(Event {
             name: "quarantined",
             severity: Severity::Warning,
             at_ms: self.ports.wall_ms(),

@@ -4,7 +4,7 @@
 //! [`Keeper::ensure`] and [`Keeper::under_lease`] are its ten steps in order; everything else here is a step's detail.
 //! `docs/protocol.md` says why each step is there.
 
-use crate::classify::Verdict;
+use crate::classify::{RefreshToken, Tokens, Verdict};
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
@@ -92,6 +92,9 @@ impl<P: Ports> Keeper<P> {
         let Some(now) = self.look_again(ask, due).await? else { return Ok(Next::Again) };
         let place = now.credential.leading();
         let Some(token) = &place.refresh_token else { return self.without_refresh_token(ask, &now, held).await };
+        if !request::can_carry(&ask.profile, token) {
+            return Err(ask.unusable("refresh token"));
+        }
         let sending = self.sending(ask, &now, place, token, held).await?;
         // 4. Ask the ledger.
         let read = ledger::load(&self.ports, ask.vault).await?;
@@ -113,10 +116,8 @@ impl<P: Ports> Keeper<P> {
             return Ok(Next::Again);
         };
         // 8. Refreshed.
-        let tokens = outcome.judgement.tokens.as_ref();
-        if outcome.judgement.verdict == Verdict::Refreshed
-            || tokens.is_some_and(|tokens| tokens.refresh_token.is_some())
-        {
+        let is_usable = |tokens: &Tokens| matches!(tokens.refresh_token, RefreshToken::Usable(_));
+        if outcome.judgement.verdict == Verdict::Refreshed || outcome.judgement.tokens.as_ref().is_some_and(is_usable) {
             return self.refreshed(&sending, outcome, intended).await;
         }
         match outcome.judgement.verdict {
@@ -292,8 +293,8 @@ impl<P: Ports> Keeper<P> {
         }
         match &sending.due.usable {
             Some(token) => {
-                let warning = Some(dead.message());
-                Ok(Next::Serve(AccessToken { origin: Origin::Sealed, warning, ..token.clone() }))
+                let served = AccessToken { origin: Origin::Sealed, ..token.clone() };
+                Ok(Next::Serve(served.warned(Some(&dead.message()))))
             }
             None => Err(dead.error()),
         }

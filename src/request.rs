@@ -1,11 +1,13 @@
 //! One refresh request, as its profile shapes it (RFC 6749 section 6).
 
+use crate::classify::{RefreshToken, Tokens};
 use crate::fingerprint::Fingerprint;
 use crate::json::{Object, Value};
 use crate::ledger::Counterpart;
 use crate::ports::Request;
 use crate::provider::{self, BodyKind, ClientAuth, Profile, ProfileError};
 use crate::secret::Secret;
+use crate::sendable;
 
 pub(crate) const USER_AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"));
 
@@ -46,6 +48,24 @@ pub(crate) fn counterpart(
         profile: Fingerprint::of(&depends_on).as_str().to_owned(),
     };
     Ok((counterpart, secret))
+}
+
+/// Whether a request of this profile can carry a refresh token: a header takes visible ASCII, a form or JSON any text.
+pub(crate) fn can_carry(profile: &Profile, token: &Secret) -> bool {
+    match &profile.request.refresh_token_header {
+        Some(_) => sendable::in_header(token.expose()),
+        None => sendable::is_refresh_token(token.expose()),
+    }
+}
+
+/// The tokens of an answer, as far as they are of use to this profile.
+pub(crate) fn received(profile: &Profile, mut tokens: Tokens) -> Tokens {
+    if let RefreshToken::Usable(token) = &tokens.refresh_token
+        && !can_carry(profile, token)
+    {
+        tokens.refresh_token = RefreshToken::Unusable;
+    }
+    tokens
 }
 
 /// The request that refreshes `token`.

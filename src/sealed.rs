@@ -125,6 +125,8 @@ pub struct Successor {
     pub credential: String,
     /// What the refresh brought.
     pub fresh: Fresh,
+    /// When the token that was spent for it was issued, in milliseconds since 1970: what is older is no new login.
+    pub parent_issued_at_ms: Option<u64>,
 }
 
 /// Reads the sealed document of a vault.
@@ -298,6 +300,7 @@ impl Successor {
                 id_token: entry.maybe_text("id_token").map(Secret::new),
                 received_at_ms: entry.number("received_at_ms"),
             },
+            parent_issued_at_ms: entry.one("parent_issued_at_ms").and_then(|at| at.as_u64()),
         }
     }
 
@@ -314,6 +317,7 @@ impl Successor {
             .maybe_text("token_type", fresh.token_type.as_deref())
             .maybe_text("id_token", fresh.id_token.as_ref().map(Secret::expose))
             .number("received_at_ms", fresh.received_at_ms)
+            .maybe_number("parent_issued_at_ms", self.parent_issued_at_ms)
             .lines()
     }
 }

@@ -59,7 +59,7 @@ impl<P: Ports> Keeper<P> {
         let sent_at_ms = self.ports.wall_ms();
         let result = self.ports.send(request).await;
         let now_s = self.ports.wall_ms() / 1_000;
-        let judgement = match &result {
+        let mut judgement = match &result {
             Ok(response) => {
                 let answer = answer_of(response);
                 self.notice_the_clock(sending.ask, classify::date_s(&answer), now_s);
@@ -71,6 +71,7 @@ impl<P: Ports> Keeper<P> {
                 judgement
             }
         };
+        judgement.tokens = judgement.tokens.map(|tokens| request::received(&sending.ask.profile, tokens));
         Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost, is_resend: false }
     }
 
@@ -98,7 +99,8 @@ impl<P: Ports> Keeper<P> {
 fn lost(outcome: &Outcome) -> bool {
     let judgement = &outcome.judgement;
     let gateway = matches!(judgement.status, None | Some(200..=299 | 502 | 504 | 520..=524));
-    let new_token = judgement.tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_some());
+    // Whoever was given a new one, of use or not, had his answer.
+    let new_token = judgement.tokens.as_ref().is_some_and(|tokens| tokens.refresh_token.is_there());
     judgement.in_doubt
         && gateway
         && judgement.retry_after_s.is_none()

@@ -9,6 +9,8 @@ use crate::provider::Profile;
 use crate::quarantine::explain;
 use crate::request;
 use crate::sealed::{self, Sealed};
+use crate::sendable;
+use crate::text;
 use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Spot};
 
 /// One credential, as a person wants to see it: `credential-status` in the contract.
@@ -63,9 +65,9 @@ impl<P: Ports> Keeper<P> {
                 continue;
             }
             let profile = self.profile_for(&snapshot, &id)?;
-            report.warnings.extend(profile.wrong.as_ref().map(|error| error.0.clone()));
+            report.warnings.extend(profile.wrong.as_ref().map(|error| text::line(&error.0)));
             let reading = snapshot.reading(&profile)?;
-            report.warnings.extend_from_slice(&reading.warnings);
+            report.warnings.extend(reading.warnings.iter().map(|warning| text::line(warning)));
             let policy = self.settings(vault).await?.pool(&id)?;
             let is_sole = pool::is_sole(&reading.credentials);
             let login = opened.node(&id, Spot::Login);
@@ -76,7 +78,8 @@ impl<P: Ports> Keeper<P> {
                     explain(explained.insert(credential.clone()), &ledger);
                 }
                 let credential = explained.as_ref().unwrap_or(credential);
-                let in_environment = self.key_in_environment(&profile, credential.leading()).await.is_some();
+                let key = self.key_in_environment(&profile, credential.leading()).await;
+                let in_environment = sendable::access_token(key.as_ref()).is_some();
                 let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
                 report.credentials.push(self.credential_status(
                     &profile,
@@ -133,8 +136,15 @@ impl<P: Ports> Keeper<P> {
         let mut retry_at_ms = None;
         let relogin = || Some(format!("log in again: {}", profile.login_hint));
         let reset = || Some(format!("lazaret reset {}", profile.id));
+        let cannot_be_sent =
+            place.access_token.is_some() && sendable::access_token(place.access_token.as_ref()).is_none();
+        let mend = || Some(format!("log in again, or put the right token there: {}", profile.login_hint));
         let (state, todo) = match standing {
             _ if place.state == EntryState::Dead => ("dead", relogin()),
+            _ if cannot_be_sent && place.refresh_token.is_none() => ("unusable", mend()),
+            _ if place.refresh_token.as_ref().is_some_and(|token| !request::can_carry(profile, token)) => {
+                ("unusable", mend())
+            }
             _ if place.is_empty() && sealed_until_ms.is_some() => ("quarantined", relogin()),
             _ if place.is_empty() && last_error.is_some() && credential.is_login() => ("quarantined", relogin()),
             _ if place.is_empty() && place.kind == CredentialKind::ApiKey && !in_environment => {
@@ -182,6 +192,7 @@ impl<P: Ports> Keeper<P> {
                     ("cooling-down", None)
                 }
                 (_, CredentialKind::ApiKey, _) => ("key", None),
+                _ if cannot_be_sent => ("expired", None),
                 (_, _, None) if place.ends_at_zero && place.refresh_token.is_some() => ("expiring", None),
                 (_, _, None) => ("unknown-expiry", None),
                 (_, _, Some(at_ms)) if at_ms <= now_ms && place.refresh_token.is_none() => ("no-token", relogin()),
@@ -200,8 +211,8 @@ impl<P: Ports> Keeper<P> {
             expires_at_ms: place.expires_at_ms.filter(|_| place.access_token.is_some()),
             retry_at_ms,
             sealed_until_ms,
-            last_error: last_error.filter(|_| !matches!(state, "valid" | "expiring")),
-            todo,
+            last_error: last_error.filter(|_| !matches!(state, "valid" | "expiring")).map(LastError::on_one_line),
+            todo: todo.map(|todo| text::line(&todo)),
         }
     }
 }

@@ -72,6 +72,34 @@ pub(crate) fn joined(texts: &[impl AsRef<str>], by: &str) -> String {
     all
 }
 
+/// A text of others as one line of visible characters: whatever begins a line, moves a cursor or turns the reading order is
+/// spelled out. What is escaped once stays as it is.
+pub(crate) fn line(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            '\n' | '\r' | '\t' => shown.extend(char.escape_default()),
+            _ if is_hidden(char) => shown.extend(char.escape_unicode()),
+            _ => shown.push(char),
+        }
+    }
+    shown
+}
+
+/// Characters that nobody sees, and that change what is seen. The zero-width joiner (200D) makes emoji.
+fn is_hidden(char: char) -> bool {
+    char.is_control()
+        || matches!(char,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}' | '\u{200c}' | '\u{200e}' | '\u{200f}'
+            // Separators of lines and paragraphs, embeddings and overrides of direction.
+            | '\u{2028}'..='\u{202e}'
+            // Invisible operators, isolates.
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            // Tags.
+            | '\u{e0000}'..='\u{e007f}')
+}
+
 /// Whether a word is one of those in a list with a space between each two.
 pub(crate) fn is_one_of(word: &str, words: &str) -> bool {
     words.as_bytes().split(|byte| *byte == b' ').any(|known| known == word.as_bytes())
@@ -85,6 +113,19 @@ mod tests {
     fn a_word_of_a_list_is_a_whole_one() {
         assert!(is_one_of("b", "a b c") && is_one_of("a", "a"));
         assert!(!is_one_of("", "a b") && !is_one_of("a b", "a b") && !is_one_of("ab", "a b abc"));
+    }
+
+    #[test]
+    fn a_text_of_others_is_one_line_of_visible_characters() {
+        for (text, shown) in [
+            ("plain, Zoë 日本 👩‍🚀", "plain, Zoë 日本 👩‍🚀"),
+            ("a\r\nb\tc\\n", "a\\r\\nb\\tc\\n"),
+            ("\u{1b}[2J\u{0}\u{9b}\u{7f}", "\\u{1b}[2J\\u{0}\\u{9b}\\u{7f}"),
+            ("a\u{2028}b\u{202e}c\u{2066}\u{feff}", "a\\u{2028}b\\u{202e}c\\u{2066}\\u{feff}"),
+        ] {
+            assert_eq!(line(text), shown);
+            assert_eq!(line(shown), shown);
+        }
     }
 
     #[test]

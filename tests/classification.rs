@@ -168,7 +168,7 @@ fn no_answer_about_a_live_token_is_called_terminal_even_without_its_profile() {
 fn what_an_answer_says_beside_the_verdict_is_read_too() {
     for case in cases(MORE) {
         let judged = judge(&case, &rules_of(&case.provider));
-        let refresh_token = judged.tokens.as_ref().and_then(|tokens| tokens.refresh_token.as_ref());
+        let refresh_token = judged.tokens.as_ref().and_then(|tokens| tokens.refresh_token.usable());
         for (name, read) in [
             ("in_doubt", json!(judged.in_doubt)),
             ("retry_after_s", json!(judged.retry_after_s)),

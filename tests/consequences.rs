@@ -96,6 +96,101 @@ fn what_only_a_person_can_mend_is_held_until_something_changes() {
     }
 }
 
+/// A server that once loses its client for a moment must not hold a login until a person comes.
+#[test]
+fn a_client_that_is_refused_after_it_worked_backs_off_before_it_is_held() {
+    for (status, code) in
+        [(401, "invalid_client"), (403, "unauthorized_client"), (400, "invalid_scope"), (301, "moved")]
+    {
+        // One refusal after a refresh that worked is over in a minute.
+        let world = World::new();
+        world.answer(200, &tokens());
+        world.token().expect("refreshed");
+        world.pass(3_600 * SECOND_MS);
+        world.answer(status, &json!({ "error": code }));
+        let error = world.token().expect_err("refused");
+        assert_eq!((error.code, error.action.as_str()), ("refresh-failed", "retry"), "{code}: {error}");
+        let wait_s = error.retry_after_s.expect("a wait");
+        assert!((48..=72).contains(&wait_s), "{code}: {wait_s}");
+        assert_eq!(world.status().state, "cooling-down", "{code}");
+        assert_eq!(world.tokens()["refresh_token"], "rt-2", "{code}");
+        world.pass(wait_s * SECOND_MS);
+        world.answer(200, &json!({ "access_token": "at-3", "refresh_token": "rt-3", "expires_in": 3600 }));
+        assert_eq!(world.token().expect("the client is known again").token.expose(), "at-3", "{code}");
+        // Eight in a row hold it, two hours later; what comes in between neither counts nor begins anew.
+        world.pass(3_600 * SECOND_MS);
+        let mut waits = Vec::new();
+        for number in 1..=8 {
+            if number == 4 {
+                world.answer(503, &json!({}));
+                let wait_s = world.token().expect_err("in trouble").retry_after_s.expect("a wait");
+                world.pass(wait_s * SECOND_MS);
+            }
+            world.answer(status, &json!({ "error": code }));
+            let error = world.token().expect_err("refused");
+            if number == 8 {
+                assert_eq!((error.code, error.action.as_str()), ("held", "configure"), "{code}: {error}");
+            } else {
+                waits.push(error.retry_after_s.unwrap_or_else(|| panic!("{code} {number}: {error}")));
+                world.pass(waits[waits.len() - 1] * SECOND_MS);
+            }
+        }
+        assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{code}: {waits:?}");
+        assert!((5_700..=9_000).contains(&waits.iter().sum::<u64>()), "{code}: {waits:?}");
+        world.pass(365 * DAY_MS);
+        assert_eq!(world.token().expect_err("still held").code, "held", "{code}");
+        assert_eq!(world.requests(), 12, "{code}");
+        // Whoever mends the profile need not wait.
+        let world = World::new();
+        world.answer(200, &tokens());
+        world.token().expect("refreshed");
+        world.pass(3_600 * SECOND_MS);
+        world.answer(status, &json!({ "error": code }));
+        world.token().expect_err("refused");
+        assert_eq!(world.token().expect_err("refused").code, "cooling-down", "{code}");
+        world.profile_with(&json!({ "client_id": "client-1", "request": { "parameters": { "scope": "a" } } }));
+        world.answer(200, &json!({ "access_token": "at-3", "refresh_token": "rt-3", "expires_in": 3600 }));
+        assert_eq!(world.token().expect("tried at once").token.expose(), "at-3", "{code}");
+    }
+}
+
+#[test]
+fn a_retry_after_of_zero_has_a_floor() {
+    for named in ["0", "0.0", "1", "Mon, 20 Jul 2026 10:00:00 GMT"] {
+        let world = World::new();
+        for calls in 1..=10 {
+            world.answer_with(429, &[("Retry-After", named)], &json!({ "error": "rate_limited" }));
+            let wait_s = world.token().expect_err("throttled").retry_after_s.expect("a wait");
+            assert!(wait_s >= 4, "{named}, call {calls}: {wait_s}");
+            for _ in 0..3 {
+                world.token().expect_err("not yet");
+            }
+            assert_eq!(world.requests(), calls, "{named}");
+            world.pass(wait_s * SECOND_MS);
+        }
+    }
+}
+
+#[test]
+fn a_refused_forced_refresh_leaves_the_good_access_token_served() {
+    let world = World::new();
+    world.0.now_ms.set(START_MS - 2 * 3_600 * SECOND_MS);
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    let error = world.refresh().expect_err("another token was wanted");
+    assert_eq!(error.code, "quarantined");
+    let token = world.token().expect("it is good for an hour");
+    assert_eq!((token.token.expose(), token.origin.as_str(), token.warning.is_some()), ("at-old", "sealed", true));
+    // Whoever forces once more wants another one than this.
+    assert_eq!(world.refresh().expect_err("there is none").code, "quarantined");
+    // But one that an API refused is not served any more.
+    let world = World::new();
+    world.0.now_ms.set(START_MS - 2 * 3_600 * SECOND_MS);
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    world.token_instead_of("at-old").expect_err("dead");
+    assert_eq!(world.token().expect_err("an API refused it").code, "quarantined");
+    assert_eq!(world.requests(), 1);
+}
+
 #[test]
 fn an_answer_that_nobody_understands_is_tried_five_times_and_then_parked() {
     let world = World::new();

@@ -303,3 +303,28 @@ fn how_long_a_refresh_token_is_said_to_live_stops_no_refresh() {
     assert_eq!(world.token().expect("refreshed").token.expose(), "at-3");
     assert_eq!(world.tokens()["refresh_token"], "rt-2", "an answer without one leaves it");
 }
+
+/// The user restores a backup while a refresh is on its way, and neither the vault nor the sealed document takes what it brings.
+#[test]
+fn an_older_token_put_back_does_not_end_what_is_saved_later() {
+    let world = World::new();
+    let moment = |ms: u64| lazaret::time::to_rfc3339(ms, lazaret::time::Zone::Letter);
+    let old = json!({ "tokens": { "access_token": "at-backup", "refresh_token": "rt-backup", "expires_in": 3600 },
+        "last_refresh": moment(START_MS - 50 * 3_600 * SECOND_MS) });
+    world.answer(200, &tokens());
+    world.meanwhile(Moment::Before("send"), move |world| {
+        write_login(world, &old);
+        // The sealed document is read right after the vault.
+        world.refuse("vault.lazaret-sealed");
+    });
+    let token = world.token().expect("refreshed");
+    let unsaved = token.unsaved.expect("stored nowhere");
+    world.refuse("");
+    let keeper = lazaret::keeper::Keeper::new(world.clone());
+    machine::now(keeper.save_unsaved(&unsaved)).expect("kept somewhere");
+    assert_eq!(world.tokens()["refresh_token"], "rt-backup", "what somebody put back is not written over");
+    assert!(world.text("vault.lazaret-sealed").contains("rt-2"), "and the new tokens wait");
+    world.answer(400, &json!({ "error": "invalid_grant" }));
+    assert_eq!(world.token().expect("they are used when the old ones are refused").token.expose(), "at-new");
+    assert_eq!(world.tokens()["refresh_token"], "rt-2");
+}

@@ -189,7 +189,7 @@ impl<'a> Found<'a> {
         let field = field.or(resource);
         for ((name, holds), value) in MEMBERS.iter().zip(slots) {
             match (value, holds) {
-                (None | Some(Json::Nothing), _) => {}
+                (None | Some(Json::Nothing | Json::Truth), _) => {}
                 (Some(Json::Text(text)), Holds::Message) => self.message(text),
                 (Some(Json::Text(_)), Holds::Members) => {}
                 // {"field": "refresh_token", "code": "invalid"}: only together they say it.

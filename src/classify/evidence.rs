@@ -17,7 +17,7 @@ pub(super) fn shown(code: &Code<'_>, named: bool) -> Option<String> {
     } else {
         code.sent.len() <= LONGEST && (named || is_error_word(&code.name))
     };
-    fits.then(|| code.sent.to_string())
+    fits.then(|| texts::line(&code.sent))
 }
 
 /// A text that is no code of the table, but made of known words of which one complains.

@@ -13,8 +13,10 @@ const DEEPEST: u8 = 64;
 
 /// One JSON value. Strings without escapes stay in the body: an answer holds tokens, and each copy is one more to wipe.
 pub(super) enum Json<'a> {
-    /// Null, true or false: none of them is a code or a token.
+    /// Null: there is no value.
     Nothing,
+    /// True or false: a value that is neither a code nor a token.
+    Truth,
     Number(Value<'a>),
     Text(Cow<'a, str>),
     List(Vec<Json<'a>>),
@@ -166,8 +168,10 @@ impl<'a> Reader<'a> {
         let Some(length) = length else { return self.run_out() };
         let word = text::part(rest, 0, length);
         self.at += word.len();
-        if matches!(word, "null" | "true" | "false") {
-            return Some(Json::Nothing);
+        match word {
+            "null" => return Some(Json::Nothing),
+            "true" | "false" => return Some(Json::Truth),
+            _ => {}
         }
         json::check(word).ok().map(Json::Number)
     }
@@ -204,7 +208,7 @@ mod tests {
     fn seen(text: &str) -> String {
         fn spell(json: &Json<'_>) -> String {
             match json {
-                Json::Nothing => "-".into(),
+                Json::Nothing | Json::Truth => "-".into(),
                 Json::Number(number) => number.raw().into(),
                 Json::Text(text) => format!("\"{text}\""),
                 Json::List(items) => format!("[{}]", items.iter().map(spell).collect::<Vec<_>>().join(",")),

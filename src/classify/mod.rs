@@ -31,7 +31,7 @@ use generic::{Meaning, Weight};
 pub use api::{ApiJudgement, ApiVerdict, judge_api};
 pub use retry_after::LONGEST_WAIT_S;
 pub use rules::{Fields, Rule, Rules, StatusRule, SubCodes, Unit};
-pub use tokens::Tokens;
+pub use tokens::{RefreshToken, Tokens};
 pub use verdict::{Judgement, NotAVerdict, Step, Verdict};
 
 /// What came back from a token endpoint, or did not.
@@ -316,6 +316,11 @@ impl<'r> Reading<'r> {
         self.found.codes.iter().any(|code| self.meaning(code) == Meaning::Unknown)
     }
 
+    /// The server named a new refresh token, and it is of no use: it may have replaced the one that was sent.
+    fn has_an_unusable_refresh_token(&self) -> bool {
+        self.tokens.as_ref().is_some_and(|tokens| tokens.refresh_token == RefreshToken::Unusable)
+    }
+
     fn profile_status_rule(&self, status: u16) -> Option<Ruling<'r>> {
         let verdict = self.rules.status_rule.verdict(status)?;
         let silent = match self.body.shape {
@@ -345,6 +350,7 @@ impl<'r> Reading<'r> {
             409 => (Transient, "conflict"),
             200..=299 if !self.body.whole => (Transient, "cut-success"),
             200..=299 if self.body.shape == Shape::Text => (Transient, "not-an-oauth-answer"),
+            200..=299 if self.has_an_unusable_refresh_token() => (Unknown, "unusable-refresh-token"),
             200..=299 if matches!(body_status, Some(429 | 500..=599)) => (Transient, "fault-status-in-body"),
             _ if front::challenged(self.answer, status) => (Transient, "bot-challenge"),
             _ if self.has_unknown_code() => (Unknown, "unknown-code"),

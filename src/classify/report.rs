@@ -78,7 +78,7 @@ impl Reading<'_> {
         };
         let mut tokens = self.tokens.take();
         if ruling.verdict != Verdict::Refreshed {
-            tokens = tokens.filter(|tokens| tokens.refresh_token.is_some());
+            tokens = tokens.filter(|tokens| tokens.refresh_token.is_there());
             if let Some(tokens) = &mut tokens {
                 tokens.access_token = None;
             }
@@ -141,7 +141,7 @@ const TRANSPORT: [(&str, bool); 13] = [
 ];
 
 fn explanation(verdict: Verdict, rule: &str) -> &'static str {
-    const BY_RULE: [(&str, &str); 9] = [
+    const BY_RULE: [(&str, &str); 10] = [
         ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
         ("captive-portal proxy-authentication", "answered by the network's own proxy or portal"),
         ("endpoint-moved redirected-elsewhere odd-redirect", "the token endpoint redirects, which is not followed"),
@@ -151,6 +151,7 @@ fn explanation(verdict: Verdict, rule: &str) -> &'static str {
         ("cut-success not-an-oauth-answer", "a success that cannot be read; the server may have rotated"),
         ("cut-refusal", "the answer ends too early to be a proof against the token"),
         ("names-a-fault", "the server names a fault of its own beside it, so no proof against the token"),
+        ("unusable-refresh-token", "the server named a refresh token that cannot be used"),
     ];
     if let Some((_, why)) = BY_RULE.iter().find(|(rules, _)| is_one_of(rule, rules)) {
         return why;

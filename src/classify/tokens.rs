@@ -5,15 +5,15 @@ use std::fmt;
 use super::json::Json;
 use super::rules::{Fields, Unit};
 use crate::secret::Secret;
-use crate::text;
+use crate::{sendable, text};
 
 /// What a 2xx answer carried. `Debug` shows only what is there: a server may put anything into any of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tokens {
     /// Present unless the answer is no success.
     pub access_token: Option<Secret>,
-    /// Present if the server sent one, new or the same.
-    pub refresh_token: Option<Secret>,
+    /// What the server says of the refresh token.
+    pub refresh_token: RefreshToken,
     /// Seconds from now; absent where the server did not say or said 0.
     pub expires_in_s: Option<u64>,
     /// The granted scope, space separated.
@@ -22,6 +22,32 @@ pub struct Tokens {
     pub token_type: Option<String>,
     /// OpenID Connect's.
     pub id_token: Option<Secret>,
+}
+
+/// The refresh token of an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RefreshToken {
+    /// There is none, so the one that was sent stays (RFC 6749 section 6).
+    Absent,
+    /// New, or the same again.
+    Usable(Secret),
+    /// There is one, and it is no text that could be sent: whether the one that was sent is still good, nobody knows.
+    Unusable,
+}
+
+impl RefreshToken {
+    /// One that can be stored and sent.
+    pub fn usable(&self) -> Option<&Secret> {
+        match self {
+            Self::Usable(token) => Some(token),
+            Self::Absent | Self::Unusable => None,
+        }
+    }
+
+    /// Whether the server named one.
+    pub fn is_there(&self) -> bool {
+        *self != Self::Absent
+    }
 }
 
 impl fmt::Debug for Tokens {
@@ -34,7 +60,7 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Reads the tokens of an answer; `None` if there is neither an access nor a refresh token.
+/// Reads the tokens of an answer; `None` if there is neither an access token that can be used nor a refresh token.
 pub(super) fn read(fields: &Fields, json: &Json<'_>, now_unix_s: u64) -> Option<Tokens> {
     let named: Vec<&str> = fields.within.iter().map(String::as_str).collect();
     // Without a profile: the object itself, or the envelope that many servers put around everything.
@@ -42,7 +68,9 @@ pub(super) fn read(fields: &Fields, json: &Json<'_>, now_unix_s: u64) -> Option<
     let read: Vec<Tokens> =
         places.iter().filter_map(|place| Some(read_object(fields, json.pointer(place)?, now_unix_s))).collect();
     let best = read.iter().position(|tokens| tokens.access_token.is_some());
-    let best = best.or_else(|| read.iter().position(|tokens| tokens.refresh_token.is_some()))?;
+    let usable = |tokens: &Tokens| matches!(tokens.refresh_token, RefreshToken::Usable(_));
+    let best = best.or_else(|| read.iter().position(usable));
+    let best = best.or_else(|| read.iter().position(|tokens| tokens.refresh_token.is_there()))?;
     read.into_iter().nth(best)
 }
 
@@ -59,7 +87,7 @@ fn read_object(fields: &Fields, object: &Json<'_>, now_unix_s: u64) -> Tokens {
     let token_type = member(&fields.token_type, ["token_type", "tokenType"]);
     Tokens {
         access_token: access.and_then(usable),
-        refresh_token: refresh.and_then(usable),
+        refresh_token: refresh.map_or(RefreshToken::Absent, refresh_token),
         expires_in_s: expires.and_then(|value| lifetime_s(value, fields.expires_unit, now_unix_s)),
         scope: scope.and_then(scope_text),
         token_type: token_type.and_then(Json::text).filter(|text| !text.is_empty()).map(Into::into),
@@ -67,11 +95,22 @@ fn read_object(fields: &Fields, object: &Json<'_>, now_unix_s: u64) -> Tokens {
     }
 }
 
-/// A token can be sent in a header: visible ASCII, not empty, and not a written-out null.
+/// An access token, or one that stands beside it in headers.
 fn usable(value: &Json<'_>) -> Option<Secret> {
     let text = value.text()?.trim();
-    let sendable = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_graphic());
-    (sendable && !matches!(text, "null" | "undefined" | "None" | "nil")).then(|| Secret::new(text))
+    sendable::is_access_token(text).then(|| Secret::new(text))
+}
+
+/// A text is sent back as it came, a whole number as its digits. Empty, null and a program's word for it are none.
+fn refresh_token(value: &Json<'_>) -> RefreshToken {
+    let text = match value {
+        Json::Text(text) if text.is_empty() || sendable::is_null(text.trim()) => return RefreshToken::Absent,
+        Json::Text(text) if sendable::is_refresh_token(text) => text.as_ref(),
+        Json::Number(number) if number.raw().bytes().all(|byte| byte.is_ascii_digit()) => number.raw(),
+        Json::Nothing => return RefreshToken::Absent,
+        _ => return RefreshToken::Unusable,
+    };
+    RefreshToken::Usable(Secret::new(text))
 }
 
 fn scope_text(value: &Json<'_>) -> Option<String> {
@@ -126,14 +165,43 @@ mod tests {
         let found = tokens("{}", r#"{"access_token":"at","refresh_token":"rt","expires_in":"3600","scope":["a","b"]}"#)
             .expect("tokens");
         assert_eq!(found.access_token, Some("at".into()));
-        assert_eq!(found.refresh_token, Some("rt".into()));
+        assert_eq!(found.refresh_token, RefreshToken::Usable("rt".into()));
         assert_eq!((found.expires_in_s, found.scope.as_deref()), (Some(3600), Some("a b")));
     }
 
     #[test]
     fn a_new_refresh_token_is_found_beside_an_unusable_access_token() {
         let found = tokens("{}", r#"{"access_token":null,"refresh_token":"rt2"}"#).expect("tokens");
-        assert_eq!((found.access_token, found.refresh_token), (None, Some("rt2".into())));
+        assert_eq!((found.access_token, found.refresh_token), (None, RefreshToken::Usable("rt2".into())));
+    }
+
+    #[test]
+    fn a_refresh_token_is_absent_or_usable_or_there_and_unusable() {
+        let read = |value: &str| {
+            tokens("{}", &format!(r#"{{"access_token":"at","refresh_token":{value}}}"#)).expect("tokens").refresh_token
+        };
+        for absent in ["null", r#""""#, r#""null""#, r#"" undefined ""#] {
+            assert_eq!(read(absent), RefreshToken::Absent, "{absent}");
+        }
+        for (value, token) in [
+            (r#""r t""#, "r t"),
+            (r#"" rt ""#, " rt "),
+            (r#""\n\u00e9""#, "\né"),
+            ("7", "7"),
+            ("12345678901234567890123", "12345678901234567890123"),
+        ] {
+            assert_eq!(read(value), RefreshToken::Usable(token.into()), "{value}");
+        }
+        for unusable in
+            ["true", "false", "{}", "[]", r#"["rt"]"#, r#"{"a":"rt"}"#, "1.0", "-1", "1e3", r#"" ""#, "\"rt\u{fffd}\""]
+        {
+            assert_eq!(read(unusable), RefreshToken::Unusable, "{unusable}");
+        }
+        // One that can be used is looked for first, in every place.
+        let both = r#"{"refresh_token":{},"data":{"refresh_token":"rt"}}"#;
+        assert_eq!(tokens("{}", both).expect("tokens").refresh_token, RefreshToken::Usable("rt".into()));
+        assert_eq!(tokens("{}", r#"{"refresh_token":{}}"#).expect("tokens").refresh_token, RefreshToken::Unusable);
+        assert_eq!(tokens("{}", r#"{"refresh_token":null}"#), None);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use crate::classify::{self, Answer, Verdict};
 use crate::provider::{Catalog, GENERIC, Profile, ProfileError};
 use crate::table::Table;
+use crate::text;
 
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::classifier as wit;
@@ -45,7 +46,7 @@ fn profile(provider: &str, profiles: Option<String>) -> Result<Rc<Profile>, Prof
 impl wit::Guest for Component {
     fn classify(answer: wit::Answer, profiles: Option<String>, now_s: u64) -> Result<wit::Judgement, wit::Error> {
         let profile = profile(&answer.provider, profiles)
-            .map_err(|error| wit::Error { code: "bad-profile".to_owned(), message: error.0 })?;
+            .map_err(|error| wit::Error { code: "bad-profile".to_owned(), message: text::line(&error.0) })?;
         let judgement = classify::classify(
             &profile.rules,
             &Answer {

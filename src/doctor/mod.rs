@@ -22,6 +22,7 @@ use crate::ledger::Counterpart;
 use crate::ports::Ports;
 use crate::provider::{GENERIC, Profile};
 use crate::request;
+use crate::text;
 use crate::vault::{Credential, CredentialKind, Reading, Spot, Vault};
 
 /// The clocks of two machines, or of a machine and a server, may differ by so much.
@@ -68,7 +69,7 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn note(&mut self, level: Level, code: &'static str, message: String, fix: Option<String>) {
-        self.0.push(Finding { level, code, message, fix });
+        self.0.push(Finding { level, code, message: text::line(&message), fix: fix.map(|fix| text::line(&fix)) });
     }
 
     fn ok(&mut self, code: &'static str, message: String) {

@@ -81,8 +81,10 @@ impl Ledger {
         }
         let holds = |pause: &&Pause| match &pause.until {
             Until::Time(until_ms) => {
+                // Whoever mends what was refused need not wait.
+                pause.profile.as_ref().is_none_or(|profile| same_client && *profile == to.profile)
                 // A clock set back must not stretch a cooldown.
-                now_ms < *until_ms
+                && now_ms < *until_ms
                     && now_ms.saturating_add(DAY_MS * 8) > *until_ms
                     && now_ms >= pause.at_ms.saturating_sub(60_000)
             }
@@ -340,7 +342,15 @@ mod tests {
     fn a_hold_ends_with_the_profile_and_a_cooldown_with_time_or_a_clock_that_steps() {
         let mut ledger = Ledger::default();
         let token = Fingerprint::of("a");
-        let pause = |until| Pause { until, failures: 1, code: "x".into(), summary: String::new(), at_ms: 1_000_000 };
+        let pause = |until| Pause {
+            until,
+            failures: 1,
+            refusals: 0,
+            profile: None,
+            code: "x".into(),
+            summary: String::new(),
+            at_ms: 1_000_000,
+        };
         ledger.record(&token, &to(), 1).pause = Some(pause(Until::Change { profile: "f".into() }));
         assert!(matches!(ledger.standing(&token, &to(), 2), Standing::Paused(_)));
         assert!(matches!(
@@ -479,7 +489,17 @@ mod tests {
         ledger.rotate(&a, &b, &to(), None, 1);
         let record = ledger.record(&b, &to(), 2);
         record.intent = Some(Intent { nonce: "n".into(), since_ms: 1, sent_at_ms: 2, sends: 3 });
-        let pause = |until| Some(Pause { until, failures: 2, code: "c\"".into(), summary: "s\n".into(), at_ms: 4 });
+        let pause = |until| {
+            Some(Pause {
+                until,
+                failures: 2,
+                refusals: 1,
+                profile: Some("f".into()),
+                code: "c\"".into(),
+                summary: "s\n".into(),
+                at_ms: 4,
+            })
+        };
         record.pause = pause(Until::Time(5));
         ledger.record(&Fingerprint::of("held"), &to(), 1).pause = pause(Until::Change { profile: "p".into() });
         ledger.record(&Fingerprint::of("parked"), &to(), 1).pause = pause(Until::Operator);

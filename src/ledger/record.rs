@@ -93,6 +93,10 @@ pub struct Pause {
     pub until: Until,
     /// How often in a row it came to this.
     pub failures: u32,
+    /// How many of those refused the client or the request, and not the token.
+    pub refusals: u32,
+    /// A cooldown after such a refusal ends when this changes, too: the profile as it was.
+    pub profile: Option<String>,
     /// The error code, or the rule that matched.
     pub code: String,
     /// One redacted line.
@@ -236,6 +240,11 @@ impl Pause {
                 _ => Until::Operator,
             },
             failures: pause.number("failures").try_into().unwrap_or(u32::MAX),
+            refusals: pause
+                .one("refusals")
+                .and_then(|refusals| refusals.as_u64())
+                .map_or(0, |refusals| refusals.try_into().unwrap_or(u32::MAX)),
+            profile: pause.maybe_text("of_profile"),
             code: pause.text("code"),
             summary: pause.text("summary"),
             at_ms: pause.number("at_ms"),
@@ -253,6 +262,8 @@ impl Pause {
             .maybe_number("until_ms", until_ms)
             .maybe_text("profile", profile)
             .number("failures", self.failures.into())
+            .maybe_number("refusals", (self.refusals > 0).then_some(self.refusals.into()))
+            .maybe_text("of_profile", self.profile.as_deref())
             .text("code", &self.code)
             .text("summary", &self.summary)
             .number("at_ms", self.at_ms)

@@ -4,7 +4,7 @@
 //! `landing`.
 
 use crate::adding::{ATTEMPTS, LONGEST_WAITS, NEW_VAULT};
-use crate::classify::Tokens;
+use crate::classify::{RefreshToken, Tokens};
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Kind, Value};
@@ -12,6 +12,7 @@ use crate::keeper::Keeper;
 use crate::ledger::{self, State};
 use crate::ports::{Ports, Severity, Stored};
 use crate::provider::{Field, Profile, Source};
+use crate::request;
 use crate::secret::Secret;
 use crate::status::CredentialStatus;
 use crate::table::Table;
@@ -30,10 +31,13 @@ impl<P: Ports> Keeper<P> {
         tokens: Option<Tokens>,
     ) -> Result<CredentialStatus, KeeperError> {
         let profile = &with.profile;
-        let Some(tokens) = tokens else { return Err(super::refused(with)) };
+        let Some(tokens) = tokens.map(|tokens| request::received(profile, tokens)) else {
+            return Err(super::refused(with));
+        };
+        let is_unusable = tokens.refresh_token == RefreshToken::Unusable;
         let fresh = Fresh {
             access_token: tokens.access_token.unwrap_or_else(|| Secret::new("")),
-            refresh_token: tokens.refresh_token.filter(|token| !token.is_empty()),
+            refresh_token: tokens.refresh_token.usable().cloned(),
             expires_in_s: tokens.expires_in_s,
             scope: tokens.scope,
             token_type: tokens.token_type,
@@ -55,9 +59,12 @@ impl<P: Ports> Keeper<P> {
         // What was kept of the login before would only be put over this one.
         self.wipe(vault, profile, &ids).await?;
         self.tell_person("logged-in", Severity::Info, profile, LOGIN, "a person logged in");
-        if fresh.refresh_token.is_none() && profile.issues_refresh_token {
-            let what =
-                "the server gave no refresh token: this login ends with its access token. A scope may be missing";
+        if is_unusable || fresh.refresh_token.is_none() && profile.issues_refresh_token {
+            let what = if is_unusable {
+                "the server gave a refresh token that cannot be used: this login ends with its access token"
+            } else {
+                "the server gave no refresh token: this login ends with its access token. A scope may be missing"
+            };
             self.tell_person("missing-refresh-token", Severity::Warning, profile, LOGIN, what);
         }
         self.status_of(vault, profile, LOGIN).await

@@ -10,6 +10,7 @@ use crate::quarantine::bury;
 use crate::removing::meant;
 use crate::request;
 use crate::secret::Secret;
+use crate::text;
 use crate::vault::{Credential, CredentialKind, LOGIN};
 
 use super::With;
@@ -63,8 +64,15 @@ impl<P: Ports> Keeper<P> {
         let with = self.with(vault, provider).await?;
         let profile = &with.profile;
         let found = self.leaving(vault, &with, credential).await?;
-        let ask =
-            Ask { vault, profile: profile.clone(), credential: found.id().to_owned(), min_valid_ms: 0, refused: None };
+        let ask = Ask {
+            vault,
+            profile: profile.clone(),
+            credential: found.id().to_owned(),
+            min_valid_ms: 0,
+            refused: None,
+            replaced: None,
+            is_forced: false,
+        };
         // A refresh that is on its way ends first: what it brings is what must be revoked.
         let token = found.leading().fingerprint();
         let held = match self.lease(&ask, token.as_ref(), Patience::OneRefresh).await {
@@ -138,7 +146,8 @@ impl<P: Ports> Keeper<P> {
     async fn revoke(&self, with: &With, found: &Credential) -> LoggedOut {
         let place = found.leading();
         let nothing = |revocation| LoggedOut { revocation, message: None };
-        let failed = |message: String| LoggedOut { revocation: Revocation::Failed, message: Some(message) };
+        let failed =
+            |message: String| LoggedOut { revocation: Revocation::Failed, message: Some(text::line(&message)) };
         let tokens: [(&Option<Secret>, &str); 2] =
             [(&place.refresh_token, "refresh_token"), (&place.access_token, "access_token")];
         let token = tokens.into_iter().find_map(|(token, hint)| token.as_ref().map(|token| (token, hint)));

@@ -138,6 +138,8 @@ pub(crate) fn ask<'a>(request: &'a TokenRequest, profile: &Rc<Profile>, id: &str
         credential: id.to_owned(),
         min_valid_ms: request.min_valid_s.saturating_mul(1_000),
         refused: request.refused_access_token.clone(),
+        replaced: None,
+        is_forced: false,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::ports::{Event, Ports, Severity};
 use crate::provider::Profile;
 use crate::secret::Secret;
 use crate::settings::PoolPolicy;
+use crate::text;
 use crate::vault::edit::{Change, Edits};
 use crate::vault::{Credential, CredentialKind, EntryState, Place, Reading, Spot};
 
@@ -360,7 +361,7 @@ impl<P: Ports> Keeper<P> {
 
     fn tell_of(&self, blame: &Blame<'_>, name: &'static str, what: &str) {
         let (id, credential) = (&blame.profile.id, blame.credential.id());
-        self.ports.emit(Event {
+        self.emit(Event {
             name,
             severity: Severity::Warning,
             at_ms: blame.now_ms,
@@ -432,7 +433,7 @@ fn fields(values: [String; 6]) -> Vec<(String, Change)> {
 
 impl Advice {
     fn of(what: WhatToDo, token: Option<AccessToken>, message: &str) -> Self {
-        Self { what, token, retry_after_s: None, message: message.to_owned() }
+        Self { what, token, retry_after_s: None, message: text::line(message) }
     }
 
     fn after(self, seconds: u64) -> Self {

@@ -11,6 +11,8 @@ use super::{Pool, Trouble};
 
 /// A rest that ends later than this is not believed: the API may say so again.
 const LONGEST_MS: u64 = 8 * DAY_MS;
+/// Who names a shorter wait has not said how often: each call would be refused anew.
+const SHORTEST_S: u64 = 5;
 /// Failures longer ago than this are not in a row with a new one.
 const ROW_MS: u64 = DAY_MS;
 
@@ -124,13 +126,15 @@ pub(super) fn length_s(
             named_s.unwrap_or_default().max(rest_s)
         }
         ApiVerdict::Throttled => match (named_s, is_sole) {
-            (Some(named_s), false) => named_s,
-            (Some(named_s), true) => named_s.min(policy.sole_most_s),
+            (Some(named_s), false) => named_s.max(SHORTEST_S),
+            (Some(named_s), true) => named_s.max(SHORTEST_S).min(policy.sole_most_s),
             (None, false) => grown(policy.throttled_s, 5, policy.throttled_most_s),
             (None, true) => grown(policy.throttled_s, 5, policy.throttled_most_s).min(policy.sole_s),
         },
         ApiVerdict::Forbidden => policy.forbidden_s,
-        ApiVerdict::Fault => named_s.map_or(policy.fault_s, |named_s| named_s.min(policy.throttled_most_s)),
+        ApiVerdict::Fault => {
+            named_s.map_or(policy.fault_s, |named_s| named_s.max(SHORTEST_S).min(policy.throttled_most_s))
+        }
         _ => policy.refused_s,
     }
 }

@@ -4,6 +4,7 @@ use crate::json::{self, Kind, Value};
 use crate::jwt;
 use crate::provider::{ExpiryAt, Field, Layout, Source};
 use crate::secret::Secret;
+use crate::sendable;
 use crate::time::{self, Zone};
 
 use super::edit::Change;
@@ -43,7 +44,7 @@ impl Fresh {
             Field::AccessToken => text(self.access_token.expose()),
             Field::RefreshToken => self.refresh_token.as_ref().and_then(|token| text(token.expose())),
             Field::IdToken => self.id_token.as_ref().and_then(|token| text(token.expose())),
-            Field::TokenType => self.token_type.as_deref().and_then(text),
+            Field::TokenType => self.token_type.as_deref().filter(|name| sendable::is_scheme(name)).and_then(text),
             Field::Scope => self.scope.as_deref().and_then(text),
             Field::ExpiresInS => self
                 .expires_in_s

@@ -5,7 +5,7 @@ use crate::json::{Fields, Kind, Value};
 use crate::jwt;
 use crate::provider::{ExpiryAt, Layout};
 use crate::secret::Secret;
-use crate::text;
+use crate::text as texts;
 use crate::time;
 
 /// The id under which a provider's own login is addressed.
@@ -92,6 +92,14 @@ pub struct Place {
     pub lifetime_ms: Option<u64>,
     /// When the tokens were issued, in milliseconds since 1970.
     pub issued_at_ms: Option<u64>,
+}
+
+impl LastError {
+    /// Another program's words, for whoever shows them.
+    pub(crate) fn on_one_line(self) -> Self {
+        let [code, message, reason] = [&self.code, &self.message, &self.reason].map(|words| texts::line(words));
+        Self { code, message, reason, at_ms: self.at_ms }
+    }
 }
 
 impl Place {
@@ -212,7 +220,7 @@ fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> 
 /// Where programs are known to keep a token's end beside the token, whatever their layout says.
 pub(super) fn usual_expiries(layout: &Layout) -> impl Iterator<Item = String> {
     const NAMES: [&str; 5] = ["expires_at", "expires_at_ms", "expiresAt", "expiry", "expiry_date"];
-    let beside = text::rsplit_once(&layout.access_token, "/").map_or("", |(object, _)| object).to_owned();
+    let beside = texts::rsplit_once(&layout.access_token, "/").map_or("", |(object, _)| object).to_owned();
     NAMES.iter().map(move |name| format!("{beside}/{name}"))
 }
 

@@ -48,6 +48,8 @@ pub struct Machine {
     /// How long each lease was waited for, in milliseconds.
     pub waits: RefCell<Vec<u64>>,
     meanwhile: RefCell<Option<(Moment, Deed)>>,
+    /// The document that cannot be written.
+    refused: RefCell<String>,
 }
 
 type Deed = Box<dyn FnOnce(&World)>;
@@ -145,6 +147,11 @@ impl World {
         *self.0.meanwhile.borrow_mut() = Some((moment, Box::new(deed)));
     }
 
+    /// This document cannot be written any more.
+    pub fn refuse(&self, name: &str) {
+        name.clone_into(&mut self.0.refused.borrow_mut());
+    }
+
     /// Whether that has not happened yet.
     pub fn is_still_to_come(&self) -> bool {
         self.0.meanwhile.borrow().is_some()
@@ -172,6 +179,11 @@ impl World {
     /// A new session asks for another token than the one an API refused.
     pub fn token_instead_of(&self, refused: &str) -> Result<AccessToken, KeeperError> {
         now(Keeper::new(self.clone()).token(&request(Some(refused))))
+    }
+
+    /// A new session asks for another token than the one that is there.
+    pub fn refresh(&self) -> Result<AccessToken, KeeperError> {
+        now(Keeper::new(self.clone()).refresh(&request(None)))
     }
 
     /// A new session asks for a token, and is killed before it has one.
@@ -282,6 +294,9 @@ impl Storage for World {
         _lease: Option<&Lease>,
     ) -> Result<Stored, StorageError> {
         self.step("store");
+        if *self.0.refused.borrow() == name {
+            return Err(StorageError { code: "full".into(), message: "no space left, says the test".into() });
+        }
         let current = self.0.documents.borrow().get(name).map(|(version, _)| Version(version.to_string()));
         if current.as_ref() != expected {
             return Ok(Stored::Stale(None));

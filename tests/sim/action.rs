@@ -31,6 +31,8 @@ pub enum Action {
     RequestLate(u8),
     AnswerLost(u8),
     AnswerHalved(u8),
+    /// The server forgets the access token.
+    AccessOmitted(u8),
     Instead {
         session: u8,
         answer: Answer,
@@ -94,6 +96,7 @@ impl Action {
             Self::RequestLate(_) => "request late",
             Self::AnswerLost(_) => "answer lost",
             Self::AnswerHalved(_) => "half an answer",
+            Self::AccessOmitted(_) => "no access token",
             Self::Instead { answer: Answer::SlowDown, .. } => "429",
             Self::Instead { answer: Answer::Page, .. } => "403 page",
             Self::Instead { arrives: true, .. } => "502 after",
@@ -208,6 +211,9 @@ impl World {
                     actions.push(Action::AnswerHalved(session));
                 }
                 actions.push(Action::Instead { session, answer: Answer::BadGateway, arrives: true });
+                if self.setting.is_wide && matches!(answer, Answer::Tokens { refresh, .. } if refresh != NO_TOKEN) {
+                    actions.push(Action::AccessOmitted(session));
+                }
             }
             Phase::Asking => {
                 actions.push(Action::Crash { session, done_first: false });

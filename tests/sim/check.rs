@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::server::{Kind, NO_TOKEN, Token};
 use super::session::{About, Doc, End, Ended, Errand, Sessions};
 use super::text::{ROW, Text, Texts, Tokens};
-use super::world::{Phase, World};
+use super::world::{Orphan, Phase, World};
 
 /// More requests than this in one session, if nobody else changes the vault: two calls, of at most two each.
 const MOST_SENDS: u8 = 4;
@@ -35,7 +35,7 @@ pub fn send(world: &World, session: u8, token: Token, sessions: &Sessions) -> Re
     let ledger = world.shelves[1].now.map(|text| texts.ledger(text)).unwrap_or_default();
     let forgot = world.forgotten.has(token);
     // Somebody sends it after his lease had run out, as he slept after his last look at the clock.
-    let too_late = world.setting.leases_run_out && world.server.tokens[usize::from(token)].window;
+    let too_late = world.setting.leases_run_out && world.slept.has(token);
     let came_back = world.unresolved.has(token) && world.server.tokens[usize::from(token)].window;
     // Its successor was written over by somebody who knows nothing of us.
     let is_lost = world.outside.lost.iter().any(|lost| world.server.is_ancestor(token, lost));
@@ -54,6 +54,17 @@ pub fn send(world: &World, session: u8, token: Token, sessions: &Sessions) -> Re
         // What another program refreshed, only its dates tell.
         if has_successor && !world.clock_went_back {
             return broken("I1", "a successor of it is stored");
+        }
+    }
+    if !world.processes[usize::from(session)].saw.has(token) {
+        return broken("look", "it has not looked since its last request whether the vault still holds it");
+    }
+    let may_still_arrive = |orphan: &&Orphan| orphan.token == token && world.real_ms < orphan.until_ms;
+    if let Some(orphan) = world.orphans.iter().find(may_still_arrive) {
+        // A wait is measured by the wall clock, and the ledger says since when.
+        if !world.clock_lied && !world.amnesia && !world.pardoned.has(token) {
+            let left_ms = orphan.until_ms - world.real_ms;
+            return broken("I3", &format!("one that died may still be sending it for {left_ms} ms"));
         }
     }
     for other in (0..world.setting.sessions).filter(|other| *other != session) {
@@ -151,6 +162,19 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
                     return Err(Broken::new("I5", format!("session {session} buries {}, and it is live", name(dead))));
                 }
             }
+            // Two who send at once, as one of them slept, know nothing of each other's answers.
+            let in_doubt =
+                |token: &Token| world.doubtful.has(*token) && !world.slept.has(*token) && !world.forgotten.has(*token);
+            for dead in after.refused.minus(before.refused).iter().filter(in_doubt) {
+                let what = format!("session {session} buries {} as refused, and an answer to it was lost", name(dead));
+                return Err(Broken::new("doubt", what));
+            }
+            let ended = before.open.minus(after.open).minus(after.spent.and(after.dead)).minus(world.pardoned);
+            for closed in ended.iter().filter(in_doubt).filter(|_| process.errand != Errand::Unquarantine) {
+                let what =
+                    format!("session {session} closes the intent of {}, an answer to which was lost", name(closed));
+                return Err(Broken::new("doubt", what));
+            }
             for forgotten in before.dead.minus(after.dead).iter() {
                 let may = process.errand == Errand::Unquarantine || world.server.is_alive(forgotten);
                 if !may && !after.spent.has(forgotten) {
@@ -178,18 +202,31 @@ pub fn end(world: &World, session: u8, end: &End, sessions: &Sessions) -> Result
             return Err(Broken::new("intent", format!("Rt_{sent} is in doubt, and the ledger does not say so")));
         }
     }
+    // Whoever has seen that new tokens wait asks nobody to log in again.
+    let is_dead = matches!(end.calls.last(), Some(Ended::Error { code: "quarantined", .. }));
+    let sealed = world.shelves[2].now.map(|text| sessions.texts.borrow().sealed(text)).unwrap_or_default();
+    let saw = world.processes[usize::from(session)].saw_waiting;
+    for waiting in saw.iter().filter(|token| is_dead && sealed.waiting.has(*token)) {
+        let state = &world.server.tokens[usize::from(waiting)];
+        let is_good = world.server.is_alive(waiting) && !state.slandered && state.successor == NO_TOKEN;
+        if is_good && !world.outside.has_left(state.family) && !ledger.dead.has(waiting) {
+            let what = format!("session {session} asks for a login, and Rt_{waiting} waits in the sealed document");
+            return Err(Broken::new("I8", what));
+        }
+    }
     let held = world.holding(session);
     if held == NO_TOKEN || end.unsaved.has(held) || world.stored_tokens(sessions).has(held) {
         return Ok(());
     }
     let vault = sessions.texts.borrow().vault(world.vault());
     let family = |token: Token| world.server.tokens[usize::from(token)].family;
+    let parent = world.server.tokens[usize::from(held)].parent;
     // A new login wins; and what was removed stays removed.
     let place = &vault.places[world.setting.about.places()[0]];
     let is_superseded = world.outside.has_left(family(held))
         || !place.exists
-        || place.refresh.is_some_and(|token| family(token) != family(held));
-    let parent = world.server.tokens[usize::from(held)].parent;
+        // One that is older than what was spent was put back by somebody, and does not. Tokens are numbered as they are issued.
+        || place.refresh.is_some_and(|token| family(token) != family(held) && (token > parent || world.clock_went_back));
     let as_good = |token: Token| {
         let is_sibling = world.server.tokens[usize::from(token)].parent == parent && world.server.is_alive(token);
         // Where old tokens stay good, any of the family does.
@@ -227,6 +264,8 @@ pub fn at_rest(world: &World, sessions: &Sessions) -> Result<(), Broken> {
         let parent = server.tokens[usize::from(live)].parent;
         let excused = server.tokens[usize::from(live)].slandered
             || world.outside.lost.has(live)
+            // A whole login was written over while it was being refreshed, by an older one that was refreshed after it.
+            || world.setting.is_wide && world.outside.lost.iter().any(|lost| server.is_ancestor(lost, live))
             || (parent != NO_TOKEN && server.tokens[usize::from(parent)].window);
         if !excused {
             return Err(Broken::new("I4", format!("the server's live token is Rt_{live}, and it is stored nowhere")));

@@ -57,6 +57,7 @@ pub fn small_worlds() -> Vec<Setting> {
                 is_shared: false,
                 errands: [Errand::Token; 4],
                 about: About::Login,
+                is_wide: false,
             };
             worlds.push(world);
             if !leases_run_out {
@@ -77,6 +78,7 @@ pub fn small_worlds() -> Vec<Setting> {
             is_shared: true,
             errands: [Errand::Token; 4],
             about: About::Login,
+            is_wide: false,
         });
     }
     worlds.reverse();

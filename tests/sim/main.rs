@@ -47,6 +47,15 @@ fn a_million_schedules_about_an_entry_that_lies_in_one_place_break_nothing() {
     say(&figures.told(begun.elapsed()));
 }
 
+/// Copies are put back, users log out and in, and servers forget the access token.
+#[test]
+fn a_million_schedules_of_wide_worlds_break_nothing() {
+    let begun = Instant::now();
+    let first = schedule::FIRST_WIDE_PLAN + number("LAZARET_PLAN", 0);
+    let figures = run(schedule::seeds(first, ORDERS).take(1_000_000), Duration::from_secs(20));
+    say(&figures.told(begun.elapsed()));
+}
+
 /// By hand, on every core: `LAZARET_SCHEDULES` of them, 200 million if it does not say.
 #[test]
 #[ignore = "many minutes; run by cargo xtask prove --long"]

@@ -122,6 +122,30 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "unknown-fields-respelled" in "vault/edit.rs":
         "        result.push_str(text::after(text, at));\n        result\n"
         => "        result.push_str(text::after(text, at));\n        result.replace(\" :  \", \": \")\n";
+    "older-token-taken-for-a-new-login" in "landing.rs":
+        "issued_ms.zip(parent_issued_ms).is_none_or(|(issued_ms, parent_ms)| issued_ms > parent_ms)"
+        => "issued_ms.zip(parent_issued_ms).is_none_or(|_| true)";
+    "takeover-does-not-wait" in "refresh.rs":
+        "self.wait_for_the_other(sending, intent, now_ms)?;"
+        => "let _ = (intent, now_ms);";
+    "resend-although-a-successor-came" in "sending.rs":
+        "        && !new_token\n"
+        => "        && (!new_token || true)\n";
+    "resend-without-a-look-at-the-vault" in "sending.rs":
+        "let is_still_ours = lost(&outcome) && self.still_stored(sending).await;"
+        => "let is_still_ours = lost(&outcome);";
+    "doubt-forgotten-by-the-next-sender" in "refresh.rs":
+        "sends: before.as_ref().map_or(0, |before| before.sends) + 1,"
+        => "sends: 1,";
+    "old-read-believed-when-landing" in "landing.rs":
+        "Ok(Plan::Done(landed)) if self.is_current(ask.vault, text, &document.version, lease).await => {"
+        => "Ok(Plan::Done(landed)) if true => {";
+    "another-vault-confirmed-than-decided-on" in "landing.rs":
+        "        let vault = &sending.due.vault;\n        Ok("
+        => "        let vault = &self.found(sending.ask).await?.0;\n        Ok(";
+    "a-dead-copy-ends-it-all" in "refresh.rs":
+        "if has_other || sealed.is_ok_and(|sealed| sealed.successor_for(&ask.profile.id, &ask.credential).is_some()) {"
+        => "if has_other {";
     "old-refresh-token-lost-when-none-comes" in "vault/fresh.rs":
         "let about_expiry = matches!(field, Field::ExpiresInS"
         => "let about_expiry = matches!(field, Field::RefreshToken | Field::ExpiresInS";

@@ -25,6 +25,11 @@ pub struct Outside {
 }
 
 impl Outside {
+    /// With the vault as it was when somebody copied it.
+    pub fn with_a_copy(vault: Text) -> Self {
+        Self { snapshot: Some(vault), ..Self::default() }
+    }
+
     pub fn has_left(&self, family: u8) -> bool {
         self.left >> family & 1 == 1
     }
@@ -71,7 +76,7 @@ pub fn acts(world: &World, sessions: &Sessions, actions: &mut Vec<super::action:
     let outside = &world.outside;
     let vault = sessions.texts.borrow().vault(world.vault());
     let mut may = |act: Act| actions.push(super::action::Action::Outside(act));
-    if world.setting.is_shared && outside.snapshot.is_none() {
+    if (world.setting.is_shared || world.setting.is_wide) && outside.snapshot.is_none() {
         may(Act::Read);
     }
     // Whoever shares the vault takes its lock to write it; where it is ours alone, only its user does what he likes.
@@ -95,6 +100,17 @@ pub fn acts(world: &World, sessions: &Sessions, actions: &mut Vec<super::action:
             may(Act::WriteLogin);
         } else if vault.places[LOGIN].refresh.is_some() {
             may(Act::Refresh);
+        }
+    }
+    if world.setting.is_wide {
+        if outside.snapshot.is_some() && !world.setting.is_shared {
+            may(Act::PutBack);
+        }
+        match vault.places[LOGIN].exists {
+            // So that something comes after it.
+            true if world.meddling_left > 1 => may(Act::LogOut),
+            true => {}
+            false => may(Act::LogIn),
         }
     }
     if vault.places[LOGIN].exists {

@@ -105,6 +105,8 @@ pub fn seeds(first_plan: u64, orders: u64) -> impl Iterator<Item = Seed> {
 const MOST_INCIDENTS: usize = 8;
 /// From this plan on it is the entry that was added by itself which sessions ask for.
 pub const FIRST_PLAN_ABOUT_AN_ENTRY: u64 = 1 << 40;
+/// From this plan on worlds are wide: see [`Setting::is_wide`].
+pub const FIRST_WIDE_PLAN: u64 = 1 << 41;
 
 /// What is not as it should be in a schedule, and when.
 #[derive(Clone, Debug)]
@@ -160,7 +162,33 @@ impl Plan {
             is_shared: chance.one_in(2),
             errands: [errand(chance), errand(chance), errand(chance), errand(chance)],
             about: About::Login,
+            is_wide: false,
         };
+        Self::with(setting, chance)
+    }
+
+    /// Fewer sessions that want more, and others who do more.
+    fn wide(chance: &mut Chance) -> Self {
+        let errand =
+            |chance: &mut Chance| chance.of(&[Errand::Refresh, Errand::Refresh, Errand::Refresh, Errand::Token]);
+        let leases_run_out = chance.one_in(2);
+        let setting = Setting {
+            kind: chance.of(&Kind::ALL),
+            sessions: 1 + chance.below(2) as u8,
+            faults: chance.of(&[0, 1, 1, 2]),
+            meddling: chance.of(&[0, 1, 2, 2, 3, 3]),
+            restarts: 1 + chance.below(2) as u8,
+            leases_run_out,
+            reads_may_be_stale: leases_run_out && chance.one_in(2),
+            is_shared: chance.one_in(4),
+            errands: [errand(chance), errand(chance), errand(chance), errand(chance)],
+            about: About::Login,
+            is_wide: true,
+        };
+        Self::with(setting, chance)
+    }
+
+    fn with(setting: Setting, chance: &mut Chance) -> Self {
         let mut plan = Self { setting, incidents: Default::default(), count: 0 };
         for _ in 0..setting.faults {
             let kind = match chance.below(8) {
@@ -204,8 +232,9 @@ impl Lab {
             self.figures.polls += self.sessions.polls;
             self.sessions = Sessions::default();
         }
-        let mut plan = Plan::new(&mut Chance::new(seed.plan));
-        if seed.plan >= FIRST_PLAN_ABOUT_AN_ENTRY {
+        let mut chance = Chance::new(seed.plan);
+        let mut plan = if seed.plan >= FIRST_WIDE_PLAN { Plan::wide(&mut chance) } else { Plan::new(&mut chance) };
+        if (FIRST_PLAN_ABOUT_AN_ENTRY..FIRST_WIDE_PLAN).contains(&seed.plan) {
             plan.setting.about = About::Entry;
         }
         // Plans and orders that follow each other must have nothing in common.

@@ -56,6 +56,8 @@ impl Kind {
 pub enum Answer {
     /// New tokens; the refresh token if the server names one.
     Tokens { access: Access, refresh: Token },
+    /// A refresh token, and no access token beside it.
+    NoAccess { refresh: Token },
     /// The first bytes of such an answer.
     Half { access: Access, refresh: Token },
     /// 400 invalid_grant.

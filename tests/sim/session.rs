@@ -681,6 +681,10 @@ pub fn wall_ms(now: Now) -> u64 {
 pub fn response(answer: Answer) -> Response {
     let (status, media, body, is_whole, retry_after) = match answer {
         Answer::Tokens { access, refresh } => (200, "json", tokens(access, refresh), true, None),
+        Answer::NoAccess { refresh } => {
+            let body = format!(r#"{{"token_type":"Bearer","refresh_token":"{}"}}"#, text::refresh_token(refresh));
+            (200, "json", body, true, None)
+        }
         Answer::Half { access, refresh } => {
             let whole = tokens(access, refresh);
             (200, "json", whole[..whole.len() / 2].to_owned(), false, None)

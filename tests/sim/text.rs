@@ -33,6 +33,10 @@ impl Tokens {
         (0..MOST_TOKENS as Token).filter(move |token| self.has(*token))
     }
 
+    pub fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
     pub fn minus(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
@@ -65,6 +69,8 @@ pub struct Ledger {
     pub dead: Tokens,
     pub spent: Tokens,
     pub open: Tokens,
+    /// Those of the dead of which the server's refusal alone is the reason.
+    pub refused: Tokens,
     /// Cooling down, held or parked.
     pub paused: Tokens,
     /// Nothing that looks like a token stands in it.
@@ -76,6 +82,8 @@ pub struct Ledger {
 pub struct Sealed {
     /// Successors that are in no vault yet, and copies that were kept of some that are.
     pub successors: Tokens,
+    /// The first of these.
+    pub waiting: Tokens,
     pub quarantined: Tokens,
 }
 
@@ -136,7 +144,12 @@ impl Texts {
         for (fingerprint, record) in json["tokens"].as_object().into_iter().flatten() {
             let Some(token) = self.token_of(fingerprint) else { continue };
             match record["state"].as_str() {
-                Some("dead") => ledger.dead = ledger.dead.with(token),
+                Some("dead") => {
+                    ledger.dead = ledger.dead.with(token);
+                    if record["tombstone"]["reason"] == "refresh-refused" {
+                        ledger.refused = ledger.refused.with(token);
+                    }
+                }
                 Some("spent") => ledger.spent = ledger.spent.with(token),
                 _ => {}
             }
@@ -157,12 +170,13 @@ impl Texts {
         }
         let json = self.json(number);
         let mut sealed = Sealed::default();
-        let successors = [&json["successors"], &json["kept"]].into_iter().filter_map(Value::as_object).flatten();
-        for (_, successor) in successors {
-            if let Some(token) = successor["refresh_token"].as_str().and_then(as_refresh_token) {
-                sealed.successors = sealed.successors.with(token);
-            }
-        }
+        let tokens = |table: &Value| {
+            let successors = table.as_object().into_iter().flatten();
+            let tokens = successors.filter_map(|(_, successor)| as_refresh_token(successor["refresh_token"].as_str()?));
+            tokens.fold(Tokens::default(), Tokens::with)
+        };
+        sealed.waiting = tokens(&json["successors"]);
+        sealed.successors = sealed.waiting.and(tokens(&json["kept"]));
         // Wherever in what was removed they stand.
         for found in json["quarantined"].to_string().split("Rt_").skip(1) {
             let digits = found.chars().take_while(char::is_ascii_digit).collect::<String>();

@@ -31,6 +31,10 @@ pub struct Setting {
     pub is_shared: bool,
     pub errands: [Errand; MOST_SESSIONS],
     pub about: About,
+    /// What the first plans do not have: somebody has a copy of the vault from the beginning and puts it back, also where the vault is
+    /// ours alone; logs out and in again at any time; and a server forgets the access token. Whoever begins later
+    /// has the errand of his place.
+    pub is_wide: bool,
 }
 
 /// What is wrong with this world: mutants of it, to see that the checks see.
@@ -115,6 +119,41 @@ pub struct Process {
     calls: u16,
     /// It slept when a lease could run out between its last check and the packet.
     overslept: bool,
+    /// The tokens of the vault as it last saw it, since it last sent one.
+    pub saw: Tokens,
+    /// What waited in the sealed document when it last looked.
+    pub saw_waiting: Tokens,
+    /// When it last wrote to the ledger, in real time.
+    noted_at_ms: u32,
+}
+
+/// A request whose sender is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Orphan {
+    pub token: Token,
+    /// One deadline after its intent, in real time.
+    pub until_ms: u32,
+}
+
+const NO_ORPHAN: Orphan = Orphan { token: NO_TOKEN, until_ms: 0 };
+
+impl Process {
+    fn new(at: At, phase: Phase, errand: Errand, number: u8) -> Self {
+        Self {
+            at,
+            phase,
+            errand,
+            number,
+            holding: NO_TOKEN,
+            sent: NO_TOKEN,
+            sends: 0,
+            calls: 0,
+            overslept: false,
+            saw: Tokens::default(),
+            saw_waiting: Tokens::default(),
+            noted_at_ms: 0,
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -132,6 +171,8 @@ pub struct World {
     begun: [u8; MOST_SESSIONS],
     /// Requests whose sender has given up, and that may still arrive.
     pub late: [Token; 2],
+    /// And those whose sender has died, with leases that run out.
+    pub orphans: [Orphan; 2],
     pub outside: Outside,
     pub faults_left: u8,
     pub meddling_left: u8,
@@ -146,6 +187,12 @@ pub struct World {
     pub unresolved: Tokens,
     /// What is dated later need not be later any more.
     pub clock_went_back: bool,
+    /// A wall clock has shown more or less than the time that passed.
+    pub clock_lied: bool,
+    /// Tokens whose holder slept while his lease could run out.
+    pub slept: Tokens,
+    /// Tokens of which an answer was lost: nobody knows what the server did.
+    pub doubtful: Tokens,
     /// Tokens whose quarantine a person undid.
     pub pardoned: Tokens,
     /// Tokens that a session took out of use.
@@ -157,20 +204,10 @@ pub type Running = [Option<Live>; MOST_SESSIONS];
 
 impl World {
     pub fn new(setting: Setting, flaw: Flaw, sessions: &Sessions) -> Self {
-        let (vault, ours_alone) = sessions.first_texts();
+        let (first, ours_alone) = sessions.first_texts();
         let settings = (!setting.is_shared).then_some(ours_alone);
-        let vault = Shelf { now: Some(vault), durable: Some(vault), before: None };
-        let process = Process {
-            at: 0,
-            phase: Phase::Off,
-            errand: Errand::Token,
-            number: 0,
-            holding: NO_TOKEN,
-            sent: NO_TOKEN,
-            sends: 0,
-            calls: 0,
-            overslept: false,
-        };
+        let vault = Shelf { now: Some(first), durable: Some(first), before: None };
+        let process = Process::new(0, Phase::Off, Errand::Token, 0);
         Self {
             setting,
             flaw,
@@ -183,7 +220,8 @@ impl World {
             processes: [process; MOST_SESSIONS],
             begun: [0; MOST_SESSIONS],
             late: [NO_TOKEN; 2],
-            outside: Outside::default(),
+            orphans: [NO_ORPHAN; 2],
+            outside: if setting.is_wide { Outside::with_a_copy(first) } else { Outside::default() },
             faults_left: setting.faults,
             meddling_left: setting.meddling,
             restarts_left: setting.restarts,
@@ -192,6 +230,9 @@ impl World {
             forgotten: Tokens::default(),
             unresolved: Tokens::default(),
             clock_went_back: false,
+            clock_lied: false,
+            slept: Tokens::default(),
+            doubtful: Tokens::default(),
             pardoned: Tokens::default(),
             buried: Tokens::default(),
         }
@@ -234,17 +275,7 @@ impl World {
         let start = Start { number, errand, about, reads_may_be_stale };
         *live = None;
         let at = sessions.start(start, self.now, live);
-        self.processes[usize::from(session)] = Process {
-            at,
-            phase: Phase::Asking,
-            errand,
-            number,
-            holding: NO_TOKEN,
-            sent: NO_TOKEN,
-            sends: 0,
-            calls: 0,
-            overslept: false,
-        };
+        self.processes[usize::from(session)] = Process::new(at, Phase::Asking, errand, number);
         self.go_on(session, sessions, live)
     }
 
@@ -264,7 +295,9 @@ impl World {
         match action {
             Action::Begin(session) => {
                 self.restarts_left -= 1;
-                self.begin(session, Errand::Token, sessions, &mut running[usize::from(session)])
+                let errand =
+                    if self.setting.is_wide { self.setting.errands[usize::from(session)] } else { Errand::Token };
+                self.begin(session, errand, sessions, &mut running[usize::from(session)])
             }
             Action::Step(session) => self.step(session, sessions, running),
             Action::GiveUp(session) => {
@@ -322,6 +355,15 @@ impl World {
                 }
                 Ok(())
             }
+            Action::AccessOmitted(session) => {
+                if let Phase::Answered { token, answer: Answer::Tokens { refresh, .. }, .. } =
+                    self.processes[usize::from(session)].phase
+                {
+                    self.hand_over(session, token, refresh);
+                    return self.answer(session, Reply::Answered(Answer::NoAccess { refresh }), sessions, running);
+                }
+                Ok(())
+            }
             Action::Instead { session, answer, .. } => {
                 if !matches!(answer, Answer::SlowDown | Answer::Page) {
                     self.excuse_what_is_sent(session);
@@ -352,6 +394,7 @@ impl World {
                     self.sleep();
                 }
                 self.clock_went_back |= wall_ms < 0;
+                self.clock_lied |= i64::from(wall_ms) != i64::from(real_ms);
                 self.now.wall_ms = self.now.wall_ms.saturating_add_signed(wall_ms);
                 self.now.mono_ms += mono_ms;
                 self.real_ms += real_ms;
@@ -413,11 +456,8 @@ impl World {
                     // The client has given up.
                     return self.no_answer(session, sessions, running);
                 }
-                if let Answer::Tokens { refresh, .. } = answer
-                    && refresh != NO_TOKEN
-                    && refresh != token
-                {
-                    self.processes[usize::from(session)].holding = refresh;
+                if let Answer::Tokens { refresh, .. } = answer {
+                    self.hand_over(session, token, refresh);
                 }
                 self.answer(session, Reply::Answered(answer), sessions, running)
             }
@@ -430,6 +470,7 @@ impl World {
                             // Its lease may have run out, and somebody else may have gone on.
                             self.server.excuse(token);
                             self.is_excused = true;
+                            self.slept = self.slept.with(token);
                         }
                         let process = &mut self.processes[usize::from(session)];
                         process.sends += 1;
@@ -437,6 +478,7 @@ impl World {
                         process.calls += 1;
                         process.sent = token;
                         process.overslept = false;
+                        process.saw = Tokens::default();
                         process.phase = Phase::Sent { token, since_ms: self.real_ms, deadline_ms };
                         Ok(())
                     }
@@ -453,7 +495,22 @@ impl World {
     /// No answer comes, and nobody can say what the server did.
     fn no_answer(&mut self, session: u8, sessions: &mut Sessions, running: &mut Running) -> Result<(), Broken> {
         self.excuse_what_is_sent(session);
+        self.doubt_what_is_sent(session);
         self.answer(session, Reply::NoAnswer { maybe_sent: true }, sessions, running)
+    }
+
+    /// A session has a token's successor in hand; the server has said what became of that token.
+    fn hand_over(&mut self, session: u8, token: Token, refresh: Token) {
+        self.doubtful = self.doubtful.minus(Tokens::default().with(token));
+        if refresh != NO_TOKEN && refresh != token {
+            self.processes[usize::from(session)].holding = refresh;
+        }
+    }
+
+    fn doubt_what_is_sent(&mut self, session: u8) {
+        if let Phase::Sent { token, .. } | Phase::Answered { token, .. } = self.processes[usize::from(session)].phase {
+            self.doubtful = self.doubtful.with(token);
+        }
     }
 
     /// A successor that neither the vault nor the sealed document takes is only in its caller's hands.
@@ -510,6 +567,9 @@ impl World {
                 }
                 let durable = durable && !(self.flaw == Flaw::StoresAreNotDurable && doc == Doc::Vault);
                 self.shelves[shelf].put(Some(text), durable);
+                if doc == Doc::Ledger {
+                    self.processes[usize::from(session)].noted_at_ms = self.real_ms;
+                }
                 self.let_go_of_what_is_stored(session, sessions);
                 Reply::Stored(text)
             }
@@ -575,11 +635,30 @@ impl World {
     }
 
     fn move_on(&mut self, session: u8, reply: Reply, sessions: &mut Sessions, live: &mut Option<Live>) {
+        self.see(session, reply, sessions);
         let process = &mut self.processes[usize::from(session)];
         process.at = sessions.answer(process.at, reply, self.now, live);
         process.phase = Phase::Asking;
         process.calls += 1;
         process.overslept = false;
+    }
+
+    /// What a session is shown of the vault and of what waits for it.
+    fn see(&mut self, session: u8, reply: Reply, sessions: &Sessions) {
+        let text = match (self.call(session, sessions), reply) {
+            (Call::Load { doc, .. }, Reply::Found(text)) => (doc, Some(text)),
+            (Call::Load { doc, known }, Reply::Unchanged) => (doc, known),
+            (Call::Load { doc, .. }, Reply::Absent) => (doc, None),
+            _ => return,
+        };
+        let (texts, process) = (sessions.texts.borrow(), &mut self.processes[usize::from(session)]);
+        match text {
+            (Doc::Vault, text) => process.saw = text.map(|text| texts.vault(text).tokens).unwrap_or_default(),
+            (Doc::Sealed, text) => {
+                process.saw_waiting = text.map(|text| texts.sealed(text).waiting).unwrap_or_default();
+            }
+            _ => {}
+        }
     }
 
     /// What is of no interest to anybody else is answered at once.
@@ -622,6 +701,7 @@ impl World {
         if matches!(process.phase, Phase::Off | Phase::Ended) {
             return;
         }
+        let noted_at_ms = process.noted_at_ms;
         let phase = std::mem::replace(&mut process.phase, Phase::Off);
         let holding = std::mem::replace(&mut process.holding, NO_TOKEN);
         if holding != NO_TOKEN {
@@ -632,6 +712,13 @@ impl World {
         if let Phase::Sent { token, .. } | Phase::Answered { token, .. } = phase {
             self.server.excuse(token);
             self.is_excused = true;
+            self.doubtful = self.doubtful.with(token);
+            if let Phase::Sent { deadline_ms, .. } | Phase::Answered { deadline_ms, .. } = phase
+                && self.setting.leases_run_out
+                && let Some(free) = self.orphans.iter_mut().find(|orphan| orphan.until_ms <= self.real_ms)
+            {
+                *free = Orphan { token, until_ms: noted_at_ms + deadline_ms };
+            }
             // The packet is out there, with nobody to hear the answer.
             if let (Phase::Sent { .. }, Some(free)) = (phase, self.late.iter_mut().find(|late| **late == NO_TOKEN)) {
                 *free = token;
@@ -654,6 +741,7 @@ impl World {
                 _ => NO_TOKEN,
             };
             if on_its_way != NO_TOKEN {
+                self.slept = self.slept.with(on_its_way);
                 self.server.excuse(on_its_way);
                 self.is_excused = true;
             }

@@ -41,7 +41,7 @@ export class LazaretError extends Error {
   }
 }
 
-/** A person must log in again: `login-required`, `quarantined`, `no-credential`, `access-refused`. */
+/** A person must log in again: `login-required`, `quarantined`, `no-credential`, `access-refused`, `unusable`. */
 export class LoginRequired extends LazaretError {}
 /** Later, by itself: `cooling-down`, `busy`, `in-doubt`, `refresh-failed`. See `retryAfterSeconds`. */
 export class RetryLater extends LazaretError {}

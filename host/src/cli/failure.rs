@@ -158,7 +158,7 @@ impl Failure {
             terminal::complain(&self.to_json().to_string());
         } else {
             let mark = terminal::stderr_style().bad("error:");
-            terminal::complain(&format!("{mark} {}", text::escape_lines(&self.message)));
+            terminal::complain(&format!("{mark} {}", text::escape(&self.message)));
         }
     }
 

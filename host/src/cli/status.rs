@@ -33,7 +33,7 @@ fn all(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
             Err(failure) => {
                 if !setup.json {
                     let mark = terminal::stdout_style().bad("cannot be read:");
-                    terminal::print(&format!("{mark} {}\n", text::escape_lines(&failure.message)))?;
+                    terminal::print(&format!("{mark} {}\n", text::escape(&failure.message)))?;
                 }
                 trouble.push(failure);
             }

@@ -122,7 +122,7 @@ pub(super) fn complain(line: &str) {
 
 /// A warning on standard error.
 pub(super) fn warn(message: &str) {
-    complain(&format!("{} {}", stderr_style().warn("warning:"), text::escape_lines(message)));
+    complain(&format!("{} {}", stderr_style().warn("warning:"), text::escape(message)));
 }
 
 #[cfg(test)]
