@@ -66,6 +66,9 @@ struct Lock {
     at: Spot,
 }
 
+/// The marks that were made, and what shows that we live while they are held.
+type Marks = (Vec<Made>, Option<Heartbeat>);
+
 impl Held {
     pub(super) fn is_of_this_process(&self) -> bool {
         self.pid == process::id()
@@ -160,7 +163,7 @@ impl Locks {
 
     /// Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what is
     /// known of them.
-    fn make_all(&self, locks: &[Lock]) -> Result<Result<(Vec<Made>, Option<Heartbeat>), &Spot>, StorageError> {
+    fn make_all(&self, locks: &[Lock]) -> Result<Result<Marks, &Spot>, StorageError> {
         let mut made = Vec::new();
         if self.marks.is_empty() {
             return Ok(Ok((made, None)));

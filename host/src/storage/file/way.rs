@@ -45,14 +45,14 @@ impl Way {
         }
         let mut walk = Walk::begin()?;
         push_all(&mut walk.ahead, path);
-        walk.to_the_end()
+        walk.finish()
     }
 
     /// Walks on to another name in the directory that this one ends in.
     pub(super) fn on_to(&self, name: OsString) -> Result<Self, StorageError> {
         let mut walk = Walk::from(Arc::clone(&self.folder), self.doubt.clone());
         walk.ahead.push(name);
-        walk.to_the_end()
+        walk.finish()
     }
 
     /// The path of the file, without links.
@@ -108,7 +108,7 @@ impl Walk {
         Self { folder, ahead: Vec::new(), links: Vec::new(), links_in_all: 0, doubt }
     }
 
-    fn to_the_end(mut self) -> Result<Way, StorageError> {
+    fn finish(mut self) -> Result<Way, StorageError> {
         while let Some(name) = self.ahead.pop() {
             if let Some(way) = self.step(&name)? {
                 return Ok(way);
