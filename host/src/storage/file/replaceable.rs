@@ -133,9 +133,12 @@ fn at_a_look(vault: &Spot, file: Option<&Stat>) -> Option<Obstacle> {
         return Some(Obstacle::NotOwner { file: vault.path(), owner: file.user, user });
     }
     let of_file = Told::of_file(vault);
-    let is_another_mount = of_file.mount.zip(of_folder.mount).is_some_and(|(file, folder)| file != folder);
-    // Where the system has no numbers for mounts, a file that is on another device than its directory must be one.
-    if is_another_mount || file.identity.0 != vault.folder.stat.identity.0 {
+    // Device numbers decide only where the system has no numbers for mounts: a file of an overlay may have another one than its directory.
+    let is_another_mount = match (of_file.mount, of_folder.mount) {
+        (Some(file), Some(folder)) => file != folder,
+        _ => file.identity.0 != vault.folder.stat.identity.0,
+    };
+    if is_another_mount {
         return Some(Obstacle::Mounted(vault.path()));
     }
     of_file.is_fixed.then(|| Obstacle::Immutable(vault.path()))
