@@ -286,8 +286,11 @@ fn a_refused_token_leaves_the_file_says_why_and_is_put_back_byte_for_byte() {
         assert_eq!((error.code.as_str(), error.action.as_str()), ("quarantined", "login"), "{name}");
         let emptied = tool.filled(&(layout.emptied)(&tool.template()), "", "", expires_ms);
         assert_eq!(tool.text(), emptied, "{name}");
-        // A later session says why, and what to do with this very tool; nothing is sent.
-        let error = tool.error();
+        // A later session says why, and what to do with this very tool; nothing is sent. One tool's access token is good for
+        // longer than its file says, and is served to whoever was not refused it.
+        let refused_access_token = Some(tool.login.access_token.clone());
+        let request = TokenRequest { refused_access_token, ..tool.request() };
+        let error = tool.session().token(&request).expect_err("nothing to serve");
         assert_eq!(error.code, "quarantined", "{name}");
         for part in ["gone", "invalid_grant", layout.login_hint] {
             assert!(error.message.contains(part), "{name}: {}", error.message);
