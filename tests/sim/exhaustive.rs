@@ -81,6 +81,20 @@ pub fn small_worlds() -> Vec<Setting> {
             is_wide: false,
         });
     }
+    // One that refreshes, in a wide world: a login that was ended and begun anew, and an old read of the vault.
+    worlds.push(Setting {
+        kind: Kind::KillsTheFamily,
+        sessions: 1,
+        faults: 1,
+        meddling: 2,
+        restarts: 0,
+        leases_run_out: true,
+        reads_may_be_stale: true,
+        is_shared: false,
+        errands: [Errand::Refresh; 4],
+        about: About::Login,
+        is_wide: true,
+    });
     worlds.reverse();
     worlds
 }

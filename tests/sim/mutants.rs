@@ -146,6 +146,9 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "a-dead-copy-ends-it-all" in "refresh.rs":
         "if has_other || sealed.is_ok_and(|sealed| sealed.successor_for(&ask.profile.id, &ask.credential).is_some()) {"
         => "if has_other {";
+    "older-token-ends-what-is-saved-later" in "keeper.rs":
+        "sealed.successors.insert(spent.clone(), successor.clone());"
+        => "drop((sealed, spent, successor));";
     "old-refresh-token-lost-when-none-comes" in "vault/fresh.rs":
         "let about_expiry = matches!(field, Field::ExpiresInS"
         => "let about_expiry = matches!(field, Field::RefreshToken | Field::ExpiresInS";

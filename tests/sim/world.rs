@@ -287,6 +287,9 @@ impl World {
         if action.hits_the_storage() {
             let ledger = self.shelves[1].now.map(|text| sessions.texts.borrow().ledger(text)).unwrap_or_default();
             self.unresolved = Tokens(self.unresolved.0 | ledger.open.0);
+            if self.setting.is_wide {
+                self.excuse_what_came_back(ledger.open, sessions);
+            }
         }
         result
     }
@@ -489,6 +492,17 @@ impl World {
                 }
             }
             Phase::Off | Phase::Ended => Ok(()),
+        }
+    }
+
+    /// A parent that was put back before its intent could be closed: whoever finds it finds the intent of a token that was sent.
+    fn excuse_what_came_back(&mut self, open: Tokens, sessions: &Sessions) {
+        let there = sessions.texts.borrow().vault(self.vault()).tokens;
+        for token in there.iter().filter(|token| open.has(*token)) {
+            if self.server.tokens[usize::from(token)].successor != NO_TOKEN {
+                self.server.excuse(token);
+                self.is_excused = true;
+            }
         }
     }
 
