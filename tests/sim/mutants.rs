@@ -114,8 +114,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "&|ledger| bury(ledger, token, to, &tombstone)"
         => "&|_| drop((&tombstone, token, to))";
     "not-sealed-before-it-is-cleared" in "quarantine.rs":
-        "self.seal(vault, token, dead, removed, at_ms).await?;"
-        => "drop((removed, token));";
+        "self.seal(vault, by, dead, removed, at_ms).await?;"
+        => "drop((removed, by));";
     "live-neighbour-taken-out" in "quarantine.rs":
         "let goes = is_dead || (login_dies && (place.is_empty() || is_older(place)));"
         => "let goes = is_dead || login_dies;";
