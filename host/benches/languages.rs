@@ -75,7 +75,7 @@ impl Home {
             json: json!({ "status": 200, "body": {
                 "access_token": format!("at-{number}"), "refresh_token": format!("rt-{number}"), "expires_in": 3600 } }),
         };
-        home.server.expect((0..2_000).map(answer).collect());
+        home.server.expect((0..2_000).map(answer).collect(), None);
         fs::create_dir(home.path(".hermes")).expect("made");
         let profile = json!({ "token_endpoint": home.server.token_endpoint(), "client_id": "acme-client" });
         let profiles = json!({ "profiles": { "acme": profile } });

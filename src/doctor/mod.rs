@@ -69,7 +69,8 @@ struct Findings(Vec<Finding>);
 
 impl Findings {
     fn note(&mut self, level: Level, code: &'static str, message: String, fix: Option<String>) {
-        self.0.push(Finding { level, code, message: text::line(&message), fix: fix.map(|fix| text::line(&fix)) });
+        // A command is left as it is, for it must mean the same when it is run; whoever shows it escapes it.
+        self.0.push(Finding { level, code, message: text::line(&message), fix });
     }
 
     fn ok(&mut self, code: &'static str, message: String) {

@@ -165,12 +165,14 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
             // Two who send at once, as one of them slept, know nothing of each other's answers.
             let in_doubt =
                 |token: &Token| world.doubtful.has(*token) && !world.slept.has(*token) && !world.forgotten.has(*token);
-            for dead in after.refused.minus(before.refused).iter().filter(in_doubt) {
+            if let Some(dead) = after.refused.minus(before.refused).iter().find(in_doubt) {
                 let what = format!("session {session} buries {} as refused, and an answer to it was lost", name(dead));
                 return Err(Broken::new("doubt", what));
             }
             let ended = before.open.minus(after.open).minus(after.spent.and(after.dead)).minus(world.pardoned);
-            for closed in ended.iter().filter(in_doubt).filter(|_| process.errand != Errand::Unquarantine) {
+            if process.errand != Errand::Unquarantine
+                && let Some(closed) = ended.iter().find(in_doubt)
+            {
                 let what =
                     format!("session {session} closes the intent of {}, an answer to which was lost", name(closed));
                 return Err(Broken::new("doubt", what));
