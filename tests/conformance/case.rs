@@ -90,7 +90,9 @@ impl Case {
         }
         let of_this = |name: &str| {
             // A host that cannot keep other programs out is refused the refresh of a vault that is shared with one.
-            let without = (!excludes).then(|| step.get(format!("{name}_without_exclusion"))).flatten();
+            // Nor does it know that the holder of a lease has ended before the lease's time is over.
+            let differs = ["without_exclusion", "with_timed_leases"];
+            let without = differs.iter().filter(|_| !excludes).find_map(|why| step.get(format!("{name}_{why}")));
             without.or_else(|| step.get(name)).cloned().unwrap_or(Value::Null)
         };
         server.expect(self.answers(step, vault), session.process());
@@ -159,6 +161,11 @@ impl Case {
             }
         }
         Ok(())
+    }
+
+    /// Why one way to run lazaret cannot do what this case wants.
+    pub fn exception(&self, way: &str) -> Option<&str> {
+        self.json["except"][way].as_str()
     }
 
     fn file(&self, name: &str) -> Option<PathBuf> {
