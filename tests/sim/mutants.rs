@@ -109,7 +109,7 @@ pub const MUTANTS: &[Mutant] = mutants! {
         => "Some(_) => provider == self.provider.id && place.spot == self.place.spot,";
     "vault-cleared-before-the-tombstone" in "quarantine.rs":
         "        let mut known = None;\n"
-        => "        let mut known = None;\n        let early = |text: &str| self.without(text, dead, &Ledger::default(), at_ms);\n        self.edit_vault(vault, lease, async |text| Ok(early(text)?.map(|(edited, _)| edited))).await?;\n";
+        => "        let mut known = None;\n        let early = |text: &str| self.without(vault, text, dead, &Ledger::default(), at_ms);\n        self.edit_vault(vault, lease, async |text| Ok(early(text)?.map(|(edited, _)| edited))).await?;\n";
     "dead-token-forgotten-with-its-process" in "quarantine.rs":
         "&|ledger| bury(ledger, token, to, &tombstone)"
         => "&|_| drop((&tombstone, token, to))";

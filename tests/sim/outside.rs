@@ -188,7 +188,11 @@ pub fn act(world: &mut World, act: Act, sessions: &Sessions) -> Result<(), Broke
         if world.setting.about == About::Entry && sealed.successors.has(gone) {
             continue;
         }
-        if !world.server.is_alive(gone) && !leads_to_a_sealed_one {
+        // A session may have its successor in hand, and not have stored it yet.
+        let held = (0..world.setting.sessions).map(|session| world.holding(session));
+        let is_being_replaced =
+            held.filter(|token| *token != NO_TOKEN).any(|token| world.server.is_ancestor(gone, token));
+        if !world.server.is_alive(gone) && !leads_to_a_sealed_one && !is_being_replaced {
             continue;
         }
         if world.setting.about == About::Entry && world.is_quiet() {
