@@ -440,13 +440,7 @@ impl<P: Ports> Keeper<P> {
         ledger: &Ledger,
     ) -> Result<Option<Next>, KeeperError> {
         let sealed = sealed::load(&self.ports, sending.ask.vault).await?;
-        let now_ms = self.ports.wall_ms();
-        // What is sealed may have been spent or have died since.
-        let is_live = |sealed: &&Successor| {
-            let token = sealed.fresh.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()));
-            let standing = token.as_ref().map(|token| ledger.standing(token, &sending.to, now_ms));
-            matches!(standing, Some(Standing::Sendable(_) | Standing::Paused(_)))
-        };
+        let is_live = |sealed: &&Successor| self.is_live(sealed, &sending.to, ledger);
         let mut at = &sending.fingerprint;
         for _ in 0..64 {
             let mut of_it = sealed.successors.get(at).into_iter().chain(sealed.kept.get(at));
@@ -460,6 +454,13 @@ impl<P: Ports> Keeper<P> {
             }
         }
         Ok(None)
+    }
+
+    /// What is sealed may have been spent or have died since.
+    pub(crate) fn is_live(&self, sealed: &Successor, to: &Counterpart, ledger: &Ledger) -> bool {
+        let token = sealed.fresh.refresh_token.as_ref().map(|token| Fingerprint::of(token.expose()));
+        let standing = token.as_ref().map(|token| ledger.standing(token, to, self.ports.wall_ms()));
+        matches!(standing, Some(Standing::Sendable(_) | Standing::Paused(_)))
     }
 
     pub(crate) async fn unseal_successor(

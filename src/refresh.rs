@@ -175,7 +175,13 @@ impl<P: Ports> Keeper<P> {
             let sealed = sealed::load(&self.ports, ask.vault).await?;
             let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
             return match sealed.successors.get(spent) {
-                Some(successor) => self.unseal_successor(ask, spent, successor, &to, &ledger, held).await,
+                Some(successor) if self.is_live(successor, &to, &ledger) => {
+                    self.unseal_successor(ask, spent, successor, &to, &ledger, held).await
+                }
+                Some(_) => {
+                    sealed::update(&self.ports, ask.vault, &|sealed| sealed.successors.remove(spent)).await?;
+                    Ok(Next::Again)
+                }
                 None => Ok(Next::Again),
             };
         }

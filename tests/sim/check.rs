@@ -163,13 +163,15 @@ pub fn store(world: &World, session: u8, doc: Doc, new: Text, sessions: &Session
                 }
             }
             // Two who send at once, as one of them slept, know nothing of each other's answers.
-            let in_doubt =
-                |token: &Token| world.doubtful.has(*token) && !world.slept.has(*token) && !world.forgotten.has(*token);
+            // And who puts a token back by hand says that it is as good as new.
+            let excused =
+                |token: Token| world.slept.has(token) || world.forgotten.has(token) || world.pardoned.has(token);
+            let in_doubt = |token: &Token| world.doubtful.has(*token) && !excused(*token);
             if let Some(dead) = after.refused.minus(before.refused).iter().find(in_doubt) {
                 let what = format!("session {session} buries {} as refused, and an answer to it was lost", name(dead));
                 return Err(Broken::new("doubt", what));
             }
-            let ended = before.open.minus(after.open).minus(after.spent.and(after.dead)).minus(world.pardoned);
+            let ended = before.open.minus(after.open).minus(after.spent.and(after.dead));
             if process.errand != Errand::Unquarantine
                 && let Some(closed) = ended.iter().find(in_doubt)
             {
