@@ -72,7 +72,7 @@ impl<P: Ports> Keeper<P> {
         let profile = self.profile(&new.provider).await?;
         let kind = kind(new).map_err(|what| bad(&profile, &what))?;
         if kind == CredentialKind::OAuth && !profile.has_endpoint() {
-            let what = "no profile says where it would be refreshed: README.md says how to add one to providers.json";
+            let what = "no profile says where it would be refreshed";
             let error = KeeperError::new("unknown-provider", Action::Configure, format!("{}: {what}", profile.id));
             return Err(error);
         }
@@ -318,14 +318,6 @@ pub(crate) fn account(token: &str) -> Option<[Option<String>; 3]> {
     account[1].as_ref().is_some_and(|subject| !subject.is_empty()).then_some(account)
 }
 
-/// What a token calls its owner.
-pub(crate) fn name(token: &str) -> Option<String> {
-    let text = jwt::claims(token)?;
-    let claims = json::check(&text).ok()?;
-    let names = ["email", "preferred_username", "upn"].into_iter();
-    names.filter_map(|claim| claims.get(claim)?.as_str()).find(|name| !name.is_empty())
-}
-
 /// Six hex digits, as the reference has them.
 fn id(random: u64) -> String {
     let digit = |at: u32| char::from_digit((random >> (4 * at)) as u32 & 15, 16);
@@ -357,7 +349,7 @@ fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crat
     let numbers = of_pool.clone().count() + 1..;
     let mut numbered = numbers.map(|number| format!("{numbered}{number}"));
     let numbered = numbered.find(|label| !places.iter().any(|place| place.label == *label)).unwrap_or_default();
-    let label = adding.label.map(str::to_owned).or_else(|| name(fresh.access_token.expose())).unwrap_or(numbered);
+    let label = adding.label.map(str::to_owned).or_else(|| jwt::owner(fresh.access_token.expose())).unwrap_or(numbered);
     let priority = of_pool.map(|place| place.priority.saturating_add(1)).max().unwrap_or(0);
     let mut members: Vec<(String, Change)> = Vec::new();
     let mut set = |pointer: &str, value: String| members.push((pointer.to_owned(), Change::Set(value)));

@@ -1,4 +1,4 @@
-//! An error says what happened to which credential, why, and what to do next. It never holds a secret.
+//! An error says what happened to which credential, and why; and which command helps. It never holds a secret.
 
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -53,6 +53,8 @@ pub struct Details {
     pub credential: Option<String>,
     /// In seconds, where it is known.
     pub retry_after_s: Option<u64>,
+    /// The one command that helps.
+    pub run: Option<String>,
 }
 
 impl KeeperError {
@@ -60,7 +62,15 @@ impl KeeperError {
     /// and none of them may begin another.
     pub fn new(code: &'static str, action: Action, message: impl AsRef<str>) -> Self {
         let message = text::line(message.as_ref());
-        Self(Box::new(Details { code, action, message, provider: None, credential: None, retry_after_s: None }))
+        Self(Box::new(Details {
+            code,
+            action,
+            message,
+            provider: None,
+            credential: None,
+            retry_after_s: None,
+            run: None,
+        }))
     }
 
     /// The same about a credential.
@@ -73,6 +83,12 @@ impl KeeperError {
     /// The same with a wait.
     pub fn after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The same with the command that helps.
+    pub fn run(mut self, command: impl Into<String>) -> Self {
+        self.run = Some(command.into());
         self
     }
 

@@ -33,6 +33,14 @@ pub(crate) fn claims(token: &str) -> Option<String> {
     String::from_utf8(base64url(payload)?).ok()
 }
 
+/// What a token calls its owner: an e-mail address or a name.
+pub(crate) fn owner(token: &str) -> Option<String> {
+    let text = claims(token)?;
+    let claims = json::check(&text).ok()?;
+    let names = ["email", "preferred_username", "upn"].into_iter();
+    names.filter_map(|claim| claims.get(claim)?.as_str()).find(|name| !name.is_empty())
+}
+
 /// RFC 4648 section 5, padding optional.
 fn base64url(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);

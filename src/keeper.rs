@@ -28,7 +28,7 @@ use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault,
 
 const PROFILES: &str = "providers.json";
 /// What follows a vault's name in that of the document which says where the vault lies.
-const PLACE: &str = ".lazaret-place";
+pub(crate) const PLACE: &str = ".lazaret-place";
 /// What a host calls the file that is imported from.
 const FROM: &str = "from";
 /// How often a vault is edited against others who write too.
@@ -183,10 +183,9 @@ impl Ask<'_> {
 
     /// A token of the credential that is there, and that no request could carry.
     pub(crate) fn unusable(&self, what: &str) -> KeeperError {
-        let hint = &self.profile.login_hint;
         let what = format!(
             "its {what} cannot be sent, for it holds white space, a control character or a letter beyond ASCII, \
-             so it is given to nobody. Log in again, or put the right one there: {hint}"
+             so it is given to nobody"
         );
         self.error("unusable", Action::Login, &what)
     }
@@ -467,7 +466,7 @@ impl<P: Ports> Keeper<P> {
                 Ok(snapshot)
             }
             (Loaded::Absent | Loaded::Unchanged, _) => {
-                Err(KeeperError::new("no-credential", Action::Login, "there is no vault here yet: log in first"))
+                Err(KeeperError::new("no-credential", Action::Login, "there is no vault here yet"))
             }
         }
     }
@@ -536,29 +535,15 @@ impl<P: Ports> Keeper<P> {
     pub(crate) async fn profile_in(&self, vault: &str, name: &str) -> Result<(Rc<Profile>, Rc<Reading>), KeeperError> {
         let profile = self.profile(name).await?;
         let snapshot = self.vault(vault).await?;
-        let profile = self.profile_for(&snapshot, &profile.id)?;
         let reading = snapshot.reading(&profile)?;
         Ok((profile, reading))
     }
 
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
-        self.read_profile(id, None)
-    }
-
-    /// A profile as it is for a vault: another tool has its own way to log in.
-    pub(crate) fn profile_for(&self, vault: &Snapshot, id: &str) -> Result<Rc<Profile>, KeeperError> {
-        let holds = vault.logins.iter().any(|login| login == id);
-        self.read_profile(id, vault.login_hint.as_deref().filter(|_| holds))
-    }
-
-    fn read_profile(&self, id: &str, login_hint: Option<&str>) -> Result<Rc<Profile>, KeeperError> {
         let Some(profiles) = self.profiles.borrow().clone() else {
             return Err(KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read"));
         };
-        let mut key = id.to_owned();
-        key.push('\n');
-        key.push_str(login_hint.unwrap_or_default());
-        if let Some(profile) = profiles.read.borrow().get(&key) {
+        if let Some(profile) = profiles.read.borrow().get(id) {
             return Ok(profile.clone());
         }
         let (found, wrong) = match profiles.catalog.profile(id) {
@@ -570,12 +555,17 @@ impl<P: Ports> Keeper<P> {
             None => profiles.catalog.generic(id).map_err(|error| self.bad_profile(&error))?,
         };
         profile.wrong = wrong;
-        if let Some(hint) = login_hint {
-            profile.login_hint = hint.to_owned();
-        }
         let profile = Rc::new(profile);
-        profiles.read.borrow_mut().insert(key, profile.clone());
+        profiles.read.borrow_mut().insert(id.to_owned(), profile.clone());
         Ok(profile)
+    }
+
+    /// What a person runs to log in again, if a vault is another tool's own file and holds such a login.
+    pub(crate) fn login_hint_of_tool(&self, vault: &str, provider: &str) -> Option<String> {
+        let vaults = self.vaults.borrow();
+        let snapshot = vaults.get(vault)?;
+        let holds = snapshot.logins.iter().any(|login| login == provider);
+        snapshot.login_hint.clone().filter(|_| holds)
     }
 
     pub(crate) async fn load_profiles(&self) -> Result<(), KeeperError> {
@@ -655,8 +645,8 @@ impl<P: Ports> Keeper<P> {
     pub(crate) fn open_ours<'a>(&self, vault: &str, text: &'a str) -> Result<Vault<'a>, KeeperError> {
         let vault = self.opened(vault, text)?;
         let (Some(tool), Some(hint)) = (vault.tool(), vault.login_hint()) else { return Ok(vault) };
-        let what = format!("this is the own file of {tool}, and nothing is added to it: {hint}");
-        Err(KeeperError::new("bad-request", Action::Usage, what))
+        let what = format!("this is the own file of {tool}, and nothing is added to it");
+        Err(KeeperError::new("bad-request", Action::Usage, what).run(hint))
     }
 
     pub(crate) fn uneditable(&self, error: &EditError) -> KeeperError {
@@ -735,20 +725,9 @@ fn candidates<'a>(
 
 pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
     let (code, action, what) = if profile.has_endpoint() {
-        (
-            "no-credential",
-            Action::Login,
-            format!("{}: the vault holds no credential of it. Log in: {}", profile.id, profile.login_hint),
-        )
+        ("no-credential", Action::Login, format!("{}: the vault holds no credential of it", profile.id))
     } else {
-        (
-            "unknown-provider",
-            Action::Configure,
-            format!(
-                "{}: neither the vault nor any profile knows it: README.md says how to add one to providers.json",
-                profile.id
-            ),
-        )
+        ("unknown-provider", Action::Configure, format!("{}: neither the vault nor any profile knows it", profile.id))
     };
     let mut error = KeeperError::new(code, action, what);
     error.provider = Some(profile.id.clone());

@@ -67,6 +67,8 @@ mod look;
 #[cfg(feature = "admin")]
 mod moving;
 #[cfg(feature = "keeper")]
+mod next_step;
+#[cfg(feature = "keeper")]
 mod owner;
 #[cfg(feature = "keeper")]
 mod pausing;

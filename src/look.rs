@@ -186,7 +186,7 @@ fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError
         None => "it holds no token that could be used or refreshed".to_owned(),
     };
     let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
-    let what = format!("{} ({credential}): {why}. Log in again: {}", profile.id, profile.login_hint);
+    let what = format!("{} ({credential}): {why}", profile.id);
     KeeperError::new(code, Action::Login, what).of(&profile.id, credential)
 }
 

@@ -24,22 +24,27 @@ const REFUSALS_BEFORE_HOLD: u32 = 8;
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(crate) fn paused(&self, sending: &Sending<'_>, pause: &Pause, now_ms: u64) -> KeeperError {
-        let (ask, id, said) = (sending.ask, &sending.ask.profile.id, &pause.summary);
+        let (ask, said) = (sending.ask, &pause.summary);
         match &pause.until {
             Until::Time(until_ms) => {
                 let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
                 let what = format!("the last refresh failed ({said}); the next one may be tried in {wait_s} s");
                 ask.error("cooling-down", Action::Retry, &what).after(wait_s)
             }
+            Until::Change { .. } if pause.needs_login() => {
+                let what = format!("the server wants a person to confirm the login ({said})");
+                ask.error("interaction-required", Action::Login, &what)
+            }
             Until::Change { .. } => {
                 let what = format!(
-                    "held until the login, the profile or the client changes ({said}). `lazaret reset {id}` tries once more"
+                    "the server refuses the client or the request ({said}). It is not refreshed until the profile changes, or \
+                     after a `reset`"
                 );
                 ask.error("held", Action::Configure, &what)
             }
             Until::Operator => {
                 let what = format!(
-                    "parked after {} answers that say nothing clear ({said}). Look at it, then `lazaret reset {id}`",
+                    "{} answers in a row said nothing clear ({said}). It is not refreshed until a `reset`",
                     pause.failures
                 );
                 ask.error("parked", Action::Configure, &what)

@@ -26,8 +26,7 @@ const PACKED: ([u8; SPACIOUS.len()], usize) = {
     packed::pack(&text, length)
 };
 
-/// What only the component for persons needs of them, laid over them.
-#[cfg(feature = "admin")]
+/// What only logging in and out needs of them, laid over them. The keeper reads of it whether there is a login.
 const FOR_PERSONS: &str = include_str!("authorization.json");
 
 #[cfg(feature = "admin")]
@@ -83,8 +82,12 @@ pub struct Profile {
     pub entry: Layout,
     /// The sources of entries that are copies of the login.
     pub seeded_sources: Vec<String>,
-    /// What a person does to log in again.
-    pub login_hint: String,
+    /// What a person runs to log in, where the profile says so.
+    pub login_hint: Option<String>,
+    /// The same in a vault of the reference.
+    pub reference_login: Option<String>,
+    /// Whether it describes a login that can be begun.
+    pub offers_login: bool,
     /// Where the provider's API is, as the reference notes it in entries.
     #[cfg(feature = "admin")]
     pub base_url: Option<String>,
@@ -261,12 +264,7 @@ impl Catalog {
         if file.get("profiles").is_none() {
             return Err(bad("it has no `profiles`".to_owned()));
         }
-        let texts = vec![
-            user.to_owned(),
-            #[cfg(feature = "admin")]
-            FOR_PERSONS.to_owned(),
-            packed::unpack(&BUILT_IN),
-        ];
+        let texts = vec![user.to_owned(), FOR_PERSONS.to_owned(), packed::unpack(&BUILT_IN)];
         let mut known = Vec::new();
         for (at, text) in texts.iter().enumerate() {
             for member in Value::trusted(text).get("profiles").into_iter().flat_map(|profiles| profiles.members()) {
@@ -391,17 +389,18 @@ impl Profile {
             "entry",
             "seeded_sources",
             "login_hint",
+            "reference_login",
             "base_url",
             "authorization",
             "rules",
         ]);
         // Who names an endpoint means that one, whatever a vault or a profile underneath says.
         let of_endpoint = layers.down_to("token_endpoint");
-        let mut login_hint = layers.text("login_hint");
-        if of_endpoint.one("login_hint").is_none() && of_endpoint.one("authorization").is_some() {
-            login_hint = "lazaret login ".to_owned();
-            login_hint.push_str(id);
-        }
+        let authorization = of_endpoint.object("authorization");
+        let has_flow = ["device_authorization_endpoint", "authorization_endpoint"]
+            .iter()
+            .any(|endpoint| authorization.one(endpoint).is_some());
+        let client_id = layers.text("client_id");
         Self {
             id: id.to_owned(),
             wrong: None,
@@ -410,7 +409,8 @@ impl Profile {
             token_endpoint: layers.text("token_endpoint"),
             origins: of_endpoint.texts("origins"),
             token_endpoint_in_login: of_endpoint.maybe_text("token_endpoint_in_login"),
-            client_id: layers.text("client_id"),
+            offers_login: has_flow && !client_id.is_empty(),
+            client_id,
             client_id_in_login: layers.maybe_text("client_id_in_login"),
             client_secret_in_login: layers.maybe_text("client_secret_in_login"),
             client_auth: layers.one_of(
@@ -428,11 +428,12 @@ impl Profile {
             login: Layout::read(&layers.object("login")),
             entry: Layout::read(&layers.object("entry")),
             seeded_sources: layers.texts("seeded_sources"),
-            login_hint,
+            login_hint: of_endpoint.maybe_text("login_hint"),
+            reference_login: of_endpoint.maybe_text("reference_login"),
             #[cfg(feature = "admin")]
             base_url: layers.maybe_text("base_url"),
             #[cfg(feature = "admin")]
-            authorization: Authorization::read(&of_endpoint.object("authorization")),
+            authorization: Authorization::read(&authorization),
             rules: Rules::read(&layers.object("rules")),
         }
     }
@@ -749,16 +750,20 @@ mod tests {
     }
 
     #[test]
-    fn who_describes_a_login_need_not_say_how_to_log_in() {
-        let hint = |more: &str| {
+    fn a_login_is_offered_by_whoever_names_an_endpoint_and_a_client() {
+        let offers = |more: &str| {
             let text = format!(r#"{{"profiles":{{"acme":{{"token_endpoint":"https://a.example/t"{more}}}}}}}"#);
-            Catalog::new(Some(&text)).unwrap().profile("acme").unwrap().unwrap().login_hint
+            let profile = Catalog::new(Some(&text)).unwrap().profile("acme").unwrap().unwrap();
+            (profile.offers_login, profile.login_hint)
         };
-        assert_eq!(hint(r#","authorization":{}"#), "lazaret login acme");
-        assert_eq!(hint(r#","authorization":{},"login_hint":"ask Ann""#), "ask Ann");
-        assert_eq!(hint(""), "use the program that this vault belongs to");
+        let endpoint = r#","authorization":{"authorization_endpoint":"https://a.example/a"}"#;
+        assert_eq!(offers(r#","client_id":"c","authorization":{}"#), (false, None));
+        assert_eq!(offers(endpoint), (false, None));
+        assert_eq!(offers(&format!(r#","client_id":"c"{endpoint}"#)), (true, None));
+        assert_eq!(offers(r#","login_hint":"ask Ann""#), (false, Some("ask Ann".to_owned())));
         let xai = Catalog::new(None).unwrap().profile("xai-oauth").unwrap().unwrap();
-        assert_eq!(xai.login_hint, "hermes auth add xai-oauth");
+        assert_eq!(xai.reference_login.as_deref(), Some("hermes auth add xai-oauth"));
+        assert!(xai.offers_login && !Catalog::new(None).unwrap().profile("anthropic").unwrap().unwrap().offers_login);
     }
 
     #[test]

@@ -244,15 +244,11 @@ impl<P: Ports> Keeper<P> {
 }
 
 impl Dead<'_> {
-    /// What happened and what to do, for a person.
+    /// What happened, for a person.
     pub(crate) fn message(&self) -> String {
         let (id, credential) = (&self.provider.id, self.credential);
         let said = if self.summary.is_empty() { String::new() } else { format!(" ({})", self.summary) };
-        format!(
-            "{id} ({credential}): {}{said}. It will not be sent again. Log in again: {}",
-            self.reason.sentence(),
-            self.provider.login_hint
-        )
+        format!("{id} ({credential}): {}{said}. It will not be sent again", self.reason.sentence())
     }
 
     /// The error for the caller.

@@ -187,12 +187,9 @@ impl<P: Ports> Keeper<P> {
         }
         // This machine's clock alone is no reason to take anything out of another tool's file: it may be wrong.
         if due.vault.is_foreign() {
-            let what = format!(
-                "there is no refresh token, and by this machine's clock the access token has expired. Nothing was sent or \
-                 changed. Log in again: {}",
-                ask.profile.login_hint
-            );
-            return Err(ask.error("login-required", Action::Login, &what));
+            let what = "there is no refresh token, and by this machine's clock the access token has expired. Nothing was sent or \
+                        changed";
+            return Err(ask.error("login-required", Action::Login, what));
         }
         let dead = Dead {
             provider: &ask.profile,

@@ -19,7 +19,7 @@ pub(crate) fn counterpart(
 ) -> Result<(Counterpart, Option<Secret>), ProfileError> {
     if !profile.has_endpoint() {
         return Err(ProfileError(format!(
-            "there is no profile for `{}`, so it is not known where to refresh: README.md says how to add one to providers.json",
+            "there is no profile for `{}`, so it is not known where to refresh",
             profile.id
         )));
     }

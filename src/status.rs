@@ -1,17 +1,19 @@
 //! Every credential as a person wants to see it. Reads only.
 
 use crate::error::KeeperError;
+use crate::jwt;
 use crate::keeper::{Keeper, no_credential};
-use crate::ledger::{self, Counterpart, Ledger, Standing, Until};
+use crate::ledger::{self, Ledger, Pause, Standing, Until};
+use crate::next_step::Reach;
 use crate::pool::{self, Resting};
 use crate::ports::Ports;
-use crate::provider::Profile;
+use crate::provider::{Field, Profile, Source};
 use crate::quarantine::explain;
 use crate::request;
 use crate::sealed::{self, Sealed};
 use crate::sendable;
 use crate::text;
-use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Spot};
+use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Spot, Vault};
 
 /// One credential, as a person wants to see it: `credential-status` in the contract.
 #[derive(Clone, Debug)]
@@ -23,11 +25,73 @@ pub struct CredentialStatus {
     pub source: String,
     pub kind: CredentialKind,
     pub state: &'static str,
+    pub usable: Usable,
+    pub renewal: Renewal,
+    pub refreshing_by: Option<String>,
+    pub refreshing_since_ms: Option<u64>,
+    pub account: Option<String>,
     pub expires_at_ms: Option<u64>,
     pub retry_at_ms: Option<u64>,
     pub sealed_until_ms: Option<u64>,
     pub last_error: Option<LastError>,
+    pub note: Option<String>,
     pub todo: Option<String>,
+}
+
+/// Whether a credential can be used now: `credential-status.usable` in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "wit/keeper.wit documents them")]
+pub enum Usable {
+    Yes,
+    Expiring,
+    Expired,
+    Unknown,
+    No,
+}
+
+/// Whether a credential will be refreshed: `credential-status.renewal` in the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "wit/keeper.wit documents them")]
+pub enum Renewal {
+    Ok,
+    Refreshing,
+    InDoubt,
+    Paused,
+    NeedsLogin,
+    NeedsConfiguration,
+    Quarantined,
+    Dead,
+    None,
+}
+
+impl Usable {
+    /// The word in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Yes => "yes",
+            Self::Expiring => "expiring",
+            Self::Expired => "expired",
+            Self::Unknown => "unknown",
+            Self::No => "no",
+        }
+    }
+}
+
+impl Renewal {
+    /// The word in the contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Refreshing => "refreshing",
+            Self::InDoubt => "in-doubt",
+            Self::Paused => "paused",
+            Self::NeedsLogin => "needs-login",
+            Self::NeedsConfiguration => "needs-configuration",
+            Self::Quarantined => "quarantined",
+            Self::Dead => "dead",
+            Self::None => "none",
+        }
+    }
 }
 
 /// Every credential, and what could not be read.
@@ -60,11 +124,12 @@ impl<P: Ports> Keeper<P> {
             Some(name) => Some(self.profile(name).await?.id.clone()),
             None => None,
         };
+        let reach = self.reach(vault).await;
         for id in opened.providers() {
             if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
                 continue;
             }
-            let profile = self.profile_for(&snapshot, &id)?;
+            let profile = self.profile_or_generic(&id)?;
             report.warnings.extend(profile.wrong.as_ref().map(|error| text::line(&error.0)));
             let reading = snapshot.reading(&profile)?;
             report.warnings.extend(reading.warnings.iter().map(|warning| text::line(warning)));
@@ -81,15 +146,23 @@ impl<P: Ports> Keeper<P> {
                 let key = self.key_in_environment(&profile, credential.leading()).await;
                 let in_environment = sendable::access_token(key.as_ref()).is_some();
                 let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
-                report.credentials.push(self.credential_status(
-                    &profile,
+                let facts = Facts {
+                    profile: &profile,
                     credential,
-                    to.as_ref(),
+                    standing: credential
+                        .leading()
+                        .fingerprint()
+                        .as_ref()
+                        .zip(to.as_ref())
+                        .map(|(token, to)| ledger.standing(token, to, self.ports.wall_ms())),
                     rest,
                     in_environment,
-                    &ledger,
-                    &sealed,
-                ));
+                    sealed_until_ms: self.sealed_until_ms(&sealed, &profile.id, credential.id()),
+                    now_ms: self.ports.wall_ms(),
+                };
+                let mut status = facts.status(&self.login_step(&reach, vault, &profile), &reach);
+                status.account = account(&opened, &profile, credential);
+                report.credentials.push(status);
             }
         }
         report.warnings.extend(ledger.understood().err().map(|error| error.message.clone()));
@@ -110,109 +183,223 @@ impl<P: Ports> Keeper<P> {
             .ok_or_else(|| no_credential(profile))
     }
 
-    #[allow(clippy::too_many_arguments, reason = "all that is known of one credential")]
-    fn credential_status(
-        &self,
-        profile: &Profile,
-        credential: &Credential,
-        to: Option<&Counterpart>,
-        rest: Option<Resting>,
-        in_environment: bool,
-        ledger: &Ledger,
-        sealed: &Sealed,
-    ) -> CredentialStatus {
-        let (now_ms, place) = (self.ports.wall_ms(), credential.leading());
-        let token = place.fingerprint();
-        let standing = token.as_ref().zip(to).map(|(token, to)| ledger.standing(token, to, now_ms));
-        let sealed_until_ms = sealed
+    /// Until when the latest quarantine of a credential can be undone.
+    fn sealed_until_ms(&self, sealed: &Sealed, provider: &str, credential: &str) -> Option<u64> {
+        let now_ms = self.ports.wall_ms();
+        let of_it = sealed
             .quarantined
             .values()
-            .filter(|entry| {
-                entry.provider == profile.id && entry.credential == credential.id() && now_ms < entry.until_ms
-            })
-            .map(|entry| entry.until_ms)
-            .max();
-        let mut last_error = credential.places.iter().find_map(|place| place.last_error.clone());
-        let mut retry_at_ms = None;
-        let relogin = || Some(format!("log in again: {}", profile.login_hint));
-        let reset = || Some(format!("lazaret reset {}", profile.id));
-        let cannot_be_sent =
-            place.access_token.is_some() && sendable::access_token(place.access_token.as_ref()).is_none();
-        let mend = || Some(format!("log in again, or put the right token there: {}", profile.login_hint));
-        let (state, todo) = match standing {
-            _ if place.state == EntryState::Dead => ("dead", relogin()),
-            _ if cannot_be_sent && place.refresh_token.is_none() => ("unusable", mend()),
-            _ if place.refresh_token.as_ref().is_some_and(|token| !request::can_carry(profile, token)) => {
-                ("unusable", mend())
-            }
-            _ if place.is_empty() && sealed_until_ms.is_some() => ("quarantined", relogin()),
-            _ if place.is_empty() && last_error.is_some() && credential.is_login() => ("quarantined", relogin()),
-            _ if place.is_empty() && place.kind == CredentialKind::ApiKey && !in_environment => {
-                ("unusable", Some(format!("its key is not in the vault: {}", place.source)))
-            }
-            _ if place.is_empty() && !in_environment => ("no-token", relogin()),
-            Some(Standing::Dead(tombstone)) => {
-                last_error = Some(LastError {
-                    code: tombstone.code.clone(),
-                    message: tombstone.summary.clone(),
-                    reason: "re-seeded".into(),
-                    at_ms: Some(tombstone.at_ms),
-                });
-                ("dead", relogin())
-            }
-            Some(Standing::Paused(pause)) => {
-                last_error = Some(LastError {
-                    code: pause.code.clone(),
-                    message: pause.summary.clone(),
-                    reason: "refresh-failed".into(),
-                    at_ms: Some(pause.at_ms),
-                });
-                match pause.until {
-                    Until::Time(until_ms) => {
-                        retry_at_ms = Some(until_ms);
-                        ("cooling-down", None)
-                    }
-                    Until::Change { .. } => ("held", reset()),
-                    Until::Operator => ("parked", reset()),
-                }
-            }
-            Some(Standing::Sendable(Some(_))) => ("in-doubt", None),
-            _ => match (rest, place.kind, place.expires_at_ms) {
-                (Some(Resting { until_ms: None, why }), ..) => {
-                    last_error = Some(LastError {
-                        code: "access-refused".into(),
-                        message: why,
-                        reason: String::new(),
-                        at_ms: None,
-                    });
-                    ("refused", relogin())
-                }
-                (Some(rest), ..) => {
-                    retry_at_ms = rest.until_ms;
-                    ("cooling-down", None)
-                }
-                (_, CredentialKind::ApiKey, _) => ("key", None),
-                _ if cannot_be_sent => ("expired", None),
-                (_, _, None) if place.ends_at_zero && place.refresh_token.is_some() => ("expiring", None),
-                (_, _, None) => ("unknown-expiry", None),
-                (_, _, Some(at_ms)) if at_ms <= now_ms && place.refresh_token.is_none() => ("no-token", relogin()),
-                (_, _, Some(at_ms)) if at_ms <= now_ms => ("expired", None),
-                (_, _, Some(at_ms)) if at_ms - now_ms <= profile.skew_s.saturating_mul(1_000) => ("expiring", None),
-                _ => ("valid", None),
-            },
-        };
+            .filter(|entry| entry.provider == provider && entry.credential == credential && now_ms < entry.until_ms);
+        of_it.map(|entry| entry.until_ms).max()
+    }
+}
+
+/// All that is known of one credential.
+struct Facts<'a> {
+    profile: &'a Profile,
+    credential: &'a Credential,
+    /// What the ledger says of its refresh token.
+    standing: Option<Standing<'a>>,
+    rest: Option<Resting>,
+    in_environment: bool,
+    sealed_until_ms: Option<u64>,
+    now_ms: u64,
+}
+
+/// What follows from the facts.
+struct Judged {
+    /// The one word of 0.1.0.
+    state: &'static str,
+    renewal: Renewal,
+    /// Whether an access token that lies there may be used.
+    may_be_used: bool,
+    retry_at_ms: Option<u64>,
+    last_error: Option<LastError>,
+    note: Option<String>,
+    todo: Option<String>,
+}
+
+impl Judged {
+    fn new(state: &'static str, renewal: Renewal) -> Self {
+        Self { state, renewal, may_be_used: true, retry_at_ms: None, last_error: None, note: None, todo: None }
+    }
+
+    /// What can neither be used nor refreshed before a command was run.
+    fn ended(state: &'static str, renewal: Renewal, todo: &str) -> Self {
+        Self { may_be_used: false, ..Self::new(state, renewal) }.to_do(todo)
+    }
+
+    fn to_do(mut self, command: &str) -> Self {
+        self.todo = Some(command.to_owned());
+        self
+    }
+
+    fn noted(mut self, why: impl Into<String>) -> Self {
+        self.note = Some(why.into());
+        self
+    }
+}
+
+impl Facts<'_> {
+    fn status(&self, login: &str, reach: &Reach) -> CredentialStatus {
+        let (credential, place) = (self.credential, self.credential.leading());
+        let judged = self.judged(login, reach);
+        let last_error =
+            judged.last_error.or_else(|| credential.places.iter().find_map(|place| place.last_error.clone()));
+        let is_well = matches!(judged.state, "valid" | "expiring");
         CredentialStatus {
-            provider: profile.id.clone(),
+            provider: self.profile.id.clone(),
             credential: credential.id().to_owned(),
             label: place.label.clone(),
             source: if credential.is_login() { LOGIN.to_owned() } else { place.source.clone() },
             kind: place.kind,
-            state,
+            state: judged.state,
+            usable: if judged.may_be_used { self.usable() } else { Usable::No },
+            renewal: judged.renewal,
+            refreshing_by: None,
+            refreshing_since_ms: None,
+            account: None,
             expires_at_ms: place.expires_at_ms.filter(|_| place.access_token.is_some()),
-            retry_at_ms,
-            sealed_until_ms,
-            last_error: last_error.filter(|_| !matches!(state, "valid" | "expiring")).map(LastError::on_one_line),
-            todo: todo.map(|todo| text::line(&todo)),
+            retry_at_ms: judged.retry_at_ms,
+            sealed_until_ms: self.sealed_until_ms,
+            last_error: last_error.filter(|_| !is_well).map(LastError::on_one_line),
+            note: judged.note.map(|note| text::line(&note)),
+            todo: judged.todo.map(|todo| text::line(&todo)),
         }
     }
+
+    fn cannot_be_sent(&self) -> bool {
+        let token = self.credential.leading().access_token.as_ref();
+        token.is_some() && sendable::access_token(token).is_none()
+    }
+
+    /// Whether the access token or key can be used now, whatever becomes of its refresh.
+    fn usable(&self) -> Usable {
+        let place = self.credential.leading();
+        let is_there = place.access_token.is_some() && !self.cannot_be_sent() || self.in_environment;
+        let can_refresh = place.refresh_token.is_some();
+        let skew_ms = self.profile.skew_s.saturating_mul(1_000);
+        match (place.kind, place.expires_at_ms) {
+            _ if !is_there && can_refresh => Usable::Expired,
+            _ if !is_there => Usable::No,
+            (CredentialKind::ApiKey, _) => Usable::Yes,
+            (_, None) if place.ends_at_zero && can_refresh => Usable::Expiring,
+            (_, None) => Usable::Unknown,
+            (_, Some(at_ms)) if at_ms <= self.now_ms => Usable::Expired,
+            (_, Some(at_ms)) if at_ms - self.now_ms <= skew_ms => Usable::Expiring,
+            _ => Usable::Yes,
+        }
+    }
+
+    fn judged(&self, login: &str, reach: &Reach) -> Judged {
+        let (credential, place) = (self.credential, self.credential.leading());
+        let has_error = credential.places.iter().any(|place| place.last_error.is_some());
+        let is_quarantined = self.sealed_until_ms.is_some() || has_error && credential.is_login();
+        let cannot_carry = |token| !request::can_carry(self.profile, token);
+        let unsendable = "its token cannot be sent: it holds white space, a control character or a letter beyond ASCII";
+        match &self.standing {
+            _ if place.state == EntryState::Dead => Judged::ended("dead", Renewal::Dead, login),
+            _ if self.cannot_be_sent() && place.refresh_token.is_none() => {
+                Judged::ended("unusable", Renewal::NeedsLogin, login).noted(unsendable)
+            }
+            _ if place.refresh_token.as_ref().is_some_and(cannot_carry) => {
+                Judged::ended("unusable", Renewal::NeedsLogin, login).noted(unsendable)
+            }
+            _ if place.is_empty() && is_quarantined => Judged::ended("quarantined", Renewal::Quarantined, login),
+            _ if place.is_empty() && place.kind == CredentialKind::ApiKey && !self.in_environment => {
+                let add = reach.about("add", &self.profile.id, LOGIN);
+                Judged::ended("unusable", Renewal::None, &add)
+                    .noted(format!("its key is not in the vault: {}", place.source))
+            }
+            _ if place.is_empty() && !self.in_environment => Judged::ended("no-token", Renewal::NeedsLogin, login),
+            Some(Standing::Dead(tombstone)) => Judged {
+                last_error: Some(LastError {
+                    code: tombstone.code.clone(),
+                    message: tombstone.summary.clone(),
+                    reason: "re-seeded".into(),
+                    at_ms: Some(tombstone.at_ms),
+                }),
+                ..Judged::new("dead", Renewal::Dead)
+            }
+            .to_do(login),
+            Some(Standing::Paused(pause)) => self.paused(pause, login, reach),
+            Some(Standing::Sendable(Some(_))) => Judged::new("in-doubt", Renewal::InDoubt)
+                .noted("no answer tells what became of its last refresh; the next call asks once more"),
+            _ => self.standing_well(login),
+        }
+    }
+
+    fn paused(&self, pause: &Pause, login: &str, reach: &Reach) -> Judged {
+        let judged = match pause.until {
+            Until::Time(until_ms) => {
+                Judged { retry_at_ms: Some(until_ms), ..Judged::new("cooling-down", Renewal::Paused) }
+            }
+            Until::Change { .. } if pause.needs_login() => Judged::new("held", Renewal::NeedsLogin).to_do(login),
+            Until::Change { .. } => Judged::new("held", Renewal::NeedsConfiguration).to_do(&reach.about(
+                "providers",
+                &self.profile.id,
+                LOGIN,
+            )),
+            Until::Operator => Judged::new("parked", Renewal::Paused).to_do(&reach.about(
+                "reset",
+                &self.profile.id,
+                self.credential.id(),
+            )),
+        };
+        let last_error = Some(LastError {
+            code: pause.code.clone(),
+            message: pause.summary.clone(),
+            reason: "refresh-failed".into(),
+            at_ms: Some(pause.at_ms),
+        });
+        Judged { last_error, ..judged }
+    }
+
+    /// Nothing in the ledger is against it: what an API said, and the clock.
+    fn standing_well(&self, login: &str) -> Judged {
+        let place = self.credential.leading();
+        let can_refresh = place.refresh_token.is_some();
+        let renewal = if can_refresh { Renewal::Ok } else { Renewal::None };
+        let state = match (&self.rest, place.kind, self.usable()) {
+            (Some(Resting { until_ms: None, why }), ..) => {
+                let last_error = Some(LastError {
+                    code: "access-refused".into(),
+                    message: why.clone(),
+                    reason: String::new(),
+                    at_ms: None,
+                });
+                return Judged { last_error, ..Judged::ended("refused", Renewal::NeedsLogin, login) };
+            }
+            (Some(rest), ..) => {
+                let judged = Judged::new("cooling-down", renewal).noted(rest.why.clone());
+                return Judged { retry_at_ms: rest.until_ms, may_be_used: false, ..judged };
+            }
+            (_, CredentialKind::ApiKey, _) => "key",
+            (_, _, Usable::Expired) if !can_refresh => return Judged::ended("no-token", Renewal::NeedsLogin, login),
+            (_, _, Usable::Expired | Usable::No) => "expired",
+            (_, _, Usable::Unknown) => "unknown-expiry",
+            (_, _, Usable::Expiring) => "expiring",
+            (_, _, Usable::Yes) => "valid",
+        };
+        let judged = Judged::new(state, renewal);
+        match place.kind {
+            CredentialKind::OAuth if !can_refresh => {
+                judged.noted("it has no refresh token: a person must log in when it ends")
+            }
+            _ => judged,
+        }
+    }
+}
+
+/// Whose a credential is, by what its tokens claim.
+fn account(vault: &Vault<'_>, profile: &Profile, credential: &Credential) -> Option<String> {
+    let of_access = |place: &Place| place.access_token.as_ref().and_then(|token| jwt::owner(token.expose()));
+    let of_id = |place: &Place| {
+        let layout = vault.layout(profile, place.spot);
+        let is_id = |(_, source): &(_, &Source)| matches!(source, Source::Field(Field::IdToken));
+        let (pointer, _) = layout.write.iter().find(is_id)?;
+        jwt::owner(&vault.node(&profile.id, place.spot)?.pointer(pointer)?.as_str()?)
+    };
+    let mut places = credential.places.iter();
+    places.find_map(|place| of_id(place).or_else(|| of_access(place))).map(|account| text::line(&account))
 }

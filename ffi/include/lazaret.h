@@ -9,7 +9,7 @@
  * not UTF-8 or JSON that is not as described is an error like any other, and so is a panic inside.
  *
  * An error is a JSON object:
- *   {"code":"quarantined","action":"login","message":"...","provider":"acme","credential":"login","retry_after_s":null}
+ *   {"code":"quarantined","action":"login","message":"...","run":"lazaret login acme","provider":"acme","credential":"login","retry_after_s":null}
  * `action` says what helps: `login` (a person logs in again), `retry` (later, by itself), `configure`, `inspect`, `usage`.
  *
  * Nothing cancels a refresh: from the moment its request leaves until its answer is stored, a call must not be abandoned, or the

@@ -241,6 +241,7 @@ fn failure(code: &str, action: &str, message: String) -> Failure {
         code: code.into(),
         action: action.into(),
         message,
+        run: None,
         provider: None,
         credential: None,
         retry_after_s: None,

@@ -73,7 +73,10 @@ impl Admin {
             severity: finding.severity,
             code: finding.code,
             message: finding.message,
+            provider: finding.provider,
+            credential: finding.credential,
             fix: finding.fix,
+            alternative: finding.alternative,
         };
         Ok(found.into_iter().map(finding).collect())
     }
@@ -210,6 +213,7 @@ impl From<wit::Error> for KeeperError {
             code: error.code,
             action: error.action,
             message: error.message,
+            run: error.run,
             provider: error.provider,
             credential: error.credential,
             retry_after_s: error.retry_after_s,
@@ -232,10 +236,16 @@ impl From<wit::CredentialStatus> for CredentialStatus {
             source: status.source,
             kind: status.kind,
             state: status.state,
+            usable: status.usable,
+            renewal: status.renewal,
+            refreshing_by: status.refreshing_by,
+            refreshing_since_ms: status.refreshing_since_ms,
+            account: status.account,
             expires_at_ms: status.expires_at_ms,
             retry_at_ms: status.retry_at_ms,
             sealed_until_ms: status.sealed_until_ms,
             last_error: status.last_error.map(Into::into),
+            note: status.note,
             todo: status.todo,
         }
     }

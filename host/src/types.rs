@@ -256,7 +256,7 @@ pub struct LastError {
 }
 
 /// One credential, as a person wants to see it.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct CredentialStatus {
     /// The profile's id.
     pub provider: String,
@@ -270,6 +270,17 @@ pub struct CredentialStatus {
     pub kind: String,
     /// `valid`, `expired`, `quarantined`, ...: see `wit/keeper.wit`.
     pub state: String,
+    /// Whether it can be used now: `yes`, `expiring`, `expired`, `unknown` or `no`.
+    pub usable: String,
+    /// Whether it will be refreshed: `ok`, `refreshing`, `in-doubt`, `paused`, `needs-login`, `needs-configuration`, `quarantined`, `dead`
+    /// or `none`.
+    pub renewal: String,
+    /// Who is refreshing it.
+    pub refreshing_by: Option<String>,
+    /// Since when, in milliseconds since 1970.
+    pub refreshing_since_ms: Option<u64>,
+    /// Whose it is, by what its tokens claim. Another program's text.
+    pub account: Option<String>,
     /// Milliseconds since 1970.
     pub expires_at_ms: Option<u64>,
     /// When a cooldown ends, in milliseconds since 1970.
@@ -278,7 +289,9 @@ pub struct CredentialStatus {
     pub sealed_until_ms: Option<u64>,
     /// The last thing that went wrong.
     pub last_error: Option<LastError>,
-    /// What to do, if anything.
+    /// Why it is so, for a person.
+    pub note: Option<String>,
+    /// The one command that helps, if any does.
     pub todo: Option<String>,
 }
 
@@ -292,7 +305,7 @@ pub struct StatusReport {
 }
 
 /// One thing that [`Admin::doctor`](crate::Admin::doctor) found.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {
     /// `ok`, `warning` or `error`.
     pub severity: String,
@@ -300,8 +313,14 @@ pub struct Finding {
     pub code: String,
     /// What, and where. It may hold text of others: escape it before it goes to a terminal.
     pub message: String,
-    /// The command that mends it, in the words of a shell.
+    /// The provider that it is about.
+    pub provider: Option<String>,
+    /// And the credential.
+    pub credential: Option<String>,
+    /// The command that mends it, as a shell takes it: in any order with the others, and twice.
     pub fix: Option<String>,
+    /// Another way, which deletes or risks something.
+    pub alternative: Option<String>,
 }
 
 /// Why a call did not do what was asked, and what to do next. Never a secret.
@@ -311,8 +330,10 @@ pub struct KeeperError {
     pub code: String,
     /// `login`, `retry`, `configure`, `inspect` or `usage`.
     pub action: String,
-    /// What happened to which credential, why, and what to do.
+    /// What happened to which credential, and why.
     pub message: String,
+    /// The one command that helps, as a shell takes it.
+    pub run: Option<String>,
     /// The profile's id.
     pub provider: Option<String>,
     /// An entry's id, or `login`.
@@ -328,6 +349,7 @@ impl KeeperError {
             code: "internal".into(),
             action: "inspect".into(),
             message,
+            run: None,
             provider: None,
             credential: None,
             retry_after_s: None,

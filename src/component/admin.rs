@@ -7,15 +7,19 @@ use crate::secret::Secret;
 
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::{admin as wit, login};
+use super::types::advised;
 use super::world::keeper;
 
 impl wit::Guest for Component {
     fn add(credential: wit::NewCredential) -> Result<wit::CredentialStatus, wit::Error> {
-        Ok(keeper().add(&credential.into())?.into())
+        let new = credential.into();
+        let NewCredential { vault, provider, .. } = &new;
+        Ok(advised(vault, Some(provider), keeper().add(&new))?.into())
     }
 
     fn remove(selector: wit::Selector) -> Result<(), wit::Error> {
-        Ok(keeper().remove(&selector.vault, &selector.provider, selector.credential.as_deref())?)
+        let wit::Selector { vault, provider, credential } = &selector;
+        advised(vault, Some(provider), keeper().remove(vault, provider, credential.as_deref()))
     }
 
     fn import(
@@ -24,17 +28,20 @@ impl wit::Guest for Component {
         provider: Option<String>,
         is_move: bool,
     ) -> Result<Vec<wit::CredentialStatus>, wit::Error> {
-        Ok(keeper().import(&vault, &from, provider.as_deref(), is_move)?.into_iter().map(Into::into).collect())
+        let provider = provider.as_deref();
+        let done = advised(&vault, provider, keeper().import(&vault, &from, provider, is_move))?;
+        Ok(done.into_iter().map(Into::into).collect())
     }
 
     fn doctor(vault: String, ask_servers: bool) -> Result<Vec<wit::Finding>, wit::Error> {
-        Ok(keeper().doctor(&vault, ask_servers)?.into_iter().map(Into::into).collect())
+        let findings = advised(&vault, None, keeper().doctor(&vault, ask_servers))?;
+        Ok(findings.into_iter().map(Into::into).collect())
     }
 }
 
 impl login::Guest for Component {
     fn login_flows(provider: String) -> Result<Vec<login::LoginFlow>, wit::Error> {
-        let flows = keeper().login_flows(&provider)?.into_iter();
+        let flows = advised("", Some(&provider), keeper().login_flows(&provider))?.into_iter();
         let flow =
             |flow: crate::login::Flow| login::LoginFlow { flow: flow.flow.to_owned(), redirect_url: flow.redirect_url };
         Ok(flows.map(flow).collect())
@@ -46,7 +53,8 @@ impl login::Guest for Component {
         flow: String,
         redirect_url: Option<String>,
     ) -> Result<login::LoginBegun, wit::Error> {
-        Ok(keeper().login_start(&vault, &provider, &flow, redirect_url.as_deref())?.into())
+        let done = keeper().login_start(&vault, &provider, &flow, redirect_url.as_deref());
+        Ok(advised(&vault, Some(&provider), done)?.into())
     }
 
     fn login_poll(state: String) -> Result<login::LoginProgress, wit::Error> {
@@ -59,7 +67,8 @@ impl login::Guest for Component {
 
     fn logout(selector: wit::Selector, keep_if_not_revoked: bool) -> Result<login::LoggedOut, wit::Error> {
         let named = selector.credential.as_deref();
-        let left = keeper().logout(&selector.vault, &selector.provider, named, keep_if_not_revoked)?;
+        let done = keeper().logout(&selector.vault, &selector.provider, named, keep_if_not_revoked);
+        let left = advised(&selector.vault, Some(&selector.provider), done)?;
         Ok(login::LoggedOut { revocation: left.revocation.as_str().to_owned(), message: left.message })
     }
 
@@ -74,7 +83,10 @@ impl From<Finding> for wit::Finding {
             severity: finding.level.as_str().to_owned(),
             code: finding.code.to_owned(),
             message: finding.message,
+            provider: finding.provider,
+            credential: finding.credential,
             fix: finding.fix,
+            alternative: finding.alternative,
         }
     }
 }

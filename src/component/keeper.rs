@@ -1,5 +1,6 @@
 //! `wit/keeper.wit` on [`crate::keeper`], and `wit/pool.wit` on [`crate::pool`].
 
+use crate::error::KeeperError;
 use crate::keeper::{AccessToken, TokenRequest};
 use crate::pool::{Advice, ApiCall};
 use crate::secret::Secret;
@@ -7,19 +8,22 @@ use crate::secret::Secret;
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::keeper as wit;
 use super::bindings::exports::lazaret::keeper::pool;
+use super::types::advised;
 use super::world::keeper;
 
 impl wit::Guest for Component {
     fn token(request: wit::TokenRequest) -> Result<wit::AccessToken, wit::Error> {
-        Ok(keeper().token(&request.into())?.into())
+        let request = request.into();
+        asked(&request, keeper().token(&request))
     }
 
     fn refresh(request: wit::TokenRequest) -> Result<wit::AccessToken, wit::Error> {
-        Ok(keeper().refresh(&request.into())?.into())
+        let request = request.into();
+        asked(&request, keeper().refresh(&request))
     }
 
     fn status(vault: String, provider: Option<String>) -> Result<wit::StatusReport, wit::Error> {
-        let report = keeper().status(&vault, provider.as_deref())?;
+        let report = advised(&vault, provider.as_deref(), keeper().status(&vault, provider.as_deref()))?;
         Ok(wit::StatusReport {
             credentials: report.credentials.into_iter().map(Into::into).collect(),
             warnings: report.warnings,
@@ -27,13 +31,15 @@ impl wit::Guest for Component {
     }
 
     fn unquarantine(selector: wit::Selector) -> Result<wit::CredentialStatus, wit::Error> {
-        let named = selector.credential.as_deref();
-        Ok(keeper().unquarantine(&selector.vault, &selector.provider, named)?.into())
+        let wit::Selector { vault, provider, credential } = &selector;
+        let done = keeper().unquarantine(vault, provider, credential.as_deref());
+        Ok(advised(vault, Some(provider), done)?.into())
     }
 
     fn reset(selector: wit::Selector) -> Result<wit::CredentialStatus, wit::Error> {
-        let named = selector.credential.as_deref();
-        Ok(keeper().reset(&selector.vault, &selector.provider, named)?.into())
+        let wit::Selector { vault, provider, credential } = &selector;
+        let done = keeper().reset(vault, provider, credential.as_deref());
+        Ok(advised(vault, Some(provider), done)?.into())
     }
 
     fn save_unsaved(unsaved: String) -> Result<(), wit::Error> {
@@ -43,6 +49,11 @@ impl wit::Guest for Component {
     fn origins() -> Result<Vec<String>, wit::Error> {
         Ok(keeper().origins()?)
     }
+}
+
+/// What became of a request for a token.
+fn asked(request: &TokenRequest, done: Result<AccessToken, KeeperError>) -> Result<wit::AccessToken, wit::Error> {
+    Ok(advised(&request.vault, Some(&request.provider), done)?.into())
 }
 
 impl pool::Guest for Component {
@@ -57,13 +68,15 @@ impl pool::Guest for Component {
             headers: call.headers,
             body: Secret::new(call.body),
         };
-        let Advice { what, token, retry_after_s, message } = keeper().report(&call)?;
+        let Advice { what, token, retry_after_s, message } =
+            advised(&call.vault, Some(&call.provider), keeper().report(&call))?;
         Ok(pool::Advice { advice: what.as_str().to_owned(), token: token.map(Into::into), retry_after_s, message })
     }
 
     fn end_use(selector: wit::Selector) -> Result<(), wit::Error> {
-        let credential = selector.credential.unwrap_or_default();
-        Ok(keeper().end_use(&selector.vault, &selector.provider, &credential)?)
+        let wit::Selector { vault, provider, credential } = &selector;
+        let done = keeper().end_use(vault, provider, credential.as_deref().unwrap_or_default());
+        advised(vault, Some(provider), done)
     }
 }
 

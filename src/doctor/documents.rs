@@ -5,10 +5,12 @@ use crate::error::KeeperError;
 use crate::fingerprint::Fingerprint;
 use crate::keeper::Keeper;
 use crate::ledger::{self, Intent, Ledger};
+use crate::next_step::Reach;
 use crate::pool;
 use crate::ports::{Loaded, Ports};
 use crate::sealed::{self, Sealed};
 use crate::table::Table;
+use crate::vault::LOGIN;
 
 use super::{Findings, Held, Level, shell_word};
 
@@ -22,6 +24,7 @@ impl<P: Ports> Keeper<P> {
         &self,
         vault: &str,
         held: &[Held],
+        reach: &Reach,
         findings: &mut Findings,
     ) -> (Ledger, Sealed) {
         let sealed_name = sealed::name(vault);
@@ -55,7 +58,7 @@ impl<P: Ports> Keeper<P> {
                 } else {
                     lost(held, is_sealed_there, &name, findings);
                 }
-                stale_intents(&read.ledger, held, self.ports.wall_ms(), findings);
+                stale_intents(&read.ledger, held, reach, self.ports.wall_ms(), findings);
                 read.ledger
             }
             Err(error) => {
@@ -122,7 +125,7 @@ fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Finding
 }
 
 /// Sends of which nobody ever told the end, by provider.
-fn stale_intents(ledger: &Ledger, held: &[Held], now_ms: u64, findings: &mut Findings) {
+fn stale_intents(ledger: &Ledger, held: &[Held], reach: &Reach, now_ms: u64, findings: &mut Findings) {
     let is_stale = |intent: &Intent| now_ms.saturating_sub(intent.sent_at_ms.max(intent.since_ms)) >= STALE_MS;
     if !ledger.tokens.values().any(|record| record.intent.as_ref().is_some_and(is_stale)) {
         return;
@@ -145,8 +148,7 @@ fn stale_intents(ledger: &Ledger, held: &[Held], now_ms: u64, findings: &mut Fin
                 "{provider}: {open} refreshes were sent more than an hour ago, and no answer tells what became of them. The \
                  server may have replaced the token"
             );
-            let mut fix = String::from("lazaret refresh ");
-            fix.push_str(&shell_word(provider));
+            let fix = reach.about("refresh", provider, LOGIN);
             findings.note(Level::Warning, "intent-stale", message, Some(fix));
         }
         if *over > 0 {

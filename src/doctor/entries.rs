@@ -3,10 +3,10 @@
 use crate::json::Value;
 use crate::table::Table;
 use crate::time::{self, Zone};
-use crate::vault::{CredentialKind, EntryState, Place, Spot, Vault};
+use crate::vault::{CredentialKind, EntryState, LOGIN, Place, Spot, Vault};
 
 use super::spelling::Known;
-use super::{CLOCK_ALLOWANCE_MS, Findings, Held, Level, quoted, shell_word};
+use super::{CLOCK_ALLOWANCE_MS, Findings, Held, Level, quoted};
 
 pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &mut Findings) {
     let profile = &held.profile;
@@ -14,9 +14,8 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
     if let Some(wrong) = &profile.wrong {
         findings.note(Level::Error, "profile-wrong", wrong.0.clone(), None);
     } else if !profile.has_endpoint() && held.has_oauth() {
-        let message = format!(
-            "{id}: no profile says where its tokens are refreshed. README.md says how to add one to providers.json"
-        );
+        let message =
+            format!("{id}: no profile says where its tokens are refreshed. a profile in providers.json can say so");
         findings.note(Level::Warning, "profile-missing", message, None);
     }
     for warning in &held.reading.warnings {
@@ -129,11 +128,7 @@ fn suppressed(held: &Held, vault: &Vault<'_>, findings: &mut Findings) {
     for source in list.into_iter().flat_map(|list| list.items()).filter_map(|source| source.as_str()) {
         let message =
             format!("{id}: what comes from {} is not added, for it was removed. A login ends that", quoted(&source));
-        let login = held.login.clone().unwrap_or_else(|| {
-            let mut command = String::from("lazaret login ");
-            command.push_str(&shell_word(id));
-            command
-        });
+        let login = held.login.clone().unwrap_or_else(|| held.reach.about("login", id, LOGIN));
         findings.note(Level::Ok, "source-suppressed", message, Some(login));
     }
 }

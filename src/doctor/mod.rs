@@ -19,8 +19,10 @@ use crate::error::KeeperError;
 use crate::json;
 use crate::keeper::Keeper;
 use crate::ledger::Counterpart;
+use crate::next_step::Reach;
+pub(crate) use crate::next_step::shell_word;
 use crate::ports::Ports;
-use crate::provider::{GENERIC, Profile};
+use crate::provider::Profile;
 use crate::request;
 use crate::text;
 use crate::vault::{Credential, CredentialKind, Reading, Spot, Vault};
@@ -59,8 +61,14 @@ pub struct Finding {
     pub code: &'static str,
     /// What and where, for a person.
     pub message: String,
-    /// The command that mends it.
+    /// The profile's id, if it is about one provider.
+    pub provider: Option<String>,
+    /// An entry's id, or `login`.
+    pub credential: Option<String>,
+    /// The command that mends it, in any order with the others and run twice.
     pub fix: Option<String>,
+    /// Another way, which deletes or risks something.
+    pub alternative: Option<String>,
 }
 
 /// What was found so far.
@@ -70,7 +78,8 @@ struct Findings(Vec<Finding>);
 impl Findings {
     fn note(&mut self, level: Level, code: &'static str, message: String, fix: Option<String>) {
         // A command is left as it is, for it must mean the same when it is run; whoever shows it escapes it.
-        self.0.push(Finding { level, code, message: text::line(&message), fix });
+        let message = text::line(&message);
+        self.0.push(Finding { level, code, message, provider: None, credential: None, fix, alternative: None });
     }
 
     fn ok(&mut self, code: &'static str, message: String) {
@@ -94,6 +103,8 @@ struct Held {
     to: Option<Counterpart>,
     /// The command by which a person logs in, if one is known.
     login: Option<String>,
+    /// How a person reaches the vault.
+    reach: Rc<Reach>,
 }
 
 impl Held {
@@ -104,7 +115,7 @@ impl Held {
 
     /// `lazaret remove xai-oauth --credential=ab12`
     fn command(&self, command: &str, credential: &str) -> String {
-        about(command, &self.profile.id, credential)
+        self.reach.about(command, &self.profile.id, credential)
     }
 
     /// The same for what a person must log in for.
@@ -124,35 +135,6 @@ fn called(provider: &str, credential: &str) -> String {
     called.push_str(credential);
     called.push(')');
     called
-}
-
-fn about(command: &str, provider: &str, credential: &str) -> String {
-    let mut line = String::from("lazaret ");
-    line.push_str(command);
-    line.push(' ');
-    line.push_str(&shell_word(provider));
-    if credential != crate::vault::LOGIN {
-        line.push_str(" --credential=");
-        line.push_str(&shell_word(credential));
-    }
-    line
-}
-
-/// A text as one word of a command: other programs write ids, and a person pastes what is shown.
-fn shell_word(text: &str) -> String {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@%+=-#".contains(&byte);
-    if !text.is_empty() && text.bytes().all(is_plain) && !text.starts_with(['#', '-']) {
-        return text.to_owned();
-    }
-    let mut word = String::from("'");
-    for char in text.chars() {
-        match char {
-            '\'' => word.push_str("'\\''"),
-            _ => word.push(char),
-        }
-    }
-    word.push('\'');
-    word
 }
 
 /// A text of others in a message.
@@ -175,7 +157,7 @@ impl<P: Ports> Keeper<P> {
             // There is nothing to look over before a person has said what the file is.
             Err(error) if matches!(error.code, "bad-request" | "unknown-layout") => return Err(error),
             Err(error) if error.code == "no-credential" => {
-                let fix = Some("lazaret login --help".to_owned());
+                let fix = Some(self.reach(vault).await.command("providers"));
                 findings.note(Level::Error, "vault-absent", error.message.clone(), fix);
                 None
             }
@@ -184,12 +166,13 @@ impl<P: Ports> Keeper<P> {
                 None
             }
         };
+        let reach = Rc::new(self.reach(vault).await);
         let mut held = Vec::new();
         if let Some(snapshot) = &snapshot {
             let opened = snapshot.open()?;
             for id in opened.providers() {
-                let profile = self.profile_for(snapshot, &id)?;
-                held.push(self.held(&opened, profile));
+                let profile = self.profile_or_generic(&id)?;
+                held.push(self.held(vault, &reach, &opened, profile));
             }
             let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
             findings.ok("vault", format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
@@ -197,7 +180,7 @@ impl<P: Ports> Keeper<P> {
         if let Err(error) = self.settings_of(vault, &held).await {
             findings.of_error("settings-unreadable", &error);
         }
-        let (ledger, sealed) = self.look_at_documents(vault, &held, &mut findings).await;
+        let (ledger, sealed) = self.look_at_documents(vault, &held, &reach, &mut findings).await;
         if let Some(snapshot) = &snapshot {
             let opened = snapshot.open()?;
             let now_ms = self.ports.wall_ms();
@@ -210,7 +193,7 @@ impl<P: Ports> Keeper<P> {
                 }
             }
             tokens::in_several_places(&held, &mut findings);
-            tokens::sealed(&sealed, &ledger, &held, now_ms, &mut findings);
+            tokens::sealed(&sealed, &ledger, &held, &reach, now_ms, &mut findings);
         }
         if ask_servers {
             self.ask_servers(&held, &mut findings).await;
@@ -230,34 +213,10 @@ impl<P: Ports> Keeper<P> {
         held.iter().try_for_each(|held| settings.pool(&held.profile.id).map(drop))
     }
 
-    fn held(&self, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {
+    fn held(&self, vault: &str, reach: &Rc<Reach>, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {
         let login = opened.node(&profile.id, Spot::Login);
         let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
-        // The generic one is a sentence.
-        let generic = self.profile_or_generic(GENERIC).map(|generic| generic.login_hint.clone());
-        let is_command = !generic.is_ok_and(|hint| hint == profile.login_hint);
-        let login = is_command.then(|| profile.login_hint.clone());
-        Held { reading: opened.read(&profile), to, login, profile }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_others_wrote_is_one_word_of_a_command() {
-        for (text, word) in [
-            ("xai-oauth", "xai-oauth"),
-            ("#2", "'#2'"),
-            ("", "''"),
-            ("-x", "'-x'"),
-            ("x; rm -rf ~", "'x; rm -rf ~'"),
-            ("it's $(id)", "'it'\\''s $(id)'"),
-        ] {
-            assert_eq!(shell_word(text), word);
-        }
-        assert_eq!(about("remove", "acme", "login"), "lazaret remove acme");
-        assert_eq!(about("remove", "acme", "a b"), "lazaret remove acme --credential='a b'");
+        let login = self.login_command(reach, vault, &profile);
+        Held { reading: opened.read(&profile), to, login, profile, reach: reach.clone() }
     }
 }

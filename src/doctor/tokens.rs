@@ -3,13 +3,14 @@
 use crate::adding::account;
 use crate::fingerprint::Fingerprint;
 use crate::ledger::{Ledger, Standing, Until};
+use crate::next_step::Reach;
 use crate::refresh::earned_a_send;
 use crate::sealed::Sealed;
 use crate::table::Table;
 use crate::time::{self, DAY_MS, Zone};
 use crate::vault::{Credential, CredentialKind, Place};
 
-use super::{Findings, Held, Level, about, called, quoted};
+use super::{Findings, Held, Level, called, quoted};
 
 pub(super) fn look_over(
     held: &Held,
@@ -186,7 +187,14 @@ pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
 }
 
 /// What is out of use and can be put back, and what waits to be.
-pub(super) fn sealed(sealed: &Sealed, ledger: &Ledger, held: &[Held], now_ms: u64, findings: &mut Findings) {
+pub(super) fn sealed(
+    sealed: &Sealed,
+    ledger: &Ledger,
+    held: &[Held],
+    reach: &Reach,
+    now_ms: u64,
+    findings: &mut Findings,
+) {
     for (token, entry) in sealed.quarantined.iter().filter(|(_, entry)| now_ms < entry.until_ms) {
         let until = time::to_rfc3339(entry.until_ms, Zone::Letter);
         let reason = ledger.tokens.get(token).and_then(|record| record.tombstone());
@@ -197,7 +205,7 @@ pub(super) fn sealed(sealed: &Sealed, ledger: &Ledger, held: &[Held], now_ms: u6
             let login = held.iter().find(|held| held.profile.id == entry.provider).and_then(|held| held.login.clone());
             (format!("{called}: its login ended ({reason}). Its tokens are sealed until {until}. Log in again"), login)
         } else {
-            let fix = about("unquarantine", &entry.provider, &entry.credential);
+            let fix = reach.about("unquarantine", &entry.provider, &entry.credential);
             let what = "If the server was wrong it can be put back; else log in again";
             (format!("{called}: it is quarantined, and its tokens are sealed until {until}. {what}"), Some(fix))
         };
@@ -208,7 +216,7 @@ pub(super) fn sealed(sealed: &Sealed, ledger: &Ledger, held: &[Held], now_ms: u6
             "{}: new tokens wait in the sealed document, for the vault could not be written. The next call puts them there",
             called(&waiting.provider, &waiting.credential)
         );
-        let fix = about("token", &waiting.provider, &waiting.credential);
+        let fix = reach.about("token", &waiting.provider, &waiting.credential);
         findings.note(Level::Warning, "successor-waiting", message, Some(fix));
     }
 }

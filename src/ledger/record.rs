@@ -105,6 +105,13 @@ pub struct Pause {
     pub at_ms: u64,
 }
 
+impl Pause {
+    /// Whether the server asked for a person: it refused neither the token nor the client.
+    pub(crate) fn needs_login(&self) -> bool {
+        matches!(self.until, Until::Change { .. }) && self.profile.is_none() && self.refusals == 0
+    }
+}
+
 /// How a pause ends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Until {

@@ -189,10 +189,7 @@ impl<P: Ports> Keeper<P> {
             }
         };
         let Some(endpoint) = endpoint.clone() else {
-            let what = format!(
-                "its profile describes no login by {flow}: README.md says how to add one to providers.json. Or: {}",
-                with.profile.login_hint
-            );
+            let what = format!("its profile describes no login by {flow}");
             return Err(with.error("bad-profile", Action::Configure, &what));
         };
         if with.to.client.is_empty() {
@@ -212,13 +209,20 @@ impl<P: Ports> Keeper<P> {
     /// Asks whether the person has approved.
     pub async fn login_poll(&self, state: &Secret) -> Result<Progress, KeeperError> {
         let (state, with) = self.resumed(state, DEVICE).await?;
-        self.poll_device(state, &with).await
+        let vault = state.vault.clone();
+        match self.poll_device(state, &with).await {
+            Ok(progress) => Ok(progress),
+            Err(error) => Err(self.advised(&vault, Some(&with.profile.id), error).await),
+        }
     }
 
     /// Ends a login by loopback with the address that the browser was sent to.
     pub async fn login_finish(&self, state: &Secret, redirected_to: &Secret) -> Result<CredentialStatus, KeeperError> {
         let (state, with) = self.resumed(state, LOOPBACK).await?;
-        self.finish_by_loopback(&state, &with, redirected_to.expose()).await
+        match self.finish_by_loopback(&state, &with, redirected_to.expose()).await {
+            Ok(status) => Ok(status),
+            Err(error) => Err(self.advised(&state.vault, Some(&with.profile.id), error).await),
+        }
     }
 
     /// The origins that a host of logins allows.

@@ -237,7 +237,7 @@ impl Choice<'_> {
     fn why_none(&self, profile: &Profile, worst: &mut Option<KeeperError>) {
         for credential in self.credentials {
             if let Some(rest) = self.resting(credential) {
-                worse(worst, rest.error(&profile.id, credential.id(), &profile.login_hint, self.now_ms));
+                worse(worst, rest.error(&profile.id, credential.id(), self.now_ms));
             } else if credential.leading().state == EntryState::Dead && worst.is_none() {
                 *worst = Some(crate::look::dead_entry(profile, credential));
             }

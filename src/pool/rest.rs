@@ -70,7 +70,7 @@ pub(crate) fn resting(
 
 impl Resting {
     /// What a caller is told who finds nothing but this.
-    pub(crate) fn error(&self, provider: &str, credential: &str, login_hint: &str, now_ms: u64) -> KeeperError {
+    pub(crate) fn error(&self, provider: &str, credential: &str, now_ms: u64) -> KeeperError {
         let why = if self.why.is_empty() { String::new() } else { format!(" ({})", self.why) };
         match self.until_ms {
             Some(until_ms) => {
@@ -80,7 +80,7 @@ impl Resting {
             }
             None => {
                 let what = format!(
-                    "{provider} ({credential}): the API refuses even the access token that a refresh has just brought{why}. Log in again: {login_hint}"
+                    "{provider} ({credential}): the API refuses even the access token that a refresh has just brought{why}"
                 );
                 KeeperError::new("access-refused", Action::Login, what)
             }

@@ -18,7 +18,7 @@ use lazaret::keeper::{AccessToken, Origin, TokenRequest};
 use lazaret::pool::Picked;
 use lazaret::ports::{Event, Request, Scope, Severity};
 use lazaret::secret::Secret;
-use lazaret::status::CredentialStatus;
+use lazaret::status::{CredentialStatus, Renewal, Usable};
 use lazaret::vault::{CredentialKind, LastError};
 use lazaret_host::http::{Http, HttpFailure, HttpRequest, HttpResponse, Sent};
 use lazaret_host::storage::{
@@ -231,6 +231,29 @@ fn status(status: lazaret_host::CredentialStatus) -> CredentialStatus {
             kind => panic!("{kind} is no kind of credential"),
         },
         state: word(&status.state),
+        usable: one_of(
+            [Usable::Yes, Usable::Expiring, Usable::Expired, Usable::Unknown, Usable::No],
+            |usable| usable.as_str(),
+            &status.usable,
+        ),
+        renewal: one_of(
+            [
+                Renewal::Ok,
+                Renewal::Refreshing,
+                Renewal::InDoubt,
+                Renewal::Paused,
+                Renewal::NeedsLogin,
+                Renewal::NeedsConfiguration,
+                Renewal::Quarantined,
+                Renewal::Dead,
+                Renewal::None,
+            ],
+            |renewal| renewal.as_str(),
+            &status.renewal,
+        ),
+        refreshing_by: status.refreshing_by,
+        refreshing_since_ms: status.refreshing_since_ms,
+        account: status.account,
         expires_at_ms: status.expires_at_ms,
         retry_at_ms: status.retry_at_ms,
         sealed_until_ms: status.sealed_until_ms,
@@ -240,6 +263,7 @@ fn status(status: lazaret_host::CredentialStatus) -> CredentialStatus {
             reason: error.reason,
             at_ms: error.at_ms,
         }),
+        note: status.note,
         todo: status.todo,
     }
 }
@@ -250,6 +274,7 @@ fn error(error: lazaret_host::KeeperError) -> KeeperError {
     let mut same = KeeperError::new(word(&error.code), action, error.message);
     (same.provider, same.credential) = (error.provider, error.credential);
     same.retry_after_s = error.retry_after_s;
+    same.run = error.run;
     same
 }
 

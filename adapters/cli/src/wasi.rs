@@ -188,10 +188,16 @@ fn credential(status: &keeper::CredentialStatus) -> Value {
         "source": status.source,
         "kind": status.kind,
         "state": status.state,
+        "usable": status.usable,
+        "renewal": status.renewal,
+        "refreshing_by": status.refreshing_by,
+        "refreshing_since_ms": status.refreshing_since_ms,
+        "account": status.account,
         "expires_at_ms": status.expires_at_ms,
         "retry_at_ms": status.retry_at_ms,
         "sealed_until_ms": status.sealed_until_ms,
         "last_error": last_error,
+        "note": status.note,
         "todo": status.todo,
     })
 }
@@ -314,7 +320,7 @@ fn write(stream: &OutputStream, text: &str) -> Result<(), ()> {
 impl Failure {
     fn new(exit: u8, code: &str, action: &str, message: &str) -> Self {
         let json = json!({
-            "code": code, "action": action, "provider": null, "credential": null, "retry_after_s": null, "message": message,
+            "code": code, "action": action, "provider": null, "credential": null, "retry_after_s": null, "message": message, "run": null,
         });
         Self { code: exit, message: message.to_owned(), json }
     }
@@ -329,6 +335,7 @@ impl From<keeper::Error> for Failure {
             "credential": error.credential,
             "retry_after_s": error.retry_after_s,
             "message": error.message,
+            "run": error.run,
         });
         Self { code: show::exit_code(&error.action), message: error.message, json }
     }

@@ -130,10 +130,16 @@ function credentialStatus(status: ReturnType<Root['keeper']['reset']>): Credenti
     source: status.source,
     kind: status.kind,
     state: status.state,
+    usable: status.usable,
+    renewal: status.renewal,
+    refreshingBy: status.refreshingBy,
+    refreshingSinceMs: number(status.refreshingSinceMs),
+    account: status.account,
     expiresAtMs: number(status.expiresAtMs),
     retryAtMs: number(status.retryAtMs),
     sealedUntilMs: number(status.sealedUntilMs),
     lastError: last && { code: last.code, message: last.message, reason: last.reason, atMs: number(last.atMs) },
+    note: status.note,
     todo: status.todo,
   };
 }

@@ -8,17 +8,20 @@ export interface ErrorFields {
   code: string;
   action: string;
   message: string;
+  run?: string | undefined;
   provider?: string | undefined;
   credential?: string | undefined;
   retryAfterSeconds?: number | undefined;
 }
 
-/** Any error of lazaret. The message says what happened to which credential, why, and what to do; never a secret. */
+/** Any error of lazaret. The message says what happened to which credential, and why; never a secret. */
 export class LazaretError extends Error {
   /** An open set, in kebab case: `quarantined`, `cooling-down`, `unknown-provider`, ... */
   readonly code: string;
   /** What helps. */
   readonly action: string;
+  /** The one command that helps, as a shell takes it. Undefined: time alone helps, or the message says what must change. */
+  readonly run: string | undefined;
   readonly provider: string | undefined;
   readonly credential: string | undefined;
   /** In how many seconds a retry can succeed, where that is known. */
@@ -29,6 +32,7 @@ export class LazaretError extends Error {
     this.name = new.target.name;
     this.code = fields.code;
     this.action = fields.action;
+    this.run = fields.run;
     this.provider = fields.provider;
     this.credential = fields.credential;
     this.retryAfterSeconds = fields.retryAfterSeconds;

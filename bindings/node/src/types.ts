@@ -73,11 +73,22 @@ export interface CredentialStatus {
   kind: string;
   /** `valid`, `expiring`, `expired`, `unknown-expiry`, `key`, `cooling-down`, `refused`, `held`, `parked`, `in-doubt`, `quarantined`, ... */
   state: string;
+  /** Whether it can be used now: `yes`, `expiring`, `expired`, `unknown`, `no`. */
+  usable: string;
+  /** Whether it will be refreshed: `ok`, `refreshing`, `in-doubt`, `paused`, `needs-login`, `needs-configuration`, `quarantined`, `dead`, `none`. */
+  renewal: string;
+  /** Who is refreshing it. */
+  refreshingBy: string | undefined;
+  refreshingSinceMs: number | undefined;
+  /** Whose it is, by what its tokens claim. Another program's text. */
+  account: string | undefined;
   expiresAtMs: number | undefined;
   retryAtMs: number | undefined;
   sealedUntilMs: number | undefined;
   lastError: LastError | undefined;
-  /** What to do, if anything. */
+  /** Why it is so, for a person. */
+  note: string | undefined;
+  /** The one command that helps, if any does. */
   todo: string | undefined;
 }
 

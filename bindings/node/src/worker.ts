@@ -130,10 +130,10 @@ function newInstance(): Instance {
   return instantiate(transpiled, modules, world.imports());
 }
 
-function spelled({ code, action, message, provider, credential, retryAfterS }: ErrorFields & { retryAfterS?: bigint }): ErrorFields {
+function spelled({ code, action, message, run, provider, credential, retryAfterS }: ErrorFields & { retryAfterS?: bigint }): ErrorFields {
   const retryAfterSeconds = retryAfterS === undefined ? undefined : Number(retryAfterS);
   // The classifier's own errors have no action: only the profiles can be wrong.
-  return { code, action: action ?? 'configure', message, provider, credential, retryAfterSeconds };
+  return { code, action: action ?? 'configure', message, run, provider, credential, retryAfterSeconds };
 }
 
 function stopped(error: unknown): ErrorFields {

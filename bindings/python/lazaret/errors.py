@@ -6,12 +6,13 @@ from typing import Any, Dict, Optional, Type
 
 
 class LazaretError(Exception):
-    """What happened to which credential, why, and what to do. Never holds a secret.
+    """What happened to which credential, and why. Never holds a secret.
 
     :ivar code: What happened, in kebab case: ``quarantined``, ``cooling-down``, ... (``wit/keeper.wit`` has the list).
     :ivar action: What helps: ``login``, ``retry``, ``configure``, ``inspect`` or ``usage``. Each has a subclass.
     :ivar message: One sentence or more for a person.
     :ivar retry_after_s: In how many seconds a retry can succeed, where that is known.
+    :ivar run: The one command that helps, as a shell takes it. None: time alone helps, or the message says what must change.
     """
 
     action: str = "inspect"
@@ -25,6 +26,7 @@ class LazaretError(Exception):
         provider: Optional[str] = None,
         credential: Optional[str] = None,
         retry_after_s: Optional[int] = None,
+        run: Optional[str] = None,
     ) -> None:
         super().__init__(message)
         self.code = code
@@ -34,6 +36,7 @@ class LazaretError(Exception):
         self.provider = provider
         self.credential = credential
         self.retry_after_s = retry_after_s
+        self.run = run
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(code={self.code!r}, message={self.message!r})"
@@ -50,6 +53,7 @@ class LazaretError(Exception):
             "provider": self.provider,
             "credential": self.credential,
             "retry_after_s": self.retry_after_s,
+            "run": self.run,
         }
 
 
@@ -101,4 +105,5 @@ def _again(kind: Type[LazaretError], members: Dict[str, Any]) -> LazaretError:
         provider=members.get("provider"),
         credential=members.get("credential"),
         retry_after_s=members.get("retry_after_s"),
+        run=members.get("run"),
     )

@@ -56,11 +56,19 @@ class CredentialStatus:
     source: str
     kind: str
     state: str
+    usable: str
+    renewal: str
+    refreshing_by: Optional[str]
+    refreshing_since_ms: Optional[int]
+    account: Optional[str]
+    """Whose it is, by what its tokens claim. Another program's text."""
     expires_at_ms: Optional[int]
     retry_at_ms: Optional[int]
     sealed_until_ms: Optional[int]
     last_error: Optional[LastError]
+    note: Optional[str]
     todo: Optional[str]
+    """The one command that helps, if any does."""
 
 
 @dataclass(frozen=True)

@@ -31,16 +31,17 @@ def of_the_core() -> Functions:
 
 
 # What goes through every function that the core has, per result and parameter. A list: several values of one type.
-ERROR = {"code": "c", "action": "a", "message": "m", "provider": None, "credential": "p", "retry_after_s": 3}
+ERROR = {"code": "c", "action": "a", "message": "m", "run": "r", "provider": None, "credential": "p", "retry_after_s": 3}
 STORAGE_ERROR = ("err", {"code": "denied", "message": "no"})
 TOKEN = {
     "token": "t", "token_type": "Bearer", "provider": "p", "credential": "login", "expires_at_ms": (1 << 64) - 1, "picked": "only",
     "origin": "stored", "warning": None, "unsaved": "u",
 }  # fmt: skip
 STATUS = {
-    "provider": "p", "credential": "c", "label": "l", "source": "s", "kind": "oauth", "state": "valid", "expires_at_ms": 1,
+    "provider": "p", "credential": "c", "label": "l", "source": "s", "kind": "oauth", "state": "valid",
+    "usable": "yes", "renewal": "ok", "refreshing_by": None, "refreshing_since_ms": 7, "account": "a", "expires_at_ms": 1,
     "retry_at_ms": None, "sealed_until_ms": 0, "last_error": {"code": "c", "message": "m", "reason": "r", "at_ms": None},
-    "todo": "do",
+    "note": None, "todo": "do",
 }  # fmt: skip
 REQUEST = {
     "vault": "v", "provider": "p", "credential": None, "min_valid_s": 0, "refused_access_token": "\u00e9\0", "session": "",

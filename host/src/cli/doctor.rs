@@ -23,9 +23,8 @@ pub(super) fn run(setup: &Setup, args: &DoctorArgs) -> Result<(), Failure> {
     // Where no way leads to the vault, each document would say so once more.
     if !findings.iter().any(|finding| is_no_way(&finding.code)) {
         let found = open.keeper.admin().doctor(VAULT, args.ask_servers).map_err(|error| open.failure(error))?;
-        let with_options = setup.options();
         let found = found.into_iter().filter(|finding| !is_told(finding, &findings)).collect::<Vec<_>>();
-        findings.extend(found.into_iter().map(|finding| with_paths(finding, &open.places, &with_options)));
+        findings.extend(found.into_iter().map(|finding| with_paths(finding, &open.places)));
     }
     // What lies around the vault is no better than what is in it.
     if findings.iter().any(|finding| finding.severity != "ok") {
@@ -69,7 +68,7 @@ fn rank(severity: &str) -> u8 {
 }
 
 /// A finding of the component's, with the file that it is about.
-fn with_paths(mut finding: Finding, places: &Places, options: &str) -> Finding {
+fn with_paths(mut finding: Finding, places: &Places) -> Finding {
     let beside = |suffix: &str| {
         let mut path = places.vault.clone().into_os_string();
         path.push(suffix);
@@ -107,10 +106,6 @@ fn with_paths(mut finding: Finding, places: &Places, options: &str) -> Finding {
             "ledger-unreachable" => Some(format!("ls -la {word}")),
             _ => finding.fix,
         };
-    }
-    // Pasted, it is to be about the same vault.
-    if let Some(rest) = finding.fix.as_deref().and_then(|fix| fix.strip_prefix("lazaret ")) {
-        finding.fix = Some(format!("lazaret {options}{rest}"));
     }
     finding
 }
@@ -158,7 +153,13 @@ mod tests {
     use super::*;
 
     fn finding(severity: &str, code: &str, message: &str, fix: Option<&str>) -> Finding {
-        Finding { severity: severity.into(), code: code.into(), message: message.into(), fix: fix.map(Into::into) }
+        Finding {
+            severity: severity.into(),
+            code: code.into(),
+            message: message.into(),
+            fix: fix.map(Into::into),
+            ..Finding::default()
+        }
     }
 
     #[test]
@@ -202,11 +203,11 @@ mod tests {
                 "/my v/auth.json.lazaret-sealed: ",
                 Some("mv -i '/my v/auth.json.lazaret-sealed' '/my v/auth.json.lazaret-sealed'.aside"),
             ),
-            ("quarantined", Some("lazaret unquarantine a"), "", Some("lazaret --vault '/my v' unquarantine a")),
+            ("quarantined", Some("lazaret --vault '/my v' login a"), "", Some("lazaret --vault '/my v' login a")),
             ("token-dead", Some("hermes auth add a"), "", Some("hermes auth add a")),
             ("vault", None, "", None),
         ] {
-            let found = with_paths(finding("error", code, "what", fix), &places, "--vault '/my v' ");
+            let found = with_paths(finding("error", code, "what", fix), &places);
             assert_eq!((found.message, found.fix.as_deref()), (format!("{path}what"), wanted), "{code}");
         }
     }

@@ -60,6 +60,8 @@ struct About {
     provider: Option<String>,
     credential: Option<String>,
     retry_after_s: Option<u64>,
+    /// The one command that helps.
+    run: Option<String>,
     /// It was said already, or whoever should have read the output has gone and there is nobody to say it to.
     #[serde(skip)]
     silent: bool,
@@ -115,6 +117,12 @@ impl Failure {
         self
     }
 
+    /// The same with the command that helps, where none is known yet.
+    pub(super) fn run(mut self, command: impl Into<String>) -> Self {
+        self.about.run.get_or_insert_with(|| command.into());
+        self
+    }
+
     /// Standard output does not take what it should.
     pub(super) fn output(error: &io::Error) -> Self {
         let mut failure = Self::broken(format_args!("cannot write to standard output: {error}")).coded("output");
@@ -125,11 +133,11 @@ impl Failure {
     /// What the component says, in other words where the caller knows better ones.
     pub(super) fn keeper(error: KeeperError, message: String) -> Self {
         let exit = Exit::of(&error.action);
-        let KeeperError { code, action, provider, credential, retry_after_s, .. } = error;
+        let KeeperError { code, action, provider, credential, retry_after_s, run, .. } = error;
         Self {
             exit,
             message,
-            about: Box::new(About { code, action, provider, credential, retry_after_s, silent: false }),
+            about: Box::new(About { code, action, provider, credential, retry_after_s, run, silent: false }),
         }
     }
 
@@ -149,7 +157,7 @@ impl Failure {
         &self.about.code
     }
 
-    /// On standard error: a line for a person, or one JSON object.
+    /// On standard error: a line for a person and one for the command that helps, or one JSON object.
     pub(super) fn print(&self, as_json: bool) {
         if self.about.silent {
             return;
@@ -159,6 +167,10 @@ impl Failure {
         } else {
             let mark = terminal::stderr_style().bad("error:");
             terminal::complain(&format!("{mark} {}", text::escape(&self.message)));
+            if let Some(command) = &self.about.run {
+                let style = terminal::stderr_style();
+                terminal::complain(&format!("{} {}", style.faint("run:"), style.strong(&text::escape(command))));
+            }
         }
     }
 
@@ -188,7 +200,7 @@ mod tests {
             failure,
             r#"{"error":{"code":"bad-request","action":"usage","provider":"xai-oauth","credential":"login","#
                 .to_owned()
-                + r#""retry_after_s":null,"message":"no\nsuch"}}"#
+                + r#""retry_after_s":null,"run":null,"message":"no\nsuch"}}"#
         );
     }
 

@@ -27,6 +27,8 @@ pub(super) struct Setup {
 pub(super) struct Open {
     pub(super) keeper: Keeper,
     pub(super) places: Places,
+    /// By which this command is about the vault.
+    command: String,
 }
 
 /// Where the documents lie.
@@ -45,18 +47,33 @@ impl Setup {
     /// What of the options another command must be given to be about the same files, with a space at its end.
     pub(super) fn options(&self) -> String {
         let mut options = String::new();
-        for (name, path) in [("--vault", &self.vault), ("--providers", &self.providers)] {
-            if let Some(path) = path {
-                options += &format!("{name} {} ", shell_path(path));
-            }
+        if let Some(vault) = &self.vault {
+            options += &format!("--vault {} ", shell_path(vault));
         }
         if let Some(layout) = &self.layout {
             options += &format!("--layout {} ", shell_path(Path::new(layout)));
+        }
+        options + &self.other_options()
+    }
+
+    /// The same but for what is said of the vault.
+    fn other_options(&self) -> String {
+        let mut options = String::new();
+        if let Some(providers) = &self.providers {
+            options += &format!("--providers {} ", shell_path(providers));
         }
         if self.allow_loopback_http {
             options += "--allow-loopback-http ";
         }
         options
+    }
+
+    /// The words by which a person calls this command so that it is about a vault, with the options in use.
+    fn command_about(&self, vault: &Path) -> String {
+        let is_used = self.vault().is_ok_and(|used| used == vault);
+        let options =
+            if is_used { self.options() } else { format!("--vault {} {}", shell_path(vault), self.other_options()) };
+        format!("lazaret {options}").trim_end().to_owned()
     }
 
     /// The layout that a person states.
@@ -203,6 +220,8 @@ impl Setup {
     ) -> Result<Open, Failure> {
         let places = Places { vault, providers: self.providers()? };
         let storage = with(FileStorage::open(&places.vault).with_environment(true));
+        let command = self.command_about(&places.vault);
+        let storage = storage.command(command.clone());
         let storage = match &places.providers {
             Some(path) => storage.with_profiles(path.clone()),
             None => storage,
@@ -222,7 +241,7 @@ impl Setup {
             .events(move |event: &_| events.take(event))
             .allow_loopback_http(self.allow_loopback_http);
         let keeper = more(keeper).build().map_err(Failure::broken)?;
-        Ok(Open { keeper, places })
+        Ok(Open { keeper, places, command })
     }
 
     /// The file with the user's profiles, if there is one.
@@ -248,6 +267,11 @@ impl Setup {
 }
 
 impl Open {
+    /// A command of ours about the vault, as a shell takes it.
+    pub(super) fn reach(&self, rest: &str) -> String {
+        format!("{} {rest}", self.command)
+    }
+
     /// What the component says, with paths for its names of documents.
     pub(super) fn failure(&self, error: KeeperError) -> Failure {
         let message = self.places.locate(&error);

@@ -77,9 +77,10 @@ pub(super) fn unreadable(open: &Open, error: KeeperError) -> Failure {
     if error.code == "no-credential" && error.provider.is_none() {
         let vault = open.places.vault.display();
         return Failure::broken(format_args!(
-            "{vault}: there is no vault yet. Name another one with --vault or $LAZARET_VAULT, or log in first"
+            "{vault}: there is no vault yet. Name another one with --vault or $LAZARET_VAULT"
         ))
-        .coded("no-vault");
+        .coded("no-vault")
+        .run(open.reach("providers"));
     }
     open.failure(error)
 }
@@ -190,10 +191,7 @@ mod tests {
             kind: "oauth".into(),
             state: state.into(),
             expires_at_ms: Some(NOW_MS + 3_540_000),
-            retry_at_ms: None,
-            sealed_until_ms: None,
-            last_error: None,
-            todo: None,
+            ..CredentialStatus::default()
         }
     }
 

@@ -205,10 +205,7 @@ mod tests {
             kind: kind.into(),
             state: state.into(),
             expires_at_ms: Some(90_500),
-            retry_at_ms: None,
-            sealed_until_ms: None,
-            last_error: None,
-            todo: None,
+            ..CredentialStatus::default()
         };
         for (kind, state, all, due) in [
             ("oauth", "valid", true, false),

@@ -85,6 +85,10 @@ pub struct FileStorage {
     from: Option<Box<FileStorage>>,
     /// Which program's layout a person states that the vault is in.
     layout: Option<String>,
+    /// By which the command `lazaret` is about this vault.
+    command: Option<String>,
+    /// What else logs in.
+    login_hint: Option<String>,
     /// None: decided by the name of the vault file.
     foreign_lock: Option<bool>,
     allow_network: bool,
@@ -129,6 +133,8 @@ impl FileStorage {
             also: Also::default(),
             from: None,
             layout: None,
+            command: None,
+            login_hint: None,
             foreign_lock: None,
             allow_network: false,
             environment: false,
@@ -182,9 +188,36 @@ impl FileStorage {
         self
     }
 
-    /// The document that says where the vault lies, as it was named, and what a person states of it.
+    /// States by which words a person calls the command `lazaret` so that it is about this vault. Unless it is said,
+    /// `lazaret --vault PATH`, and the profiles' file where there is one.
+    pub fn command(mut self, words: impl Into<String>) -> Self {
+        self.command = Some(words.into());
+        self
+    }
+
+    /// States what a person runs to log in, in place of the command `lazaret`; `{provider}` in it stands for the provider.
+    pub fn login_hint(mut self, command: impl Into<String>) -> Self {
+        self.login_hint = Some(command.into());
+        self
+    }
+
+    fn command_words(&self) -> String {
+        self.command.clone().unwrap_or_else(|| {
+            let mut words = format!("lazaret --vault {}", shell_path(&self.places.vault));
+            if let Some(profiles) = &self.places.profiles {
+                words += &format!(" --providers {}", shell_path(profiles));
+            }
+            words
+        })
+    }
+
+    /// The document that says where the vault lies, as it was named, and how a person reaches it.
     fn place(&self, known: Option<&str>) -> LoadOutcome {
-        let text = json!({ "path": self.places.vault.to_string_lossy(), "layout": self.layout }).to_string();
+        let place = json!({
+            "path": self.places.vault.to_string_lossy(), "layout": self.layout,
+            "command": self.command_words(), "login_hint": self.login_hint,
+        });
+        let text = place.to_string();
         let version = version_of(text.as_bytes());
         if known == Some(&version) { LoadOutcome::Unchanged } else { LoadOutcome::Loaded(Document { version, text }) }
     }

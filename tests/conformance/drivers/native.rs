@@ -53,7 +53,7 @@ impl Session for Open {
     fn call(&mut self, call: &Value) -> Result<Value, String> {
         let result = now(self.answer(call)).map_err(|error| {
             json!({
-                "code": error.code, "action": error.action.as_str(), "message": error.message,
+                "code": error.code, "action": error.action.as_str(), "message": error.message, "run": error.run,
                 "provider": error.provider, "credential": error.credential, "retry_after_s": error.retry_after_s,
             })
         });
@@ -154,7 +154,9 @@ fn status(status: &CredentialStatus) -> Value {
     json!({
         "provider": status.provider, "credential": status.credential, "label": status.label, "source": status.source,
         "kind": kind, "state": status.state, "expires_at_ms": status.expires_at_ms, "retry_at_ms": status.retry_at_ms,
-        "sealed_until_ms": status.sealed_until_ms, "last_error": last_error, "todo": status.todo,
+        "sealed_until_ms": status.sealed_until_ms, "last_error": last_error, "todo": status.todo, "note": status.note,
+        "usable": status.usable.as_str(), "renewal": status.renewal.as_str(), "account": status.account,
+        "refreshing_by": status.refreshing_by, "refreshing_since_ms": status.refreshing_since_ms,
     })
 }
 

@@ -28,7 +28,7 @@ impl Session for Open {
     fn call(&mut self, call: &Value) -> Result<Value, String> {
         let result = self.answer(call).map_err(|error| {
             json!({
-                "code": error.code, "action": error.action, "message": error.message,
+                "code": error.code, "action": error.action, "message": error.message, "run": error.run,
                 "provider": error.provider, "credential": error.credential, "retry_after_s": error.retry_after_s,
             })
         });

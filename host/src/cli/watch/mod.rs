@@ -221,10 +221,8 @@ mod tests {
             kind: "oauth".into(),
             state: state.into(),
             expires_at_ms: Some(NOW_MS + 3_540_000),
-            retry_at_ms: None,
-            sealed_until_ms: None,
             last_error: Some(error).filter(|_| !matches!(state, "valid" | "key" | "expiring")),
-            todo: None,
+            ..CredentialStatus::default()
         }
     }
 

@@ -34,7 +34,7 @@ struct Found(Vec<Finding>);
 
 impl Found {
     fn note(&mut self, severity: &str, code: &str, message: String, fix: Option<String>) {
-        self.0.push(Finding { severity: severity.into(), code: code.into(), message, fix });
+        self.0.push(Finding { severity: severity.into(), code: code.into(), message, fix, ..Finding::default() });
     }
 }
 
