@@ -83,11 +83,19 @@ pub struct AccessToken {
     pub origin: Origin,
     /// What a person should know although the token is good.
     pub warning: Option<String>,
+    /// A person must log in before it ends.
+    pub needs_login: bool,
     /// New tokens that could be stored nowhere: for [`Keeper::save_unsaved`].
     pub unsaved: Option<Secret>,
 }
 
 impl AccessToken {
+    /// The same with what keeps it from being refreshed.
+    pub(crate) fn warned_by(self, error: &KeeperError) -> Self {
+        let needs_login = error.action == Action::Login;
+        Self { needs_login, ..self.warned(Some(&error.message)) }
+    }
+
     /// The same with one more thing that a person should know.
     pub(crate) fn warned(mut self, warning: Option<&str>) -> Self {
         let Some(warning) = warning else { return self };
@@ -170,6 +178,7 @@ impl Ask<'_> {
             picked: Picked::Named,
             origin,
             warning: None,
+            needs_login: false,
             unsaved: None,
         };
         let warning = "its token type is no RFC 9110 token, so `Bearer` stands in its place";

@@ -38,7 +38,7 @@ impl Due {
     }
 
     pub(crate) fn usable_or(self, error: KeeperError) -> Result<AccessToken, KeeperError> {
-        self.usable.map(|token| token.warned(Some(&error.message))).ok_or(error)
+        self.usable.map(|token| token.warned_by(&error)).ok_or(error)
     }
 }
 
@@ -137,7 +137,7 @@ impl<P: Ports> Keeper<P> {
             let token = sendable::access_token(entry.access_token.as_ref()).filter(|token| !ask.is_unwanted(token));
             if let (Some(token), true, false) = (token, good, entry.access_refused) {
                 let served = ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)?;
-                return Ok(Look::Serve(served.warned(Some(&login_required(ask, place).message))));
+                return Ok(Look::Serve(served.warned_by(&login_required(ask, place))));
             }
         }
         // What is there, and is not what an API refused, is of no use to anybody.

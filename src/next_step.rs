@@ -5,7 +5,7 @@
 
 use crate::error::{Action, KeeperError};
 use crate::json;
-use crate::keeper::{Keeper, PLACE};
+use crate::keeper::{AccessToken, Keeper, PLACE};
 use crate::ports::{Loaded, Ports};
 use crate::provider::Profile;
 use crate::text;
@@ -89,6 +89,15 @@ impl<P: Ports> Keeper<P> {
             error.run = self.next_step(vault, provider, &error).await;
         }
         error
+    }
+
+    /// What ends that of which a token's warning tells.
+    pub async fn advised_of(&self, vault: &str, token: &AccessToken) -> Option<String> {
+        if !token.needs_login {
+            return None;
+        }
+        let profile = self.profile(&token.provider).await.ok()?;
+        Some(self.login_step(&self.reach(vault).await, vault, &profile))
     }
 
     async fn next_step(&self, vault: &str, provider: Option<&str>, error: &KeeperError) -> Option<String> {

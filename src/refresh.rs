@@ -297,7 +297,7 @@ impl<P: Ports> Keeper<P> {
         match &sending.due.usable {
             Some(token) => {
                 let served = AccessToken { origin: Origin::Sealed, ..token.clone() };
-                Ok(Next::Serve(served.warned(Some(&dead.message()))))
+                Ok(Next::Serve(served.warned_by(&dead.error())))
             }
             None => Err(dead.error()),
         }

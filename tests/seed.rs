@@ -269,7 +269,7 @@ fn a_dead_refresh_token_beside_a_live_access_token_leaves_that_one_served() {
     for _ in 0..3 {
         let token = home.token("xai-oauth").expect("good for a minute");
         assert_eq!((token.token.as_str(), token.origin.as_str()), ("opaque-but-good", "sealed"));
-        assert!(token.warning.is_some_and(|warning| warning.contains("og in again")));
+        assert!(token.warning.is_some() && token.run.is_some());
     }
     assert_eq!(home.server.requests(), 1);
     // Named as refused it is not served either.

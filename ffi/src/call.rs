@@ -243,6 +243,7 @@ impl Serialize for Token {
             picked: &'a str,
             origin: &'a str,
             warning: Option<&'a str>,
+            run: Option<&'a str>,
             unsaved: Option<&'a str>,
         }
         let token = &self.0;
@@ -255,6 +256,7 @@ impl Serialize for Token {
             picked: &token.picked,
             origin: &token.origin,
             warning: token.warning.as_deref(),
+            run: token.run.as_deref(),
             unsaved: token.unsaved.as_deref(),
         }
         .serialize(serializer)
@@ -267,6 +269,7 @@ pub(crate) struct Advised {
     token: Option<Token>,
     retry_after_s: Option<u64>,
     message: String,
+    run: Option<String>,
 }
 
 impl From<Advice> for Advised {
@@ -276,6 +279,7 @@ impl From<Advice> for Advised {
             token: advice.token.map(Token),
             retry_after_s: advice.retry_after_s,
             message: advice.message,
+            run: advice.run,
         }
     }
 }

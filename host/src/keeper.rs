@@ -546,6 +546,7 @@ impl From<pool_wit::Advice> for Advice {
             token: advice.token.map(Into::into),
             retry_after_s: advice.retry_after_s,
             message: advice.message,
+            run: advice.run,
         }
     }
 }
@@ -571,6 +572,7 @@ impl From<keeper_wit::AccessToken> for AccessToken {
             picked: token.picked,
             origin: token.origin,
             warning: token.warning,
+            run: token.run,
             unsaved: token.unsaved,
         }
     }

@@ -68,6 +68,8 @@ pub struct AccessToken {
     pub origin: String,
     /// What a person should know although the token is good.
     pub warning: Option<String>,
+    /// The one command that ends what the warning tells of.
+    pub run: Option<String>,
     /// New tokens that could be stored nowhere: hand them to [`Keeper::save_unsaved`](crate::Keeper::save_unsaved). Secret.
     pub unsaved: Option<String>,
 }
@@ -83,6 +85,7 @@ impl fmt::Debug for AccessToken {
             .field("picked", &self.picked)
             .field("origin", &self.origin)
             .field("warning", &self.warning)
+            .field("run", &self.run)
             .field("unsaved", &Redacted(self.unsaved.as_deref()))
             .finish()
     }
@@ -134,6 +137,8 @@ pub struct Advice {
     pub retry_after_s: Option<u64>,
     /// Why, for a person.
     pub message: String,
+    /// The one command that helps.
+    pub run: Option<String>,
 }
 
 /// One credential of one vault.
@@ -439,6 +444,7 @@ mod tests {
             picked: "only".into(),
             origin: "stored".into(),
             warning: None,
+            run: None,
             unsaved: Some("rt-secret".into()),
         };
         let request =

@@ -53,7 +53,13 @@ impl wit::Guest for Component {
 
 /// What became of a request for a token.
 fn asked(request: &TokenRequest, done: Result<AccessToken, KeeperError>) -> Result<wit::AccessToken, wit::Error> {
-    Ok(advised(&request.vault, Some(&request.provider), done)?.into())
+    Ok(told(&request.vault, advised(&request.vault, Some(&request.provider), done)?))
+}
+
+/// A token, with the command that ends what its warning tells of.
+fn told(vault: &str, token: AccessToken) -> wit::AccessToken {
+    let run = keeper().advised_of(vault, &token);
+    wit::AccessToken { run, ..token.into() }
 }
 
 impl pool::Guest for Component {
@@ -68,9 +74,10 @@ impl pool::Guest for Component {
             headers: call.headers,
             body: Secret::new(call.body),
         };
-        let Advice { what, token, retry_after_s, message } =
+        let Advice { what, token, retry_after_s, message, run } =
             advised(&call.vault, Some(&call.provider), keeper().report(&call))?;
-        Ok(pool::Advice { advice: what.as_str().to_owned(), token: token.map(Into::into), retry_after_s, message })
+        let token = token.map(|token| told(&call.vault, token));
+        Ok(pool::Advice { advice: what.as_str().to_owned(), token, retry_after_s, message, run })
     }
 
     fn end_use(selector: wit::Selector) -> Result<(), wit::Error> {
@@ -104,6 +111,7 @@ impl From<AccessToken> for wit::AccessToken {
             picked: token.picked.as_str().to_owned(),
             origin: token.origin.as_str().to_owned(),
             warning: token.warning,
+            run: None,
             unsaved: token.unsaved.map(|unsaved| unsaved.expose().to_owned()),
         }
     }

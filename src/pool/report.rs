@@ -72,6 +72,8 @@ pub struct Advice {
     pub retry_after_s: Option<u64>,
     /// Why, for a person.
     pub message: String,
+    /// The one command that helps.
+    pub run: Option<String>,
 }
 
 /// What an API had against a credential that is to rest.
@@ -330,9 +332,14 @@ impl<P: Ports> Keeper<P> {
         Ok(match self.token(&request).await {
             Ok(token) => Advice::of(WhatToDo::Use, Some(token), &judged.summary),
             Err(error) => {
+                let error = self.advised(&call.vault, Some(&call.provider), error).await;
                 let message = format!("{}; {}", judged.summary, error.message);
                 let what = if error.action == Action::Retry { WhatToDo::Wait } else { WhatToDo::GiveUp };
-                Advice { retry_after_s: error.retry_after_s, ..Advice::of(what, None, &message) }
+                Advice {
+                    retry_after_s: error.retry_after_s,
+                    run: error.run.clone(),
+                    ..Advice::of(what, None, &message)
+                }
             }
         })
     }
@@ -433,7 +440,7 @@ fn fields(values: [String; 6]) -> Vec<(String, Change)> {
 
 impl Advice {
     fn of(what: WhatToDo, token: Option<AccessToken>, message: &str) -> Self {
-        Self { what, token, retry_after_s: None, message: text::line(message) }
+        Self { what, token, retry_after_s: None, message: text::line(message), run: None }
     }
 
     fn after(self, seconds: u64) -> Self {

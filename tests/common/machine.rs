@@ -173,12 +173,17 @@ impl World {
 
     /// A new session asks for a token.
     pub fn token(&self) -> Result<AccessToken, KeeperError> {
-        now(Keeper::new(self.clone()).token(&request(None)))
+        self.advised(now(Keeper::new(self.clone()).token(&request(None))))
+    }
+
+    /// What the contract makes of an error: with the command that helps.
+    fn advised(&self, done: Result<AccessToken, KeeperError>) -> Result<AccessToken, KeeperError> {
+        done.map_err(|error| now(Keeper::new(self.clone()).advised("vault", Some("acme"), error)))
     }
 
     /// A new session asks for another token than the one an API refused.
     pub fn token_instead_of(&self, refused: &str) -> Result<AccessToken, KeeperError> {
-        now(Keeper::new(self.clone()).token(&request(Some(refused))))
+        self.advised(now(Keeper::new(self.clone()).token(&request(Some(refused)))))
     }
 
     /// A new session asks for another token than the one that is there.

@@ -215,6 +215,7 @@ fn access_token(token: lazaret_host::AccessToken) -> AccessToken {
             &token.origin,
         ),
         warning: token.warning,
+        needs_login: token.run.is_some(),
         unsaved: token.unsaved.map(Secret::new),
     }
 }

@@ -132,7 +132,8 @@ fn saved(token: &keeper::AccessToken) -> Result<(), Failure> {
 
 fn warn(token: &keeper::AccessToken) {
     if let Some(warning) = &token.warning {
-        let _ = write(&stderr::get_stderr(), &format!("warning: {}\n", show::escaped(warning)));
+        let run = token.run.as_ref().map(|run| format!("run: {}\n", show::escaped(run))).unwrap_or_default();
+        let _ = write(&stderr::get_stderr(), &format!("warning: {}\n{run}", show::escaped(warning)));
     }
 }
 
@@ -146,6 +147,7 @@ fn described(token: &keeper::AccessToken) -> Value {
         "picked": token.picked,
         "origin": token.origin,
         "warning": token.warning,
+        "run": token.run,
     })
 }
 

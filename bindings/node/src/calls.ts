@@ -92,6 +92,7 @@ export function perform(root: Root, call: Call, profiles: () => string | undefin
         token: advice.token && accessToken(advice.token),
         retryAfterSeconds: number(advice.retryAfterS),
         message: advice.message,
+        run: advice.run,
       };
     }
     case 'saveUnsaved':
@@ -117,6 +118,7 @@ function accessToken(token: ReturnType<Root['keeper']['token']>): AccessToken {
     picked: token.picked,
     origin: token.origin,
     warning: token.warning,
+    run: token.run,
     unsaved: token.unsaved,
   };
 }

@@ -47,6 +47,8 @@ export interface AccessToken {
   origin: string;
   /** Something a person should know although the token is good. */
   warning: string | undefined;
+  /** The one command that ends what the warning tells of, as a shell takes it. */
+  run: string | undefined;
   /**
    * The rotated tokens could be stored nowhere, although it was tried for some seconds, and no file could be made that keeps them for the
    * next call. Secret and opaque: hand it to `keeper.saveUnsaved` as soon as the storage works again, or the login is lost.
@@ -118,6 +120,8 @@ export interface Advice {
   token: AccessToken | undefined;
   retryAfterSeconds: number | undefined;
   message: string;
+  /** With `give-up`: the one command that helps, as a shell takes it. */
+  run: string | undefined;
 }
 
 export type HeadersLike = Iterable<readonly [string, string]> | Record<string, string>;

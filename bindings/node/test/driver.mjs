@@ -80,6 +80,7 @@ function accessToken(token) {
     picked: token.picked,
     origin: token.origin,
     warning: token.warning ?? null,
+    run: token.run ?? null,
     unsaved: token.unsaved ?? null,
   };
 }
@@ -93,10 +94,16 @@ function credentialStatus(status) {
     source: status.source,
     kind: status.kind,
     state: status.state,
+    usable: status.usable,
+    renewal: status.renewal,
+    refreshing_by: status.refreshingBy ?? null,
+    refreshing_since_ms: status.refreshingSinceMs ?? null,
+    account: status.account ?? null,
     expires_at_ms: status.expiresAtMs ?? null,
     retry_at_ms: status.retryAtMs ?? null,
     sealed_until_ms: status.sealedUntilMs ?? null,
     last_error: last ? { code: last.code, message: last.message, reason: last.reason, at_ms: last.atMs ?? null } : null,
+    note: status.note ?? null,
     todo: status.todo ?? null,
   };
 }
@@ -109,6 +116,7 @@ function failure(error) {
     code: error.code,
     action: error.action,
     message: error.message,
+    run: error.run ?? null,
     provider: error.provider ?? null,
     credential: error.credential ?? null,
     retry_after_s: error.retryAfterSeconds ?? null,

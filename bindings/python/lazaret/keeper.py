@@ -193,6 +193,7 @@ class Keeper:
             None if token is None else _access_token(token),
             advice["retry_after_s"],
             advice["message"],
+            advice["run"],
         )
 
     def end_use(self, provider: str, *, credential: Optional[str] = None, vault: str = VAULT) -> None:

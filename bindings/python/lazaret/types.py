@@ -25,6 +25,8 @@ class AccessToken:
     """How it was come by: ``stored``, ``refreshed``, ``adopted``, ``sealed``, ``api-key``."""
     warning: Optional[str]
     """Something a person should know although the token is good."""
+    run: Optional[str]
+    """The one command that ends what the warning tells of, as a shell takes it."""
     unsaved: Optional[str] = field(repr=False)
     """The rotated tokens could not be stored anywhere, and with ``vault=`` not in a rescue file either. Secret and opaque: hand it
     to ``save_unsaved`` as soon as the storage works again, or the login is lost."""
@@ -88,6 +90,8 @@ class Advice:
     token: Optional[AccessToken]
     retry_after_s: Optional[int]
     message: str
+    run: Optional[str] = None
+    """With ``give-up``: the one command that helps, as a shell takes it."""
 
 
 @dataclass(frozen=True)

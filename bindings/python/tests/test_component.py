@@ -35,7 +35,7 @@ ERROR = {"code": "c", "action": "a", "message": "m", "run": "r", "provider": Non
 STORAGE_ERROR = ("err", {"code": "denied", "message": "no"})
 TOKEN = {
     "token": "t", "token_type": "Bearer", "provider": "p", "credential": "login", "expires_at_ms": (1 << 64) - 1, "picked": "only",
-    "origin": "stored", "warning": None, "unsaved": "u",
+    "origin": "stored", "warning": None, "run": "r", "unsaved": "u",
 }  # fmt: skip
 STATUS = {
     "provider": "p", "credential": "c", "label": "l", "source": "s", "kind": "oauth", "state": "valid",
@@ -100,7 +100,7 @@ VALUES: Dict[str, Tuple[List[List[Any]], List[Any]]] = {
     "keeper/origins": ([], [("ok", ["https://a:443"]), ("err", ERROR)]),
     "pool/report": (
         [[CALL]],
-        [("ok", {"advice": "use", "token": TOKEN, "retry_after_s": None, "message": "m"}), ("ok", {"advice": "wait", "token": None, "retry_after_s": 1, "message": ""}), ("err", ERROR)],
+        [("ok", {"advice": "use", "token": TOKEN, "retry_after_s": None, "message": "m", "run": None}), ("ok", {"advice": "wait", "token": None, "retry_after_s": 1, "message": ""}), ("err", ERROR)],
     ),
     "pool/end-use": ([[SELECTOR]], [("ok", None), ("err", ERROR)]),
     "classifier/classify": ([[ANSWER], [None, "{}"], [0]], [("ok", JUDGEMENT), ("err", {"code": "c", "message": "m"})]),

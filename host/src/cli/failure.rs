@@ -168,8 +168,7 @@ impl Failure {
             let mark = terminal::stderr_style().bad("error:");
             terminal::complain(&format!("{mark} {}", text::escape(&self.message)));
             if let Some(command) = &self.about.run {
-                let style = terminal::stderr_style();
-                terminal::complain(&format!("{} {}", style.faint("run:"), style.strong(&text::escape(command))));
+                terminal::advise(command);
             }
         }
     }

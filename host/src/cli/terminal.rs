@@ -120,6 +120,12 @@ pub(super) fn complain(line: &str) {
     let _ = io::stderr().lock().write_all(format!("{line}\n").as_bytes());
 }
 
+/// The one command that helps, on standard error.
+pub(super) fn advise(command: &str) {
+    let style = stderr_style();
+    complain(&format!("{} {}", style.faint("run:"), style.strong(&text::escape(command))));
+}
+
 /// A warning on standard error.
 pub(super) fn warn(message: &str) {
     complain(&format!("{} {}", stderr_style().warn("warning:"), text::escape(message)));

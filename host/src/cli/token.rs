@@ -27,6 +27,9 @@ pub(super) fn warn(setup: &Setup, token: &AccessToken) {
     // What could not be saved is spoken of by `unsaved`, which knows how it ended.
     if let (Some(warning), None, false) = (&token.warning, &token.unsaved, setup.json) {
         terminal::warn(warning);
+        if let Some(command) = &token.run {
+            terminal::advise(command);
+        }
     }
 }
 
@@ -41,6 +44,7 @@ pub(super) fn to_json(token: &AccessToken, with_token: bool) -> Value {
         "picked": token.picked,
         "origin": token.origin,
         "warning": token.warning,
+        "run": token.run,
     });
     if with_token {
         json["token"] = token.token.as_str().into();
@@ -59,6 +63,7 @@ pub(super) fn example() -> AccessToken {
         picked: "only".into(),
         origin: "stored".into(),
         warning: None,
+        run: None,
         unsaved: Some("rt-secret".into()),
     }
 }

@@ -51,7 +51,9 @@ struct Open(Keeper<Ports>);
 
 impl Session for Open {
     fn call(&mut self, call: &Value) -> Result<Value, String> {
+        let (vault, provider) = (vault(call), text(call, "provider"));
         let result = now(self.answer(call)).map_err(|error| {
+            let error = now(self.0.advised(&vault, provider.as_deref(), error));
             json!({
                 "code": error.code, "action": error.action.as_str(), "message": error.message, "run": error.run,
                 "provider": error.provider, "credential": error.credential, "retry_after_s": error.retry_after_s,
@@ -64,7 +66,7 @@ impl Session for Open {
 impl Open {
     async fn answer(&self, call: &Value) -> Result<Value, KeeperError> {
         let keeper = &self.0;
-        let vault = text(call, "vault").unwrap_or_else(|| VAULT.to_owned());
+        let vault = vault(call);
         let provider = text(call, "provider").unwrap_or_default();
         let credential = text(call, "credential");
         let request = TokenRequest {
@@ -76,8 +78,8 @@ impl Open {
             session: text(call, "session"),
         };
         Ok(match call["call"].as_str().expect("a call") {
-            "token" => token(&keeper.token(&request).await?),
-            "refresh" => token(&keeper.refresh(&request).await?),
+            "token" => self.token(&vault, &keeper.token(&request).await?).await,
+            "refresh" => self.token(&vault, &keeper.refresh(&request).await?).await,
             "status" => {
                 let report = keeper.status(&vault, call["provider"].as_str()).await?;
                 json!(report.credentials.iter().map(status).collect::<Vec<_>>())
@@ -88,7 +90,7 @@ impl Open {
             "origins" => json!(keeper.origins().await?),
             "report" => {
                 let call = ApiCall {
-                    vault,
+                    vault: vault.clone(),
                     provider,
                     credential,
                     session: text(call, "session"),
@@ -98,15 +100,31 @@ impl Open {
                     body: Secret::new(text(call, "body").unwrap_or_default()),
                 };
                 let advice = keeper.report(&call).await?;
+                let token = match &advice.token {
+                    Some(token) => self.token(&vault, token).await,
+                    None => Value::Null,
+                };
                 json!({
-                    "advice": advice.what.as_str(), "token": advice.token.as_ref().map(token),
-                    "retry_after_s": advice.retry_after_s, "message": advice.message,
+                    "advice": advice.what.as_str(), "token": token, "retry_after_s": advice.retry_after_s,
+                    "message": advice.message, "run": advice.run,
                 })
             }
             "classify" => classified(&call["answer"], call["now_s"].as_u64().unwrap_or_default())?,
             other => panic!("{other} is no call"),
         })
     }
+}
+
+impl Open {
+    async fn token(&self, vault: &str, found: &AccessToken) -> Value {
+        let mut told = token(found);
+        told["run"] = json!(self.0.advised_of(vault, found).await);
+        told
+    }
+}
+
+fn vault(call: &Value) -> String {
+    text(call, "vault").unwrap_or_else(|| VAULT.to_owned())
 }
 
 fn classified(answer: &Value, now_s: u64) -> Result<Value, KeeperError> {

@@ -71,7 +71,7 @@ impl Open {
                 })?;
                 json!({
                     "advice": advice.advice, "token": advice.token.as_ref().map(token),
-                    "retry_after_s": advice.retry_after_s, "message": advice.message,
+                    "retry_after_s": advice.retry_after_s, "message": advice.message, "run": advice.run,
                 })
             }
             "classify" => {
@@ -102,6 +102,6 @@ fn token(token: &AccessToken) -> Value {
     json!({
         "token": token.token, "token_type": token.token_type, "provider": token.provider, "credential": token.credential,
         "expires_at_ms": token.expires_at_ms, "picked": token.picked, "origin": token.origin,
-        "warning": token.warning, "unsaved": token.unsaved,
+        "warning": token.warning, "run": token.run, "unsaved": token.unsaved,
     })
 }
