@@ -3,6 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
+use lazaret::error::KeeperError;
 use lazaret::keeper::Keeper;
 use lazaret::ports::Severity;
 use machine::{DAY_MS, SECOND_MS, START_MS, World, now, tokens};
@@ -54,19 +55,20 @@ fn a_clock_that_was_set_back_does_not_stretch_a_cooldown() {
 
 #[test]
 fn what_only_a_person_can_mend_is_held_until_something_changes() {
-    for (status, code, action) in [
-        (400, "interaction_required", "configure"),
-        (401, "invalid_client", "configure"),
-        (403, "unauthorized_client", "configure"),
-        (400, "invalid_request", "configure"),
-        (400, "invalid_scope", "configure"),
+    for (status, code, is_told) in [
+        (400, "interaction_required", ("interaction-required", "login")),
+        (401, "invalid_client", ("held", "configure")),
+        (403, "unauthorized_client", ("held", "configure")),
+        (400, "invalid_request", ("held", "configure")),
+        (400, "invalid_scope", ("held", "configure")),
     ] {
         // Held for a year, and ended by another client.
         let world = World::new();
         world.answer(status, &json!({ "error": code }));
-        assert_eq!(world.token().expect_err("held").action.as_str(), action, "{code}");
+        let told = |error: KeeperError| (error.code, error.action.as_str());
+        assert_eq!(told(world.token().expect_err("held")), is_told, "{code}");
         world.pass(365 * DAY_MS);
-        assert_eq!(world.token().expect_err("still held").code, "held", "{code}");
+        assert_eq!(told(world.token().expect_err("still held")), is_told, "{code}");
         assert_eq!(world.requests(), 1, "{code}");
         assert_eq!(world.warnings(), ["held"], "{code}: the operator was told once");
         assert_eq!(
@@ -344,9 +346,9 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
             assert!(message.contains(&format!("HTTP {status} {code}")), "{message}");
         }
         let help = match (error.action.as_str(), error.code) {
-            ("login", _) => Some("acme login"),
             ("retry", _) => None,
             (_, "parked") => Some("lazaret reset acme"),
+            // The profile describes no login, and says so.
             _ => Some("lazaret providers acme"),
         };
         assert_eq!((error.run.as_deref(), error.retry_after_s.is_some()), (help, help.is_none()), "{error}");
@@ -361,7 +363,7 @@ fn status_says_what_stops_a_credential_since_when_and_what_ends_it() {
         (429, "slow_down", 1, "cooling-down", None),
         (401, "invalid_client", 1, "held", Some("lazaret providers acme")),
         (418, "quirky_thing", 5, "parked", Some("lazaret reset acme")),
-        (400, "invalid_grant", 1, "quarantined", Some("acme login")),
+        (400, "invalid_grant", 1, "quarantined", Some("lazaret providers acme")),
     ] {
         let world = World::new();
         let mut at_ms = START_MS;

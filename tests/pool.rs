@@ -98,7 +98,7 @@ fn a_401_straight_after_a_refresh_asks_for_a_login_and_stops() {
             Some(newer) => newer.token.expose().clone_into(&mut token),
             None => {
                 assert_eq!(advice.what, WhatToDo::GiveUp);
-                assert_eq!(advice.run.as_deref(), Some("acme login"));
+                assert_eq!(advice.run.as_deref(), Some("lazaret providers acme"));
                 break;
             }
         }

@@ -288,7 +288,7 @@ fn the_example_and_the_readme_s_snippet_print_a_token_or_what_to_do() {
         fs::remove_file(vault).expect("removed");
         let ran = started();
         assert_eq!((ran.status.code(), text(&ran.stdout)), (Some(1), ""));
-        assert!(text(&ran.stderr).contains("log in"), "{}", text(&ran.stderr));
+        assert!(text(&ran.stderr).contains("what helps: login"), "{}", text(&ran.stderr));
     }
 }
 

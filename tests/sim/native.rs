@@ -67,24 +67,52 @@ impl NativeKeeper {
 
 impl Keeps for NativeKeeper {
     async fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
-        self.keeper().token(request).await
+        let keeper = self.keeper();
+        told(&keeper, request, keeper.token(request).await).await
     }
 
     async fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
-        self.keeper().refresh(request).await
+        let keeper = self.keeper();
+        told(&keeper, request, keeper.refresh(request).await).await
     }
 
     async fn unquarantine(&self, vault: &str, provider: &str, named: &str) -> Result<CredentialStatus, KeeperError> {
-        self.keeper().unquarantine(vault, provider, Some(named)).await
+        let keeper = self.keeper();
+        advised(&keeper, vault, provider, keeper.unquarantine(vault, provider, Some(named)).await).await
     }
 
     async fn reset(&self, vault: &str, provider: &str, named: &str) -> Result<CredentialStatus, KeeperError> {
-        self.keeper().reset(vault, provider, Some(named)).await
+        let keeper = self.keeper();
+        advised(&keeper, vault, provider, keeper.reset(vault, provider, Some(named)).await).await
     }
 
     async fn save_unsaved(&self, unsaved: &Secret) -> Result<(), KeeperError> {
         self.keeper().save_unsaved(unsaved).await
     }
+}
+
+/// What the component makes of an error: with the command that helps.
+async fn advised<T>(
+    keeper: &Keeper<Ports>,
+    vault: &str,
+    provider: &str,
+    done: Result<T, KeeperError>,
+) -> Result<T, KeeperError> {
+    match done {
+        Ok(done) => Ok(done),
+        Err(error) => Err(keeper.advised(vault, Some(provider), error).await),
+    }
+}
+
+/// The same of a token: with what ends that of which its warning tells.
+async fn told(
+    keeper: &Keeper<Ports>,
+    request: &TokenRequest,
+    done: Result<AccessToken, KeeperError>,
+) -> Result<AccessToken, KeeperError> {
+    let token = advised(keeper, &request.vault, &request.provider, done).await?;
+    keeper.advised_of(&request.vault, &token).await;
+    Ok(token)
 }
 
 /// Between a native session and the scheduler.
