@@ -26,6 +26,12 @@ impl Crate {
         Self { package, features: "" }
     }
 
+    /// A crate with features.
+    #[allow(dead_code, reason = "only `cargo xtask` builds others than the core")]
+    pub(crate) fn with(package: &'static str, features: &'static str) -> Self {
+        Self { package, features }
+    }
+
     /// The core module, by a cargo of its own: it has another target and its own profile.
     pub(crate) fn build(&self, cargo: &str, root: &Path, target_dir: &Path) -> Result<Vec<u8>, Box<dyn Error>> {
         let status = Command::new(cargo)

@@ -34,10 +34,10 @@ pub(crate) fn stock(parts: &Parts) -> Result<Vec<u8>> {
     wiring.encode()
 }
 
-/// The same as a command.
-pub(crate) fn command(parts: &Parts) -> Result<Vec<u8>> {
+/// The same as a command, with one of the two fronts.
+pub(crate) fn command(parts: &Parts, front: &[u8]) -> Result<Vec<u8>> {
     let mut wiring = Wiring::new(parts)?;
-    let front = wiring.instance("front", &parts.front)?;
+    let front = wiring.instance("front", front)?;
     for interface in [KEEPER, CLASSIFIER] {
         wiring.wire(wiring.keeper, interface, front)?;
     }

@@ -47,6 +47,9 @@ fn components(dist: &Path) -> Result<()> {
         let description = match name {
             "lazaret-stock" => "lazaret on any WASI 0.2 host with a folder and HTTP",
             "lazaret-cli" => "lazaret's command line on any WASI 0.2 host: token, refresh, status, classify",
+            "lazaret-cli-exit-codes" => {
+                "lazaret's command line with its exit codes, for hosts with wasi:cli/exit 0.2.12"
+            }
             // A part of the others, for tests.
             _ => continue,
         };

@@ -14,6 +14,8 @@ pub(crate) struct Parts {
     pub(crate) closed: Vec<u8>,
     pub(crate) events: Vec<u8>,
     pub(crate) front: Vec<u8>,
+    /// The front that ends with the native command's exit codes.
+    pub(crate) front_exit_codes: Vec<u8>,
 }
 
 impl Parts {
@@ -26,6 +28,7 @@ impl Parts {
             closed: adapter("lazaret-closed-adapter")?,
             events: adapter("lazaret-events-adapter")?,
             front: adapter("lazaret-cli-front")?,
+            front_exit_codes: build(&Crate::with("lazaret-cli-front", "exit-codes"), "adapters-exit-codes")?,
         })
     }
 }

@@ -12,13 +12,15 @@ pub(crate) struct Stock {
     pub(crate) component: Vec<u8>,
 }
 
-pub(crate) fn build() -> Result<[Stock; 4]> {
+pub(crate) fn build() -> Result<[Stock; 5]> {
     let parts = Parts::build()?;
     let stock = Stock { name: "lazaret-stock", component: compose::stock(&parts)? };
-    let command = Stock { name: "lazaret-cli", component: compose::command(&parts)? };
+    let command = Stock { name: "lazaret-cli", component: compose::command(&parts, &parts.front)? };
+    let codes = Stock { name: "lazaret-cli-exit-codes", component: compose::command(&parts, &parts.front_exit_codes)? };
     let exports = ["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0", "lazaret:keeper/pool@0.1.0"];
-    gate::only_wasi(stock.name, &stock.component, &exports)?;
-    gate::only_wasi(command.name, &command.component, &["wasi:cli/run@0.2.0"])?;
+    gate::only_oldest_wasi(stock.name, &stock.component, &exports)?;
+    gate::only_oldest_wasi(command.name, &command.component, &["wasi:cli/run@0.2.0"])?;
+    gate::only_wasi(codes.name, &codes.component, &["wasi:cli/run@0.2.0"])?;
     for (part, component) in [
         ("keeper", &parts.keeper),
         ("storage", &parts.storage),
@@ -26,15 +28,16 @@ pub(crate) fn build() -> Result<[Stock; 4]> {
         ("events", &parts.events),
         ("closed", &parts.closed),
         ("front", &parts.front),
+        ("with exit codes", &parts.front_exit_codes),
     ] {
         println!("{part:>16} {:>8} bytes", component.len());
     }
     let http = compose::http(&parts)?;
     let storage = Stock { name: "lazaret-storage", component: parts.storage };
-    gate::only_wasi(storage.name, &storage.component, &["lazaret:keeper/storage@0.1.0"])?;
+    gate::only_oldest_wasi(storage.name, &storage.component, &["lazaret:keeper/storage@0.1.0"])?;
     let http = Stock { name: "lazaret-http", component: http };
-    gate::only_wasi(http.name, &http.component, &["lazaret:keeper/http@0.1.0"])?;
-    Ok([stock, command, storage, http])
+    gate::only_oldest_wasi(http.name, &http.component, &["lazaret:keeper/http@0.1.0"])?;
+    Ok([stock, command, codes, storage, http])
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -43,7 +46,7 @@ pub(crate) fn run() -> Result<()> {
     for Stock { name, component } in build()? {
         let path = folder.join(format!("{name}.wasm"));
         fs::write(&path, &component)?;
-        println!("{name:>16} {:>8} bytes  {}", component.len(), path.display());
+        println!("{name:>22} {:>8} bytes  {}", component.len(), path.display());
     }
     Ok(())
 }

@@ -16,7 +16,9 @@ usage: token <provider>     an access token on standard output; refreshed if nee
 
 environment: LAZARET_VAULT (auth.json), LAZARET_LAYOUT (as its name and content tell), LAZARET_PROVIDERS (none), LAZARET_ALLOWED_ORIGINS (all that the profiles name),
              LAZARET_ALLOW_LOOPBACK_HTTP (1 for servers on this machine)
-exit codes:  0 done, 1 something is broken, 2 used wrongly, 3 log in again, 4 try later, 5 change a setting
+failures:    one line on standard error that begins with what helps: `login:`, `retry:`, `configure:`, `inspect:` or `usage:`;
+             with --json the member `action`
+exit codes:  0 done, 1 failed. lazaret-cli-exit-codes.wasm, for hosts with wasi:cli/exit 0.2.12: 1 inspect, 2 usage, 3 login, 4 retry, 5 configure
 ";
 
 /// What to do.

@@ -14,6 +14,18 @@ pub fn exit_code(action: &str) -> u8 {
     }
 }
 
+/// The word that a failure's line begins with. Programs look for these five and no other.
+#[must_use]
+pub fn first_word(action: &str) -> &'static str {
+    match action {
+        "usage" => "usage",
+        "login" => "login",
+        "retry" => "retry",
+        "configure" => "configure",
+        _ => "inspect",
+    }
+}
+
 /// What an access token's `origin` means.
 #[must_use]
 pub fn origin(origin: &str) -> &str {
@@ -83,6 +95,8 @@ mod tests {
     fn every_action_has_its_exit_code_and_an_unknown_one_is_never_done() {
         for (action, code) in [("inspect", 1), ("usage", 2), ("login", 3), ("retry", 4), ("configure", 5), ("new", 1)] {
             assert_eq!(exit_code(action), code, "{action}");
+            let word = if action == "new" { "inspect" } else { action };
+            assert_eq!(first_word(action), word);
         }
     }
 

@@ -10,7 +10,6 @@ use crate::show;
 
 use bindings::lazaret::keeper::{classifier, keeper, storage};
 use bindings::wasi::cli0_2_0::{environment, stderr, stdin, stdout};
-use bindings::wasi::cli0_2_12::exit::exit_with_code;
 use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::io::streams::OutputStream;
 
@@ -20,9 +19,17 @@ static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 
 #[allow(unsafe_code, missing_docs, unreachable_pub, clippy::all, reason = "generated")]
 mod bindings {
+    #[cfg(not(feature = "exit-codes"))]
     wit_bindgen::generate!({
         path: ["../../wit", "../wit", "wit"],
         world: "lazaret:front/cli-front",
+        generate_all,
+    });
+
+    #[cfg(feature = "exit-codes")]
+    wit_bindgen::generate!({
+        path: ["../../wit", "../wit", "wit"],
+        world: "lazaret:front/cli-front-exit-codes",
         generate_all,
     });
 
@@ -40,7 +47,8 @@ const LONGEST_LINE: usize = 16 << 20;
 
 /// Why it did not do what was asked.
 struct Failure {
-    code: u8,
+    /// What helps, as the contract calls it.
+    action: String,
     message: String,
     /// For a program.
     json: Value,
@@ -52,21 +60,32 @@ impl bindings::exports::wasi::cli0_2_0::run::Guest for bindings::Component {
         let asked = match args::parse(arguments.get(1..).unwrap_or_default()) {
             Ok(asked) => asked,
             Err(why) => {
-                let _ = write(&stderr::get_stderr(), &format!("error: {why}\n\n{}", args::USAGE));
-                exit_with_code(2);
-                return Err(());
+                let _ = write(&stderr::get_stderr(), &format!("usage: {why}\n\n{}", args::USAGE));
+                return failed("usage");
             }
         };
         let Err(failure) = obey(&asked) else { return Ok(()) };
         let line = if asked.as_json {
             format!("{}\n", json!({ "error": failure.json }))
         } else {
-            format!("error: {}\n", show::escaped(&failure.message))
+            format!("{}: {}\n", show::first_word(&failure.action), show::escaped(&failure.message))
         };
         let _ = write(&stderr::get_stderr(), &line);
-        exit_with_code(failure.code);
-        Err(())
+        failed(&failure.action)
     }
+}
+
+/// Ends the command. Where the host takes no exit code, the line on standard error has said what helps.
+#[cfg(not(feature = "exit-codes"))]
+fn failed(_action: &str) -> Result<(), ()> {
+    Err(())
+}
+
+/// Ends the command with the action's exit code.
+#[cfg(feature = "exit-codes")]
+fn failed(action: &str) -> Result<(), ()> {
+    bindings::wasi::cli0_2_12::exit::exit_with_code(show::exit_code(action));
+    Err(())
 }
 
 fn obey(asked: &Asked) -> Result<(), Failure> {
@@ -243,7 +262,6 @@ fn classify(asked: &Asked) -> Result<(), Failure> {
         }
         if pending.len() > LONGEST_LINE {
             return Err(Failure::new(
-                2,
                 "bad-line",
                 "usage",
                 &format!("line {}: it is longer than {LONGEST_LINE} bytes", number + 1),
@@ -259,13 +277,13 @@ fn profiles() -> Result<Option<String>, Failure> {
     }
     match storage::load("providers.json", None) {
         Ok(storage::LoadOutcome::Loaded(document)) => Ok(Some(document.text)),
-        Ok(_) => Err(Failure::new(5, "bad-profile", "configure", "the file that LAZARET_PROVIDERS names is not there")),
-        Err(error) => Err(Failure::new(5, "bad-profile", "configure", &error.message)),
+        Ok(_) => Err(Failure::new("bad-profile", "configure", "the file that LAZARET_PROVIDERS names is not there")),
+        Err(error) => Err(Failure::new("bad-profile", "configure", &error.message)),
     }
 }
 
 fn judge(line: &[u8], profiles: Option<&str>, asked: &Asked) -> Result<String, Failure> {
-    let line = Line::parse(line).map_err(|why| Failure::new(2, "bad-line", "usage", &why))?;
+    let line = Line::parse(line).map_err(|why| Failure::new("bad-line", "usage", &why))?;
     let answer = classifier::Answer {
         provider: line.provider,
         status: line.status,
@@ -276,7 +294,7 @@ fn judge(line: &[u8], profiles: Option<&str>, asked: &Asked) -> Result<String, F
         transport_error: line.transport_error,
     };
     let judged = classifier::classify(&answer, profiles, now_ms() / 1_000)
-        .map_err(|error| Failure::new(5, &error.code, "configure", &error.message))?;
+        .map_err(|error| Failure::new(&error.code, "configure", &error.message))?;
     let mut shown = Map::new();
     let mut add = |name: &str, value: Value| drop(shown.insert(name.into(), value));
     add("id", line.id);
@@ -312,7 +330,7 @@ fn now_ms() -> u64 {
 
 fn print(text: &str) -> Result<(), Failure> {
     write(&stdout::get_stdout(), text)
-        .map_err(|()| Failure::new(1, "output", "inspect", "cannot write to standard output"))
+        .map_err(|()| Failure::new("output", "inspect", "cannot write to standard output"))
 }
 
 fn write(stream: &OutputStream, text: &str) -> Result<(), ()> {
@@ -320,11 +338,11 @@ fn write(stream: &OutputStream, text: &str) -> Result<(), ()> {
 }
 
 impl Failure {
-    fn new(exit: u8, code: &str, action: &str, message: &str) -> Self {
+    fn new(code: &str, action: &str, message: &str) -> Self {
         let json = json!({
             "code": code, "action": action, "provider": null, "credential": null, "retry_after_s": null, "message": message, "run": null,
         });
-        Self { code: exit, message: message.to_owned(), json }
+        Self { action: action.to_owned(), message: message.to_owned(), json }
     }
 }
 
@@ -339,6 +357,6 @@ impl From<keeper::Error> for Failure {
             "message": error.message,
             "run": error.run,
         });
-        Self { code: show::exit_code(&error.action), message: error.message, json }
+        Self { action: error.action, message: error.message, json }
     }
 }
