@@ -1,9 +1,10 @@
 //! A crate of this workspace becomes a component: by a cargo of its own for WebAssembly, and `wit-component`. `host/build.rs` and
 //! `cargo xtask` do it alike.
 
+use std::env;
 use std::error::Error;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
@@ -40,6 +41,9 @@ impl Crate {
             .args(["rustc", "--package", self.package, "--lib", "--crate-type=cdylib", "--profile=component"])
             .args(["--no-default-features", "--target", WASM_TARGET, "--features", self.features, "--target-dir"])
             .arg(target_dir)
+            // Beside those of .cargo/config.toml.
+            .arg("--config")
+            .arg(format!("target.{WASM_TARGET}.rustflags={:?}", remapping(root)?))
             // What the outer cargo set is about the host, and would hide .cargo/config.toml.
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("RUSTFLAGS")
@@ -52,6 +56,24 @@ impl Crate {
         let file = format!("{}.wasm", self.package.replace('-', "_"));
         Ok(fs::read(target_dir.join(WASM_TARGET).join("component").join(file))?)
     }
+}
+
+/// The folders of whoever builds, and what they are called in what is built. A panic names the file it is in: with its full path that
+/// would tell the builder's name, and make two people's builds differ.
+pub(crate) fn builders_folders(root: &Path) -> Result<Vec<(PathBuf, &'static str)>, Box<dyn Error>> {
+    let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc).current_dir(root).args(["--print", "sysroot"]).output()?;
+    let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim());
+    let mut folders = vec![(root.to_owned(), "lazaret"), (sysroot.join("lib/rustlib/src/rust"), "rust")];
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
+    folders.extend(cargo.map(|cargo| (cargo, "cargo")));
+    Ok(folders)
+}
+
+/// The compiler's flags for [`builders_folders`].
+pub(crate) fn remapping(root: &Path) -> Result<Vec<String>, Box<dyn Error>> {
+    let flag = |(from, to): &(PathBuf, &str)| format!("--remap-path-prefix={}={to}", from.display());
+    Ok(builders_folders(root)?.iter().map(flag).collect())
 }
 
 pub(crate) fn component(module: &[u8]) -> Result<Vec<u8>, Box<dyn Error>> {

@@ -9,11 +9,11 @@ use sha2::{Digest, Sha256};
 use wit_parser::Resolve;
 
 use crate::stock::{self, Stock};
-use crate::{Result, metadata, parts, root};
+use crate::{Result, builder, metadata, native, parts, root};
 
 const SUMS: &str = "SHA256SUMS";
 
-pub(crate) fn run() -> Result<()> {
+pub(crate) fn run(with_native: bool) -> Result<()> {
     let dist = root().join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist)?;
@@ -24,6 +24,10 @@ pub(crate) fn run() -> Result<()> {
     node(&dist)?;
     python(&dist)?;
     header(&dist)?;
+    if with_native {
+        native::build(&dist)?;
+    }
+    builder::is_named_nowhere(&dist)?;
     sums(&dist)
 }
 
@@ -146,7 +150,7 @@ fn skipped(what: &str) -> Result<()> {
     Ok(())
 }
 
-fn tool(command: &mut Command) -> Result<()> {
+pub(crate) fn tool(command: &mut Command) -> Result<()> {
     let name = command.get_program().to_string_lossy().into_owned();
     let status = command.status().map_err(|error| format!("{name} is needed and cannot be started: {error}"))?;
     if status.success() { Ok(()) } else { Err(format!("{command:?} failed: {status}").into()) }
@@ -164,7 +168,7 @@ fn copy(from: &Path, to: &Path, is_wanted: &dyn Fn(&Path) -> bool) -> Result<()>
     Ok(())
 }
 
-fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
+pub(crate) fn list(folder: &Path, files: &mut Vec<PathBuf>) -> Result<()> {
     if !folder.is_dir() {
         return Ok(());
     }

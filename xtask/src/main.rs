@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cargo xtask stock` | `target/stock/lazaret-stock.wasm`, `lazaret-cli.wasm` and `lazaret-cli-exit-codes.wasm`, which need nothing but WASI |
 //! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
+//! | `cargo xtask dist --native` | and with it the command and the C library for this machine |
 //! | `cargo xtask prove`, `prove --long` | nothing: it runs the long proofs |
 
 use std::env;
@@ -11,25 +12,28 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+mod builder;
 #[path = "../../host/componentize.rs"]
 mod componentize;
 mod compose;
 mod dist;
 mod gate;
 mod metadata;
+mod native;
 mod parts;
 mod prove;
 mod stock;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-const USAGE: &str = "usage: cargo xtask stock | dist | prove [--long]";
+const USAGE: &str = "usage: cargo xtask stock | dist [--native] | prove [--long]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
     let done = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["stock"] => stock::run(),
-        ["dist"] => dist::run(),
+        ["dist"] => dist::run(false),
+        ["dist", "--native"] => dist::run(true),
         ["prove"] => prove::run(false),
         ["prove", "--long"] => prove::run(true),
         _ => Err(USAGE.into()),
