@@ -216,13 +216,31 @@ mod tests {
     }
 
     #[test]
-    fn anthropic_sends_json_under_its_own_agent() {
+    fn anthropic_sends_json() {
         let request = request(r#"{"profiles":{}}"#, "anthropic", "{}");
         assert_eq!(
             request.body.expose(),
             r#"{"grant_type":"refresh_token","client_id":"9d1c250a-e61b-44d9-88ed-5944d1962f5e","refresh_token":"r t/+é"}"#
         );
-        assert_eq!(header(&request, "user-agent"), Some("axios/1.7.9"));
+    }
+
+    /// A server may treat another program's name as that program; what we send says who we are. Where a server insists on a name, its
+    /// user says so.
+    #[test]
+    fn every_built_in_profile_sends_our_own_name() {
+        let catalog = Catalog::new(None).unwrap();
+        for id in catalog.ids() {
+            let profile = catalog.profile(&id).unwrap().unwrap();
+            let sent = post(&profile, BodyKind::Form, "https://a.example/", "", None, None, &[], 1);
+            assert_eq!(header(&sent, "user-agent"), Some(USER_AGENT), "{id}");
+        }
+        assert!(USER_AGENT.starts_with("lazaret/"));
+        let named = r#"{"profiles":{"anthropic":{"request":{"headers":{"User-Agent":"acme/1"}}}}}"#;
+        let sent = request(named, "anthropic", "{}");
+        assert_eq!(
+            (header(&sent, "user-agent"), header(&sent, "content-type")),
+            (Some("acme/1"), Some("application/json"))
+        );
     }
 
     #[test]

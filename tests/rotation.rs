@@ -227,8 +227,8 @@ fn each_profile_speaks_its_providers_dialect() {
         assert_eq!(received.had_header_token, provider == "nous");
         let json = received.content_type.as_deref() == Some("application/json");
         assert_eq!(json, provider == "anthropic");
+        assert_eq!(received.user_agent.as_deref(), Some(concat!("lazaret/", env!("CARGO_PKG_VERSION"))));
         if provider == "anthropic" {
-            assert_eq!(received.user_agent.as_deref(), Some("axios/1.7.9"));
             assert!(home.json()["credential_pool"]["anthropic"][0]["expires_at_ms"].as_u64() > Some(1_784_541_600_000));
         }
         if provider == "nous" {
