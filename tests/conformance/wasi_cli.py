@@ -147,6 +147,10 @@ def a_dead_login_is_quarantined_and_says_what_helps(host: Host, server: Server) 
     as_json = host.run("token acme --json")
     error = json.loads(as_json.stderr.splitlines()[-1])["error"]
     assert (as_json.returncode, error["action"]) == (1, "login"), as_json
+    assert f"run: {error['run']}" in again.stderr.splitlines(), again
+    listed = host.run("status")
+    row = listed.stdout.splitlines()[1].split()
+    assert (listed.returncode, row) == (0, ["acme", "login", "no", "quarantined", "-"]), listed
 
 
 def what_time_mends_and_what_is_misused_are_told_apart(host: Host, server: Server) -> None:

@@ -50,6 +50,8 @@ struct Failure {
     /// What helps, as the contract calls it.
     action: String,
     message: String,
+    /// The command that helps, as the keeper says it.
+    run: Option<String>,
     /// For a program.
     json: Value,
 }
@@ -68,7 +70,8 @@ impl bindings::exports::wasi::cli0_2_0::run::Guest for bindings::Component {
         let line = if asked.as_json {
             format!("{}\n", json!({ "error": failure.json }))
         } else {
-            format!("{}: {}\n", show::first_word(&failure.action), show::escaped(&failure.message))
+            let run = failure.run.as_deref().map(|run| format!("run: {}\n", show::escaped(run))).unwrap_or_default();
+            format!("{}: {}\n{run}", show::first_word(&failure.action), show::escaped(&failure.message))
         };
         let _ = write(&stderr::get_stderr(), &line);
         failed(&failure.action)
@@ -177,19 +180,17 @@ fn status(asked: &Asked) -> Result<(), Failure> {
         return print(&format!("{}\n", json!({ "credentials": credentials, "warnings": report.warnings })));
     }
     let now_ms = now_ms();
-    let mut rows = vec![["PROVIDER", "CREDENTIAL", "SOURCE", "STATE", "EXPIRES"].map(str::to_owned).to_vec()];
+    let mut rows = vec![["PROVIDER", "CREDENTIAL", "USABLE", "RENEWAL", "EXPIRES"].map(str::to_owned).to_vec()];
     let mut notes = String::new();
     for status in &report.credentials {
         let expires = status.expires_at_ms.map_or_else(|| "-".to_owned(), |at_ms| show::relative(at_ms, now_ms));
-        let cells = [&status.provider, &status.credential, &status.source, &status.state, &expires];
+        let cells = [&status.provider, &status.credential, &status.usable, &status.renewal, &expires];
         rows.push(cells.map(|cell| show::escaped(cell)).to_vec());
-        if let Some(todo) = &status.todo {
-            notes += &format!(
-                "{} {}: {}\n",
-                show::escaped(&status.provider),
-                show::escaped(&status.credential),
-                show::escaped(todo)
-            );
+        let whose = show::escaped(&format!("{} {}", status.provider, status.credential));
+        for (what, text) in [("note", &status.note), ("run", &status.todo)] {
+            if let Some(text) = text {
+                notes += &format!("{whose}: {what}: {}\n", show::escaped(text));
+            }
         }
     }
     for warning in &report.warnings {
@@ -342,7 +343,7 @@ impl Failure {
         let json = json!({
             "code": code, "action": action, "provider": null, "credential": null, "retry_after_s": null, "message": message, "run": null,
         });
-        Self { action: action.to_owned(), message: message.to_owned(), json }
+        Self { action: action.to_owned(), message: message.to_owned(), run: None, json }
     }
 }
 
@@ -357,6 +358,6 @@ impl From<keeper::Error> for Failure {
             "message": error.message,
             "run": error.run,
         });
-        Self { action: error.action, message: error.message, json }
+        Self { action: error.action, message: error.message, run: error.run, json }
     }
 }
