@@ -434,6 +434,18 @@ impl<P: Ports> Keeper<P> {
         Ok(catalog.map(Catalog::origins).unwrap_or_default())
     }
 
+    /// What is made of all profiles.
+    #[cfg(feature = "admin")]
+    pub(crate) fn with_catalog<T>(
+        &self,
+        look: &mut dyn FnMut(&Catalog) -> Result<T, KeeperError>,
+    ) -> Result<T, KeeperError> {
+        match self.profiles.borrow().clone() {
+            Some(profiles) => look(&profiles.catalog),
+            None => Err(not_read()),
+        }
+    }
+
     /// Every profile that can be read.
     #[cfg(feature = "admin")]
     pub(crate) fn each_profile(&self, look: &mut dyn FnMut(&Profile)) {
@@ -550,7 +562,7 @@ impl<P: Ports> Keeper<P> {
 
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
         let Some(profiles) = self.profiles.borrow().clone() else {
-            return Err(KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read"));
+            return Err(not_read());
         };
         if let Some(profile) = profiles.read.borrow().get(id) {
             return Ok(profile.clone());
@@ -741,6 +753,10 @@ pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
     let mut error = KeeperError::new(code, action, what);
     error.provider = Some(profile.id.clone());
     error
+}
+
+fn not_read() -> KeeperError {
+    KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read")
 }
 
 fn corrupt(error: &VaultError) -> KeeperError {

@@ -20,7 +20,8 @@
 //! | which of several credentials is used, and which rests | [`pool`], `settings` |
 //! | how is a credential doing | [`status`] |
 //! | what is wrong around a vault | [`doctor`] |
-//! | how is a provider spoken to | [`provider`], `request` |
+//! | how is a provider spoken to, and which are there | [`provider`], `request` |
+//! | which name was meant by a mistyped one | `near` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
 
@@ -66,6 +67,8 @@ pub mod login;
 mod look;
 #[cfg(feature = "admin")]
 mod moving;
+#[cfg(feature = "keeper")]
+mod near;
 #[cfg(feature = "keeper")]
 mod next_step;
 #[cfg(feature = "keeper")]

@@ -3,6 +3,7 @@
 use crate::adding::NewCredential;
 use crate::doctor::Finding;
 use crate::login::{Begun, Progress};
+use crate::provider::ProviderInfo;
 use crate::secret::Secret;
 
 use super::bindings::Component;
@@ -31,6 +32,10 @@ impl wit::Guest for Component {
         let provider = provider.as_deref();
         let done = advised(&vault, provider, keeper().import(&vault, &from, provider, is_move))?;
         Ok(done.into_iter().map(Into::into).collect())
+    }
+
+    fn providers(name: Option<String>) -> Result<Vec<wit::ProviderInfo>, wit::Error> {
+        Ok(keeper().providers(name.as_deref())?.into_iter().map(Into::into).collect())
     }
 
     fn doctor(vault: String, ask_servers: bool) -> Result<Vec<wit::Finding>, wit::Error> {
@@ -87,6 +92,31 @@ impl From<Finding> for wit::Finding {
             credential: finding.credential,
             fix: finding.fix,
             alternative: finding.alternative,
+        }
+    }
+}
+
+impl From<ProviderInfo> for wit::ProviderInfo {
+    fn from(info: ProviderInfo) -> Self {
+        Self {
+            id: info.id,
+            name: info.name,
+            aliases: info.aliases,
+            whose: info.whose.as_str().to_owned(),
+            keys_only: info.keys_only,
+            token_endpoint: info.token_endpoint,
+            client_id: info.client_id,
+            client_auth: info.client_auth.as_str().to_owned(),
+            device_authorization_endpoint: info.device_authorization_endpoint,
+            authorization_endpoint: info.authorization_endpoint,
+            redirect_url: info.redirect_url,
+            revocation_endpoint: info.revocation_endpoint,
+            scope: info.scope,
+            environment: info.environment,
+            flows: info.flows,
+            no_login: info.no_login,
+            to_write: info.to_write,
+            wrong: info.wrong,
         }
     }
 }

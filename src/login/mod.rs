@@ -158,16 +158,7 @@ impl With {
 impl<P: Ports> Keeper<P> {
     /// The ways to log in that a profile describes, the one to try first first.
     pub async fn login_flows(&self, provider: &str) -> Result<Vec<Flow>, KeeperError> {
-        let profile = self.profile(provider).await?;
-        let authorization = &profile.authorization;
-        let mut flows = Vec::new();
-        if authorization.device_authorization_endpoint.is_some() {
-            flows.push(Flow { flow: DEVICE, redirect_url: None });
-        }
-        if authorization.authorization_endpoint.is_some() {
-            flows.push(Flow { flow: LOOPBACK, redirect_url: Some(authorization.redirect_url.clone()) });
-        }
-        Ok(flows)
+        Ok(flows(&*self.profile(provider).await?))
     }
 
     /// Begins a login.
@@ -257,6 +248,19 @@ impl<P: Ports> Keeper<P> {
         let (to, client_secret) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
         Ok(With { profile, to, client_secret })
     }
+}
+
+/// The ways to log in that a profile describes, the one to try first first.
+pub(crate) fn flows(profile: &Profile) -> Vec<Flow> {
+    let authorization = &profile.authorization;
+    let mut flows = Vec::new();
+    if authorization.device_authorization_endpoint.is_some() {
+        flows.push(Flow { flow: DEVICE, redirect_url: None });
+    }
+    if authorization.authorization_endpoint.is_some() {
+        flows.push(Flow { flow: LOOPBACK, redirect_url: Some(authorization.redirect_url.clone()) });
+    }
+    flows
 }
 
 fn expired(with: &With) -> KeeperError {

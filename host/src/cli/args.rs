@@ -134,7 +134,7 @@ Examples:
   lazaret login openai-codex --flow loopback-pkce --open
 
 The tokens become the provider's own login in the vault, in place of the one before. By device code the browser may be on any
-machine; by loopback it must be on this one. What a provider offers is in its profile: see README.md.
+machine; by loopback it must be on this one. What a provider offers, `lazaret providers` says.
 With --json: first one object with `login` (url, url_complete, user_code, expires_at), then the credential.")]
     Login(LoginArgs),
     /// Log out: revoke at the server, then remove from the vault
@@ -172,6 +172,17 @@ Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencod
 login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
 refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.")]
     Import(ImportArgs),
+    /// List the providers that are known, or show one: its endpoints, its client, and how to log in
+    #[command(after_help = "\
+Examples:
+  lazaret providers
+  lazaret providers google
+  lazaret providers --json
+
+Known are the built-in profiles and those of your providers.json, which is in lazaret's config directory or where --providers says.
+Of one that offers no login it says why, and what to write into that file. Nothing is sent, and no secret is shown.
+With --json: one object with `file` and `providers`.")]
+    Providers(ProvidersArgs),
     /// Judge token endpoint answers: JSON lines in, JSON lines out
     #[command(after_help = "\
 In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
@@ -380,6 +391,12 @@ pub(super) struct StatusArgs {
     /// The vault in use and all of `lazaret vaults`; with --json one object a line for each
     #[arg(long)]
     pub(super) all: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ProvidersArgs {
+    /// Show this one: an id or alias
+    pub(super) provider: Option<String>,
 }
 
 #[derive(Debug, Args)]

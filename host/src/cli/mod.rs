@@ -9,7 +9,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
@@ -32,6 +32,7 @@ mod manual;
 mod mend;
 mod owner;
 mod process;
+mod providers;
 mod redirect;
 mod refresh;
 mod setup;
@@ -88,6 +89,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Add(args) => add::add(setup, args),
         Command::Remove(which) => add::remove(setup, which),
         Command::Import(args) => import::run(setup, args),
+        Command::Providers(args) => providers::run(setup, args),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
         Command::Watch(args) => watch::run(setup, args),
