@@ -41,7 +41,7 @@ fn in_place(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
         let what = "it is of no tool that is known here, or holds no login: README.md names the files that can be used";
         return Err(Failure::usage(format_args!("import: {}: {what}", args.file.display())));
     }
-    super::vaults::add(&args.file)?;
+    super::vaults::add(&args.file, setup.layout())?;
     print(setup, &args.file, setup.layout(), &report.credentials, "can be used in")
 }
 

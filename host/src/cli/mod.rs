@@ -3,7 +3,7 @@
 //! | question | file |
 //! |---|---|
 //! | what can be typed, and what the help says | `args.rs` |
-//! | which files are meant | `setup.rs` `vaults.rs` |
+//! | which files are meant | `setup.rs` `vaults.rs` `elsewhere.rs` |
 //! | whose they are, and whom root becomes | `owner.rs` |
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
@@ -23,6 +23,7 @@ mod args;
 mod classify;
 mod demo;
 mod doctor;
+mod elsewhere;
 mod events;
 mod failure;
 mod formats;

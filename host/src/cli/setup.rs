@@ -8,7 +8,7 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::Failure;
 use super::signals::{self, Signals};
-use super::{owner, unsaved, vaults};
+use super::{elsewhere, owner, unsaved, vaults};
 use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
 
@@ -29,6 +29,13 @@ pub(super) struct Open {
     pub(super) places: Places,
     /// By which this command is about the vault.
     command: String,
+}
+
+/// An access token, from which vault, and whether all that was received with it is saved.
+pub(super) struct Obtained {
+    pub(super) token: AccessToken,
+    pub(super) saved: Result<(), Failure>,
+    pub(super) vault: PathBuf,
 }
 
 /// Where the documents lie.
@@ -86,23 +93,25 @@ impl Setup {
         self.open_with(|builder| builder)
     }
 
-    /// An access token by a call that may refresh it; and whether all that was received is saved. If a signal comes once
+    /// An access token by a call that may refresh it. If a signal comes once
     /// a request has left, the process ends here, after everything is stored and before anything is printed.
     pub(super) fn access_token(
         &self,
         request: &TokenRequest,
-        ask: impl FnOnce(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
-    ) -> Result<(AccessToken, Result<(), Failure>), Failure> {
-        let (open, signals) = self.open_listening(&request.provider)?;
-        let done = match ask(&open.keeper, request) {
-            Ok(token) => {
+        ask: impl Fn(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
+    ) -> Result<Obtained, Failure> {
+        let signals = Signals::listen(self.events.clone(), &request.provider)?;
+        let credential = request.credential.as_deref();
+        let asked = |open: &Open| ask(&open.keeper, request);
+        let done = match self.in_its_vault(&request.provider, credential, Some(&signals), asked)? {
+            (open, Ok(token)) => {
                 let saved = unsaved::save(&open, &token);
-                Ok((token, saved))
+                Ok(Obtained { token, saved, vault: open.places.vault })
             }
-            Err(error) => Err(open.failure(error)),
+            (open, Err(error)) => Err(open.failure(error)),
         };
         if let Some(signal) = signals.finished() {
-            let failure = done.as_ref().map_or_else(Some, |(_, saved)| saved.as_ref().err());
+            let failure = done.as_ref().map_or_else(Some, |obtained| obtained.saved.as_ref().err());
             self.events.finish(failure.map(|failure| failure.message.as_str()));
             if let Some(failure) = failure {
                 failure.print(self.json);
@@ -147,16 +156,23 @@ impl Setup {
         }
     }
 
-    /// The same if the vault is the one in use: of the others that are known nothing was stated.
-    fn stated_if_used(&self, vault: &Path, storage: FileStorage) -> FileStorage {
-        if self.vault().is_ok_and(|used| used == vault) { self.stated(storage) } else { storage }
+    /// What was stated of the vault: now if it is the one in use, when it was added if it is another one.
+    fn stated_of(&self, vault: &Path, storage: FileStorage) -> FileStorage {
+        if self.vault().is_ok_and(|used| used == vault) {
+            return self.stated(storage);
+        }
+        let known = vaults::list().unwrap_or_default().into_iter().find(|known| known.path == vault);
+        match known.and_then(|known| known.layout) {
+            Some(layout) => storage.layout(layout),
+            None => storage,
+        }
     }
 
     /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
     pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         self.open_on(
             vault.clone(),
-            |storage| self.stated_if_used(&vault, storage),
+            |storage| self.stated_of(&vault, storage),
             |builder| match other {
                 Some(open) => builder.code_of(&open.keeper),
                 None => builder,
@@ -168,7 +184,7 @@ impl Setup {
     pub(super) fn open_silently(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         self.open_on(
             vault.clone(),
-            |storage| self.stated_if_used(&vault, storage),
+            |storage| self.stated_of(&vault, storage),
             |builder| {
                 let builder = builder.events(NoEvents);
                 match other {
@@ -182,8 +198,8 @@ impl Setup {
     /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
     /// named it and others are known.
     pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut known = vaults::list()?;
-        let is_named = self.vault.is_some() || set("LAZARET_VAULT").is_some();
+        let mut known: Vec<PathBuf> = vaults::list()?.into_iter().map(|known| known.path).collect();
+        let is_named = self.is_named();
         match self.vault() {
             Ok(used) if is_named || used.exists() || known.is_empty() => known.insert(0, used),
             Ok(_) => {}
@@ -202,8 +218,30 @@ impl Setup {
 
     /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
     pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
-        let listening = signals.clone();
-        self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))
+        self.open_with(|builder| heeding(builder, Some(signals)))
+    }
+
+    /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a vault and that one holds no
+    /// such credential, in the only known vault that does. Returns where it was done.
+    pub(super) fn in_its_vault<T>(
+        &self,
+        provider: &str,
+        credential: Option<&str>,
+        signals: Option<&Arc<Signals>>,
+        ask: impl Fn(&Open) -> Result<T, KeeperError>,
+    ) -> Result<(Open, Result<T, KeeperError>), Failure> {
+        let open = self.open_with(|builder| heeding(builder, signals))?;
+        let done = ask(&open);
+        let Err(error) = &done else { return Ok((open, done)) };
+        if self.is_named() || !elsewhere::may_be(error) {
+            return Ok((open, done));
+        }
+        let Some(vault) = elsewhere::find(self, &open, provider, credential)? else { return Ok((open, done)) };
+        elsewhere::tell(self, &vault);
+        let storage = |storage| self.stated_of(&vault, storage);
+        let open = self.open_on(vault.clone(), storage, |builder| heeding(builder.code_of(&open.keeper), signals))?;
+        let done = ask(&open);
+        Ok((open, done))
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
@@ -254,6 +292,11 @@ impl Setup {
                 Ok(config_directory().map(|directory| directory.join("providers.json")).filter(|path| path.exists()))
             }
         }
+    }
+
+    /// A person said which vault is meant: no other is looked into.
+    pub(super) fn is_named(&self) -> bool {
+        self.vault.is_some() || set("LAZARET_VAULT").is_some()
     }
 
     fn vault(&self) -> Result<PathBuf, Failure> {
@@ -327,6 +370,13 @@ impl Which {
 
     pub(super) fn selector(&self) -> Selector {
         Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
+    }
+}
+
+fn heeding(builder: Builder, signals: Option<&Arc<Signals>>) -> Builder {
+    match signals.cloned() {
+        Some(signals) => builder.before_send(move |request: &_| signals.before_send(request)),
+        None => builder,
     }
 }
 
