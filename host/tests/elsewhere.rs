@@ -157,3 +157,22 @@ fn a_vault_that_cannot_be_read_is_not_added() {
     }
     assert!(!home.path("config/lazaret/vaults.json").exists());
 }
+
+/// There is no way back out of a vault of our own form, and no word of a login that is not there.
+#[test]
+fn what_was_moved_cannot_be_moved_back_and_stays() {
+    let home = home();
+    let file = codex_file(&home, ".codex/auth.json");
+    let moved = run(&home, &["import", &file, "--move"]);
+    assert_eq!(moved.code, Some(0), "{moved:?}");
+    let ours = home.path("config/lazaret/auth.json");
+    let (text, theirs) = (fs::read_to_string(&ours).expect("there"), fs::read_to_string(&file).expect("there"));
+    fs::write(home.path("other.json"), r#"{"version": 1, "providers": {}, "credential_pool": {}}"#).expect("written");
+    for into in [file.as_str(), home.path("other.json").to_str().expect("text")] {
+        let back = run(&home, &["--json", "--vault", into, "import", ours.to_str().expect("text"), "--move"]);
+        let error: Value = serde_json::from_str(&back.err).expect("json");
+        assert_eq!((back.code, error["error"]["code"].as_str()), (Some(2), Some("nothing-to-do")), "{back:?}");
+    }
+    assert_eq!(fs::read_to_string(&ours).expect("there"), text);
+    assert_eq!(fs::read_to_string(&file).expect("there"), theirs);
+}

@@ -170,7 +170,8 @@ Examples:
 
 Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic
 login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
-refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.")]
+refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.
+There is no way back: to hand a login back, log in with that tool, then `lazaret logout` here.")]
     Import(ImportArgs),
     /// List the providers that are known, or show one: its endpoints, its client, and how to log in
     #[command(after_help = "\
