@@ -23,6 +23,7 @@ use crate::settings::Settings;
 use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
+use crate::unknown;
 use crate::vault::edit::EditError;
 use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault, VaultError};
 
@@ -435,7 +436,6 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// What is made of all profiles.
-    #[cfg(feature = "admin")]
     pub(crate) fn with_catalog<T>(
         &self,
         look: &mut dyn FnMut(&Catalog) -> Result<T, KeeperError>,
@@ -487,7 +487,7 @@ impl<P: Ports> Keeper<P> {
                 Ok(snapshot)
             }
             (Loaded::Absent | Loaded::Unchanged, _) => {
-                Err(KeeperError::new("no-credential", Action::Login, "there is no vault here yet"))
+                Err(KeeperError::new("no-credential", Action::Login, "there is no vault yet"))
             }
         }
     }
@@ -555,7 +555,15 @@ impl<P: Ports> Keeper<P> {
     /// The profile a name stands for, as it is for a vault, and what that holds of it.
     pub(crate) async fn profile_in(&self, vault: &str, name: &str) -> Result<(Rc<Profile>, Rc<Reading>), KeeperError> {
         let profile = self.profile(name).await?;
-        let snapshot = self.vault(vault).await?;
+        let snapshot = match self.vault(vault).await {
+            // A name that nobody knows is the first mistake.
+            Err(error) if error.code == "no-credential" => {
+                self.check_known(&profile.id, name, None)?;
+                return Err(error);
+            }
+            found => found?,
+        };
+        self.check_known(&profile.id, name, Some(&*snapshot))?;
         let reading = snapshot.reading(&profile)?;
         Ok((profile, reading))
     }
@@ -731,26 +739,13 @@ fn candidates<'a>(
     match (found.clone().next(), named) {
         (Some(_), _) => Ok(found),
         (None, None) => Err(no_credential(profile)),
-        (None, Some(name)) => {
-            let known: Vec<&str> = reading.credentials.iter().map(Credential::id).collect();
-            let known = if known.is_empty() {
-                "there is none".to_owned()
-            } else {
-                format!("there is {}", text::joined(&known, ", "))
-            };
-            let what = format!("{}: no credential is called {}; {known}", profile.id, json::quote(name));
-            Err(KeeperError::new("unknown-credential", Action::Usage, what).of(&profile.id, name))
-        }
+        (None, Some(name)) => Err(unknown::credential(profile, name, &reading.credentials)),
     }
 }
 
 pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
-    let (code, action, what) = if profile.has_endpoint() {
-        ("no-credential", Action::Login, format!("{}: the vault holds no credential of it", profile.id))
-    } else {
-        ("unknown-provider", Action::Configure, format!("{}: neither the vault nor any profile knows it", profile.id))
-    };
-    let mut error = KeeperError::new(code, action, what);
+    let what = format!("{}: the vault holds no credential of it", profile.id);
+    let mut error = KeeperError::new("no-credential", Action::Login, what);
     error.provider = Some(profile.id.clone());
     error
 }

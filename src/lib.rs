@@ -21,7 +21,7 @@
 //! | how is a credential doing | [`status`] |
 //! | what is wrong around a vault | [`doctor`] |
 //! | how is a provider spoken to, and which are there | [`provider`], `request` |
-//! | which name was meant by a mistyped one | `near` |
+//! | which name was meant by a mistyped one | `near`, `unknown` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
 
@@ -70,7 +70,7 @@ mod moving;
 #[cfg(feature = "keeper")]
 mod near;
 #[cfg(feature = "keeper")]
-mod next_step;
+pub mod next_step;
 #[cfg(feature = "keeper")]
 mod owner;
 #[cfg(feature = "keeper")]
@@ -97,6 +97,8 @@ mod settings;
 #[cfg(feature = "keeper")]
 pub mod status;
 pub mod time;
+#[cfg(feature = "keeper")]
+mod unknown;
 #[cfg(feature = "keeper")]
 pub mod vault;
 

@@ -9,6 +9,8 @@ mod check;
 mod list;
 
 #[cfg(feature = "admin")]
+pub(crate) use list::{Needed, missing, why_none};
+#[cfg(feature = "admin")]
 pub use list::{ProviderInfo, Whose};
 
 use std::fmt;

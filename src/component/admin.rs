@@ -11,6 +11,9 @@ use super::bindings::exports::lazaret::keeper::{admin as wit, login};
 use super::types::advised;
 use super::world::keeper;
 
+/// How a person reaches the vault that most hosts call so, where a call names none.
+const VAULT: &str = "vault";
+
 impl wit::Guest for Component {
     fn add(credential: wit::NewCredential) -> Result<wit::CredentialStatus, wit::Error> {
         let new = credential.into();
@@ -35,7 +38,8 @@ impl wit::Guest for Component {
     }
 
     fn providers(name: Option<String>) -> Result<Vec<wit::ProviderInfo>, wit::Error> {
-        Ok(keeper().providers(name.as_deref())?.into_iter().map(Into::into).collect())
+        let known = advised(VAULT, name.as_deref(), keeper().providers(name.as_deref()))?;
+        Ok(known.into_iter().map(Into::into).collect())
     }
 
     fn doctor(vault: String, ask_servers: bool) -> Result<Vec<wit::Finding>, wit::Error> {
@@ -46,7 +50,7 @@ impl wit::Guest for Component {
 
 impl login::Guest for Component {
     fn login_flows(provider: String) -> Result<Vec<login::LoginFlow>, wit::Error> {
-        let flows = advised("", Some(&provider), keeper().login_flows(&provider))?.into_iter();
+        let flows = advised(VAULT, Some(&provider), keeper().login_flows(&provider))?.into_iter();
         let flow =
             |flow: crate::login::Flow| login::LoginFlow { flow: flow.flow.to_owned(), redirect_url: flow.redirect_url };
         Ok(flows.map(flow).collect())

@@ -1,11 +1,10 @@
 //! Every provider as a person wants to see it: what its profile says, whether a login is offered, and if not why and what to write.
 //! Nothing secret is in it.
 
-use crate::error::{Action, KeeperError};
+use crate::error::KeeperError;
 use crate::json::Object;
 use crate::keeper::Keeper;
 use crate::login;
-use crate::near;
 use crate::ports::Ports;
 use crate::text;
 
@@ -73,27 +72,15 @@ impl<P: Ports> Keeper<P> {
     /// Every provider that is known, or the one that a name stands for.
     pub async fn providers(&self, name: Option<&str>) -> Result<Vec<ProviderInfo>, KeeperError> {
         self.load_profiles().await?;
+        if let Some(name) = name {
+            let id = self.with_catalog(&mut |catalog| Ok(catalog.resolve(name)))?;
+            self.check_known(&id, name, None)?;
+        }
         self.with_catalog(&mut |catalog| match name {
             None => Ok(catalog.ids().into_iter().chain(only_keys(catalog)).map(|id| info(catalog, &id)).collect()),
-            Some(name) => {
-                let id = catalog.resolve(name);
-                let is_known = catalog.ids().contains(&id) || catalog.ids_of_keys().contains(&id);
-                if is_known { Ok(vec![info(catalog, &id)]) } else { Err(unknown(catalog, name)) }
-            }
+            Some(name) => Ok(vec![info(catalog, &catalog.resolve(name))]),
         })
     }
-}
-
-fn unknown(catalog: &Catalog, name: &str) -> KeeperError {
-    let names = catalog.names();
-    let question = near::question(name, names.iter().map(String::as_str));
-    let mut error = KeeperError::new(
-        "unknown-provider",
-        Action::Configure,
-        format!("{name}: no provider of this name is known.{question}"),
-    );
-    error.provider = Some(name.to_owned());
-    error
 }
 
 /// The providers of which only keys are known, by names that stand for no profile.

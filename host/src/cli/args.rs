@@ -526,6 +526,23 @@ mod tests {
         }
     }
 
+    /// Whatever a person is told to run can be typed.
+    #[test]
+    fn every_command_that_the_component_tells_of_is_one_of_ours() {
+        use lazaret::next_step::{Reach, STEPS};
+        let told = STEPS.iter().filter_map(|(code, _, step)| {
+            Some((*code, step.command(&Reach::default(), Some("acme"), Some("a1b2c3"))?))
+        });
+        let others = ["lazaret providers", "lazaret status", "lazaret add openrouter --api-key", "lazaret help import"];
+        let all: Vec<(&str, String)> = told.chain(others.map(|command| ("", command.to_owned()))).collect();
+        assert!(all.len() > 15, "{all:?}");
+        for (code, command) in all {
+            let parsed = Arguments::try_parse_from(command.split(' '));
+            let is_help = parsed.as_ref().is_err_and(|error| !error.use_stderr());
+            assert!(parsed.is_ok() || is_help, "{code}: {command}: {:?}", parsed.err());
+        }
+    }
+
     #[test]
     fn a_token_typed_by_mistake_is_not_repeated() {
         let arguments = ["token", "xai", "eyJhbGciOiJFUzI1NiJ9.secret"].map(str::to_owned);

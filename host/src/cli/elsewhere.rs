@@ -4,11 +4,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::setup::{Open, Setup};
 use super::{terminal, text, vaults};
-use crate::KeeperError;
 use crate::storage::{VAULT, shell_path};
+use crate::{CredentialStatus, KeeperError};
 
 /// Whether an error may say only that the credential lies in another vault. None of these came from a server.
 pub(super) fn may_be(error: &KeeperError) -> bool {
@@ -47,15 +47,19 @@ fn real(vault: &Path) -> PathBuf {
 /// A vault that cannot be read, or may not be, holds nothing.
 fn holds(open: &Open, provider: &str, credential: Option<&str>) -> bool {
     let Ok(report) = open.keeper.status(VAULT, Some(provider)) else { return false };
-    let answers = |name: &str| report.credentials.iter().any(|found| found.credential == name || found.label == name);
+    let answers = |name: &str| {
+        let is_it = |found: &CredentialStatus| found.credential == name || found.label.eq_ignore_ascii_case(name);
+        report.credentials.iter().any(is_it)
+    };
     credential.map_or(!report.credentials.is_empty(), answers)
 }
 
 fn which_of(vaults: &[PathBuf], provider: &str) -> Failure {
-    let ways: Vec<String> = vaults.iter().map(|vault| format!("--vault {}", shell_path(vault))).collect();
+    let way = |vault: &PathBuf| failure::again_with(&format!("--vault {}", shell_path(vault)));
+    let ways: Vec<String> = vaults.iter().map(way).collect();
     Failure::usage(format_args!(
         "{provider}: more than one of the known vaults holds a credential of it. Name one: {}",
-        ways.join(" or ")
+        ways.join("; or: ")
     ))
     .coded("several-vaults")
 }

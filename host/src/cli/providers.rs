@@ -1,6 +1,6 @@
 //! `lazaret providers`: which providers are known, how each is spoken to, and how to log in. Nothing is sent, and no secret is shown.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use super::table::{self, Look, Row};
 use super::terminal::{self, Style};
 use super::text;
 use crate::ProviderInfo;
+use crate::storage::shell_path;
 
 pub(super) fn run(setup: &Setup, args: &ProvidersArgs) -> Result<(), Failure> {
     // Profiles are no vault's: none need be there.
@@ -24,7 +25,8 @@ pub(super) fn run(setup: &Setup, args: &ProvidersArgs) -> Result<(), Failure> {
     }
     let style = terminal::stdout_style();
     if let (Some(_), [one]) = (&args.provider, known.as_slice()) {
-        return terminal::print(&show(one, file.as_deref(), style));
+        let run = open.reach(&next(one));
+        return terminal::print(&show(one, file.as_deref(), &run, style));
     }
     known.sort_by_key(rank);
     terminal::print(&list(&known, style, terminal::stdout_columns()))?;
@@ -91,7 +93,13 @@ fn word(flow: &str) -> &str {
     }
 }
 
-fn show(info: &ProviderInfo, file: Option<&str>, style: Style) -> String {
+/// What is run next, where anything is.
+fn next(info: &ProviderInfo) -> String {
+    let id = shell_path(Path::new(&info.id));
+    if info.keys_only { format!("add {id} --api-key") } else { format!("login {id}") }
+}
+
+fn show(info: &ProviderInfo, file: Option<&str>, run: &str, style: Style) -> String {
     let mut shown = format!("{}\n", style.strong(&text::escape(&info.id)));
     let mut line = |name: &str, what: &str| shown += &format!("  {name:<15}{}\n", text::escape(what));
     if info.name != info.id && !info.name.is_empty() {
@@ -124,9 +132,14 @@ fn show(info: &ProviderInfo, file: Option<&str>, style: Style) -> String {
     match &info.no_login {
         Some(why) => {
             line("login", &format!("none: {why}"));
-            shown += &what_to_write(info, file);
+            if !info.keys_only {
+                shown += &what_to_write(info, file);
+            }
         }
-        None => shown += &format!("run: lazaret login {}\n", text::escape(&info.id)),
+        None => {}
+    }
+    if info.keys_only || info.no_login.is_none() {
+        shown += &format!("run: {}\n", text::escape(run));
     }
     shown
 }
@@ -159,11 +172,8 @@ fn by(info: &ProviderInfo, flow: &str) -> String {
     format!("{} ({flow}): {}{back}", word(flow), at.unwrap_or("?"))
 }
 
-/// What makes a login offered, to be written where; or how a key is added.
+/// What makes a login offered, to be written where.
 fn what_to_write(info: &ProviderInfo, file: Option<&str>) -> String {
-    if info.keys_only {
-        return format!("run: lazaret add {} --api-key\n", text::escape(&info.id));
-    }
     let file = text::escape(file.unwrap_or("the file that --providers names"));
     let Some(to_write) = &info.to_write else { return format!("  mend it in {file}\n") };
     let spelled = serde_json::from_str::<serde_json::Value>(to_write).map(|value| format!("{value:#}"));
@@ -207,7 +217,7 @@ mod tests {
     #[test]
     fn one_without_a_login_says_why_and_what_to_write_where() {
         assert_eq!(
-            show(&info(), Some("/c/providers.json"), Style::PLAIN),
+            show(&info(), Some("/c/providers.json"), "", Style::PLAIN),
             "acme\n  name           Acme\n  also called    a\n  profile        /c/providers.json\n  \
              token endpoint https://a.example/t\n  client id      none\n  client auth    none (a public client)\n  \
              login          none: its profile has no `client_id`\n  \
@@ -225,11 +235,11 @@ mod tests {
             to_write: None,
             ..info()
         };
-        let shown = show(&offered, None, Style::PLAIN);
+        let shown = show(&offered, None, &format!("lazaret --vault /v {}", next(&offered)), Style::PLAIN);
         assert!(
             shown.contains("browser (loopback-pkce): https://a.example/a, back to http://127.0.0.1:PORT/callback\n")
         );
-        assert!(shown.ends_with("run: lazaret login acme\n"), "{shown}");
+        assert!(shown.ends_with("run: lazaret --vault /v login acme\n"), "{shown}");
         assert_eq!(login(&offered).0, "browser");
         assert_eq!(login(&info()).0, "needs a client id");
     }
@@ -238,7 +248,7 @@ mod tests {
     fn text_of_a_profile_cannot_touch_the_terminal() {
         let bad = "\u{1b}[31m\n\u{202e}";
         let hostile = ProviderInfo { id: bad.into(), name: bad.into(), aliases: vec![bad.into()], ..info() };
-        for shown in [show(&hostile, Some(bad), Style::PLAIN), list(&[hostile.clone()], Style::PLAIN, Some(80))] {
+        for shown in [show(&hostile, Some(bad), bad, Style::PLAIN), list(&[hostile.clone()], Style::PLAIN, Some(80))] {
             assert!(shown.chars().all(|char| char == '\n' || (!char.is_control() && char != '\u{202e}')), "{shown:?}");
         }
     }
