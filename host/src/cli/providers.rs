@@ -129,14 +129,11 @@ fn show(info: &ProviderInfo, file: Option<&str>, run: &str, style: Style) -> Str
     if !info.environment.is_empty() {
         line("keys in", &info.environment.join(", "));
     }
-    match &info.no_login {
-        Some(why) => {
-            line("login", &format!("none: {why}"));
-            if !info.keys_only {
-                shown += &what_to_write(info, file);
-            }
+    if let Some(why) = &info.no_login {
+        line("login", &format!("none: {why}"));
+        if !info.keys_only {
+            shown += &what_to_write(info, file);
         }
-        None => {}
     }
     if info.keys_only || info.no_login.is_none() {
         shown += &format!("run: {}\n", text::escape(run));
@@ -248,7 +245,9 @@ mod tests {
     fn text_of_a_profile_cannot_touch_the_terminal() {
         let bad = "\u{1b}[31m\n\u{202e}";
         let hostile = ProviderInfo { id: bad.into(), name: bad.into(), aliases: vec![bad.into()], ..info() };
-        for shown in [show(&hostile, Some(bad), bad, Style::PLAIN), list(&[hostile.clone()], Style::PLAIN, Some(80))] {
+        for shown in
+            [show(&hostile, Some(bad), bad, Style::PLAIN), list(std::slice::from_ref(&hostile), Style::PLAIN, Some(80))]
+        {
             assert!(shown.chars().all(|char| char == '\n' || (!char.is_control() && char != '\u{202e}')), "{shown:?}");
         }
     }
