@@ -72,6 +72,7 @@ impl<P: Ports> Keeper<P> {
         let profile = self.profile(&new.provider).await?;
         let kind = kind(new).map_err(|what| bad(&profile, &what))?;
         if kind == CredentialKind::OAuth && !profile.has_endpoint() {
+            self.check_known(&profile.id, &new.provider, None)?;
             let what = "no profile says where it would be refreshed";
             let error = KeeperError::new("unknown-provider", Action::Configure, format!("{}: {what}", profile.id));
             return Err(error);

@@ -40,6 +40,9 @@ impl<P: Ports> Keeper<P> {
                     continue;
                 }
                 if is_move && place.kind == CredentialKind::OAuth {
+                    if !file.is_foreign() {
+                        return Err(of_same_form(id, credential.id()));
+                    }
                     let take = async |place: &Place| self.take_in(vault, &profile, place).await;
                     self.hand_over(from, id, take).await?;
                 } else {
@@ -81,4 +84,11 @@ impl<P: Ports> Keeper<P> {
             added => added.map(drop),
         }
     }
+}
+
+fn of_same_form(provider: &str, credential: &str) -> KeeperError {
+    let what =
+        "that file is a vault of the same form as this one, and no login is moved out of it: use the file as it is";
+    let message = format!("{provider} ({credential}): {what}");
+    KeeperError::new("nothing-to-do", Action::Usage, message).of(provider, credential)
 }

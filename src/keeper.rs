@@ -23,6 +23,7 @@ use crate::settings::Settings;
 use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::text;
+use crate::unknown;
 use crate::vault::edit::EditError;
 use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault, VaultError};
 
@@ -434,6 +435,17 @@ impl<P: Ports> Keeper<P> {
         Ok(catalog.map(Catalog::origins).unwrap_or_default())
     }
 
+    /// What is made of all profiles.
+    pub(crate) fn with_catalog<T>(
+        &self,
+        look: &mut dyn FnMut(&Catalog) -> Result<T, KeeperError>,
+    ) -> Result<T, KeeperError> {
+        match self.profiles.borrow().clone() {
+            Some(profiles) => look(&profiles.catalog),
+            None => Err(not_read()),
+        }
+    }
+
     /// Every profile that can be read.
     #[cfg(feature = "admin")]
     pub(crate) fn each_profile(&self, look: &mut dyn FnMut(&Profile)) {
@@ -475,7 +487,7 @@ impl<P: Ports> Keeper<P> {
                 Ok(snapshot)
             }
             (Loaded::Absent | Loaded::Unchanged, _) => {
-                Err(KeeperError::new("no-credential", Action::Login, "there is no vault here yet"))
+                Err(KeeperError::new("no-credential", Action::Login, "there is no vault yet"))
             }
         }
     }
@@ -543,14 +555,22 @@ impl<P: Ports> Keeper<P> {
     /// The profile a name stands for, as it is for a vault, and what that holds of it.
     pub(crate) async fn profile_in(&self, vault: &str, name: &str) -> Result<(Rc<Profile>, Rc<Reading>), KeeperError> {
         let profile = self.profile(name).await?;
-        let snapshot = self.vault(vault).await?;
+        let snapshot = match self.vault(vault).await {
+            // A name that nobody knows is the first mistake.
+            Err(error) if error.code == "no-credential" => {
+                self.check_known(&profile.id, name, None)?;
+                return Err(error);
+            }
+            found => found?,
+        };
+        self.check_known(&profile.id, name, Some(&*snapshot))?;
         let reading = snapshot.reading(&profile)?;
         Ok((profile, reading))
     }
 
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
         let Some(profiles) = self.profiles.borrow().clone() else {
-            return Err(KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read"));
+            return Err(not_read());
         };
         if let Some(profile) = profiles.read.borrow().get(id) {
             return Ok(profile.clone());
@@ -719,28 +739,19 @@ fn candidates<'a>(
     match (found.clone().next(), named) {
         (Some(_), _) => Ok(found),
         (None, None) => Err(no_credential(profile)),
-        (None, Some(name)) => {
-            let known: Vec<&str> = reading.credentials.iter().map(Credential::id).collect();
-            let known = if known.is_empty() {
-                "there is none".to_owned()
-            } else {
-                format!("there is {}", text::joined(&known, ", "))
-            };
-            let what = format!("{}: no credential is called {}; {known}", profile.id, json::quote(name));
-            Err(KeeperError::new("unknown-credential", Action::Usage, what).of(&profile.id, name))
-        }
+        (None, Some(name)) => Err(unknown::credential(profile, name, &reading.credentials)),
     }
 }
 
 pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
-    let (code, action, what) = if profile.has_endpoint() {
-        ("no-credential", Action::Login, format!("{}: the vault holds no credential of it", profile.id))
-    } else {
-        ("unknown-provider", Action::Configure, format!("{}: neither the vault nor any profile knows it", profile.id))
-    };
-    let mut error = KeeperError::new(code, action, what);
+    let what = format!("{}: the vault holds no credential of it", profile.id);
+    let mut error = KeeperError::new("no-credential", Action::Login, what);
     error.provider = Some(profile.id.clone());
     error
+}
+
+fn not_read() -> KeeperError {
+    KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read")
 }
 
 fn corrupt(error: &VaultError) -> KeeperError {

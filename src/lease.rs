@@ -45,15 +45,12 @@ impl<P: Ports> Keeper<P> {
     ) -> Result<Held, KeeperError> {
         let shared = self.settings(ask.vault).await?.shared_with_reference()?;
         if shared && !self.ports.describe().excludes_foreign {
-            return Err(KeeperError::new(
-                "shared-vault",
-                Action::Configure,
-                format!(
-                    "{}: the vault counts as shared with a program whose lock this host cannot take: nothing is refreshed. If it is not, its settings should say {{\"shared_with_reference\": false}}",
-                    ask.profile.id
-                ),
-            )
-            .of(&ask.profile.id, &ask.credential));
+            let settings = self.reach(ask.vault).await.settings();
+            let what = format!(
+                "the vault counts as shared with a program whose lock this host cannot take, so nothing is refreshed. If no other \
+                 program writes it, put {{\"shared_with_reference\": false}} into {settings}"
+            );
+            return Err(ask.error("shared-vault", Action::Configure, &what));
         }
         let (monotonic_ms, wall_ms) = (self.ports.monotonic_ms(), self.ports.wall_ms());
         // A request whose answer is lost is made once more.

@@ -20,7 +20,8 @@
 //! | which of several credentials is used, and which rests | [`pool`], `settings` |
 //! | how is a credential doing | [`status`] |
 //! | what is wrong around a vault | [`doctor`] |
-//! | how is a provider spoken to | [`provider`], `request` |
+//! | how is a provider spoken to, and which are there | [`provider`], `request` |
+//! | which name was meant by a mistyped one | `near`, `unknown` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
 
@@ -67,7 +68,9 @@ mod look;
 #[cfg(feature = "admin")]
 mod moving;
 #[cfg(feature = "keeper")]
-mod next_step;
+mod near;
+#[cfg(feature = "keeper")]
+pub mod next_step;
 #[cfg(feature = "keeper")]
 mod owner;
 #[cfg(feature = "keeper")]
@@ -94,6 +97,8 @@ mod settings;
 #[cfg(feature = "keeper")]
 pub mod status;
 pub mod time;
+#[cfg(feature = "keeper")]
+mod unknown;
 #[cfg(feature = "keeper")]
 pub mod vault;
 

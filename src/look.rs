@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use crate::classify;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, Origin, Snapshot};
@@ -12,6 +13,7 @@ use crate::quarantine::explain;
 use crate::sealed;
 use crate::secret::Secret;
 use crate::sendable;
+use crate::text;
 use crate::vault::{Credential, CredentialKind, EntryState, Place};
 
 /// What step 1 of the protocol found.
@@ -180,7 +182,12 @@ fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
 
 fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError {
     let why = match &place.last_error {
-        Some(error) if !error.message.is_empty() => format!("its login ended: {} ({})", error.message, error.code),
+        Some(error) if text::contains(&error.message, &error.code) => {
+            format!("its login ended ({})", classify::in_brackets(&error.message))
+        }
+        Some(error) if !error.message.is_empty() => {
+            format!("its login ended ({}: {})", error.code, classify::in_brackets(&error.message))
+        }
         Some(error) if error.code.is_empty() => "its login ended".to_owned(),
         Some(error) => format!("its login ended ({})", error.code),
         None => "it holds no token that could be used or refreshed".to_owned(),

@@ -13,18 +13,20 @@ use crate::vault::LOGIN;
 
 /// How a person reaches a vault.
 #[derive(Clone, Debug)]
-pub(crate) struct Reach {
+pub struct Reach {
     /// By which the command is about this vault: `lazaret --vault /v/auth.json`.
     command: String,
     /// What else logs in; `{provider}` in it stands for the provider.
     login_hint: Option<String>,
     /// It is the vault of the reference.
     is_of_reference: bool,
+    /// Where it lies.
+    path: Option<String>,
 }
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { command: "lazaret".to_owned(), login_hint: None, is_of_reference: false }
+        Self { command: "lazaret".to_owned(), login_hint: None, is_of_reference: false, path: None }
     }
 }
 
@@ -37,12 +39,28 @@ impl Reach {
             command: text("command").unwrap_or_else(|| "lazaret".to_owned()),
             login_hint: text("login_hint"),
             is_of_reference,
+            path: text("path"),
         }
     }
 
     /// A command of ours.
     pub(crate) fn command(&self, rest: &str) -> String {
         format!("{} {rest}", self.command)
+    }
+
+    /// What a person calls the vault's settings. Where a vault is a file they lie beside it, as `docs/file-store.md` has it.
+    pub(crate) fn settings(&self) -> String {
+        match &self.path {
+            Some(path) => format!("{path}.lazaret-settings.json"),
+            None => "`settings.json`".to_owned(),
+        }
+    }
+
+    /// The same command about another vault.
+    pub(crate) fn at(&self, vault: &str) -> Self {
+        // What is stated of a layout is stated of this vault only.
+        let others = without_option(&without_option(&self.command, " --vault "), " --layout ");
+        Self { command: format!("{others} --vault {}", shell_word(vault)), ..self.clone() }
     }
 
     /// A command of ours about one credential.
@@ -101,7 +119,8 @@ impl<P: Ports> Keeper<P> {
     }
 
     async fn next_step(&self, vault: &str, provider: Option<&str>, error: &KeeperError) -> Option<String> {
-        if error.action == Action::Retry {
+        let step = step_of(error.code, error.action);
+        if matches!(step, Step::None(_)) {
             return None;
         }
         let reach = self.reach(vault).await;
@@ -111,22 +130,116 @@ impl<P: Ports> Keeper<P> {
             None => None,
         };
         let id = profile.as_ref().map(|profile| profile.id.as_str()).or(named);
-        let credential = error.credential.as_deref().unwrap_or(LOGIN);
-        match (error.action, error.code) {
-            (Action::Login, _) => Some(match &profile {
-                Some(profile) => self.login_step(&reach, vault, profile),
-                None => reach.command("providers"),
-            }),
-            (Action::Configure, "unknown-provider") => Some(reach.command("providers")),
-            (Action::Configure, "parked") => id.map(|id| reach.about("reset", id, credential)),
-            (Action::Configure, "held" | "bad-profile") => id.map(|id| reach.about("providers", id, LOGIN)),
-            (Action::Inspect, "storage" | "corrupt-vault" | "corrupt-ledger" | "newer-ledger") => {
-                Some(reach.command("doctor"))
+        match (step, &profile, id) {
+            (Step::Login, Some(profile), _) if error.code == "no-credential" && self.is_for_keys(&profile.id) => {
+                Some(reach.command(&format!("add {} --api-key", shell_word(&profile.id))))
             }
-            (Action::Usage, "unknown-credential") => id.map(|id| reach.about("status", id, LOGIN)),
-            _ => None,
+            (Step::Login, Some(profile), _) => Some(self.login_step(&reach, vault, profile)),
+            (Step::Login, None, _) => Some(reach.command("providers")),
+            // Of a name that nobody knows nothing can be shown.
+            (Step::Providers, _, Some(id)) if !self.is_known(id) => Some(reach.command("providers")),
+            (Step::Status, _, Some(id)) if !self.is_known(id) => Some(reach.command("status")),
+            _ => step.command(&reach, id, error.credential.as_deref()),
         }
     }
+}
+
+/// What kind of command helps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Logging in, by whatever way there is.
+    Login,
+    /// Looking at the provider: which profile it has, and where it is from.
+    Providers,
+    /// Looking at what the vault holds of the provider.
+    Status,
+    /// Looking the vault over.
+    Doctor,
+    /// Ending a pause.
+    Reset,
+    /// None, and why.
+    None(&'static str),
+}
+
+const TIME: Step = Step::None("time alone helps");
+const SAYS_ALL: Step = Step::None("the message says what must change");
+
+/// The step that each code leads to. What has another action than its code mostly has leads to none.
+pub const STEPS: [(&str, Action, Step); 30] = [
+    ("login-required", Action::Login, Step::Login),
+    ("quarantined", Action::Login, Step::Login),
+    ("no-credential", Action::Login, Step::Login),
+    ("interaction-required", Action::Login, Step::Login),
+    ("access-refused", Action::Login, Step::Login),
+    ("unusable", Action::Login, Step::Login),
+    ("login-refused", Action::Login, Step::Login),
+    ("login-expired", Action::Login, Step::Login),
+    ("login-failed", Action::Login, Step::Login),
+    ("cooling-down", Action::Retry, TIME),
+    ("busy", Action::Retry, TIME),
+    ("in-doubt", Action::Retry, TIME),
+    ("refresh-failed", Action::Retry, TIME),
+    ("login-unavailable", Action::Retry, TIME),
+    ("not-revoked", Action::Retry, TIME),
+    ("unknown-provider", Action::Configure, Step::Providers),
+    ("bad-profile", Action::Configure, Step::Providers),
+    ("bad-settings", Action::Configure, SAYS_ALL),
+    ("held", Action::Configure, Step::Providers),
+    ("parked", Action::Configure, Step::Reset),
+    ("shared-vault", Action::Configure, SAYS_ALL),
+    (
+        "owned-elsewhere",
+        Action::Configure,
+        Step::None("the command is about the file that is named, and comes with the error"),
+    ),
+    ("host-forbids", Action::Configure, Step::None("only the host knows what it allows")),
+    ("storage", Action::Inspect, Step::Doctor),
+    ("corrupt-vault", Action::Inspect, Step::Doctor),
+    ("corrupt-ledger", Action::Inspect, Step::Doctor),
+    ("newer-ledger", Action::Inspect, Step::None("only a newer lazaret reads it")),
+    ("unknown-credential", Action::Usage, Step::Status),
+    ("nothing-to-do", Action::Usage, Step::Status),
+    ("unknown-layout", Action::Usage, Step::None("which layout it is only a person can say, and the message says how")),
+];
+
+fn step_of(code: &str, action: Action) -> Step {
+    let known = STEPS.iter().find(|(known, of, _)| *known == code && *of == action);
+    known.map_or(SAYS_ALL, |(_, _, step)| *step)
+}
+
+impl Step {
+    /// The command of ours for this step; none where there is none, or where only the vault tells.
+    pub fn command(self, reach: &Reach, provider: Option<&str>, credential: Option<&str>) -> Option<String> {
+        let credential = credential.unwrap_or(LOGIN);
+        match self {
+            Self::Doctor => Some(reach.command("doctor")),
+            Self::Login => provider.map(|id| reach.about("login", id, LOGIN)),
+            Self::Providers => provider.map(|id| reach.about("providers", id, LOGIN)),
+            Self::Status => provider.map(|id| reach.about("status", id, LOGIN)),
+            Self::Reset => provider.map(|id| reach.about("reset", id, credential)),
+            Self::None(_) => None,
+        }
+    }
+}
+
+/// A command of ours without an option and its word, if it is there.
+fn without_option(command: &str, option: &str) -> String {
+    let Some((before, after)) = text::split_once(command, option) else { return command.to_owned() };
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let mut end = after.len();
+    for (at, char) in after.char_indices() {
+        match char {
+            _ if is_escaped => is_escaped = false,
+            '\'' => is_quoted = !is_quoted,
+            '\\' if !is_quoted => is_escaped = true,
+            ' ' if !is_quoted => {
+                end = at;
+                break;
+            }
+            _ => {}
+        }
+    }
+    format!("{before}{}", text::after(after, end))
 }
 
 /// A text as one word of a shell's command, and never an option.
@@ -168,5 +281,32 @@ mod tests {
         let reach = Reach::read(r#"{"path": "/home/a/.hermes/auth.json", "command": "lazaret --vault '/a b'"}"#);
         assert_eq!(reach.about("login", "acme", "login"), "lazaret --vault '/a b' login acme");
         assert!(reach.is_of_reference);
+    }
+
+    #[test]
+    fn a_command_about_another_vault_keeps_every_other_option() {
+        for (command, wanted) in [
+            ("lazaret", "lazaret --vault /o login a"),
+            ("python -m lazaret --vault /v --layout codex", "python -m lazaret --vault /o login a"),
+            ("lazaret --vault '/my v' --providers '/p p'", "lazaret --providers '/p p' --vault /o login a"),
+            (r"lazaret --vault '/it'\''s v' --allow-loopback-http", "lazaret --allow-loopback-http --vault /o login a"),
+        ] {
+            let reach = Reach { command: command.to_owned(), ..Reach::default() };
+            assert_eq!(reach.at("/o").about("login", "a", LOGIN), wanted);
+        }
+    }
+
+    /// Every code of the contract leads to a command, or it is said why to none.
+    #[test]
+    fn every_code_of_the_contract_has_a_step_or_a_reason_for_none() {
+        for contract in [include_str!("../wit/keeper.wit"), include_str!("../wit/admin.wit")] {
+            let (_, after) = contract.split_once("/// An open set, in kebab case. With `action`").unwrap();
+            let listed = after.split_once("    code: string,").unwrap().0;
+            let words = listed.split('`').skip(1).step_by(2);
+            for word in words.filter(|word| !matches!(*word, "login" | "retry" | "configure" | "inspect" | "usage")) {
+                let is_free = matches!(word, "unsaved" | "internal" | "bad-request");
+                assert!(is_free || STEPS.iter().any(|(code, ..)| *code == word), "{word}");
+            }
+        }
     }
 }

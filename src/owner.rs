@@ -15,7 +15,7 @@ use crate::ports::{Ports, Severity};
 use crate::refresh::{Next, Sending};
 use crate::sendable;
 use crate::text;
-use crate::vault::{Place, Provenance, Vault, VaultError};
+use crate::vault::{LOGIN, Place, Provenance, Vault, VaultError};
 
 /// The host's list of files that may own what is in a vault.
 const ALSO: &str = "also.json";
@@ -102,10 +102,13 @@ impl<P: Ports> Keeper<P> {
             );
             return Ok(Some(Next::Serve(token)));
         }
+        let reach = self.reach(ask.vault).await;
         let what = format!(
-            "{called} owns this login, so it is refreshed only there: lazaret --vault '{called}' token {provider}. \
-             If that file is not in use, the settings of this vault should say {{\"owner\": true}}"
+            "{called} owns this login, so it is refreshed only there. If that file is not in use any more, put {{\"owner\": true}} \
+             into {}",
+            reach.settings()
         );
-        Err(ask.error("owned-elsewhere", Action::Configure, &what))
+        let there = reach.at(&called).about("token", provider, LOGIN);
+        Err(ask.error("owned-elsewhere", Action::Configure, &what).run(there))
     }
 }

@@ -1,6 +1,6 @@
 //! Steps 9 and 10, everything but terminal: the ledger says when a token may be tried again, and the vault stays as it is.
 
-use crate::classify::{Judgement, Verdict};
+use crate::classify::{self, Judgement, Verdict};
 use crate::error::{Action, KeeperError};
 use crate::keeper::Keeper;
 use crate::ledger::{self, Pause, Until};
@@ -24,7 +24,7 @@ const REFUSALS_BEFORE_HOLD: u32 = 8;
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(crate) fn paused(&self, sending: &Sending<'_>, pause: &Pause, now_ms: u64) -> KeeperError {
-        let (ask, said) = (sending.ask, &pause.summary);
+        let (ask, said) = (sending.ask, classify::in_brackets(&pause.summary));
         match &pause.until {
             Until::Time(until_ms) => {
                 let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
@@ -37,8 +37,8 @@ impl<P: Ports> Keeper<P> {
             }
             Until::Change { .. } => {
                 let what = format!(
-                    "the server refuses the client or the request ({said}). It is not refreshed until the profile changes, or \
-                     after a `reset`"
+                    "the server refuses the client or the request, not the token ({said}). It is not refreshed until the profile \
+                     changes, or after a `reset`"
                 );
                 ask.error("held", Action::Configure, &what)
             }
@@ -114,7 +114,7 @@ impl<P: Ports> Keeper<P> {
         .await?;
         let pause = kept.into_inner();
         if not_allowed {
-            return Ok(ask.error("bad-profile", Action::Configure, &pause.summary));
+            return Ok(ask.error("host-forbids", Action::Configure, &pause.summary));
         }
         let error = self.put_off_error(sending, judgement, &pause, now_ms);
         let name = match (&pause.until, judgement.in_doubt) {
@@ -135,7 +135,7 @@ impl<P: Ports> Keeper<P> {
         } else {
             ("refresh-failed", "the refresh could not be made")
         };
-        let said = &pause.summary;
+        let said = classify::in_brackets(&pause.summary);
         let what = format!("{what} ({said}). Nothing in the vault changed; next try in {wait_s} s");
         sending.ask.error(code, Action::Retry, &what).after(wait_s)
     }

@@ -5,6 +5,13 @@
 //! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
 
 mod check;
+#[cfg(feature = "admin")]
+mod list;
+
+#[cfg(feature = "admin")]
+pub(crate) use list::{Needed, missing, why_none};
+#[cfg(feature = "admin")]
+pub use list::{ProviderInfo, Whose};
 
 use std::fmt;
 use std::ops::Range;
@@ -282,6 +289,27 @@ impl Catalog {
             table::insert_sorted(&mut ids, known.id.clone());
         }
         ids
+    }
+
+    /// Every name that a person may give a provider: ids, aliases, and the ids of providers of which only keys are known.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = self.ids();
+        for known in &self.known {
+            let aliases = self.value(known).get("aliases");
+            for alias in aliases.iter().flat_map(|aliases| aliases.items()).filter_map(|alias| alias.as_str()) {
+                table::insert_sorted(&mut names, alias);
+            }
+        }
+        for id in self.ids_of_keys() {
+            table::insert_sorted(&mut names, id);
+        }
+        names
+    }
+
+    /// The ids of the providers of which the reference knows where their keys are, whether or not there is a profile.
+    pub fn ids_of_keys(&self) -> Vec<String> {
+        let variables = self.texts.last().and_then(|built_in| Value::trusted(built_in).get("environment"));
+        variables.iter().flat_map(|ids| ids.members()).filter_map(|member| member.key.as_str()).collect()
     }
 
     /// The id that a name stands for: itself, or the profile it is an alias of.

@@ -3,6 +3,7 @@
 //! Order of writes: tombstone, sealed copy, vault. Whatever is interrupted, the token is not sent again and no
 //! token is gone that a person could still want.
 
+use crate::classify;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json::{self, Kind, Object, Value};
@@ -247,8 +248,12 @@ impl Dead<'_> {
     /// What happened, for a person.
     pub(crate) fn message(&self) -> String {
         let (id, credential) = (&self.provider.id, self.credential);
-        let said = if self.summary.is_empty() { String::new() } else { format!(" ({})", self.summary) };
-        format!("{id} ({credential}): {}{said}. It will not be sent again", self.reason.sentence())
+        let said = if self.summary.is_empty() {
+            String::new()
+        } else {
+            format!(" ({})", classify::in_brackets(&self.summary))
+        };
+        format!("{id} ({credential}): {}{said}", self.reason.sentence())
     }
 
     /// The error for the caller.

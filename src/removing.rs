@@ -1,7 +1,7 @@
 //! A person takes a credential out: everything of its own grant goes, its sealed copy included, and nothing of any other.
 
 use crate::adding::bad;
-use crate::error::{Action, KeeperError};
+use crate::error::KeeperError;
 use crate::json::{self, Kind};
 use crate::keeper::{Keeper, no_credential};
 use crate::ports::{Lease, Ports, Severity};
@@ -9,6 +9,7 @@ use crate::provider::Profile;
 use crate::quarantine::erase;
 use crate::sealed;
 use crate::text;
+use crate::unknown;
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{Credential, LOGIN, Place, Spot, Vault};
 
@@ -16,8 +17,7 @@ use crate::vault::{Credential, LOGIN, Place, Spot, Vault};
 impl<P: Ports> Keeper<P> {
     /// Removes a credential and its sealed copy. Nothing is sent.
     pub async fn remove(&self, vault: &str, provider: &str, credential: Option<&str>) -> Result<(), KeeperError> {
-        let profile = self.profile(provider).await?;
-        let reading = self.reading(vault, &profile).await?;
+        let (profile, reading) = self.profile_in(vault, provider).await?;
         let sealed = sealed::load(&self.ports, vault).await?;
         let mut of_provider = sealed.quarantined.values().filter(|entry| entry.provider == profile.id);
         let mut only_sealed = |name: &str| of_provider.any(|entry| entry.credential == name);
@@ -106,18 +106,16 @@ pub(crate) fn meant<'a>(
     if let (true, Some(name)) = (found.is_empty(), named) {
         found = credentials.iter().filter(|credential| credential.answers_to(name)).collect();
     }
-    let known = if found.is_empty() { credentials.iter().collect() } else { found.clone() };
-    let known: Vec<&str> = known.iter().map(|credential| credential.id()).collect();
-    let known = text::joined(&known, ", ");
     match (found.as_slice(), named) {
         ([only], _) => Ok(only),
         ([], None) => Err(no_credential(profile)),
         ([], Some(_)) if credentials.is_empty() => Err(no_credential(profile)),
-        ([], Some(name)) => {
-            let what = format!("{}: no credential is called {}; there is {known}", profile.id, json::quote(name));
-            Err(KeeperError::new("unknown-credential", Action::Usage, what).of(&profile.id, name))
+        ([], Some(name)) => Err(unknown::credential(profile, name, credentials)),
+        (several, _) => {
+            let several: Vec<Credential> = several.iter().map(|credential| (*credential).clone()).collect();
+            let what = format!("more than one credential is meant. Name one: {}", unknown::listed(&several));
+            Err(bad(profile, &what))
         }
-        (_, _) => Err(bad(profile, &format!("more than one credential is meant: name one of {known}"))),
     }
 }
 

@@ -128,7 +128,7 @@ impl Settings {
     fn part<T>(&self, read: impl FnOnce(&Layers<'_>) -> T) -> Result<T, KeeperError> {
         let bad = |what: String| {
             KeeperError::new(
-                "bad-profile",
+                "bad-settings",
                 Action::Configure,
                 format!("the settings of this vault cannot be read: {what}"),
             )
@@ -224,7 +224,7 @@ mod tests {
             (r#"{"pool": {"sole_s": -1}}"#, "should be a whole number"),
         ] {
             let error = settings(text).pool("nous").unwrap_err();
-            assert!(error.code == "bad-profile" && error.message.contains(what), "{error}");
+            assert!(error.code == "bad-settings" && error.message.contains(what), "{error}");
         }
     }
 }

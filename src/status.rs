@@ -1,6 +1,6 @@
 //! Every credential as a person wants to see it. Reads only.
 
-use crate::error::KeeperError;
+use crate::error::{Action, KeeperError};
 use crate::jwt;
 use crate::keeper::{Keeper, no_credential};
 use crate::ledger::{self, Ledger, Pause, Standing, Until};
@@ -108,7 +108,15 @@ impl<P: Ports> Keeper<P> {
     /// Every credential of a vault, or of one provider. Reads only.
     pub async fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
         self.load_profiles().await?;
-        let snapshot = self.vault(vault).await?;
+        let snapshot = match self.vault(vault).await {
+            Err(error) if error.code == "no-credential" => {
+                if let Some(name) = provider {
+                    self.check_known(&self.profile(name).await?.id, name, None).map_err(mistyped)?;
+                }
+                return Err(error);
+            }
+            found => found?,
+        };
         let opened = snapshot.open()?;
         let mut report = StatusReport::default();
         let ledger = ledger::load(&self.ports, vault).await.map(|read| read.ledger).unwrap_or_else(|error| {
@@ -121,7 +129,12 @@ impl<P: Ports> Keeper<P> {
         });
         let pools = self.pool_state(vault).await;
         let wanted = match provider {
-            Some(name) => Some(self.profile(name).await?.id.clone()),
+            Some(name) => {
+                let id = self.profile(name).await?.id.clone();
+                // Who asks for what nobody knows has mistyped it: nothing has to be configured for that.
+                self.check_known(&id, name, Some(&*snapshot)).map_err(mistyped)?;
+                Some(id)
+            }
             None => None,
         };
         let reach = self.reach(vault).await;
@@ -192,6 +205,11 @@ impl<P: Ports> Keeper<P> {
             .filter(|entry| entry.provider == provider && entry.credential == credential && now_ms < entry.until_ms);
         of_it.map(|entry| entry.until_ms).max()
     }
+}
+
+fn mistyped(mut error: KeeperError) -> KeeperError {
+    (error.code, error.action) = ("unknown-credential", Action::Usage);
+    error
 }
 
 /// All that is known of one credential.

@@ -237,9 +237,10 @@ fn what_is_no_credential_is_refused_without_showing_it() {
         (NewCredential { kind: Some("api-key".into()), ..oauth("anthropic", "secret", "r") }, "no refresh token"),
         (NewCredential { kind: Some("cookie".into()), ..key("anthropic", "secret") }, "`oauth` or `api-key`"),
         (labelled("work", key("anthropic", "secret")), "choose another"),
-        (oauth("nobody-knows", "secret", "r"), "no profile"),
+        (oauth("nobody-knows", "secret", "r"), "no provider"),
     ] {
         let error = add(&world, &new).expect_err(wanted);
+        assert_eq!(error.code, if wanted == "no provider" { "unknown-provider" } else { "bad-request" }, "{error}");
         assert!(error.message.contains(wanted) && !error.message.contains("secret"), "{error}");
     }
     let wrong_vault = NewCredential { vault: "../x".into(), ..key("anthropic", "k") };

@@ -352,6 +352,16 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
             _ => Some("lazaret providers acme"),
         };
         assert_eq!((error.run.as_deref(), error.retry_after_s.is_some()), (help, help.is_none()), "{error}");
+        // Now and at the next call: the answer once, no brackets in brackets, and no command within the sentence.
+        let again = world.token().expect_err("still none");
+        for message in [&error.message, &again.message] {
+            let said = [
+                message.matches("HTTP").count(),
+                message.matches(code).count(),
+                message.matches("no such token").count(),
+            ];
+            assert!(said == [1, 1, 1] && !message.contains("))") && !message.contains("og in again"), "{message}");
+        }
         let shown = format!("{error:?} {told:?} {:?} {}", world.status(), world.text("vault.lazaret"));
         assert!(!shown.contains("rt-1") && shown.contains("no such token: .."), "{shown}");
     }

@@ -11,7 +11,7 @@ use crate::component::ADMIN_CWASM;
 use crate::keeper::{Code, Inner, deserialize};
 use crate::types::{
     CredentialStatus, Finding, KeeperError, LastError, LoggedOut, LoginBegun, LoginFlow, LoginProgress, NewCredential,
-    Selector,
+    ProviderInfo, Selector,
 };
 use crate::world::{self, World};
 
@@ -79,6 +79,15 @@ impl Admin {
             alternative: finding.alternative,
         };
         Ok(found.into_iter().map(finding).collect())
+    }
+
+    /// Every provider that is known, or the one that a name stands for: what its profile says, which logins it offers, and if none, why.
+    ///
+    /// # Errors
+    /// If no provider has that name (the message names the nearest), or the user's profiles cannot be read.
+    pub fn providers(&self, name: Option<&str>) -> Result<Vec<ProviderInfo>, KeeperError> {
+        let infos = self.call(|world, store| world.lazaret_keeper_admin().call_providers(store, name))??;
+        Ok(infos.into_iter().map(Into::into).collect())
     }
 
     /// The ways to log in that a provider's profile describes, the one to try first first.
@@ -217,6 +226,31 @@ impl From<wit::Error> for KeeperError {
             provider: error.provider,
             credential: error.credential,
             retry_after_s: error.retry_after_s,
+        }
+    }
+}
+
+impl From<wit::ProviderInfo> for ProviderInfo {
+    fn from(info: wit::ProviderInfo) -> Self {
+        Self {
+            id: info.id,
+            name: info.name,
+            aliases: info.aliases,
+            whose: info.whose,
+            keys_only: info.keys_only,
+            token_endpoint: info.token_endpoint,
+            client_id: info.client_id,
+            client_auth: info.client_auth,
+            device_authorization_endpoint: info.device_authorization_endpoint,
+            authorization_endpoint: info.authorization_endpoint,
+            redirect_url: info.redirect_url,
+            revocation_endpoint: info.revocation_endpoint,
+            scope: info.scope,
+            environment: info.environment,
+            flows: info.flows,
+            no_login: info.no_login,
+            to_write: info.to_write,
+            wrong: info.wrong,
         }
     }
 }

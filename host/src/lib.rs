@@ -50,5 +50,5 @@ pub use limits::Limits;
 pub use sources::{Clock, Random, SystemClock, SystemRandom};
 pub use types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Finding, Judgement, KeeperError, LastError, LoggedOut,
-    LoginBegun, LoginFlow, LoginProgress, NewCredential, Selector, StatusReport, Step, TokenRequest,
+    LoginBegun, LoginFlow, LoginProgress, NewCredential, ProviderInfo, Selector, StatusReport, Step, TokenRequest,
 };

@@ -309,6 +309,47 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
 }
 
+/// One provider that a credential may be of: see [`Admin::providers`](crate::Admin::providers). Nothing of it is secret.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct ProviderInfo {
+    /// As vaults and calls name it.
+    pub id: String,
+    /// For a person.
+    pub name: String,
+    /// Other names for it.
+    pub aliases: Vec<String>,
+    /// `built-in`, `changed` (the user's file lies over a built-in profile) or `user`.
+    pub whose: String,
+    /// There is no profile: it is known only where its keys are kept.
+    pub keys_only: bool,
+    /// Where tokens come from.
+    pub token_endpoint: Option<String>,
+    /// As whom lazaret asks.
+    pub client_id: Option<String>,
+    /// `none`, `body` or `basic`.
+    pub client_auth: String,
+    /// Where a login by device code begins.
+    pub device_authorization_endpoint: Option<String>,
+    /// What a browser opens.
+    pub authorization_endpoint: Option<String>,
+    /// Where it comes back to. Port 0 stands for any free one.
+    pub redirect_url: Option<String>,
+    /// Where a token is revoked.
+    pub revocation_endpoint: Option<String>,
+    /// What a login asks for, separated by spaces.
+    pub scope: Option<String>,
+    /// The environment variables that its keys may be in.
+    pub environment: Vec<String>,
+    /// The ways to log in, the one to try first first.
+    pub flows: Vec<String>,
+    /// Why there is none.
+    pub no_login: Option<String>,
+    /// The text of a `providers.json` with what is missing, and `...` for what only the user knows.
+    pub to_write: Option<String>,
+    /// What is wrong with the profile. Nothing else of it is told then.
+    pub wrong: Option<String>,
+}
+
 /// One thing that [`Admin::doctor`](crate::Admin::doctor) found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Finding {

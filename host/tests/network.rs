@@ -178,6 +178,16 @@ fn a_refresh_goes_through_the_proxy_and_trusts_the_authority_that_the_environmen
 }
 
 #[test]
+fn a_host_that_no_proxy_names_is_reached_without_the_proxy() {
+    let (home, endpoint) = (home_at(ENDPOINT), Endpoint::start());
+    let (proxy, asked) = proxy_to(endpoint.address);
+    let ran = token(&home, &[("HTTPS_PROXY", &proxy), ("NO_PROXY", ENDPOINT)]);
+    // There is no such host to reach directly.
+    assert_eq!((ran.code, endpoint.requests()), (Some(4), 0), "{ran:?}");
+    assert!(asked.try_recv().is_err(), "the proxy was asked");
+}
+
+#[test]
 fn a_certificate_of_an_unknown_authority_or_for_another_name_costs_no_token_and_asks_for_no_login() {
     for (host, environment, reason) in [
         (ENDPOINT, None, "SSL_CERT_FILE"),

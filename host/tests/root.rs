@@ -112,6 +112,26 @@ fn the_command_leaves_everything_to_the_vaults_owner() {
     assert!(ran.err.contains("providers.json") && ran.err.to_lowercase().contains("denied"), "{ran:?}");
 }
 
+/// Root becomes whom a vault belongs to only where a person named that vault.
+#[test]
+fn root_finds_no_login_in_a_known_vault_of_another_user() {
+    if !is_root() {
+        return;
+    }
+    let (home, of_root) = (of_somebody(), of_root());
+    let config = of_root.path().join("lazaret");
+    fs::create_dir(&config).expect("made");
+    let known = serde_json::json!({ "vaults": [{ "path": home.path("auth.json") }] });
+    fs::write(config.join("vaults.json"), known.to_string()).expect("written");
+    let before = home.text();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    command.arg("--providers").arg(home.path("providers.json")).args(["--allow-loopback-http", "token", "acme"]);
+    command.env("XDG_CONFIG_HOME", of_root.path()).env("HOME", of_root.path()).env_remove("LAZARET_VAULT");
+    let ran = Ran::of(command.output().expect("it runs"));
+    assert!(ran.code != Some(0) && ran.out.is_empty() && !ran.err.contains("using"), "{ran:?}");
+    assert_eq!((home.text(), home.server.requests()), (before, 0));
+}
+
 #[test]
 fn a_new_vault_belongs_to_whom_its_folder_belongs_to() {
     if !is_root() {

@@ -42,7 +42,8 @@ fn every_known_vault_is_shown_under_its_path_and_one_that_is_broken_hides_no_oth
     let at = |what: &str| shown.out.find(what).unwrap_or_else(|| panic!("{what}: {}", shown.out));
     assert!(at(lines[0]) < at("xai-oauth") && at("xai-oauth") < at(lines[1]) && at(lines[1]) < at("nous"));
 
-    run(&home, &["vaults", "add", "broken.json"]);
+    vault(&home, "broken.json", "nous");
+    assert_eq!(run(&home, &["vaults", "add", "broken.json"]).code, Some(0));
     fs::write(home.path("broken.json"), "{").expect("written");
     vault(&home, "last/auth.json", "anthropic");
     run(&home, &["vaults", "add", "last/auth.json"]);

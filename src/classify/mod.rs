@@ -29,6 +29,7 @@ use generic::{Meaning, Weight};
 
 #[cfg(feature = "keeper")]
 pub use api::{ApiJudgement, ApiVerdict, judge_api};
+pub use report::in_brackets;
 pub use retry_after::LONGEST_WAIT_S;
 pub use rules::{Fields, Rule, Rules, StatusRule, SubCodes, Unit};
 pub use tokens::{RefreshToken, Tokens};

@@ -3,7 +3,7 @@
 use super::body::Shape;
 use super::generic::{self, Meaning};
 use super::{Judgement, Reading, Ruling, Step, UNREADABLE, Verdict, coding, evidence, front, words};
-use crate::text::is_one_of;
+use crate::text::{self, is_one_of};
 
 impl Reading<'_> {
     fn shown(&self, at: usize, named: bool) -> Option<String> {
@@ -140,6 +140,34 @@ const TRANSPORT: [(&str, bool); 13] = [
     ("too-large", false),
 ];
 
+/// What a summary says of its verdict by itself.
+const MEANINGS: [&str; 4] = [DEAD, CONFIRM, REFUSED, PASSING];
+const DEAD: &str = "the refresh token is dead, log in again";
+const CONFIRM: &str = "the user has to confirm something at the provider";
+const REFUSED: &str = "the client, the request or the account is refused, not the token";
+const PASSING: &str = "a passing fault, try again later";
+const IT_SAID: &str = " (it said: ";
+
+/// A summary to stand in the brackets of a sentence that says the verdict itself: without what the verdict means, and without
+/// brackets of its own.
+pub fn in_brackets(summary: &str) -> String {
+    let (before, said) = match text::split_once(summary, IT_SAID) {
+        Some((before, said)) => (before, Some(without_stop(said.strip_suffix(')').unwrap_or(said)))),
+        None => (summary, None),
+    };
+    let meaning = MEANINGS.iter().find_map(|meaning| before.strip_suffix(meaning)?.strip_suffix(": "));
+    match (meaning.unwrap_or(before), said) {
+        (before, None) => before.to_owned(),
+        (before, Some(said)) if meaning.is_some() => format!("{before}: {said}"),
+        (before, Some(said)) => format!("{before}; it said: {said}"),
+    }
+}
+
+/// Without the full stop at its end; two stand for words that are not shown.
+fn without_stop(said: &str) -> &str {
+    said.strip_suffix('.').filter(|said| !said.ends_with('.')).unwrap_or(said)
+}
+
 fn explanation(verdict: Verdict, rule: &str) -> &'static str {
     const BY_RULE: [(&str, &str); 10] = [
         ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
@@ -158,13 +186,43 @@ fn explanation(verdict: Verdict, rule: &str) -> &'static str {
     }
     match verdict {
         Verdict::Refreshed => "refreshed",
-        Verdict::Terminal => "the refresh token is dead, log in again",
-        Verdict::Interaction => "the user has to confirm something at the provider",
-        Verdict::Config => "the client, the request or the account is refused, not the token",
-        Verdict::Transient => "a passing fault, try again later",
+        Verdict::Terminal => DEAD,
+        Verdict::Interaction => CONFIRM,
+        Verdict::Config => REFUSED,
+        Verdict::Transient => PASSING,
         Verdict::Unknown if is_one_of(rule, "empty-body no-code plain-text profile:status") => {
             "no error code, so no proof against the token"
         }
         Verdict::Unknown => "the answer does not say what is wrong",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_brackets;
+
+    #[test]
+    fn a_summary_in_brackets_has_none_and_says_no_verdict_twice() {
+        for (summary, wanted) in [
+            ("HTTP 400 invalid_grant: the refresh token is dead, log in again", "HTTP 400 invalid_grant"),
+            (
+                "HTTP 400 invalid_grant: the refresh token is dead, log in again (it said: revoked.)",
+                "HTTP 400 invalid_grant: revoked",
+            ),
+            ("HTTP 503: a passing fault, try again later", "HTTP 503"),
+            (
+                "HTTP 403: blocked or answered before the authorization server",
+                "HTTP 403: blocked or answered before the authorization server",
+            ),
+            (
+                "HTTP 400: the answer does not say what is wrong (it said: ..)",
+                "HTTP 400: the answer does not say what is wrong; it said: ..",
+            ),
+            // As another program, or an older lazaret, has written it.
+            ("revoked", "revoked"),
+            ("", ""),
+        ] {
+            assert_eq!(in_brackets(summary), wanted);
+        }
     }
 }

@@ -3,12 +3,16 @@
 use crate::adding::NewCredential;
 use crate::doctor::Finding;
 use crate::login::{Begun, Progress};
+use crate::provider::ProviderInfo;
 use crate::secret::Secret;
 
 use super::bindings::Component;
 use super::bindings::exports::lazaret::keeper::{admin as wit, login};
 use super::types::advised;
 use super::world::keeper;
+
+/// How a person reaches the vault that most hosts call so, where a call names none.
+const VAULT: &str = "vault";
 
 impl wit::Guest for Component {
     fn add(credential: wit::NewCredential) -> Result<wit::CredentialStatus, wit::Error> {
@@ -33,6 +37,11 @@ impl wit::Guest for Component {
         Ok(done.into_iter().map(Into::into).collect())
     }
 
+    fn providers(name: Option<String>) -> Result<Vec<wit::ProviderInfo>, wit::Error> {
+        let known = advised(VAULT, name.as_deref(), keeper().providers(name.as_deref()))?;
+        Ok(known.into_iter().map(Into::into).collect())
+    }
+
     fn doctor(vault: String, ask_servers: bool) -> Result<Vec<wit::Finding>, wit::Error> {
         let findings = advised(&vault, None, keeper().doctor(&vault, ask_servers))?;
         Ok(findings.into_iter().map(Into::into).collect())
@@ -41,7 +50,7 @@ impl wit::Guest for Component {
 
 impl login::Guest for Component {
     fn login_flows(provider: String) -> Result<Vec<login::LoginFlow>, wit::Error> {
-        let flows = advised("", Some(&provider), keeper().login_flows(&provider))?.into_iter();
+        let flows = advised(VAULT, Some(&provider), keeper().login_flows(&provider))?.into_iter();
         let flow =
             |flow: crate::login::Flow| login::LoginFlow { flow: flow.flow.to_owned(), redirect_url: flow.redirect_url };
         Ok(flows.map(flow).collect())
@@ -87,6 +96,31 @@ impl From<Finding> for wit::Finding {
             credential: finding.credential,
             fix: finding.fix,
             alternative: finding.alternative,
+        }
+    }
+}
+
+impl From<ProviderInfo> for wit::ProviderInfo {
+    fn from(info: ProviderInfo) -> Self {
+        Self {
+            id: info.id,
+            name: info.name,
+            aliases: info.aliases,
+            whose: info.whose.as_str().to_owned(),
+            keys_only: info.keys_only,
+            token_endpoint: info.token_endpoint,
+            client_id: info.client_id,
+            client_auth: info.client_auth.as_str().to_owned(),
+            device_authorization_endpoint: info.device_authorization_endpoint,
+            authorization_endpoint: info.authorization_endpoint,
+            redirect_url: info.redirect_url,
+            revocation_endpoint: info.revocation_endpoint,
+            scope: info.scope,
+            environment: info.environment,
+            flows: info.flows,
+            no_login: info.no_login,
+            to_write: info.to_write,
+            wrong: info.wrong,
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::keeper::Keeper;
 use crate::layers::Layers;
 use crate::ledger::Counterpart;
 use crate::ports::{HttpFailure, Ports, Request, Response};
-use crate::provider::Profile;
+use crate::provider::{self, Needed, Profile};
 use crate::request;
 use crate::secret::Secret;
 use crate::sending::{answer_of, no_answer};
@@ -159,15 +159,8 @@ impl<P: Ports> Keeper<P> {
     /// The ways to log in that a profile describes, the one to try first first.
     pub async fn login_flows(&self, provider: &str) -> Result<Vec<Flow>, KeeperError> {
         let profile = self.profile(provider).await?;
-        let authorization = &profile.authorization;
-        let mut flows = Vec::new();
-        if authorization.device_authorization_endpoint.is_some() {
-            flows.push(Flow { flow: DEVICE, redirect_url: None });
-        }
-        if authorization.authorization_endpoint.is_some() {
-            flows.push(Flow { flow: LOOPBACK, redirect_url: Some(authorization.redirect_url.clone()) });
-        }
-        Ok(flows)
+        self.check_known(&profile.id, provider, None)?;
+        Ok(flows(&profile))
     }
 
     /// Begins a login.
@@ -189,11 +182,20 @@ impl<P: Ports> Keeper<P> {
             }
         };
         let Some(endpoint) = endpoint.clone() else {
-            let what = format!("its profile describes no login by {flow}");
+            let missing = provider::missing(&with.profile);
+            let what = if missing.contains(&Needed::Authorization) {
+                format!("no login is offered: {}", provider::why_none(&missing))
+            } else {
+                format!("its profile describes no login by {flow}")
+            };
             return Err(with.error("bad-profile", Action::Configure, &what));
         };
         if with.to.client.is_empty() {
-            return Err(with.error("bad-profile", Action::Configure, "its profile names no `client_id`"));
+            return Err(with.error(
+                "bad-profile",
+                Action::Configure,
+                "no login is offered: its profile has no `client_id`",
+            ));
         }
         self.check_that_it_can_arrive(vault, &with).await?;
         match (flow, redirect_url) {
@@ -252,11 +254,25 @@ impl<P: Ports> Keeper<P> {
     async fn with(&self, vault: &str, provider: &str) -> Result<With, KeeperError> {
         let profile = self.profile(provider).await?;
         let snapshot = self.maybe_vault(vault).await?;
+        self.check_known(&profile.id, provider, snapshot.as_deref())?;
         let opened = snapshot.as_ref().map(|snapshot| snapshot.open()).transpose()?;
         let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
         let (to, client_secret) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
         Ok(With { profile, to, client_secret })
     }
+}
+
+/// The ways to log in that a profile describes, the one to try first first.
+pub(crate) fn flows(profile: &Profile) -> Vec<Flow> {
+    let authorization = &profile.authorization;
+    let mut flows = Vec::new();
+    if authorization.device_authorization_endpoint.is_some() {
+        flows.push(Flow { flow: DEVICE, redirect_url: None });
+    }
+    if authorization.authorization_endpoint.is_some() {
+        flows.push(Flow { flow: LOOPBACK, redirect_url: Some(authorization.redirect_url.clone()) });
+    }
+    flows
 }
 
 fn expired(with: &With) -> KeeperError {

@@ -333,7 +333,11 @@ impl<P: Ports> Keeper<P> {
             Ok(token) => Advice::of(WhatToDo::Use, Some(token), &judged.summary),
             Err(error) => {
                 let error = self.advised(&call.vault, Some(&call.provider), error).await;
-                let message = format!("{}; {}", judged.summary, error.message);
+                let message = if text::contains(&error.message, &judged.summary) {
+                    error.message.clone()
+                } else {
+                    format!("{}; {}", judged.summary, error.message)
+                };
                 let what = if error.action == Action::Retry { WhatToDo::Wait } else { WhatToDo::GiveUp };
                 Advice {
                     retry_after_s: error.retry_after_s,

@@ -49,7 +49,7 @@ export class LazaretError extends Error {
 export class LoginRequired extends LazaretError {}
 /** Later, by itself: `cooling-down`, `busy`, `in-doubt`, `refresh-failed`. See `retryAfterSeconds`. */
 export class RetryLater extends LazaretError {}
-/** A profile, a setting or the client must change: `unknown-provider`, `bad-profile`, `held`, `parked`, `shared-vault`, `owned-elsewhere`. */
+/** A profile, a setting or the client must change: `unknown-provider`, `bad-profile`, `bad-settings`, `held`, `parked`, `shared-vault`, `owned-elsewhere`, `host-forbids`. */
 export class ConfigurationNeeded extends LazaretError {}
 /** Something around the vault is broken: `storage`, `corrupt-vault`, `corrupt-ledger`, `newer-ledger`, `unsaved`, `internal`. */
 export class InspectionNeeded extends LazaretError {}

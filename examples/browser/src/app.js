@@ -5,7 +5,7 @@ import { instantiate } from '../generated/classifier.js';
 import examples from '../generated/examples.json';
 import providers from '../generated/providers.json';
 import { maskHeaders, maskText } from './mask.js';
-import { read, readHeaders, spellHeaders } from './reading.js';
+import { read, readHeaders, spellHeaders, whyNoStatus } from './reading.js';
 import { duration, nextTry, VERDICTS } from './words.js';
 
 const at = (id) => document.getElementById(id);
@@ -96,6 +96,10 @@ function judge() {
   at('share-note').textContent = '';
   const lacksStatus = given.status === undefined && given.transportError === undefined && (given.body !== '' || given.headers.length > 0);
   at('needs-status').hidden = !lacksStatus;
+  const why = lacksStatus ? whyNoStatus(fields.pasted.value) : '';
+  at('needs-status').textContent = why;
+  at('empty-headline').textContent = lacksStatus ? 'No answer can be seen in this.' : 'Nothing to judge yet.';
+  at('empty-why').textContent = lacksStatus ? why : 'Paste an answer, or choose an example.';
   // What a paste says needs no fields; what it leaves out does. An answer that did not come can be told only there.
   if (lacksStatus || given.transportError !== undefined) at('by-field').open = true;
   if (given.status === undefined && given.transportError === undefined) {

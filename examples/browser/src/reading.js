@@ -7,6 +7,14 @@ export function read(text) {
   return har(trimmed) ?? message(trimmed) ?? { status: undefined, headers: [], body: trimmed };
 }
 
+/** Why no status can be seen in a text. It is taken as a body, which says nothing without one. */
+export function whyNoStatus(text) {
+  if (/^(> ?)?[A-Z]+ \S+ HTTP\//m.test(text)) return 'This holds a request and no answer: curl -v prints the answer in lines that begin with <.';
+  if (/^curl: \(\d+\)/m.test(text)) return 'curl got no answer. Say below what happened, under “Or no answer”.';
+  if (/^\s*\{/.test(text) && /"(log|entries|startedDateTime)"\s*:/.test(text)) return 'This looks like a HAR file, and no answer can be read in it: it is cut, or its entries have no response.';
+  return 'There is no status line in this, such as HTTP/1.1 400. If it is the body of an answer, say its HTTP status below.';
+}
+
 /** A HAR file: the last answer of a token endpoint in it, or simply the last one. */
 function har(text) {
   if (!text.startsWith('{')) return undefined;

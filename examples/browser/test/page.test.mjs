@@ -90,6 +90,28 @@ test('fields count as well as a paste, and a failure without an answer too', asy
   assert.ok(await page.locator('#empty').isVisible());
 });
 
+test('a paste in which no answer can be seen says why', async (t) => {
+  const { page, wrong } = await open(t);
+  for (const [pasted, reason] of [
+    ['just some words', /no status line/],
+    ['{"error":"invalid_grant"}', /no status line/],
+    ['> POST /token HTTP/1.1\n> Host: a.example\n>', /a request and no answer/],
+    ['curl: (7) Failed to connect to a.example port 443', /curl got no answer/],
+    ['{"log":{"entries":[{"request":{"url":"https://a.example/token"}}]}}', /HAR file/],
+    ['{"log":{"entries":[{"request":{"url":"https://a.exam', /HAR file/],
+  ]) {
+    await page.getByLabel('What came back').fill(pasted);
+    assert.match(await page.locator('#empty').innerText(), /No answer can be seen/, pasted);
+    assert.match(await page.locator('#empty-why').textContent(), reason, pasted);
+    assert.ok(await page.locator('#needs-status').isVisible(), pasted);
+  }
+  await page.getByRole('button', { name: 'Clear' }).click();
+  assert.match(await page.locator('#empty').innerText(), /Nothing to judge yet/);
+  await page.getByLabel('What came back').fill(DEAD);
+  assert.ok(!(await page.locator('#empty').isVisible()));
+  assert.deepEqual(wrong, []);
+});
+
 test('every example has the verdict that its case has, and its source', async (t) => {
   const { page, wrong } = await open(t);
   const examples = JSON.parse(readFileSync(here('../generated/examples.json'), 'utf8'));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::args::{AddArgs, Which};
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::{Open, Setup};
 use super::{mend, stdin, terminal, text};
 use crate::NewCredential;
 use crate::storage::VAULT;
@@ -35,8 +35,9 @@ pub(super) fn add(setup: &Setup, args: &AddArgs) -> Result<(), Failure> {
 
 /// Takes one out.
 pub(super) fn remove(setup: &Setup, which: &Which) -> Result<(), Failure> {
-    let open = setup.open()?;
-    open.keeper.admin().remove(&which.selector()).map_err(|error| open.failure(error))?;
+    let remove = |open: &Open| open.keeper.admin().remove(&which.selector());
+    let (open, removed) = setup.in_its_vault(&which.provider, which.credential.as_deref(), None, remove)?;
+    removed.map_err(|error| open.failure(error))?;
     setup.events.drop_last("removed");
     let named = which.credential.as_deref().unwrap_or("its only credential");
     if setup.json {

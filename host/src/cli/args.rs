@@ -134,7 +134,7 @@ Examples:
   lazaret login openai-codex --flow loopback-pkce --open
 
 The tokens become the provider's own login in the vault, in place of the one before. By device code the browser may be on any
-machine; by loopback it must be on this one. What a provider offers is in its profile: see README.md.
+machine; by loopback it must be on this one. What a provider offers, `lazaret providers` says.
 With --json: first one object with `login` (url, url_complete, user_code, expires_at), then the credential.")]
     Login(LoginArgs),
     /// Log out: revoke at the server, then remove from the vault
@@ -170,8 +170,20 @@ Examples:
 
 Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic
 login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
-refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.")]
+refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.
+There is no way back: to hand a login back, log in with that tool, then `lazaret logout` here.")]
     Import(ImportArgs),
+    /// List the providers that are known, or show one: its endpoints, its client, and how to log in
+    #[command(after_help = "\
+Examples:
+  lazaret providers
+  lazaret providers google
+  lazaret providers --json
+
+Known are the built-in profiles and those of your providers.json, which is in lazaret's config directory or where --providers says.
+Of one that offers no login it says why, and what to write into that file. Nothing is sent, and no secret is shown.
+With --json: one object with `file` and `providers`.")]
+    Providers(ProvidersArgs),
     /// Judge token endpoint answers: JSON lines in, JSON lines out
     #[command(after_help = "\
 In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
@@ -383,6 +395,12 @@ pub(super) struct StatusArgs {
 }
 
 #[derive(Debug, Args)]
+pub(super) struct ProvidersArgs {
+    /// Show this one: an id or alias
+    pub(super) provider: Option<String>,
+}
+
+#[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
     /// Ask each token endpoint that the vault uses whether it can be reached, and its time; no credential is sent
     #[arg(long)]
@@ -505,6 +523,23 @@ mod tests {
         for line in ["lazaret", "lazaret tokn", "lazaret token", "lazaret token x --min-valid -1", "lazaret status a b"]
         {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
+        }
+    }
+
+    /// Whatever a person is told to run can be typed.
+    #[test]
+    fn every_command_that_the_component_tells_of_is_one_of_ours() {
+        use lazaret::next_step::{Reach, STEPS};
+        let told = STEPS.iter().filter_map(|(code, _, step)| {
+            Some((*code, step.command(&Reach::default(), Some("acme"), Some("a1b2c3"))?))
+        });
+        let others = ["lazaret providers", "lazaret status", "lazaret add openrouter --api-key", "lazaret help import"];
+        let all: Vec<(&str, String)> = told.chain(others.map(|command| ("", command.to_owned()))).collect();
+        assert!(all.len() > 15, "{all:?}");
+        for (code, command) in all {
+            let parsed = Arguments::try_parse_from(command.split(' '));
+            let is_help = parsed.as_ref().is_err_and(|error| !error.use_stderr());
+            assert!(parsed.is_ok() || is_help, "{code}: {command}: {:?}", parsed.err());
         }
     }
 

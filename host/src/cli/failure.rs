@@ -1,14 +1,16 @@
 //! A failure says what happened and what to do next, on standard error, and ends the process with the code for it.
 
-use std::fmt;
 use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::process::ExitCode;
+use std::{env, fmt};
 
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{terminal, text};
 use crate::KeeperError;
+use crate::storage::shell_path;
 
 /// How the process ends. `0` is done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,6 +181,13 @@ impl Failure {
         error["message"] = self.message.as_str().into();
         json!({ "error": error })
     }
+}
+
+/// This very command once more, with an option in front of the others.
+pub(super) fn again_with(option: &str) -> String {
+    let words = env::args_os().skip(1).map(|word| shell_path(Path::new(&word)));
+    let words: Vec<String> = ["lazaret".to_owned(), option.to_owned()].into_iter().chain(words).collect();
+    words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::args::ImportArgs;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::{Open, Setup};
 use super::{terminal, text};
-use crate::CredentialStatus;
-use crate::storage::{FROM, VAULT};
+use crate::storage::{FROM, VAULT, shell_path};
+use crate::{CredentialStatus, KeeperError};
 
 pub(super) fn run(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
     if !args.file.exists() {
@@ -28,9 +28,14 @@ pub(super) fn run(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
     let brought = open.keeper.admin().import(VAULT, FROM, args.provider.as_deref(), args.moves);
     let brought = brought.map_err(|error| {
         let is_of_file = matches!(error.code.as_str(), "no-credential" | "nothing-to-do" | "unknown-layout");
-        if is_of_file { Failure::keeper(error.clone(), of(&args.file, &error.message)) } else { open.failure(error) }
+        if !is_of_file {
+            return open.failure(error);
+        }
+        let message = of(&args.file, &error.message);
+        let run = (error.code != "unknown-layout").then(|| setup.reach(&args.file, "status"));
+        Failure::keeper(KeeperError { run, ..error }, message)
     })?;
-    print(setup, &open.places.vault, None, &brought, "is in")
+    print(setup, &open, &brought, "is in")
 }
 
 /// The file is a vault as it is, and stays the only owner of what is in it.
@@ -38,21 +43,16 @@ fn in_place(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
     let open = setup.open_at(args.file.clone())?;
     let report = open.keeper.status(VAULT, args.provider.as_deref()).map_err(|error| open.failure(error))?;
     if report.credentials.is_empty() {
-        let what = "it is of no tool that is known here, or holds no login: README.md names the files that can be used";
-        return Err(Failure::usage(format_args!("import: {}: {what}", args.file.display())));
+        let what = "it is of no tool that is known here, or holds no login";
+        let failure = Failure::usage(format_args!("import: {}: {what}", args.file.display()));
+        return Err(failure.run("lazaret help import"));
     }
-    super::vaults::add(&args.file)?;
-    print(setup, &args.file, setup.layout(), &report.credentials, "can be used in")
+    super::vaults::add(&args.file, setup.layout())?;
+    print(setup, &open, &report.credentials, "can be used in")
 }
 
-fn print(
-    setup: &Setup,
-    vault: &Path,
-    layout: Option<&str>,
-    credentials: &[CredentialStatus],
-    is: &str,
-) -> Result<(), Failure> {
-    let vault = vault.display().to_string();
+fn print(setup: &Setup, open: &Open, credentials: &[CredentialStatus], is: &str) -> Result<(), Failure> {
+    let vault = open.places.vault.display().to_string();
     if setup.json {
         return terminal::print(&format!("{}\n", json!({ "vault": vault, "credentials": credentials })));
     }
@@ -64,8 +64,8 @@ fn print(
         lines.push('\n');
     }
     if let Some(first) = credentials.first() {
-        let layout = layout.map_or_else(String::new, |layout| format!(" --layout {layout}"));
-        lines += &text::escape(&format!("Try: lazaret --vault '{vault}'{layout} token {}", first.provider));
+        let token = format!("token {}", shell_path(Path::new(&first.provider)));
+        lines += &text::escape(&format!("run: {}", open.reach(&token)));
         lines.push('\n');
     }
     terminal::print(&lines)

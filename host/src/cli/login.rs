@@ -132,8 +132,10 @@ fn browse(url: &str) {
 
 /// Logs out, and says what the server said.
 pub(super) fn logout(setup: &Setup, args: &LogoutArgs) -> Result<(), Failure> {
-    let (open, signals) = setup.open_listening(&args.which.provider)?;
-    let left = open.keeper.admin().logout(&args.which.selector(), args.keep_if_not_revoked);
+    let signals = Signals::listen(setup.events.clone(), &args.which.provider)?;
+    let leave = |open: &Open| open.keeper.admin().logout(&args.which.selector(), args.keep_if_not_revoked);
+    let credential = args.which.credential.as_deref();
+    let (open, left) = setup.in_its_vault(&args.which.provider, credential, Some(&signals), leave)?;
     let left = left.map_err(|error| open.failure(error));
     if let Some(signal) = signals.finished() {
         setup.events.finish(None);

@@ -4,14 +4,15 @@ use serde_json::json;
 
 use super::args::Which;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::{Open, Setup};
 use super::{terminal, text};
 use crate::CredentialStatus;
 
 /// Puts a quarantined credential back, and says what that may lead to.
 pub(super) fn unquarantine(setup: &Setup, which: &Which) -> Result<(), Failure> {
-    let open = setup.open()?;
-    let status = open.keeper.unquarantine(&which.selector()).map_err(|error| open.failure(error))?;
+    let unquarantine = |open: &Open| open.keeper.unquarantine(&which.selector());
+    let (open, status) = setup.in_its_vault(&which.provider, which.credential.as_deref(), None, unquarantine)?;
+    let status = status.map_err(|error| open.failure(error))?;
     setup.events.drop_last("unquarantined");
     if !setup.json {
         terminal::warn(
@@ -24,8 +25,9 @@ pub(super) fn unquarantine(setup: &Setup, which: &Which) -> Result<(), Failure> 
 
 /// Ends a pause.
 pub(super) fn reset(setup: &Setup, which: &Which) -> Result<(), Failure> {
-    let open = setup.open()?;
-    let status = open.keeper.reset(&which.selector()).map_err(|error| open.failure(error))?;
+    let reset = |open: &Open| open.keeper.reset(&which.selector());
+    let (open, status) = setup.in_its_vault(&which.provider, which.credential.as_deref(), None, reset)?;
+    let status = status.map_err(|error| open.failure(error))?;
     report(setup, &status, "the pause is over; the next call may try once")
 }
 

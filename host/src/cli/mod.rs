@@ -3,13 +3,13 @@
 //! | question | file |
 //! |---|---|
 //! | what can be typed, and what the help says | `args.rs` |
-//! | which files are meant | `setup.rs` `vaults.rs` |
+//! | which files are meant | `setup.rs` `vaults.rs` `elsewhere.rs` |
 //! | whose they are, and whom root becomes | `owner.rs` |
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
@@ -23,6 +23,7 @@ mod args;
 mod classify;
 mod demo;
 mod doctor;
+mod elsewhere;
 mod events;
 mod failure;
 mod formats;
@@ -32,6 +33,7 @@ mod manual;
 mod mend;
 mod owner;
 mod process;
+mod providers;
 mod redirect;
 mod refresh;
 mod setup;
@@ -88,6 +90,7 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Add(args) => add::add(setup, args),
         Command::Remove(which) => add::remove(setup, which),
         Command::Import(args) => import::run(setup, args),
+        Command::Providers(args) => providers::run(setup, args),
         Command::Classify(args) => classify::run(setup, args),
         Command::Demo(args) => demo::run(setup, args),
         Command::Watch(args) => watch::run(setup, args),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::{env, io, ptr};
 
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use crate::storage::FileStorage;
 
 /// Whom the command has become, if it has.
@@ -36,7 +36,8 @@ pub(super) fn become_owner_of(vault: &Path) -> Result<(), Failure> {
     user.put_on().map_err(|error| {
         let what = format!("{} belongs to user {}", vault.display(), user.id);
         let why = format!("root cannot become that user here ({error})");
-        Failure::broken(format_args!("{what}, and {why}. run: sudo -u '#{}' lazaret ...", user.id)).coded("storage")
+        let run = format!("sudo -u '#{}' {}", user.id, failure::again_with(""));
+        Failure::broken(format_args!("{what}, and {why}")).coded("storage").run(run)
     })?;
     // Only one can be set: nobody but root gets here.
     let _ = BECAME.set(user);

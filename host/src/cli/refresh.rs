@@ -2,7 +2,7 @@
 
 use super::args::RefreshArgs;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::{Obtained, Setup};
 use super::{stdin, sweep, terminal, text, time, token};
 use crate::{AccessToken, Keeper, TokenRequest};
 
@@ -12,9 +12,9 @@ pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     }
     let refused = if args.refused_from_stdin { Some(read_refused()?) } else { None };
     let request = TokenRequest { refused_access_token: refused, ..args.request() };
-    let (token, saved) = setup.access_token(&request, Keeper::refresh)?;
+    let Obtained { token, saved, vault } = setup.access_token(&request, Keeper::refresh)?;
     let printed = match (setup.json, args.print) {
-        (true, with_token) => terminal::print(&format!("{}\n", token::to_json(&token, with_token))),
+        (true, with_token) => token::print_json(&token, with_token, &vault),
         (false, true) => token::print(&token),
         (false, false) => terminal::print(&format!("{}\n", what_happened(&token, time::now_ms()))),
     };

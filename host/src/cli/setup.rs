@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use super::args::{Global, Which};
 use super::events::Events;
-use super::failure::Failure;
+use super::failure::{self, Failure};
 use super::signals::{self, Signals};
-use super::{owner, unsaved, vaults};
+use super::{elsewhere, owner, unsaved, vaults};
 use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
 
@@ -29,6 +29,15 @@ pub(super) struct Open {
     pub(super) places: Places,
     /// By which this command is about the vault.
     command: String,
+    /// This very command with http on this machine allowed, where it is not.
+    with_plain_http: Option<String>,
+}
+
+/// An access token, from which vault, and whether all that was received with it is saved.
+pub(super) struct Obtained {
+    pub(super) token: AccessToken,
+    pub(super) saved: Result<(), Failure>,
+    pub(super) vault: PathBuf,
 }
 
 /// Where the documents lie.
@@ -44,36 +53,28 @@ impl Setup {
         Self { json, events: Arc::new(Events::new(json, verbose)), vault, layout, providers, allow_loopback_http }
     }
 
-    /// What of the options another command must be given to be about the same files, with a space at its end.
-    pub(super) fn options(&self) -> String {
-        let mut options = String::new();
-        if let Some(vault) = &self.vault {
-            options += &format!("--vault {} ", shell_path(vault));
+    /// The words by which a person calls this command so that it is about a vault, with the options in use.
+    fn command_about(&self, vault: &Path, layout: Option<&str>) -> String {
+        let mut command = "lazaret".to_owned();
+        // The one in use that is not named by an option is found by the next command as it was by this one.
+        if !(self.vault.is_none() && self.vault().is_ok_and(|used| used == vault)) {
+            command += &format!(" --vault {}", shell_path(vault));
         }
-        if let Some(layout) = &self.layout {
-            options += &format!("--layout {} ", shell_path(Path::new(layout)));
+        if let Some(layout) = layout {
+            command += &format!(" --layout {}", shell_path(Path::new(layout)));
         }
-        options + &self.other_options()
-    }
-
-    /// The same but for what is said of the vault.
-    fn other_options(&self) -> String {
-        let mut options = String::new();
         if let Some(providers) = &self.providers {
-            options += &format!("--providers {} ", shell_path(providers));
+            command += &format!(" --providers {}", shell_path(providers));
         }
         if self.allow_loopback_http {
-            options += "--allow-loopback-http ";
+            command += " --allow-loopback-http";
         }
-        options
+        command
     }
 
-    /// The words by which a person calls this command so that it is about a vault, with the options in use.
-    fn command_about(&self, vault: &Path) -> String {
-        let is_used = self.vault().is_ok_and(|used| used == vault);
-        let options =
-            if is_used { self.options() } else { format!("--vault {} {}", shell_path(vault), self.other_options()) };
-        format!("lazaret {options}").trim_end().to_owned()
+    /// A command of ours about another vault.
+    pub(super) fn reach(&self, vault: &Path, rest: &str) -> String {
+        format!("{} {rest}", self.command_about(vault, self.stated_of(vault).as_deref()))
     }
 
     /// The layout that a person states.
@@ -86,23 +87,25 @@ impl Setup {
         self.open_with(|builder| builder)
     }
 
-    /// An access token by a call that may refresh it; and whether all that was received is saved. If a signal comes once
+    /// An access token by a call that may refresh it. If a signal comes once
     /// a request has left, the process ends here, after everything is stored and before anything is printed.
     pub(super) fn access_token(
         &self,
         request: &TokenRequest,
-        ask: impl FnOnce(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
-    ) -> Result<(AccessToken, Result<(), Failure>), Failure> {
-        let (open, signals) = self.open_listening(&request.provider)?;
-        let done = match ask(&open.keeper, request) {
-            Ok(token) => {
+        ask: impl Fn(&Keeper, &TokenRequest) -> Result<AccessToken, KeeperError>,
+    ) -> Result<Obtained, Failure> {
+        let signals = Signals::listen(self.events.clone(), &request.provider)?;
+        let credential = request.credential.as_deref();
+        let asked = |open: &Open| ask(&open.keeper, request);
+        let done = match self.in_its_vault(&request.provider, credential, Some(&signals), asked)? {
+            (open, Ok(token)) => {
                 let saved = unsaved::save(&open, &token);
-                Ok((token, saved))
+                Ok(Obtained { token, saved, vault: open.places.vault })
             }
-            Err(error) => Err(open.failure(error)),
+            (open, Err(error)) => Err(open.failure(error)),
         };
         if let Some(signal) = signals.finished() {
-            let failure = done.as_ref().map_or_else(Some, |(_, saved)| saved.as_ref().err());
+            let failure = done.as_ref().map_or_else(Some, |obtained| obtained.saved.as_ref().err());
             self.events.finish(failure.map(|failure| failure.message.as_str()));
             if let Some(failure) = failure {
                 failure.print(self.json);
@@ -122,7 +125,7 @@ impl Setup {
     /// A keeper over another file than the vault's.
     pub(super) fn open_at(&self, vault: PathBuf) -> Result<Open, Failure> {
         owner::become_owner_of(&vault)?;
-        self.open_on(vault, |storage| self.stated(storage), |builder| builder)
+        self.open_on(vault, self.layout.clone(), |storage| storage, |builder| builder)
     }
 
     /// A keeper over the vault's file, which imports from another one. What is stated of a layout is stated of that one.
@@ -136,54 +139,45 @@ impl Setup {
         };
         let vault = self.vault()?;
         owner::become_owner_of(&vault)?;
-        self.open_on(vault, importing, |builder| builder)
+        self.open_on(vault, None, importing, |builder| builder)
     }
 
-    /// A storage over a vault whose layout a person may have stated.
-    fn stated(&self, storage: FileStorage) -> FileStorage {
-        match &self.layout {
-            Some(layout) => storage.layout(layout),
-            None => storage,
+    /// The layout that was stated of a vault: now if it is the one in use, when it was added if it is another one.
+    fn stated_of(&self, vault: &Path) -> Option<String> {
+        if self.vault().is_ok_and(|used| used == vault) {
+            return self.layout.clone();
         }
-    }
-
-    /// The same if the vault is the one in use: of the others that are known nothing was stated.
-    fn stated_if_used(&self, vault: &Path, storage: FileStorage) -> FileStorage {
-        if self.vault().is_ok_and(|used| used == vault) { self.stated(storage) } else { storage }
+        vaults::list().unwrap_or_default().into_iter().find(|known| known.path == vault)?.layout
     }
 
     /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
     pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
-        self.open_on(
-            vault.clone(),
-            |storage| self.stated_if_used(&vault, storage),
-            |builder| match other {
-                Some(open) => builder.code_of(&open.keeper),
-                None => builder,
-            },
-        )
+        let layout = self.stated_of(&vault);
+        let more = |builder: Builder| match other {
+            Some(open) => builder.code_of(&open.keeper),
+            None => builder,
+        };
+        self.open_on(vault, layout, |storage| storage, more)
     }
 
     /// The same, and what the component has to tell is told to nobody.
     pub(super) fn open_silently(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
-        self.open_on(
-            vault.clone(),
-            |storage| self.stated_if_used(&vault, storage),
-            |builder| {
-                let builder = builder.events(NoEvents);
-                match other {
-                    Some(open) => builder.code_of(&open.keeper),
-                    None => builder,
-                }
-            },
-        )
+        let layout = self.stated_of(&vault);
+        let more = |builder: Builder| {
+            let builder = builder.events(NoEvents);
+            match other {
+                Some(open) => builder.code_of(&open.keeper),
+                None => builder,
+            }
+        };
+        self.open_on(vault, layout, |storage| storage, more)
     }
 
     /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
     /// named it and others are known.
     pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut known = vaults::list()?;
-        let is_named = self.vault.is_some() || set("LAZARET_VAULT").is_some();
+        let mut known: Vec<PathBuf> = vaults::list()?.into_iter().map(|known| known.path).collect();
+        let is_named = self.is_named();
         match self.vault() {
             Ok(used) if is_named || used.exists() || known.is_empty() => known.insert(0, used),
             Ok(_) => {}
@@ -202,25 +196,53 @@ impl Setup {
 
     /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
     pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
-        let listening = signals.clone();
-        self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))
+        self.open_with(|builder| heeding(builder, Some(signals)))
+    }
+
+    /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a vault and that one holds no
+    /// such credential, in the only known vault that does. Returns where it was done.
+    pub(super) fn in_its_vault<T>(
+        &self,
+        provider: &str,
+        credential: Option<&str>,
+        signals: Option<&Arc<Signals>>,
+        ask: impl Fn(&Open) -> Result<T, KeeperError>,
+    ) -> Result<(Open, Result<T, KeeperError>), Failure> {
+        let open = self.open_with(|builder| heeding(builder, signals))?;
+        let done = ask(&open);
+        let Err(error) = &done else { return Ok((open, done)) };
+        if self.is_named() || !elsewhere::may_be(error) {
+            return Ok((open, done));
+        }
+        let Some(vault) = elsewhere::find(self, &open, provider, credential)? else { return Ok((open, done)) };
+        elsewhere::tell(self, &vault);
+        let layout = self.stated_of(&vault);
+        let more = |builder: Builder| heeding(builder.code_of(&open.keeper), signals);
+        let open = self.open_on(vault, layout, |storage| storage, more)?;
+        let done = ask(&open);
+        Ok((open, done))
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
         let vault = self.vault()?;
         owner::become_owner_of(&vault)?;
-        self.open_on(vault, |storage| self.stated(storage), more)
+        self.open_on(vault, self.layout.clone(), |storage| storage, more)
     }
 
     fn open_on(
         &self,
         vault: PathBuf,
+        layout: Option<String>,
         with: impl FnOnce(FileStorage) -> FileStorage,
         more: impl FnOnce(Builder) -> Builder,
     ) -> Result<Open, Failure> {
         let places = Places { vault, providers: self.providers()? };
         let storage = with(FileStorage::open(&places.vault).with_environment(true));
-        let command = self.command_about(&places.vault);
+        let command = self.command_about(&places.vault, layout.as_deref());
+        let storage = match layout {
+            Some(layout) => storage.layout(layout),
+            None => storage,
+        };
         let storage = storage.command(command.clone());
         let storage = match &places.providers {
             Some(path) => storage.with_profiles(path.clone()),
@@ -241,7 +263,8 @@ impl Setup {
             .events(move |event: &_| events.take(event))
             .allow_loopback_http(self.allow_loopback_http);
         let keeper = more(keeper).build().map_err(Failure::broken)?;
-        Ok(Open { keeper, places, command })
+        let with_plain_http = (!self.allow_loopback_http).then(|| failure::again_with("--allow-loopback-http"));
+        Ok(Open { keeper, places, command, with_plain_http })
     }
 
     /// The file with the user's profiles, if there is one.
@@ -254,6 +277,17 @@ impl Setup {
                 Ok(config_directory().map(|directory| directory.join("providers.json")).filter(|path| path.exists()))
             }
         }
+    }
+
+    /// Nobody named a vault, the default one is not there, and others are known.
+    pub(super) fn is_elsewhere_only(&self) -> bool {
+        let is_there = self.vault().is_ok_and(|used| used.exists());
+        !self.is_named() && !is_there && vaults::list().is_ok_and(|known| !known.is_empty())
+    }
+
+    /// A person said which vault is meant: no other is looked into.
+    pub(super) fn is_named(&self) -> bool {
+        self.vault.is_some() || set("LAZARET_VAULT").is_some()
     }
 
     fn vault(&self) -> Result<PathBuf, Failure> {
@@ -275,7 +309,19 @@ impl Open {
     /// What the component says, with paths for its names of documents.
     pub(super) fn failure(&self, error: KeeperError) -> Failure {
         let message = self.places.locate(&error);
-        Failure::keeper(error, message)
+        let again = self.with_plain_http.as_ref().filter(|_| self.is_on_plain_http(&error));
+        let failure = Failure::keeper(error, message);
+        match again {
+            Some(again) => failure.run(again),
+            None => failure,
+        }
+    }
+
+    /// Whether nothing was sent for the provider's endpoint being on http without TLS, which a profile may name on this machine only.
+    fn is_on_plain_http(&self, error: &KeeperError) -> bool {
+        let Some(provider) = error.provider.as_deref().filter(|_| error.code == "host-forbids") else { return false };
+        let known = self.keeper.admin().providers(Some(provider)).unwrap_or_default();
+        known.iter().any(|known| known.token_endpoint.as_ref().is_some_and(|url| url.starts_with("http://")))
     }
 }
 
@@ -307,13 +353,18 @@ impl Places {
                 Some(self.beside(".lazaret-sealed"))
             }
             "corrupt-ledger" | "newer-ledger" => Some(self.beside(".lazaret")),
-            "bad-profile" if message.starts_with("the settings") => Some(self.beside(".lazaret-settings.json")),
+            "bad-settings" => Some(self.beside(".lazaret-settings.json")),
             "bad-profile" if message.contains("providers.json") => {
                 self.providers.as_deref().map(|path| path.display().to_string())
             }
             _ => None,
         });
         match path {
+            // What the component calls it is not said beside its path.
+            Some(path) if error.code == "bad-profile" => {
+                let rest = rest.strip_prefix("providers.json: ").unwrap_or(rest);
+                format!("{path}: {}", rest.replacen(" in providers.json", "", 1))
+            }
             Some(path) if !rest.contains(&path) => format!("{path}: {rest}"),
             _ => rest.to_owned(),
         }
@@ -327,6 +378,13 @@ impl Which {
 
     pub(super) fn selector(&self) -> Selector {
         Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
+    }
+}
+
+fn heeding(builder: Builder, signals: Option<&Arc<Signals>>) -> Builder {
+    match signals.cloned() {
+        Some(signals) => builder.before_send(move |request: &_| signals.before_send(request)),
+        None => builder,
     }
 }
 
@@ -382,13 +440,10 @@ mod tests {
             ("storage", "the document `vault.lazaret-sealed`: is full", "/v/auth.json.lazaret-sealed: is full"),
             ("corrupt-ledger", "the ledger cannot be read", "/v/auth.json.lazaret: the ledger cannot be read"),
             ("newer-ledger", "the sealed document has", "/v/auth.json.lazaret-sealed: the sealed document has"),
+            ("bad-profile", "the profile `a` in providers.json: no", "/p/providers.json: the profile `a`: no"),
+            ("bad-profile", "providers.json: it has no `profiles`", "/p/providers.json: it has no `profiles`"),
             (
-                "bad-profile",
-                "the profile `a` in providers.json: no",
-                "/p/providers.json: the profile `a` in providers.json: no",
-            ),
-            (
-                "bad-profile",
+                "bad-settings",
                 "the settings of this vault",
                 "/v/auth.json.lazaret-settings.json: the settings of this vault",
             ),

@@ -12,7 +12,7 @@ use crate::storage::VAULT;
 use crate::{CredentialStatus, KeeperError, LastError, StatusReport};
 
 pub(super) fn run(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
-    if args.all {
+    if args.all || setup.is_elsewhere_only() {
         return all(setup, args);
     }
     one(setup, args, &setup.open()?)
@@ -72,16 +72,8 @@ fn one(setup: &Setup, args: &StatusArgs, open: &Open) -> Result<(), Failure> {
     ))
 }
 
-/// A vault that is not there is no reason to log in: perhaps another was meant.
+/// A vault that is not there is told of as every command does: somebody must log in first.
 pub(super) fn unreadable(open: &Open, error: KeeperError) -> Failure {
-    if error.code == "no-credential" && error.provider.is_none() {
-        let vault = open.places.vault.display();
-        return Failure::broken(format_args!(
-            "{vault}: there is no vault yet. Name another one with --vault or $LAZARET_VAULT"
-        ))
-        .coded("no-vault")
-        .run(open.reach("providers"));
-    }
     open.failure(error)
 }
 

@@ -1,17 +1,19 @@
 //! `lazaret token`: the access token and a newline on standard output; everything else goes to standard error.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::args::TokenArgs;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::{Obtained, Setup};
 use super::{terminal, time};
 use crate::{AccessToken, Keeper};
 
 /// In other programs' protocols: `formats/`.
 pub(super) fn plain(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
-    let (token, saved) = setup.access_token(&args.request(), Keeper::token)?;
-    let printed = if setup.json { terminal::print(&format!("{}\n", to_json(&token, true))) } else { print(&token) };
+    let Obtained { token, saved, vault } = setup.access_token(&args.request(), Keeper::token)?;
+    let printed = if setup.json { print_json(&token, true, &vault) } else { print(&token) };
     warn(setup, &token);
     saved.and(printed)
 }
@@ -19,6 +21,13 @@ pub(super) fn plain(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
 /// The token itself, and a newline.
 pub(super) fn print(token: &AccessToken) -> Result<(), Failure> {
     terminal::print(&format!("{}\n", token.token))
+}
+
+/// All that is known of the token, and the vault that it is from.
+pub(super) fn print_json(token: &AccessToken, with_token: bool, vault: &Path) -> Result<(), Failure> {
+    let mut json = to_json(token, with_token);
+    json["vault"] = vault.display().to_string().into();
+    terminal::print(&format!("{json}\n"))
 }
 
 /// The token's warning, unless an event has just said the same.

@@ -20,7 +20,7 @@ pub(super) fn save(open: &Open, token: &AccessToken) -> Result<(), Failure> {
         terminal::warn("the vault could not be written at first; the new tokens are in it now");
         return Ok(());
     };
-    Err(lost(token, &open.failure(error), &open.places.vault.display().to_string()))
+    Err(lost(token, &open.failure(error), &open.places.vault.display().to_string()).run(open.reach("doctor")))
 }
 
 fn retry<E>(pauses_ms: &[u64], mut save: impl FnMut() -> Result<(), E>) -> Result<(), E> {

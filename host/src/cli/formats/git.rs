@@ -6,7 +6,7 @@
 
 use super::super::args::TokenArgs;
 use super::super::failure::{Exit, Failure};
-use super::super::setup::Setup;
+use super::super::setup::{Obtained, Setup};
 use super::super::token;
 use super::Format;
 use super::host::{self, Host};
@@ -37,7 +37,7 @@ pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
 fn renew(setup: &Setup, args: &TokenArgs, refused: String) -> Result<(), Failure> {
     let request = TokenRequest { refused_access_token: Some(refused), ..args.request() };
     match setup.access_token(&request, Keeper::refresh) {
-        Ok((token, saved)) => {
+        Ok(Obtained { token, saved, .. }) => {
             token::warn(setup, &token);
             saved
         }

@@ -22,7 +22,7 @@ use clap::ValueEnum;
 
 use super::args::TokenArgs;
 use super::failure::Failure;
-use super::setup::Setup;
+use super::setup::{Obtained, Setup};
 use super::{terminal, token};
 use crate::{AccessToken, Keeper};
 
@@ -105,9 +105,9 @@ fn check(args: &TokenArgs) -> Result<(), Failure> {
 
 /// A valid token, and whether all that was received is saved. Its warning has been said.
 fn ask(setup: &Setup, args: &TokenArgs) -> Result<(AccessToken, Result<(), Failure>), Failure> {
-    let got = setup.access_token(&args.request(), Keeper::token)?;
-    token::warn(setup, &got.0);
-    Ok(got)
+    let Obtained { token, saved, .. } = setup.access_token(&args.request(), Keeper::token)?;
+    token::warn(setup, &token);
+    Ok((token, saved))
 }
 
 /// Prints what a token became, then says what could not be saved: the token is good all the same.
