@@ -16,6 +16,7 @@ use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, Token
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) json: bool,
+    pub(super) verbose: bool,
     pub(super) events: Arc<Events>,
     vault: Option<PathBuf>,
     layout: Option<String>,
@@ -41,7 +42,15 @@ pub(super) struct Places {
 impl Setup {
     pub(super) fn new(global: Global) -> Self {
         let Global { vault, layout, providers, allow_loopback_http, json, verbose } = global;
-        Self { json, events: Arc::new(Events::new(json, verbose)), vault, layout, providers, allow_loopback_http }
+        Self {
+            json,
+            verbose,
+            events: Arc::new(Events::new(json, verbose)),
+            vault,
+            layout,
+            providers,
+            allow_loopback_http,
+        }
     }
 
     /// What of the options another command must be given to be about the same files, with a space at its end.
@@ -115,7 +124,10 @@ impl Setup {
     /// The same, and whatever is sent is finished before a signal ends the process.
     pub(super) fn open_listening(&self, provider: &str) -> Result<(Open, Arc<Signals>), Failure> {
         let signals = Signals::listen(self.events.clone(), provider)?;
-        let open = self.open_heeding(&signals)?;
+        let heeded = signals.clone();
+        let open = self.open_with(|builder| {
+            builder.before_send(move |request: &_| heeded.before_send(request))
+        })?;
         Ok((open, signals))
     }
 
@@ -179,6 +191,42 @@ impl Setup {
         )
     }
 
+    /// The same with a keeper whose requests are known to the signals.
+    pub(super) fn open_vault_heeding(
+        &self,
+        vault: PathBuf,
+        other: Option<&Open>,
+        signals: &Arc<Signals>,
+    ) -> Result<Open, Failure> {
+        let heeded = signals.clone();
+        self.open_on(
+            vault.clone(),
+            |storage| self.stated_if_used(&vault, storage),
+            |builder| {
+                let builder = builder.before_send(move |request: &_| heeded.before_send(request));
+                match other {
+                    Some(open) => builder.code_of(&open.keeper),
+                    None => builder,
+                }
+            },
+        )
+    }
+
+    /// The vaults in which everything is refreshed: the one that was named, or else those that are known.
+    pub(super) fn vaults_to_refresh(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.vault.is_some() || set("LAZARET_VAULT").is_some() {
+            let vault = self.vault()?;
+            owner::become_owner_of(&vault)?;
+            return Ok(vec![vault]);
+        }
+        let vaults = self.vaults()?;
+        // Root can become one user only: of several vaults those of other users are refused.
+        if let [only] = vaults.as_slice() {
+            owner::become_owner_of(only)?;
+        }
+        Ok(vaults)
+    }
+
     /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
     /// named it and others are known.
     pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
@@ -198,12 +246,6 @@ impl Setup {
             owner::become_owner_of(only)?;
         }
         Ok(known)
-    }
-
-    /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
-    pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
-        let listening = signals.clone();
-        self.open_with(|builder| builder.before_send(move |request: &_| listening.before_send(request)))
     }
 
     fn open_with(&self, more: impl FnOnce(Builder) -> Builder) -> Result<Open, Failure> {
