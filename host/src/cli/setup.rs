@@ -8,6 +8,7 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::Failure;
 use super::signals::{self, Signals};
+use super::waiting::Waiting;
 use super::{owner, unsaved, vaults};
 use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
@@ -126,7 +127,11 @@ impl Setup {
         let signals = Signals::listen(self.events.clone(), provider)?;
         let heeded = signals.clone();
         let open = self.open_with(|builder| {
-            builder.before_send(move |request: &_| heeded.before_send(request))
+            let builder = builder.before_send(move |request: &_| heeded.before_send(request));
+            match Waiting::for_a_person(self.json, provider) {
+                Some(tell) => builder.on_wait(tell),
+                None => builder,
+            }
         })?;
         Ok((open, signals))
     }
