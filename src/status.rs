@@ -244,10 +244,10 @@ impl Judged {
 
     /// What can neither be used nor refreshed before a command was run.
     fn ended(state: &'static str, renewal: Renewal, todo: &str) -> Self {
-        Self { may_be_used: false, ..Self::new(state, renewal) }.to_do(todo)
+        Self { may_be_used: false, ..Self::new(state, renewal) }.helped_by(todo)
     }
 
-    fn to_do(mut self, command: &str) -> Self {
+    fn helped_by(mut self, command: &str) -> Self {
         self.todo = Some(command.to_owned());
         self
     }
@@ -339,7 +339,7 @@ impl Facts<'_> {
                 }),
                 ..Judged::new("dead", Renewal::Dead)
             }
-            .to_do(login),
+            .helped_by(login),
             Some(Standing::Paused(pause)) => self.paused(pause, login, reach),
             Some(Standing::Sendable(Some(_))) => Judged::new("in-doubt", Renewal::InDoubt)
                 .noted("no answer tells what became of its last refresh; the next call asks once more"),
@@ -352,13 +352,13 @@ impl Facts<'_> {
             Until::Time(until_ms) => {
                 Judged { retry_at_ms: Some(until_ms), ..Judged::new("cooling-down", Renewal::Paused) }
             }
-            Until::Change { .. } if pause.needs_login() => Judged::new("held", Renewal::NeedsLogin).to_do(login),
-            Until::Change { .. } => Judged::new("held", Renewal::NeedsConfiguration).to_do(&reach.about(
+            Until::Change { .. } if pause.needs_login() => Judged::new("held", Renewal::NeedsLogin).helped_by(login),
+            Until::Change { .. } => Judged::new("held", Renewal::NeedsConfiguration).helped_by(&reach.about(
                 "providers",
                 &self.profile.id,
                 LOGIN,
             )),
-            Until::Operator => Judged::new("parked", Renewal::Paused).to_do(&reach.about(
+            Until::Operator => Judged::new("parked", Renewal::Paused).helped_by(&reach.about(
                 "reset",
                 &self.profile.id,
                 self.credential.id(),

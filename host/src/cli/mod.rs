@@ -8,12 +8,13 @@
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
-//! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
+//! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
+//! | what a person is told while a call waits | `waiting.rs` |
+//! | the commands | `token.rs` `refresh.rs` `sweep/` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
-//! | completions and manual pages | `manual.rs` |
+//! | completions and manual pages | `manual.rs` `complete.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 //! | what holds for the process from its first line on | `process.rs` |
@@ -21,34 +22,42 @@
 mod add;
 mod args;
 mod classify;
+mod complete;
 mod demo;
 mod doctor;
 mod elsewhere;
 mod events;
 mod failure;
 mod formats;
+mod glyphs;
 mod import;
 mod login;
 mod manual;
 mod mend;
+mod need;
 mod owner;
 mod process;
 mod providers;
 mod redirect;
 mod refresh;
+#[cfg(test)]
+mod screens;
 mod setup;
 mod signals;
 mod status;
 mod stdin;
 mod sweep;
 mod table;
+mod tally;
 mod terminal;
 mod text;
 mod time;
 mod token;
 mod unsaved;
 mod vaults;
+mod waiting;
 mod watch;
+mod words;
 
 use std::process::ExitCode;
 
@@ -59,6 +68,9 @@ use setup::Setup;
 /// The whole command: reads the arguments, does what they say, and gives the exit code.
 pub fn main() -> ExitCode {
     process::begin();
+    if manual::complete() {
+        return ExitCode::SUCCESS;
+    }
     let args = match args::parse() {
         Ok(args) => args,
         Err(code) => return code,

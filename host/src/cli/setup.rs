@@ -8,6 +8,7 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::{self, Failure};
 use super::signals::{self, Signals};
+use super::waiting::Waiting;
 use super::{elsewhere, owner, unsaved, vaults};
 use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
@@ -16,6 +17,7 @@ use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, Token
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) json: bool,
+    pub(super) verbose: bool,
     pub(super) events: Arc<Events>,
     vault: Option<PathBuf>,
     layout: Option<String>,
@@ -50,7 +52,15 @@ pub(super) struct Places {
 impl Setup {
     pub(super) fn new(global: Global) -> Self {
         let Global { vault, layout, providers, allow_loopback_http, json, verbose } = global;
-        Self { json, events: Arc::new(Events::new(json, verbose)), vault, layout, providers, allow_loopback_http }
+        Self {
+            json,
+            verbose,
+            events: Arc::new(Events::new(json, verbose)),
+            vault,
+            layout,
+            providers,
+            allow_loopback_http,
+        }
     }
 
     /// The words by which a person calls this command so that it is about a vault, with the options in use.
@@ -87,8 +97,7 @@ impl Setup {
         self.open_with(|builder| builder)
     }
 
-    /// An access token by a call that may refresh it. If a signal comes once
-    /// a request has left, the process ends here, after everything is stored and before anything is printed.
+    /// An access token by a call that may refresh it. If a signal comes once a request has left, the process ends here, after everything is stored and before anything is printed.
     pub(super) fn access_token(
         &self,
         request: &TokenRequest,
@@ -118,8 +127,16 @@ impl Setup {
     /// The same, and whatever is sent is finished before a signal ends the process.
     pub(super) fn open_listening(&self, provider: &str) -> Result<(Open, Arc<Signals>), Failure> {
         let signals = Signals::listen(self.events.clone(), provider)?;
-        let open = self.open_heeding(&signals)?;
+        let open = self.open_with(|builder| self.told(heeding(builder, Some(&signals)), provider))?;
         Ok((open, signals))
+    }
+
+    /// A keeper of which a person is told what it waits for.
+    fn told(&self, builder: Builder, provider: &str) -> Builder {
+        match Waiting::for_a_person(self.json, provider) {
+            Some(tell) => builder.on_wait(tell),
+            None => builder,
+        }
     }
 
     /// A keeper over another file than the vault's.
@@ -173,6 +190,36 @@ impl Setup {
         self.open_on(vault, layout, |storage| storage, more)
     }
 
+    /// The same with a keeper whose requests are known to the signals.
+    pub(super) fn open_vault_heeding(
+        &self,
+        vault: PathBuf,
+        other: Option<&Open>,
+        signals: &Arc<Signals>,
+    ) -> Result<Open, Failure> {
+        let layout = self.stated_of(&vault);
+        let more = |builder: Builder| match other {
+            Some(open) => heeding(builder, Some(signals)).code_of(&open.keeper),
+            None => heeding(builder, Some(signals)),
+        };
+        self.open_on(vault, layout, |storage| storage, more)
+    }
+
+    /// The vaults in which everything is refreshed: the one that was named, or else those that are known.
+    pub(super) fn vaults_to_refresh(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.is_named() {
+            let vault = self.vault()?;
+            owner::become_owner_of(&vault)?;
+            return Ok(vec![vault]);
+        }
+        let vaults = self.vaults()?;
+        // Root can become one user only: of several vaults those of other users are refused.
+        if let [only] = vaults.as_slice() {
+            owner::become_owner_of(only)?;
+        }
+        Ok(vaults)
+    }
+
     /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
     /// named it and others are known.
     pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
@@ -194,11 +241,6 @@ impl Setup {
         Ok(known)
     }
 
-    /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
-    pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
-        self.open_with(|builder| heeding(builder, Some(signals)))
-    }
-
     /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a vault and that one holds no
     /// such credential, in the only known vault that does. Returns where it was done.
     pub(super) fn in_its_vault<T>(
@@ -208,7 +250,7 @@ impl Setup {
         signals: Option<&Arc<Signals>>,
         ask: impl Fn(&Open) -> Result<T, KeeperError>,
     ) -> Result<(Open, Result<T, KeeperError>), Failure> {
-        let open = self.open_with(|builder| heeding(builder, signals))?;
+        let open = self.open_with(|builder| self.told(heeding(builder, signals), provider))?;
         let done = ask(&open);
         let Err(error) = &done else { return Ok((open, done)) };
         if self.is_named() || !elsewhere::may_be(error) {
@@ -217,7 +259,7 @@ impl Setup {
         let Some(vault) = elsewhere::find(self, &open, provider, credential)? else { return Ok((open, done)) };
         elsewhere::tell(self, &vault);
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| heeding(builder.code_of(&open.keeper), signals);
+        let more = |builder: Builder| self.told(heeding(builder.code_of(&open.keeper), signals), provider);
         let open = self.open_on(vault, layout, |storage| storage, more)?;
         let done = ask(&open);
         Ok((open, done))
