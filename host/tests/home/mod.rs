@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -61,6 +62,8 @@ impl Home {
 
     pub fn write(&self, vault: impl AsRef<[u8]>) {
         fs::write(self.path("auth.json"), vault).expect("written");
+        // One that everybody may read is warned of.
+        fs::set_permissions(self.path("auth.json"), fs::Permissions::from_mode(0o600)).expect("chmod");
     }
 
     pub fn text(&self) -> String {
