@@ -457,6 +457,12 @@ impl<P: Ports> Keeper<P> {
         }
     }
 
+    /// The ids of the profiles that the user's own file describes.
+    #[cfg(feature = "admin")]
+    pub(crate) fn own_profiles(&self) -> Vec<String> {
+        self.profiles.borrow().as_ref().map(|profiles| profiles.catalog.own_ids()).unwrap_or_default()
+    }
+
     #[cfg(feature = "admin")]
     pub(crate) async fn reading(&self, vault: &str, profile: &Profile) -> Result<Rc<Reading>, KeeperError> {
         self.vault(vault).await?.reading(profile)

@@ -312,6 +312,13 @@ impl Catalog {
         variables.iter().flat_map(|ids| ids.members()).filter_map(|member| member.key.as_str()).collect()
     }
 
+    /// The ids that the user's own file describes, in its order.
+    #[cfg(feature = "admin")]
+    pub fn own_ids(&self) -> Vec<String> {
+        let own = self.known.iter().filter(|known| known.text == 0 && known.id != GENERIC);
+        own.map(|known| known.id.clone()).collect()
+    }
+
     /// The id that a name stands for: itself, or the profile it is an alias of.
     pub fn resolve(&self, name: &str) -> String {
         if self.known.iter().any(|known| known.id == name) {

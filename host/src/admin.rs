@@ -62,8 +62,8 @@ impl Admin {
         Ok(brought.into_iter().map(Into::into).collect())
     }
 
-    /// Looks a vault over: what is wrong or soon will be, and the command that mends it. Reads only. `ask_servers` sends one GET,
-    /// without any credential, to each token endpoint that the vault uses.
+    /// Looks a vault over: what is wrong or soon will be, and the command that mends it. Reads only. `ask_servers` sends one empty POST,
+    /// with nothing of the vault in it, to each token endpoint that the vault uses.
     ///
     /// # Errors
     /// If the name is none of a document. Whatever is wrong with the vault is a finding.

@@ -3,6 +3,7 @@
 //! the call; freed memory is overwritten in programs whose allocator does that, as the command's and the C library's do (`lazaret-wipe`).
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use wasmtime::component::{Component, Linker};
@@ -14,12 +15,12 @@ use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, ke
 use crate::bindings::{KeeperWorld, KeeperWorldPre};
 use crate::component::COMPONENT_CWASM;
 use crate::engine;
-use crate::events::{EventSink, NoEvents};
+use crate::events::{Event, EventSink, NoEvents};
 use crate::http;
 use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Requests, Sent};
 use crate::limits::{Limits, Ticker};
 use crate::sources::{Clock, Random, SystemClock, SystemRandom};
-use crate::storage::{LoadOutcome, Rescued, Storage};
+use crate::storage::{Exposed, LoadOutcome, Rescued, Storage};
 use crate::types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport,
     Step, TokenRequest,
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     shared: Arc<Shared>,
     warm: Mutex<Vec<Instance>>,
     warm_at_most: usize,
+    /// Whether it was looked who else may read the vault.
+    is_looked_at: AtomicBool,
 }
 
 /// The component, loaded: any number of keepers may run it.
@@ -205,6 +208,7 @@ impl Builder {
             shared: Arc::new(shared),
             warm: Mutex::default(),
             warm_at_most: self.warm_instances,
+            is_looked_at: AtomicBool::new(false),
         });
         // A network reads the profiles for the origins to allow at the first request: a call that sends nothing need not.
         for network in networks {
@@ -248,6 +252,7 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError::action`] says what helps.
     pub fn token(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        self.0.look_who_may_read();
         self.0.store_rescued();
         self.0
             .call(|instance| instance.world.lazaret_keeper_keeper().call_token(&mut instance.store, &request.into()))?
@@ -261,6 +266,7 @@ impl Keeper {
     /// # Errors
     /// [`KeeperError::action`] says what helps.
     pub fn refresh(&self, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+        self.0.look_who_may_read();
         self.0.store_rescued();
         self.0
             .call(|instance| instance.world.lazaret_keeper_keeper().call_refresh(&mut instance.store, &request.into()))?
@@ -273,6 +279,7 @@ impl Keeper {
     /// # Errors
     /// If the vault cannot be read.
     pub fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
+        self.0.look_who_may_read();
         let report = self.0.call(|instance| {
             instance.world.lazaret_keeper_keeper().call_status(&mut instance.store, vault, provider)
         })??;
@@ -312,6 +319,7 @@ impl Keeper {
     /// If the vault or the settings cannot be read.
     pub fn report(&self, call: &ApiCall) -> Result<Advice, KeeperError> {
         let call = call.into();
+        self.0.look_who_may_read();
         self.0.store_rescued();
         let advice =
             self.0.call(|instance| instance.world.lazaret_keeper_pool().call_report(&mut instance.store, &call))?;
@@ -405,6 +413,24 @@ impl Inner {
     fn save_unsaved(&self, unsaved: &str) -> Result<(), KeeperError> {
         self.call(|instance| instance.world.lazaret_keeper_keeper().call_save_unsaved(&mut instance.store, unsaved))?
             .map_err(Into::into)
+    }
+
+    /// Tells once of a vault that everybody may read.
+    fn look_who_may_read(&self) {
+        if self.is_looked_at.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        if let Some(Exposed { message, run }) = self.shared.storage.exposed() {
+            self.shared.events.emit(&Event {
+                name: "vault-exposed".into(),
+                severity: "warning".into(),
+                at_ms: self.shared.clock.wall().as_millis().try_into().unwrap_or(u64::MAX),
+                provider: String::new(),
+                credential: None,
+                message: format!("{message}. run: {run}"),
+                attributes: vec![("run".into(), run)],
+            });
+        }
     }
 
     /// Stores what an earlier call could store nowhere, before anything is sent for the same login. What still cannot be stored

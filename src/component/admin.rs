@@ -90,7 +90,7 @@ impl From<Finding> for wit::Finding {
     fn from(finding: Finding) -> Self {
         Self {
             severity: finding.level.as_str().to_owned(),
-            code: finding.code.to_owned(),
+            code: finding.code.as_str().to_owned(),
             message: finding.message,
             provider: finding.provider,
             credential: finding.credential,

@@ -12,7 +12,7 @@ use crate::sealed::{self, Sealed};
 use crate::table::Table;
 use crate::vault::LOGIN;
 
-use super::{Findings, Held, Level, shell_word};
+use super::{Code, Findings, Held, Help, Level, shell_word};
 
 /// A refresh that takes longer than this is over, whatever became of it.
 const STALE_MS: u64 = 3_600_000;
@@ -32,13 +32,13 @@ impl<P: Ports> Keeper<P> {
         let sealed = match sealed::load(&self.ports, vault).await {
             Ok(sealed) => {
                 let count = sealed.quarantined.len() + sealed.successors.len();
-                findings.ok("sealed", format!("sealed credentials: {count}"));
+                findings.ok(Code::Sealed, format!("sealed credentials: {count}"));
                 sealed
             }
             Err(error) => {
                 let mut message = error.message.clone();
                 message.push_str(". Set aside, what it holds cannot be put back");
-                findings.note(Level::Error, "sealed-unreadable", message, Some(set_aside(&sealed_name)));
+                findings.note(Level::Error, Code::SealedUnreadable, message, Help::fix(set_aside(&sealed_name)));
                 Sealed::default()
             }
         };
@@ -54,7 +54,7 @@ impl<P: Ports> Keeper<P> {
         let ledger = match read {
             Ok((read, count)) => {
                 if read.version.is_some() {
-                    findings.ok("ledger", format!("the ledger can be read; tokens: {count}"));
+                    findings.ok(Code::Ledger, format!("the ledger can be read; tokens: {count}"));
                 } else {
                     lost(held, is_sealed_there, &name, findings);
                 }
@@ -80,25 +80,26 @@ impl<P: Ports> Keeper<P> {
             None => Ok(()),
         });
         if let Err(error) = read {
-            findings.note(Level::Warning, "pool-unreadable", error.message.clone(), Some(set_aside(name)));
+            findings.note(Level::Warning, Code::PoolUnreadable, error.message.clone(), Help::fix(set_aside(name)));
         }
     }
 }
 
 fn unreadable(error: &KeeperError, name: &str, findings: &mut Findings) {
-    let code = match error.code {
-        "newer-ledger" => "ledger-newer",
-        "corrupt-ledger" => "ledger-unreadable",
-        _ => return findings.of_error("ledger-unreachable", error),
+    let (code, help) = match error.code {
+        // Whoever wrote it can read it: nothing need be given up.
+        "newer-ledger" => (Code::LedgerNewer, Help::alternative(set_aside(name))),
+        "corrupt-ledger" => (Code::LedgerUnreadable, Help::fix(set_aside(name))),
+        _ => return findings.note(Level::Error, Code::LedgerUnreachable, error.message.clone(), Help::NONE),
     };
     let mut message = error.message.clone();
     message.push_str(". Set aside, it is begun anew; dead tokens that lie in the vault may then be sent once more");
-    findings.note(Level::Error, code, message, Some(set_aside(name)));
+    findings.note(Level::Error, code, message, help);
 }
 
-/// The host knows the path.
+/// Overwrites nothing: run again, it does nothing. The host knows the path.
 fn set_aside(name: &str) -> String {
-    let mut command = String::from("mv -i ");
+    let mut command = String::from("mv -n ");
     command.push_str(&shell_word(name));
     command.push(' ');
     command.push_str(&shell_word(name));
@@ -115,13 +116,14 @@ fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Finding
     let sign = match held.iter().find(is_ended) {
         _ if is_sealed_there => "a sealed document is there".to_owned(),
         Some(held) => format!("the login of {} ended", held.profile.id),
-        None => return findings.ok("ledger", "there is no ledger yet".to_owned()),
+        None => return findings.ok(Code::Ledger, "there is no ledger yet".to_owned()),
     };
     let message = format!(
         "there is no ledger, and {sign}: if there was one it is lost, and dead tokens that come back may be sent once more. \
          Restore it from a backup if you have one"
     );
-    findings.note(Level::Warning, "ledger-lost", message, Some(format!("ls -la {}*", shell_word(name))));
+    let look = Help::fix(format!("ls -la {}*", shell_word(name)));
+    findings.note(Level::Warning, Code::LedgerLost, message, look);
 }
 
 /// Sends of which nobody ever told the end, by provider.
@@ -144,18 +146,16 @@ fn stale_intents(ledger: &Ledger, held: &[Held], reach: &Reach, now_ms: u64, fin
     }
     for (provider, (open, over)) in stale.iter() {
         if *open > 0 {
-            let message = format!(
-                "{provider}: {open} refreshes were sent more than an hour ago, and no answer tells what became of them. The \
+            let what = format!(
+                "{open} refreshes were sent more than an hour ago, and no answer tells what became of them. The \
                  server may have replaced the token"
             );
             let fix = reach.about("refresh", provider, LOGIN);
-            findings.note(Level::Warning, "intent-stale", message, Some(fix));
+            findings.of_provider(provider, Level::Warning, Code::IntentStale, &what, Help::fix(fix));
         }
         if *over > 0 {
-            let message = format!(
-                "{provider}: of {over} refreshes the end is not known, and their tokens are gone: they are over"
-            );
-            findings.ok("intent-over", message);
+            let what = format!("of {over} refreshes the end is not known, and their tokens are gone: they are over");
+            findings.of_provider(provider, Level::Ok, Code::IntentOver, &what, Help::NONE);
         }
     }
 }

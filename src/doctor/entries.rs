@@ -2,24 +2,22 @@
 
 use crate::json::Value;
 use crate::table::Table;
-use crate::time::{self, Zone};
-use crate::vault::{CredentialKind, EntryState, LOGIN, Place, Spot, Vault};
+use crate::vault::{Credential, CredentialKind, EntryState, Place, Spot, Vault};
 
+use super::findings::{at, quoted};
 use super::spelling::Known;
-use super::{CLOCK_ALLOWANCE_MS, Findings, Held, Level, quoted};
+use super::{CLOCK_ALLOWANCE_MS, Code, Findings, Held, Help, Level};
 
 pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &mut Findings) {
     let profile = &held.profile;
     let id = &profile.id;
-    if let Some(wrong) = &profile.wrong {
-        findings.note(Level::Error, "profile-wrong", wrong.0.clone(), None);
-    } else if !profile.has_endpoint() && held.has_oauth() {
-        let message =
-            format!("{id}: no profile says where its tokens are refreshed. a profile in providers.json can say so");
-        findings.note(Level::Warning, "profile-missing", message, None);
+    if profile.wrong.is_none() && !profile.has_endpoint() && held.has_oauth() {
+        let what = "no profile says where its tokens are refreshed";
+        findings.of_provider(id, Level::Warning, Code::ProfileMissing, what, held.describe());
     }
     for warning in &held.reading.warnings {
-        findings.note(Level::Warning, "field-unreadable", warning.clone(), None);
+        // The host knows the file.
+        findings.of_provider(id, Level::Warning, Code::FieldUnreadable, warning, Help::NONE);
     }
     // Of another tool's file the forms know no more than where the tokens are.
     let is_ours = vault.tool().is_none();
@@ -28,25 +26,26 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
     let (of_login, of_entry) = (Known::of(&profile.login), Known::of(&profile.entry));
     let mut ids: Table<&str, u32> = Table::default();
     for credential in &held.reading.credentials {
+        let of = (id.as_str(), credential.id());
         if credential.leading().state == EntryState::Dead {
-            dead(held, credential.leading(), findings);
+            dead(held, credential, findings);
         } else {
-            times(held, credential.leading(), credential.id(), now_ms, findings);
+            times(held, credential, now_ms, findings);
         }
         for place in &credential.places {
             let mistyped = match place.spot {
                 Spot::Login => login.map(|node| of_login.mistyped(node)),
                 Spot::Entry(index) => pool.get(index).map(|node| of_entry.mistyped(*node)),
             };
-            one(held, place, &mistyped.unwrap_or_default(), findings);
+            one(held, of, place, &mistyped.unwrap_or_default(), findings);
             let count = ids.entry(&place.id, || 0);
             *count += 1;
             if *count == 2 {
-                let message = format!(
-                    "{id}: two entries have the id {}: only the first of them can be used or named",
+                let what = format!(
+                    "two entries have the id {}: only the first of them can be used or named",
                     quoted(&place.id)
                 );
-                findings.note(Level::Error, "id-twice", message, None);
+                findings.of_credential(of, Level::Error, Code::IdTwice, what, Help::NONE);
             }
         }
     }
@@ -61,64 +60,86 @@ fn place_name(held: &Held, place: &Place) -> String {
     }
 }
 
-fn one(held: &Held, place: &Place, mistyped: &[(String, String)], findings: &mut Findings) {
+fn one(held: &Held, of: (&str, &str), place: &Place, mistyped: &[(String, String)], findings: &mut Findings) {
     if matches!(place.spot, Spot::Entry(_)) && place.id.starts_with('#') {
-        let message =
+        let what =
             format!("{} has no `id`: it is known by its place only, and that may change", place_name(held, place));
-        findings.note(Level::Warning, "entry-without-id", message, None);
+        findings.of_credential(of, Level::Warning, Code::EntryWithoutId, what, Help::NONE);
     }
     for (name, meant) in mistyped {
-        let message = format!(
+        let what = format!(
             "{} has a field {} that nothing reads: was `{meant}` meant?",
             place_name(held, place),
             quoted(name)
         );
-        findings.note(Level::Warning, "field-mistyped", message, None);
+        findings.of_credential(of, Level::Warning, Code::FieldMistyped, what, Help::NONE);
     }
 }
 
-fn dead(held: &Held, place: &Place, findings: &mut Findings) {
-    let why = match &place.last_error {
+fn dead(held: &Held, credential: &Credential, findings: &mut Findings) {
+    let why = match &credential.leading().last_error {
         Some(error) if !error.code.is_empty() => format!(" ({})", error.code),
         _ => String::new(),
     };
-    let message = format!("{}: it is marked dead{why}. Log in again, or remove it", held.called(&place.id));
-    findings.note(Level::Warning, "entry-dead", message, Some(held.command("remove", &place.id)));
+    let what = format!("it is marked dead{why}");
+    let help = held.log_in_or_remove(credential);
+    findings.of_credential((&held.profile.id, credential.id()), Level::Warning, Code::EntryDead, what, help);
 }
 
-fn times(held: &Held, place: &Place, id: &str, now_ms: u64, findings: &mut Findings) {
+fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findings) {
+    let place = credential.leading();
     if place.kind != CredentialKind::OAuth || place.is_empty() {
         return;
     }
-    let called = held.called(id);
+    let of = (held.profile.id.as_str(), credential.id());
+    let can_refresh = place.refresh_token.is_some() && held.profile.has_endpoint();
     if place.expires_at_ms.is_none() && place.access_token.is_some() {
-        let unknown = "nothing says when its access token ends, so it is served until an API refuses it";
-        match &place.refresh_token {
-            Some(_) if held.profile.has_endpoint() => {
-                let message = format!("{called}: {unknown}. A refresh brings the time, if the server tells it");
-                findings.note(Level::Warning, "expiry-unknown", message, Some(held.command("refresh", id)));
-            }
-            _ => findings.ok("expiry-unknown", format!("{called}: {unknown}")),
+        let what = "nothing says when its access token ends, so it is served until an API refuses it";
+        if can_refresh {
+            let what = format!("{what}. A refresh brings the time, if the server tells it");
+            let help = held.run("refresh", credential);
+            findings.of_credential(of, Level::Warning, Code::ExpiryUnknown, what, Help::fix(help));
+        } else {
+            findings.of_credential(of, Level::Ok, Code::ExpiryUnknown, what, Help::NONE);
         }
+    }
+    if let Some(ends_ms) = place.expires_at_ms.filter(|_| place.refresh_token.is_none()) {
+        ends(held, credential, ends_ms, now_ms, findings);
     }
     let skew_ms = held.profile.skew_s.saturating_mul(1_000);
     if let Some(lifetime_ms) = place.lifetime_ms.filter(|lifetime| *lifetime > 0 && *lifetime < skew_ms) {
-        let message = format!(
-            "{called}: its access tokens live {} s, and the profile has them refreshed {} s before their end. The last half of \
+        let what = format!(
+            "its access tokens live {} s, and the profile has them refreshed {} s before their end. The last half of \
              their life is used instead; a smaller `skew_s` in providers.json says what you want",
             lifetime_ms / 1_000,
             held.profile.skew_s
         );
-        findings.note(Level::Warning, "lifetime-short", message, None);
+        findings.of_credential(of, Level::Warning, Code::LifetimeShort, what, Help::NONE);
     }
     if let Some(issued_ms) = place.issued_at_ms.filter(|issued| *issued > now_ms.saturating_add(CLOCK_ALLOWANCE_MS)) {
-        let message = format!(
-            "{called}: its tokens were issued {} s from now ({}): this machine's clock is wrong, or was",
+        let what = format!(
+            "its tokens were issued {} s from now ({}): this machine's clock is wrong, or was",
             (issued_ms - now_ms) / 1_000,
-            time::to_rfc3339(issued_ms, Zone::Letter)
+            at(issued_ms)
         );
-        findings.note(Level::Error, "issued-in-future", message, Some("timedatectl set-ntp true".to_owned()));
+        let help = Help::fix("timedatectl set-ntp true".to_owned());
+        findings.of_credential(of, Level::Error, Code::IssuedInFuture, what, help);
     }
+}
+
+/// A login without a refresh token is over with its access token.
+fn ends(held: &Held, credential: &Credential, ends_ms: u64, now_ms: u64, findings: &mut Findings) {
+    let of = (held.profile.id.as_str(), credential.id());
+    let ends_at = at(ends_ms);
+    if ends_ms <= now_ms {
+        let what = format!("its access token ended at {ends_at}, and there is no refresh token to renew it with");
+        return findings.of_credential(of, Level::Warning, Code::LoginEnded, what, held.log_in_or_remove(credential));
+    }
+    // Some servers give none, and their logins end as they are meant to.
+    let level = if held.profile.issues_refresh_token { Level::Warning } else { Level::Ok };
+    let what = format!("it has no refresh token: it ends at {ends_at}");
+    let help = if level == Level::Ok { Help::NONE } else { held.log_in(credential) };
+    findings.of_credential(of, level, Code::NoRefreshToken, what, help);
 }
 
 /// Sources that a person removed a credential of.
@@ -126,9 +147,7 @@ fn suppressed(held: &Held, vault: &Vault<'_>, findings: &mut Findings) {
     let id = &held.profile.id;
     let list = vault.root().get("suppressed_sources").and_then(|sources| sources.get(id));
     for source in list.into_iter().flat_map(|list| list.items()).filter_map(|source| source.as_str()) {
-        let message =
-            format!("{id}: what comes from {} is not added, for it was removed. A login ends that", quoted(&source));
-        let login = held.login.clone().unwrap_or_else(|| held.reach.about("login", id, LOGIN));
-        findings.note(Level::Ok, "source-suppressed", message, Some(login));
+        let what = format!("what comes from {} is not added, for it was removed. A login ends that", quoted(&source));
+        findings.of_provider(id, Level::Ok, Code::SourceSuppressed, &what, Help::NONE);
     }
 }

@@ -5,10 +5,17 @@
 //! | can the documents be read, and do they fit together | `documents` |
 //! | may what lies in the vault be used | `tokens` |
 //! | is it written as it should be | `entries`, and `spelling` for names |
+//! | can every profile be used | `profiles` |
 //! | do the servers answer | `servers` |
+//! | what becomes of all that was found | `findings` |
+//!
+//! What the next `token`, `refresh` or `login` needs is looked at, and [`Keeper::status`] is believed where it has an answer already.
 
+mod codes;
 mod documents;
 mod entries;
+mod findings;
+mod profiles;
 mod servers;
 mod spelling;
 mod tokens;
@@ -16,22 +23,23 @@ mod tokens;
 use std::rc::Rc;
 
 use crate::error::KeeperError;
-use crate::json;
 use crate::keeper::Keeper;
 use crate::ledger::Counterpart;
-use crate::next_step::Reach;
-pub(crate) use crate::next_step::shell_word;
+use crate::next_step::{Reach, shell_word};
 use crate::ports::Ports;
 use crate::provider::Profile;
 use crate::request;
-use crate::text;
-use crate::vault::{Credential, CredentialKind, Reading, Spot, Vault};
+use crate::status::{CredentialStatus, Renewal, Usable};
+use crate::vault::{Credential, CredentialKind, LOGIN, Reading, Spot, Vault};
+
+pub use codes::Code;
+use findings::{Findings, Help};
 
 /// The clocks of two machines, or of a machine and a server, may differ by so much.
 const CLOCK_ALLOWANCE_MS: u64 = 300_000;
 
 /// How much a finding matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// As it should be, or good to know.
     Ok,
@@ -58,7 +66,7 @@ pub struct Finding {
     /// How much it matters.
     pub level: Level,
     /// The open set of `wit/admin.wit`.
-    pub code: &'static str,
+    pub code: Code,
     /// What and where, for a person.
     pub message: String,
     /// The profile's id, if it is about one provider.
@@ -71,137 +79,151 @@ pub struct Finding {
     pub alternative: Option<String>,
 }
 
-/// What was found so far.
-#[derive(Default)]
-struct Findings(Vec<Finding>);
-
-impl Findings {
-    fn note(&mut self, level: Level, code: &'static str, message: String, fix: Option<String>) {
-        // A command is left as it is, for it must mean the same when it is run; whoever shows it escapes it.
-        let message = text::line(&message);
-        self.0.push(Finding { level, code, message, provider: None, credential: None, fix, alternative: None });
-    }
-
-    fn ok(&mut self, code: &'static str, message: String) {
-        self.note(Level::Ok, code, message, None);
-    }
-
-    fn of_error(&mut self, code: &'static str, error: &KeeperError) {
-        self.note(Level::Error, code, error.message.clone(), None);
-    }
-
-    fn are_well(&self) -> bool {
-        self.0.iter().all(|finding| finding.level == Level::Ok)
-    }
-}
-
 /// What a vault holds of one provider.
 struct Held {
     profile: Rc<Profile>,
     reading: Reading,
     /// Whom its refreshes go to; none if no profile says.
     to: Option<Counterpart>,
-    /// The command by which a person logs in, if one is known.
-    login: Option<String>,
+    /// By which a person logs in, or learns why that cannot be.
+    login: String,
     /// How a person reaches the vault.
     reach: Rc<Reach>,
+    /// What each of its credentials is good for.
+    statuses: Vec<CredentialStatus>,
+    /// Whether the user's own providers.json describes it.
+    is_the_users: bool,
 }
 
 impl Held {
-    /// `xai-oauth (login)`
-    fn called(&self, credential: &str) -> String {
-        called(&self.profile.id, credential)
+    /// A command of ours about one of its credentials.
+    fn run(&self, command: &str, credential: &Credential) -> String {
+        self.reach.about(command, &self.profile.id, credential.id())
     }
 
-    /// `lazaret remove xai-oauth --credential=ab12`
-    fn command(&self, command: &str, credential: &str) -> String {
-        self.reach.about(command, &self.profile.id, credential)
+    /// What removes a credential.
+    fn remove(&self, credential: &Credential) -> String {
+        self.run("remove", credential)
     }
 
-    /// The same for what a person must log in for.
-    fn login_or_remove(&self, credential: &Credential) -> Option<String> {
-        self.login.clone().or_else(|| Some(self.command("remove", credential.id())))
+    /// What shows the profile, and what it lacks.
+    fn describe(&self) -> Help {
+        Help::fix(self.reach.about("providers", &self.profile.id, LOGIN))
+    }
+
+    /// What gives a credential new tokens. A login takes the place of the provider's own one: for an entry's sake one that is alive
+    /// must not be given up.
+    fn log_in(&self, credential: &Credential) -> Help {
+        self.log_in_for(credential.id())
+    }
+
+    /// The same for one that is of no use any more: an entry may as well go.
+    fn log_in_or_remove(&self, credential: &Credential) -> Help {
+        let help = self.log_in(credential);
+        if credential.is_login() { help } else { help.or(self.remove(credential)) }
+    }
+
+    /// The same for one that may have left the vault.
+    fn log_in_for(&self, credential: &str) -> Help {
+        let is_alive = |login: &CredentialStatus| login.credential == LOGIN && !is_over(login);
+        let would_end_another = credential != LOGIN && self.statuses.iter().any(is_alive);
+        if would_end_another { Help::NONE } else { Help::fix(self.login.clone()) }
+    }
+
+    fn status(&self, credential: &Credential) -> Option<&CredentialStatus> {
+        self.statuses.iter().find(|status| status.credential == credential.id())
     }
 
     fn has_oauth(&self) -> bool {
         let mut places = self.reading.credentials.iter().flat_map(|credential| &credential.places);
         places.any(|place| place.kind == CredentialKind::OAuth && !place.is_empty())
     }
+
+    /// Whether a refresh would go over plain http.
+    fn is_plain_http(&self) -> bool {
+        self.to.as_ref().is_some_and(|to| profiles::is_plain_http(&to.endpoint))
+    }
+
+    /// Whether nothing of it gives a token before a person has acted.
+    fn is_stopped(&self) -> bool {
+        let mut logins = self.statuses.iter().filter(|status| status.kind == CredentialKind::OAuth).peekable();
+        let others_serve = self.statuses.iter().any(|status| status.kind == CredentialKind::ApiKey && !is_over(status));
+        logins.peek().is_some() && logins.all(is_over) && !others_serve
+    }
 }
 
-fn called(provider: &str, credential: &str) -> String {
-    let mut called = provider.to_owned();
-    called.push_str(" (");
-    called.push_str(credential);
-    called.push(')');
-    called
-}
-
-/// A text of others in a message.
-fn quoted(text: &str) -> String {
-    json::quote(text)
+/// Whether a credential gives no token before a person has acted.
+fn is_over(status: &CredentialStatus) -> bool {
+    let is_not_renewed = matches!(
+        status.renewal,
+        Renewal::NeedsLogin | Renewal::NeedsConfiguration | Renewal::Quarantined | Renewal::Dead
+    );
+    match status.usable {
+        Usable::No => status.retry_at_ms.is_none(),
+        Usable::Expired => is_not_renewed,
+        // Who put it back may hold an access token that is still good.
+        Usable::Yes | Usable::Expiring | Usable::Unknown => status.renewal == Renewal::Dead,
+    }
 }
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
-    /// Looks a vault over. With `ask_servers` each used token endpoint is asked whether it can be reached; no credential is sent.
+    /// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request; nothing of the vault is in it.
     pub async fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {
         let mut findings = Findings::default();
+        let note = |findings: &mut Findings, code: Code, error: &KeeperError, help: Help| {
+            findings.note(Level::Error, code, error.message.clone(), help);
+        };
         if let Err(error) = self.load_profiles().await {
             // Without profiles nothing says where in the vault the tokens lie.
-            findings.of_error("profiles-unreadable", &error);
-            return Ok(findings.0);
+            note(&mut findings, Code::ProfilesUnreadable, &error, Help::NONE);
+            return Ok(findings.report(&[], &[]));
         }
+        let reach = Rc::new(self.reach(vault).await);
         let snapshot = match self.vault(vault).await {
             Ok(snapshot) => Some(snapshot),
             // There is nothing to look over before a person has said what the file is.
             Err(error) if matches!(error.code, "bad-request" | "unknown-layout") => return Err(error),
             Err(error) if error.code == "no-credential" => {
-                let fix = Some(self.reach(vault).await.command("providers"));
-                findings.note(Level::Error, "vault-absent", error.message.clone(), fix);
+                note(&mut findings, Code::VaultAbsent, &error, Help::fix(reach.command("providers")));
                 None
             }
             Err(error) => {
-                findings.of_error("vault-unreadable", &error);
+                note(&mut findings, Code::VaultUnreadable, &error, Help::NONE);
                 None
             }
         };
-        let reach = Rc::new(self.reach(vault).await);
         let mut held = Vec::new();
         if let Some(snapshot) = &snapshot {
             let opened = snapshot.open()?;
             for id in opened.providers() {
                 let profile = self.profile_or_generic(&id)?;
-                held.push(self.held(vault, &reach, &opened, profile));
+                held.push(self.held(vault, &reach, &opened, profile).await);
             }
             let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
-            findings.ok("vault", format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
+            findings.ok(Code::Vault, format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
         }
         if let Err(error) = self.settings_of(vault, &held).await {
-            findings.of_error("settings-unreadable", &error);
+            note(&mut findings, Code::SettingsUnreadable, &error, Help::NONE);
         }
+        self.look_over_profiles(&held, &mut findings)?;
         let (ledger, sealed) = self.look_at_documents(vault, &held, &reach, &mut findings).await;
         if let Some(snapshot) = &snapshot {
-            let opened = snapshot.open()?;
-            let now_ms = self.ports.wall_ms();
+            let (opened, now_ms) = (snapshot.open()?, self.ports.wall_ms());
             for one in &held {
-                let before = findings.0.len();
                 entries::look_over(one, &opened, now_ms, &mut findings);
                 tokens::look_over(one, &ledger, &sealed, &held, now_ms, &mut findings);
-                if findings.0.len() == before {
-                    findings.ok("provider", format!("{}: nothing is wrong", one.profile.id));
-                }
             }
             tokens::in_several_places(&held, &mut findings);
-            tokens::sealed(&sealed, &ledger, &held, &reach, now_ms, &mut findings);
+            self.look_at_sealed(vault, &sealed, &ledger, &held, &reach, &mut findings)?;
         }
         if ask_servers {
             self.ask_servers(&held, &mut findings).await;
         }
-        if findings.are_well() {
-            findings.ok("healthy", "nothing is wrong".to_owned());
-        }
-        Ok(findings.0)
+        let ids = |wanted: &dyn Fn(&&Held) -> bool| -> Vec<String> {
+            held.iter().filter(wanted).map(|held| held.profile.id.clone()).collect()
+        };
+        Ok(findings.report(&ids(&|held| held.is_stopped()), &ids(&|_| true)))
     }
 
     /// Each part of the settings is read when it is asked for.
@@ -213,10 +235,19 @@ impl<P: Ports> Keeper<P> {
         held.iter().try_for_each(|held| settings.pool(&held.profile.id).map(drop))
     }
 
-    fn held(&self, vault: &str, reach: &Rc<Reach>, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {
+    async fn held(&self, vault: &str, reach: &Rc<Reach>, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {
         let login = opened.node(&profile.id, Spot::Login);
         let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
-        let login = self.login_command(reach, vault, &profile);
-        Held { reading: opened.read(&profile), to, login, profile, reach: reach.clone() }
+        // What keeps the status from being told is told of itself.
+        let report = if profile.wrong.is_none() { self.status(vault, Some(&profile.id)).await.ok() } else { None };
+        Held {
+            reading: opened.read(&profile),
+            to,
+            login: self.login_step(reach, vault, &profile),
+            reach: reach.clone(),
+            statuses: report.map(|report| report.credentials).unwrap_or_default(),
+            is_the_users: self.own_profiles().contains(&profile.id),
+            profile,
+        }
     }
 }

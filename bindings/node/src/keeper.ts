@@ -283,7 +283,13 @@ function keyOf(call: Call): string {
 }
 
 function guarded(onEvent: KeeperOptions['onEvent']): (event: LazaretEvent) => void {
+  let isExposureTold = false;
   return (event) => {
+    // Each worker looks for itself.
+    if (event.name === 'vault-exposed') {
+      if (isExposureTold) return;
+      isExposureTold = true;
+    }
     try {
       onEvent?.(event);
     } catch (error) {

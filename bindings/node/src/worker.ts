@@ -50,6 +50,8 @@ const [transpiled, storageModule, httpModule] = await Promise.all([
 let modules: Modules | undefined;
 let origins: string[] | undefined;
 let warm: Instance | undefined;
+/** Whether it was looked who else may read the vault. */
+let isLookedAt = false;
 
 const time = new GuestTime(data.time);
 const storage = storageModule.open(data.storage);
@@ -69,6 +71,7 @@ function answer(call: Call): FromWorker {
   try {
     instance = warm ?? newInstance();
     warm = undefined;
+    if (maySend(call) || call.method === 'status') lookWhoMayRead();
     if (maySend(call)) instance = storeRescued(instance);
     const result = perform(instance.root, call, profiles);
     isSound = true;
@@ -84,6 +87,24 @@ function answer(call: Call): FromWorker {
     if (isSound && (data.warmInstances || instance?.renew())) warm = instance;
     else instance?.wipe();
   }
+}
+
+/** Tells once of a vault that everybody may read. */
+function lookWhoMayRead(): void {
+  if (isLookedAt) return;
+  isLookedAt = true;
+  const found = time.pause(() => {
+    try {
+      return storage.exposed?.();
+    } catch {
+      // The call that follows meets what is wrong with the vault, and says so.
+      return undefined;
+    }
+  });
+  if (!found) return;
+  const { message, run } = found;
+  const event = { name: 'vault-exposed', severity: 'warning', atMs: Date.now(), provider: '', credential: undefined };
+  tell({ event: { ...event, message: `${message}. run: ${run}`, attributes: { run } } });
 }
 
 /** Stores what an earlier call could store nowhere: until then the vault's refresh token is one that is spent. A failure leaves it for the next. */

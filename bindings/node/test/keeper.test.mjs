@@ -44,9 +44,11 @@ test('an expired token is refreshed once, and only the values that changed are o
   assert.equal(is, was);
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
   assert.equal(statSync(a.vault).mode & 0o7777, 0o640);
-  // The other callers find what one has stored.
-  assert.equal(events[0].name, 'refreshed');
-  assert.ok(events.slice(1).every(({ name }) => name === 'adopted'));
+  // Everybody could read it, which is told once; the other callers find what one has stored.
+  const [exposed, ...others] = events;
+  assert.deepEqual([exposed.name, exposed.severity, exposed.attributes.run], ['vault-exposed', 'warning', `chmod 600 ${a.vault}`]);
+  assert.equal(others[0].name, 'refreshed');
+  assert.ok(others.slice(1).every(({ name }) => name === 'adopted'));
   assert.ok(!JSON.stringify(events).includes('rt-'));
   assert.ok(readdirSync(a.folder).includes('auth.lock'), "the reference's lock was taken");
   assert.ok(!readdirSync(a.folder).some((name) => name.includes('lazaret-tmp')));

@@ -57,7 +57,7 @@ class World:
             (storage, "list"): self._list,
             (storage, "describe"): self._describe,
             ("lazaret:keeper/http", "send"): self._send,
-            ("lazaret:keeper/events", "emit"): self._emit,
+            ("lazaret:keeper/events", "emit"): self.emit,
             (f"{wasi}/wall-clock", "now"): _wall_clock,
             (f"{wasi}/monotonic-clock", "now"): time.monotonic_ns,
             ("wasi:random/random", "get-random-u64"): _random_u64,
@@ -166,7 +166,8 @@ class World:
             message = f"the HTTP client raised {type(error).__name__}"
             return ("err", {"kind": "other", "sent": "maybe", "message": message})
 
-    def _emit(self, event: Dict[str, Any]) -> None:
+    def emit(self, event: Dict[str, Any]) -> None:
+        """Tells whoever listens. It cannot fail."""
         if self._on_event is None:
             return
         attributes = {attribute["key"]: attribute["value"] for attribute in event["attributes"]}

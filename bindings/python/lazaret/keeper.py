@@ -95,6 +95,7 @@ class Keeper:
         self._limits = limits if limits is not None else Limits()
         self._component = component if component is not None else Component.own()
         self._is_closed = False
+        self._is_looked_at = False
 
     def __enter__(self) -> Keeper:
         return self
@@ -263,6 +264,8 @@ class Keeper:
         raise value
 
     def _run(self, interface: str, name: str, arguments: Tuple[Any, ...]) -> Tuple[str, Any]:
+        if (interface, name) in _MAY_SEND or name == "status":
+            self._look_who_may_read()
         if (interface, name) not in _MAY_SEND or not isinstance(self._storage, FileStorage):
             return self._run_once(interface, name, arguments)
         self._store_what_was_kept(self._storage)
@@ -271,6 +274,26 @@ class Keeper:
         if tag == "ok" and token is not None and token["unsaved"] is not None:
             _keep(self._storage, token)
         return (tag, value)
+
+    def _look_who_may_read(self) -> None:
+        """Tells once of a vault that everybody may read."""
+        if self._is_looked_at or not isinstance(self._storage, FileStorage):
+            return
+        self._is_looked_at = True
+        exposed = self._storage.exposed()
+        if exposed is not None:
+            message, run = exposed
+            World(self._storage, self._http, self._on_event).emit(
+                {
+                    "name": "vault-exposed",
+                    "severity": "warning",
+                    "at_ms": int(time.time() * 1000),
+                    "provider": "",
+                    "credential": None,
+                    "message": f"{message}. run: {run}",
+                    "attributes": [{"key": "run", "value": run}],
+                }
+            )
 
     def _store_what_was_kept(self, storage: FileStorage) -> None:
         """Gives the vault what earlier calls could store nowhere. What cannot be stored now waits on."""

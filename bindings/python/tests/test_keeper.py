@@ -79,6 +79,22 @@ def test_a_dead_token_is_quarantined_and_never_sent_again(home: Home) -> None:
     assert home.tokens()["refresh_token"] == "rt-dead"
 
 
+def test_a_vault_that_everybody_may_open_is_told_of_once(home: Home) -> None:
+    home.write("rt-0", expires_in=10**10)
+    events: List[Event] = []
+    home.vault.chmod(0o644)
+    with home.keeper(on_event=events.append) as keeper:
+        keeper.status()
+        keeper.status("acme")
+    assert [(event.name, event.severity, event.attributes) for event in events] == [
+        ("vault-exposed", "warning", {"run": f"chmod 600 {home.vault}"})
+    ]
+    home.vault.chmod(0o660)  # a group may share a login
+    with home.keeper(on_event=events.append) as keeper:
+        keeper.status()
+    assert len(events) == 1
+
+
 def test_each_action_is_a_class(home: Home) -> None:
     with home.keeper() as keeper:
         home.server.script = [(503, JSON, "{}"), (400, JSON, json.dumps({"error": "invalid_client"}))]

@@ -155,9 +155,13 @@ With --json the same stands in the member `check`.")]
 Examples:
   lazaret doctor
   lazaret doctor --ask-servers
-  lazaret doctor --json | jq -r '.findings[] | select(.severity != \"ok\") | .fix'
+  lazaret doctor --json | jq -r '.findings[] | select(.severity != \"ok\") | .fix // empty'
 
-Reads only: nothing is mended by itself. Looked at are the rights of the files, links, locks and the disk; the vault, the ledger and what is sealed; tokens that other programs put back; fields that were mistyped; clocks. The exit code is 1 if there is an error.")]
+Reads only: nothing is mended by itself. Looked at is what the next `token`, `refresh` and `login` need: the rights of the files, links, \
+locks and the disk; the vault, the ledger and what is sealed; every profile in providers.json; tokens that other programs put back; \
+fields that were mistyped; clocks.
+
+`fix:` is safe in any order with every other, and twice. `or:` deletes or risks something: decide yourself. The exit code is 1 if there is an error.")]
     Doctor(DoctorArgs),
     /// Put a quarantined credential back as it was
     #[command(after_help = "\
@@ -458,7 +462,8 @@ pub(super) struct ProvidersArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct DoctorArgs {
-    /// Ask each token endpoint that the vault uses whether it can be reached, and its time; no credential is sent
+    /// Send each token endpoint that the vault uses one empty request: is it an authorization server, and what is its time? Nothing of
+    /// the vault is in it
     #[arg(long)]
     pub(super) ask_servers: bool,
 }

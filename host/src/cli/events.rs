@@ -78,7 +78,8 @@ fn line(event: &Event, style: Style) -> String {
     };
     let credential = event.credential.as_ref().map(|credential| format!(" ({credential})")).unwrap_or_default();
     let of = format!("{}{credential}: ", event.provider);
-    let of = if event.message.starts_with(&of) { "" } else { &of };
+    // What is about the vault names no provider.
+    let of = if event.provider.is_empty() || event.message.starts_with(&of) { "" } else { &of };
     format!("{} {severity} {}{}", time::clock(event.at_ms), text::escape(of), text::escape(&event.message))
 }
 

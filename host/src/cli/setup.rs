@@ -87,6 +87,11 @@ impl Setup {
         format!("{} {rest}", self.command_about(vault, self.stated_of(vault).as_deref()))
     }
 
+    /// Whether plain http may be sent to this machine.
+    pub(super) fn allows_loopback_http(&self) -> bool {
+        self.allow_loopback_http
+    }
+
     /// The layout that a person states.
     pub(super) fn layout(&self) -> Option<&str> {
         self.layout.as_deref()

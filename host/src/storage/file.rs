@@ -55,7 +55,8 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 
 use self::also::Also;
-pub(crate) use self::checkup::shell_path;
+pub use self::checkup::CHECKUP_CODES;
+pub(crate) use self::checkup::{set_aside, shell_path};
 use self::files::{Disk, Files, create_dirs};
 use self::folder::{Spot, Stat};
 use self::kinds::{Claim, Kind};
@@ -66,8 +67,8 @@ use self::replace::{Change, replace};
 use self::text::{MAX_BYTES, NetworkName, Seen, Text, too_large};
 use self::way::Way;
 use super::{
-    AcquireOutcome, Capabilities, Document, Holder, LeaseGrant, LoadOutcome, Rescued, STORE_WAIT_MS, Scope, Storage,
-    StorageError, StoreOutcome, invalid_lease, random_id, version_of,
+    AcquireOutcome, Capabilities, Document, Exposed, Holder, LeaseGrant, LoadOutcome, Rescued, STORE_WAIT_MS, Scope,
+    Storage, StorageError, StoreOutcome, invalid_lease, random_id, version_of,
 };
 
 /// The name by which the component knows the vault that is imported from.
@@ -555,6 +556,11 @@ impl Storage for FileStorage {
         }
     }
 
+    fn exposed(&self) -> Option<Exposed> {
+        let place = self.places.find(Kind::Vault).ok()??;
+        checkup::exposed(place.file()?)
+    }
+
     fn rescue(&self, unsaved: &str) -> Result<String, StorageError> {
         self.keep_for_later(unsaved).map(|path| path.display().to_string())
     }
@@ -570,13 +576,22 @@ impl Storage for FileStorage {
 
 /// What lies beside a vault belongs to whom the vault belongs to, or to root: whatever else is there, somebody else has put there.
 fn belongs_to(owner: u32, stat: &Stat, path: &Path) -> Result<(), StorageError> {
-    if stat.user == owner || stat.user == 0 {
-        return Ok(());
+    match somebody_elses(owner, stat, path) {
+        Some(what) => Err(StorageError::new("unsafe", format!("{what}; run: {}", set_aside(path)))),
+        None => Ok(()),
     }
-    let what = format!("{} belongs to user {}, and the vault to user {owner}", path.display(), stat.user);
-    let path = shell_path(path);
-    let fix = format!("run: mv -i {path} {path}.aside");
-    Err(StorageError::new("unsafe", format!("{what}: nothing that somebody else put there is believed; {fix}")))
+}
+
+/// What is wrong with it, if somebody else has put it there.
+fn somebody_elses(owner: u32, stat: &Stat, path: &Path) -> Option<String> {
+    let is_somebody_elses = stat.user != owner && stat.user != 0;
+    is_somebody_elses.then(|| {
+        format!(
+            "{} belongs to user {}, and the vault to user {owner}: nothing that somebody else put there is believed",
+            path.display(),
+            stat.user
+        )
+    })
 }
 
 /// What another user than the vault's owner wrote beside it would shut its owner out.

@@ -12,9 +12,9 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 #[cfg(unix)]
-pub(crate) use file::shell_path;
+pub use file::{CHECKUP_CODES, FROM, FileStorage};
 #[cfg(unix)]
-pub use file::{FROM, FileStorage};
+pub(crate) use file::{set_aside, shell_path};
 pub use memory::MemoryStorage;
 
 /// The name by which the component knows the vault that a storage was opened for.
@@ -51,6 +51,11 @@ pub trait Storage: Send + Sync {
     /// What this storage promises.
     fn describe(&self) -> Capabilities;
 
+    /// Who else than the vault's owner may read it, for a person; none: nobody, or nothing is known of that.
+    fn exposed(&self) -> Option<Exposed> {
+        None
+    }
+
     /// Keeps new tokens that could be stored in no document where [`Storage::rescued`] finds them, and says where that is. A
     /// storage that has no such place hands them to its caller.
     ///
@@ -70,6 +75,15 @@ pub trait Storage: Send + Sync {
     fn forget_rescued(&self, name: &str) {
         let _ = name;
     }
+}
+
+/// A vault that everybody on its machine may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exposed {
+    /// What is so of which file, in one line.
+    pub message: String,
+    /// The command that ends it.
+    pub run: String,
 }
 
 /// New tokens that [`Storage::rescue`] kept. `Debug` shows their size, never the tokens.

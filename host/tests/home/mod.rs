@@ -5,6 +5,7 @@
 pub mod terminal;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::thread;
@@ -63,6 +64,8 @@ impl Home {
 
     pub fn write(&self, vault: impl AsRef<[u8]>) {
         fs::write(self.path("auth.json"), vault).expect("written");
+        // One that everybody may read is warned of.
+        fs::set_permissions(self.path("auth.json"), fs::Permissions::from_mode(0o600)).expect("chmod");
     }
 
     pub fn text(&self) -> String {

@@ -45,6 +45,8 @@ export interface Storage {
   describe(): Capabilities;
   /** Called every few seconds while an exchange is out: for leases that must show that their holder lives. */
   beat?(): void;
+  /** What is so of a vault that every user of the machine may open, and the command that ends it. */
+  exposed?(): { message: string; run: string } | undefined;
   /** Where a storage has one: another place for tokens that it could not store. Throws if that cannot be written either. */
   keepUnsaved?(unsaved: string): void;
   /** What was kept there for this vault, by anybody. */

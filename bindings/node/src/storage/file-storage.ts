@@ -18,7 +18,7 @@
 // | `replace` | a document is the old text or the new one, whole |
 // | `unsynced` | the ledger's newest text may lie beside it, and counts only if it is whole |
 
-import type { BigIntStats } from 'node:fs';
+import { statSync, type BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
 import { loadAlso, PLACE, placeOf, variableNamed, type Also } from './also.js';
 import {
@@ -204,6 +204,15 @@ export class FileStorage implements Storage {
     for (const { held } of this.#leases.values()) held.beat(this.now());
   }
 
+  /** A group may share a vault; everybody may not. */
+  exposed(): { message: string; run: string } | undefined {
+    const path = this.#places.vault;
+    const mode = (statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o7777;
+    if ((mode & 0o007) === 0) return undefined;
+    const octal = mode.toString(8).padStart(4, '0');
+    return { message: `${path} has the mode ${octal}: every user of this machine may open it`, run: `chmod 600 ${shellWord(path)}` };
+  }
+
   keepUnsaved(unsaved: string): void {
     doing('keep the new tokens of', this.#places.vault, () => keep(this.#target() ?? this.#places.vault, unsaved));
   }
@@ -362,4 +371,9 @@ export class FileStorage implements Storage {
 function letGo({ held, place }: Lease): void {
   held.letGo();
   place.close();
+}
+
+/** A text as one word of a shell's command. */
+function shellWord(text: string): string {
+  return /^[\w./:@%+=][\w./:@%+=-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

@@ -26,6 +26,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
+import stat
 import threading
 import time
 from dataclasses import dataclass
@@ -218,6 +220,20 @@ class FileStorage:
             # The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
             excludes_foreign=way is not None
             and (self._foreign_lock is None or bool(foreign_locks(way, self._foreign_lock))),
+        )
+
+    def exposed(self) -> Optional[Tuple[str, str]]:
+        """What is wrong, for a person, and the command that ends it, if every user of the machine may open the vault. A group may share it."""
+        try:
+            mode = stat.S_IMODE(self._places.glance(Kind.VAULT).st_mode)  # type: ignore[union-attr]
+        except OSError:
+            return None
+        if not mode & 0o007:
+            return None
+        path = self._places.vault
+        return (
+            f"{path} has the mode {mode:04o}: every user of this machine may open it",
+            f"chmod 600 {shlex.quote(path)}",
         )
 
     def rescue(self) -> Rescue:
