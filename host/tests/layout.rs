@@ -79,7 +79,8 @@ fn what_a_person_states_is_used_and_said_in_what_to_run() {
     let file = path.to_str().expect("text");
     let imported = run(&home, file, &["import", file, "--layout", "codex"]);
     assert_eq!(imported.code, Some(0), "{imported:?}");
-    assert!(imported.out.contains("--layout codex token openai-codex"), "{}", imported.out);
+    let told = imported.out.lines().find(|line| line.starts_with("run: lazaret ")).unwrap_or_default();
+    assert!(told.contains(" --layout codex ") && told.ends_with(" token openai-codex"), "{}", imported.out);
     let token = run(&home, file, &["token", "openai-codex", "--layout", "codex"]);
     assert_eq!((token.code, home.server.requests()), (Some(0), 1), "{token:?}");
     let wrong = run(&home, file, &["token", "openai-codex", "--layout", "codecs"]);

@@ -39,7 +39,11 @@ pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
             let said = match wrong {
                 Wrong::Said(said) => said,
                 Wrong::Failed(failure) if failure.code() == "no-credential" => NOT_FOUND.to_owned(),
-                Wrong::Failed(failure) => text::escape(&failure.message),
+                // It shows one line.
+                Wrong::Failed(failure) => {
+                    let run = failure.command().map_or_else(String::new, |command| format!("; run: {command}"));
+                    text::escape(&format!("{}{run}", failure.message))
+                }
             };
             let printed = terminal::print(&format!("{said}\n"));
             printed.err().unwrap_or_else(|| Failure::broken(said).said())
