@@ -3,6 +3,7 @@
 mod home;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -21,7 +22,9 @@ fn vault(home: &Home, name: &str, provider: &str) {
     let path = home.path(name);
     fs::create_dir_all(path.parent().expect("a directory")).expect("made");
     let login = json!({ "tokens": { "access_token": "at-x", "refresh_token": "rt-x" } });
-    fs::write(path, json!({ "providers": { provider: login } }).to_string()).expect("written");
+    fs::write(&path, json!({ "providers": { provider: login } }).to_string()).expect("written");
+    // One that everybody may read is warned of.
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
 }
 
 #[test]
@@ -45,6 +48,7 @@ fn every_known_vault_is_shown_under_its_path_and_one_that_is_broken_hides_no_oth
     vault(&home, "broken.json", "nous");
     assert_eq!(run(&home, &["vaults", "add", "broken.json"]).code, Some(0));
     fs::write(home.path("broken.json"), "{").expect("written");
+    fs::set_permissions(home.path("broken.json"), fs::Permissions::from_mode(0o600)).expect("chmod");
     vault(&home, "last/auth.json", "anthropic");
     run(&home, &["vaults", "add", "last/auth.json"]);
     let shown = run(&home, &["status", "--all"]);

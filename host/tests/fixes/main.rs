@@ -16,7 +16,7 @@ use lazaret_host::storage::CHECKUP_CODES;
 use scenarios::Scenario;
 use stage::{Found, Stage};
 
-/// What cannot be brought about in a folder of a test, and the test that runs what is said then.
+/// What cannot be brought about in a folder of a test, and the test that sees what is said then.
 const ELSEWHERE: [(&str, &str); 7] = [
     ("owner-other", "another user: `another_users_vault`, and in `checkup/tests.rs`"),
     ("directory-closed", "not for root: `a_folder_that_its_user_may_not_write`"),

@@ -68,7 +68,7 @@ fn hard_links(vault: &Spot, stat: &Stat, found: &mut Found) {
 }
 
 /// The same as a refresh says before it sends anything.
-fn not_replaceable(obstacle: &Obstacle, user: u32, found: &mut Found) {
+pub(super) fn not_replaceable(obstacle: &Obstacle, user: u32, found: &mut Found) {
     let (code, help) = match obstacle {
         Obstacle::Mounted(file) => (Code::VaultMounted, Help::fix(format!("findmnt -T {}", shell_path(file)))),
         Obstacle::ReadOnly(folder) => (Code::VaultReadOnly, Help::fix(format!("findmnt -T {}", shell_path(folder)))),

@@ -2,7 +2,8 @@ use std::fs::{self, File};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use super::super::super::{AcquireOutcome, Scope, Storage, VAULT};
-use super::rights::{LITTLE_ROOM, owner, room};
+use super::super::replaceable::Obstacle;
+use super::rights::{LITTLE_ROOM, not_replaceable, owner, room};
 use super::*;
 
 /// A vault as lazaret makes one.
@@ -183,6 +184,29 @@ fn a_network_file_system_is_found() {
     storage.network_name = |_| Some("NFS");
     assert_eq!(of(storage.checkup()), one("error", "network-file-system", format!("df -T {}", path.display())));
     assert_eq!(of(storage.allow_network_filesystem(true).checkup()), []);
+}
+
+#[test]
+fn what_keeps_a_vault_from_being_replaced_is_found_with_a_command() {
+    let (_dir, path) = vault();
+    let folder = path.parent().expect("a folder").to_owned();
+    let (file, user) = (path.display(), rustix::process::geteuid().as_raw());
+    for (obstacle, code, fix) in [
+        (Obstacle::Mounted(path.clone()), "vault-mounted", format!("findmnt -T {file}")),
+        (Obstacle::ReadOnly(folder.clone()), "vault-read-only", format!("findmnt -T {}", folder.display())),
+        (Obstacle::Immutable(path.clone()), "vault-immutable", format!("sudo chattr -i -a {file}")),
+        (Obstacle::Folder(folder.clone()), "directory-closed", format!("chmod u+rwx {}", folder.display())),
+    ] {
+        let mut found = Found::default();
+        not_replaceable(&obstacle, user, &mut found);
+        assert_eq!(of(found.0), one("error", code, fix));
+    }
+    // A folder of somebody else's changes hands only if a person decides so.
+    let mut found = Found::default();
+    not_replaceable(&Obstacle::Folder(folder.clone()), user + 1, &mut found);
+    let give = format!("sudo chown {0} {1} && chmod u+rwx {1}", user + 1, folder.display());
+    assert_eq!(found.0[0].alternative, Some(give));
+    assert_eq!(of(found.0), one("error", "directory-closed", format!("ls -ld {}", folder.display())));
 }
 
 #[test]
