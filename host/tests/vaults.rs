@@ -48,6 +48,7 @@ fn every_known_vault_is_shown_under_its_path_and_one_that_is_broken_hides_no_oth
     vault(&home, "broken.json", "nous");
     assert_eq!(run(&home, &["vaults", "add", "broken.json"]).code, Some(0));
     fs::write(home.path("broken.json"), "{").expect("written");
+    fs::set_permissions(home.path("broken.json"), fs::Permissions::from_mode(0o600)).expect("chmod");
     vault(&home, "last/auth.json", "anthropic");
     run(&home, &["vaults", "add", "last/auth.json"]);
     let shown = run(&home, &["status", "--all"]);
