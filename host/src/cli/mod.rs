@@ -8,7 +8,7 @@
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
-//! | colours, widths, tables, times | `terminal.rs` `table.rs` `time.rs` |
+//! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
 //! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
@@ -27,6 +27,7 @@ mod elsewhere;
 mod events;
 mod failure;
 mod formats;
+mod glyphs;
 mod import;
 mod login;
 mod manual;

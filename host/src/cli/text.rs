@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
+use super::glyphs::Glyphs;
+
 /// One line that can be shown: whatever moves the cursor, changes colours or turns the reading order is spelled out.
 pub(super) fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -43,11 +45,17 @@ pub(super) fn width(text: &str) -> usize {
 
 /// At most so many columns of it, with an ellipsis where something is missing.
 pub(super) fn cut(text: &str, columns: usize) -> String {
+    cut_with(text, columns, Glyphs::of_this_process())
+}
+
+/// The same with these characters.
+pub(super) fn cut_with(text: &str, columns: usize, glyphs: &Glyphs) -> String {
     if width(text) <= columns {
         return text.to_owned();
     }
+    let ellipsis: String = glyphs.ellipsis.chars().take(columns.max(1)).collect();
     let mut kept = String::new();
-    let mut used = 1;
+    let mut used = width(&ellipsis);
     for char in text.chars() {
         used += char.width().unwrap_or(0);
         if used > columns {
@@ -55,7 +63,19 @@ pub(super) fn cut(text: &str, columns: usize) -> String {
         }
         kept.push(char);
     }
-    kept + "…"
+    kept + &ellipsis
+}
+
+/// The end of it, where that says more than the beginning, as of a path.
+pub(super) fn cut_front(text: &str, columns: usize, glyphs: &Glyphs) -> String {
+    if width(text) <= columns {
+        return text.to_owned();
+    }
+    let room = columns.saturating_sub(width(glyphs.ellipsis));
+    let mut from = text.char_indices().map(|(at, _)| at);
+    let fits = from.find(|at| width(&text[*at..]) <= room);
+    fits.filter(|_| room > 0)
+        .map_or_else(|| cut_with(text, columns, glyphs), |at| format!("{}{}", glyphs.ellipsis, &text[at..]))
 }
 
 /// Lines of at most so many columns, broken at spaces; a longer word is broken where it must be. Never empty.
@@ -109,6 +129,12 @@ mod tests {
         assert_eq!(cut("abcdefg", 6), "abcde…");
         assert_eq!(cut("日本語です", 6), "日本…");
         assert_eq!(cut("abc", 1), "…");
+        for (columns, wanted) in [(7, "abcdefg"), (6, "abc..."), (3, "..."), (1, ".")] {
+            assert_eq!(cut_with("abcdefg", columns, &Glyphs::ASCII), wanted);
+        }
+        assert_eq!(cut_front("/home/me/auth.json", 10, &Glyphs::UNICODE), "…auth.json");
+        assert_eq!(cut_front("/home/me/auth.json", 12, &Glyphs::ASCII), "...auth.json");
+        assert_eq!(cut_front("abc", 1, &Glyphs::ASCII), ".");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::super::failure::Failure;
+use super::super::glyphs::Glyphs;
 use super::super::terminal::{self, Style};
 use super::super::text;
 use super::stage::Ended;
@@ -116,7 +117,8 @@ impl Telling {
     }
 
     fn mark(&self, ok: bool) -> String {
-        if ok { self.style.good("✓") } else { self.style.bad("✗") }
+        let glyphs = Glyphs::of_this_process();
+        if ok { self.style.good(glyphs.good) } else { self.style.bad(glyphs.bad) }
     }
 
     fn lines(&self, first: &str, further: &str, what: &str) -> Result<(), Failure> {
