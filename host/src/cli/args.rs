@@ -4,9 +4,11 @@ use std::env;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
+use clap_complete::engine::ArgValueCompleter;
 
+use super::complete;
 use super::failure::{Exit, Failure};
 use super::formats::{Format, Host};
 use super::terminal;
@@ -25,27 +27,36 @@ pub(super) struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  lazaret demo                       see it work, on a server and a vault of its own
-  lazaret status                     what is in the vault, and what to do about it
-  curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
+  lazaret demo      see it work, on a server and a vault of its own
+  lazaret status    what is in the vault, and what to do about it
+  curl -H \"Authorization: Bearer $(lazaret token xai)\" \\
+    https://api.x.ai/v1/models
 
 Exit codes:
-  0  done                            3  a person must log in again
+  0  done                            3  a person must log in
   1  input, output or internal       4  try again later
   2  wrong usage                     5  the configuration must change";
 
+/// The commands as a person looks for them. What is in none of these groups is in the last.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Use a credential", &["token", "refresh"]),
+    ("Get and remove credentials", &["login", "logout", "add", "import", "remove", "providers"]),
+    ("See and put right", &["status", "watch", "doctor", "reset", "unquarantine", "vaults"]),
+    ("More", &["classify", "demo", "completions", "man", "help"]),
+];
+
 /// What every command takes, before or after its name.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
     /// The vault [default: $LAZARET_VAULT, or lazaret/auth.json in the user's config directory]
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(super) vault: Option<PathBuf>,
     /// Which program's layout the vault is in, or the file that is imported, where it cannot be told for certain
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) layout: Option<String>,
     /// Profiles of further providers [default: lazaret/providers.json in the config directory, if there]
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) providers: Option<PathBuf>,
     /// Let a profile name a plain http address on this machine; for tests
     #[arg(long, global = true)]
@@ -53,33 +64,54 @@ pub(super) struct Global {
     /// Results, errors and events as JSON, one object a line
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// Tell on standard error of everything that is decided, not only of what went wrong
+    /// Log every decision to standard error; `status` also shows paths and sources
     #[arg(short, long, global = true)]
     pub(super) verbose: bool,
 }
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
-    /// Print a valid access token, refreshed if need be, and nothing else
+    /// Print a valid access token, refreshed if need be
     #[command(after_help = "\
 Example:
-  curl -H \"Authorization: Bearer $(lazaret token xai)\" https://api.x.ai/v1/models
+  curl -H \"Authorization: Bearer $(lazaret token xai)\" \\
+    https://api.x.ai/v1/models
 
 For other programs:
-  plain           Claude Code, settings.json:  \"apiKeyHelper\": \"lazaret token anthropic\"
+  plain           Claude Code, settings.json:
+                    \"apiKeyHelper\": \"lazaret token anthropic\"
   git-credential  git config credential.https://git.example.helper \\
-                    '!lazaret token acme --format git-credential --for-host git.example'
-  kubernetes      kubeconfig, users[].user.exec:  apiVersion: client.authentication.k8s.io/v1,
-                    command: lazaret, args: [token, acme, --format, kubernetes], interactiveMode: Never
-  aws             ~/.aws/config:  credential_process = lazaret token my-aws --format aws
-                    for an API key that is ID:SECRET, ID:SECRET:SESSION or such a JSON object
-  docker          ~/.docker/config.json:  \"credHelpers\": { \"ghcr.io\": \"lazaret\" }
-                    and on the PATH an executable file docker-credential-lazaret with these two lines:
-                      #!/bin/sh
-                      exec lazaret token github --format docker --for-host ghcr.io \"$@\"
+                    '!lazaret token acme --format git-credential \\
+                      --for-host git.example'
+  kubernetes      kubeconfig, users[].user.exec:
+                    apiVersion: client.authentication.k8s.io/v1
+                    command: lazaret
+                    args: [token, acme, --format, kubernetes]
+                    interactiveMode: Never
+  aws             ~/.aws/config:
+                    credential_process = lazaret token my-aws --format aws
+                  for a key that is ID:SECRET, ID:SECRET:SESSION or JSON
+  docker          ~/.docker/config.json:
+                    \"credHelpers\": { \"ghcr.io\": \"lazaret\" }
+                  and on the PATH an executable file docker-credential-lazaret:
+    #!/bin/sh
+    exec lazaret token github --format docker --for-host ghcr.io \"$@\"
 
-With --json: one object with token, token_type, provider, credential, expires_at, expires_at_ms, origin, warning.
-Warnings and events go to standard error. A token that is still good is printed without any request.
+With --json, one object:
+  token           the access token
+  token_type      Bearer, as a rule
+  provider        the profile's id
+  credential      an entry's id, or login
+  expires_at      RFC 3339, UTC; null: not known, or never
+  expires_at_ms   the same, in milliseconds since 1970
+  picked          why this credential of several: see docs/protocol.md
+  origin          stored, refreshed, adopted (another process did it), sealed
+                  (not refreshed; the one before is still good) or api-key
+  warning         null, or what a person should know
+  run             null, or the command that helps against that
+
+Warnings and events go to standard error. A token that is still good is printed without any request. On a terminal, what takes longer than a second is told of: a server that is asked, or another process that refreshes.
+
 Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes back is stored first.")]
     Token(TokenArgs),
     /// Refresh once, although the token may still be good
@@ -87,40 +119,54 @@ Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes
 Examples:
   lazaret refresh openai-codex
   printf %s \"$REFUSED\" | lazaret refresh xai --refused-from-stdin --print
-  lazaret refresh --all --due        for a timer: one line each, and the exit code is that of the worst
+  lazaret refresh --all --due        for a timer
 
-If another process has replaced the token meanwhile, its token is the result and nothing is sent.
-A refused access token never makes a login count as dead: only the token endpoint can end it.")]
+If another process has replaced the token meanwhile, its token is the result and nothing is sent. A refused access token never makes a login count as dead: only the token endpoint can end it.
+
+With --all, every OAuth credential of the vaults that `lazaret status --all` shows is refreshed; of one vault alone if --vault or $LAZARET_VAULT names it. Up to four are refreshed at a time, one of a provider, and one of a vault whose own lock every refresh holds: that is so unless the vault's settings say {\"shared_with_reference\": false}. Ctrl-C lets those under way be stored, and begins no more.
+
+Exit codes of --all, that of the worst:
+  0  all are refreshed (--due: or need nothing)
+  4  some could not be refreshed now; only time helps
+  3  a person must log in; with --due also if a login was quarantined before
+  5  the configuration must change
+  1  a vault cannot be read or written, or a state is not known")]
     Refresh(RefreshArgs),
-    /// Show every credential: its state, its last error and what to do
+    /// Show every credential: is it usable, will it renew, what to do
     #[command(after_help = "\
 Examples:
   lazaret status
   lazaret status nous --json
-  lazaret status --all
+  lazaret status --check || notify
 
-Reads only: no request, no write, no lock. The exit code is 0 whenever the vault, or each of them, could be read.")]
+Whoever needs a person comes first, API keys come last; in --json the order is that in which a pool picks. With --verbose the vault's path, sources and times of day are shown too. Reads only: no request, no write, no lock.
+
+The exit code is 0 whenever every vault could be read. With --check it is that of the worst:
+  0  every credential works, or will at the next call
+  4  a credential is not usable now, and only time helps
+  3  a person must log in
+  5  the configuration must change
+  1  a vault cannot be read, or a state is not known
+
+With --json the same stands in the member `check`.")]
     Status(StatusArgs),
-    /// Look the vault over: what is wrong or soon will be, and the command that mends it
+    /// Check the vault: what is wrong, and the command that mends it
     #[command(after_help = "\
 Examples:
   lazaret doctor
   lazaret doctor --ask-servers
   lazaret doctor --json | jq -r '.findings[] | select(.severity != \"ok\") | .fix'
 
-Reads only: nothing is mended by itself. Looked at are the rights of the files, links, locks and the disk; the vault, the ledger and
-what is sealed; tokens that other programs put back; fields that were mistyped; clocks. The exit code is 1 if there is an error.")]
+Reads only: nothing is mended by itself. Looked at are the rights of the files, links, locks and the disk; the vault, the ledger and what is sealed; tokens that other programs put back; fields that were mistyped; clocks. The exit code is 1 if there is an error.")]
     Doctor(DoctorArgs),
     /// Put a quarantined credential back as it was
     #[command(after_help = "\
 Example:
   lazaret unquarantine xai-oauth
 
-Servers sometimes refuse a live token by mistake. A quarantined one is kept sealed for seven days; this puts it back, and
-the next refresh sends it once more. If it really was revoked, nothing is gained. If it had been used before, a server
-that watches for reuse may end every login that came from it. When in doubt, log in again instead.")]
+Servers sometimes refuse a live token by mistake. A quarantined one is kept sealed for seven days; this puts it back, and the next refresh sends it once more. If it really was revoked, nothing is gained. If it had been used before, a server that watches for reuse may end every login that came from it. When in doubt, log in again instead.")]
     Unquarantine(Which),
-    /// End a cooldown, a hold or a park, so that the next call may try once
+    /// End a pause or a hold, so that the next call may try once
     #[command(after_help = "\
 Example:
   lazaret reset openai-codex
@@ -133,8 +179,8 @@ Examples:
   lazaret login xai-oauth
   lazaret login openai-codex --flow loopback-pkce --open
 
-The tokens become the provider's own login in the vault, in place of the one before. By device code the browser may be on any
-machine; by loopback it must be on this one. What a provider offers, `lazaret providers` says.
+The tokens become the provider's own login in the vault, in place of the one before. By device code the browser may be on any machine; by loopback it must be on this one. What a provider offers, `lazaret providers` says.
+
 With --json: first one object with `login` (url, url_complete, user_code, expires_at), then the credential.")]
     Login(LoginArgs),
     /// Log out: revoke at the server, then remove from the vault
@@ -142,90 +188,91 @@ With --json: first one object with `login` (url, url_complete, user_code, expire
 Example:
   lazaret logout xai-oauth
 
-Without --credential it is the provider's own login. If the server cannot be told, the tokens are removed all the same, and you
-are: sign the device out on the provider's pages then.")]
+Without --credential it is the provider's own login. If the server cannot be told, the tokens are removed all the same, and you are told: sign the device out on the provider's pages then.")]
     Logout(LogoutArgs),
     /// Add a key, or a login's tokens, from standard input
     #[command(after_help = "\
 Examples:
   lazaret add anthropic --label work < key.txt
-  echo '{\"access_token\": \"...\", \"refresh_token\": \"...\", \"expires_in\": 3600}' | lazaret add acme
+  echo '{\"access_token\":\"...\",\"refresh_token\":\"...\",\"expires_in\":3600}' |
+    lazaret add acme
 
-A secret is never an argument. The vault is made if there is none, for you alone (0600). Tokens of an account that is there
-already take the place of its old ones. Take care that no other program goes on refreshing the same login.")]
+A secret is never an argument. The vault is made if there is none, for you alone (0600). Tokens of an account that is there already take the place of its old ones. Take care that no other program goes on refreshing the same login.")]
     Add(AddArgs),
     /// Remove a credential from the vault, and what is sealed of it
     #[command(after_help = "\
 Example:
   lazaret remove xai-oauth --credential work
 
-Nothing is sent. It needs no --credential where the provider has only one. What another program found somewhere and would
-put back is suppressed by its source.")]
+Nothing is sent. It needs no --credential where the provider has only one. What another program found somewhere and would put back is suppressed by its source.")]
     Remove(Which),
-    /// Use the login of another tool's own file: in place, or taken out of there
+    /// Use the login of another tool's own file: in place, or taken out
     #[command(after_help = "\
 Examples:
   lazaret import ~/.codex/auth.json
   lazaret import ~/.claude/.credentials.json --move
 
-Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic
-login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout. Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other
-refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it.
-There is no way back: to hand a login back, log in with that tool, then `lazaret logout` here.")]
+Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout.
+
+Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it. There is no way back: to hand a login back, log in with that tool, then `lazaret logout` here.")]
     Import(ImportArgs),
-    /// List the providers that are known, or show one: its endpoints, its client, and how to log in
+    /// List the providers that are known, or show how to log in to one
     #[command(after_help = "\
 Examples:
   lazaret providers
   lazaret providers google
   lazaret providers --json
 
-Known are the built-in profiles and those of your providers.json, which is in lazaret's config directory or where --providers says.
-Of one that offers no login it says why, and what to write into that file. Nothing is sent, and no secret is shown.
+Known are the built-in profiles and those of your providers.json, which is in lazaret's config directory or where --providers says. Of one that offers no login it says why, and what to write into that file. Nothing is sent, and no secret is shown.
+
 With --json: one object with `file` and `providers`.")]
     Providers(ProvidersArgs),
     /// Judge token endpoint answers: JSON lines in, JSON lines out
     #[command(after_help = "\
-In:  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
-Out: {\"id\", \"verdict\", \"code\", \"rule\", \"retry_after_s\", \"summary\"}
+In:
+  {\"id\", \"provider\", \"status\", \"headers\", \"body\", \"transport_error\"}
+Out:
+  {\"id\", \"verdict\", \"code\", \"rule\", \"retry_after_s\", \"summary\"}
+
 The verdict is one of: refreshed terminal interaction config transient unknown. What is not known is null.
 
 Example:
-  echo '{\"provider\":\"xai\",\"status\":400,\"body\":\"{\\\"error\\\":\\\"invalid_grant\\\"}\"}' |
+  echo '{\"status\":400,\"body\":\"{\\\"error\\\":\\\"invalid_grant\\\"}\"}' |
     lazaret classify --explain
 
 A line that cannot be read ends it with exit code 2; the lines before it are answered. No vault is needed.")]
     Classify(ClassifyArgs),
-    /// See the whole story on a server, a vault and processes of its own, in a few seconds
+    /// See the whole story, on a server and a vault of its own
     #[command(after_help = "\
-Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory.
-The exit code is 0 if all that was checked is so, and 1 otherwise.")]
+Nothing of yours is read or written: the server listens on this machine only, and the vault lies in a temporary directory. The exit code is 0 if all that was checked is so, and 1 otherwise.")]
     Demo(DemoArgs),
-    /// Watch all known vaults on the terminal: times running down, and what happens as it happens
+    /// Watch all known vaults: times running down, and what happens
     #[command(after_help = "\
 Examples:
   lazaret watch
   lazaret watch --interval 0.2
 
-Shows the vault in use and those of `lazaret vaults`. Reads only: no request, no write, no lock. Whoever changes a vault, what
-happened is shown: refreshed, quarantined, cooling down, added, removed. Keys: q quits; arrows, Page Up, Page Down, g and
-G move through a long list.")]
+Shows the vault in use and those of `lazaret vaults`. Reads only: no request, no write, no lock. Whoever changes a vault, what happened is shown: refreshed, quarantined, paused, added, removed.
+
+Keys: q quits, ? shows what the words mean; arrows, Page Up, Page Down, g and G select a credential, and what it needs stands at the bottom.")]
     Watch(WatchArgs),
-    /// List, add or remove the vaults that `status --all` and `watch` show
+    /// List, add or remove the vaults that are known
     #[command(after_help = "\
 Examples:
   lazaret vaults
   lazaret vaults add ~/.codex/auth.json
   lazaret vaults remove ~/.codex/auth.json
 
-The list is vaults.json in lazaret's config directory. No vault is changed by it.")]
+`status --all`, `refresh --all` and `watch` use them. The list is vaults.json in lazaret's config directory. No vault is changed by it.")]
     Vaults(VaultsArgs),
-    /// Print a script that completes commands and options in a shell
+    /// Print a completion script for a shell
     #[command(after_help = "\
-Examples:
-  lazaret completions bash > ~/.local/share/bash-completion/completions/lazaret
-  lazaret completions zsh > \"${fpath[1]}/_lazaret\"
-  lazaret completions fish > ~/.config/fish/completions/lazaret.fish")]
+Examples, for the file that your shell reads at its start:
+  source <(lazaret completions bash)
+  source <(lazaret completions zsh)
+  lazaret completions fish | source
+
+In these three the script asks `lazaret` what to offer, so that it knows the providers and credentials that are in your vaults. In the others commands and options are completed.")]
     Completions(CompletionsArgs),
     /// Print a manual page, in roff
     #[command(after_help = "\
@@ -240,9 +287,10 @@ Examples:
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
+    #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: String,
     /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::credentials))]
     pub(super) credential: Option<String>,
 }
 
@@ -253,7 +301,7 @@ pub(super) struct TokenArgs {
     /// Refresh it unless it is good for so many seconds more
     #[arg(long, value_name = "SECONDS", default_value_t = 0)]
     pub(super) min_valid: u64,
-    /// In whose protocol to answer
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     pub(super) format: Format,
     /// The host that the token is for, and no other gets it; may be repeated [git-credential, docker, kubernetes]
@@ -290,10 +338,10 @@ fn user_name(name: &str) -> Result<String, String> {
 #[derive(Debug, Args)]
 pub(super) struct RefreshArgs {
     /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
-    #[arg(required_unless_present = "all")]
+    #[arg(required_unless_present = "all", add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: Option<String>,
     /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
-    #[arg(long, value_name = "ID", conflicts_with = "all")]
+    #[arg(long, value_name = "ID", conflicts_with = "all", add = ArgValueCompleter::new(complete::credentials))]
     pub(super) credential: Option<String>,
     /// Read from standard input an access token that an API refused: the result is another one
     #[arg(long, conflicts_with = "all")]
@@ -301,7 +349,7 @@ pub(super) struct RefreshArgs {
     /// Print the new access token on standard output
     #[arg(long, conflicts_with = "all")]
     pub(super) print: bool,
-    /// Every OAuth credential of the vault, or of the provider, one after the other
+    /// Every OAuth credential of all known vaults, or of the provider
     #[arg(long)]
     pub(super) all: bool,
     /// With --all: only what has expired or is about to
@@ -319,6 +367,7 @@ impl RefreshArgs {
 #[derive(Debug, Args)]
 pub(super) struct LoginArgs {
     /// A provider's id or alias
+    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: String,
     /// How [default: the first that the profile offers]
     #[arg(long, value_enum)]
@@ -359,6 +408,7 @@ pub(super) struct LogoutArgs {
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// A provider's id or alias
+    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: String,
     /// What to call it [default: what its token says]
     #[arg(long, value_name = "NAME")]
@@ -374,8 +424,10 @@ pub(super) struct AddArgs {
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
     /// The other tool's file
+    #[arg(value_hint = ValueHint::FilePath)]
     pub(super) file: PathBuf,
     /// Only this provider
+    #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: Option<String>,
     /// Take the login over into the vault and out of the file
     #[arg(long = "move", conflicts_with = "both_will_refresh")]
@@ -388,15 +440,20 @@ pub(super) struct ImportArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Only this provider
+    #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: Option<String>,
     /// The vault in use and all of `lazaret vaults`; with --json one object a line for each
     #[arg(long)]
     pub(super) all: bool,
+    /// Let the exit code tell what is needed, for a timer or a monitor
+    #[arg(long)]
+    pub(super) check: bool,
 }
 
 #[derive(Debug, Args)]
 pub(super) struct ProvidersArgs {
     /// Show this one: an id or alias
+    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: Option<String>,
 }
 
@@ -445,11 +502,13 @@ pub(super) enum VaultsCommand {
     /// Add a vault to the list
     Add {
         /// Its file
+        #[arg(value_hint = ValueHint::FilePath)]
         path: PathBuf,
     },
     /// Remove a vault from the list; the file stays
     Remove {
         /// Its file
+        #[arg(add = ArgValueCompleter::new(complete::known_vaults))]
         path: PathBuf,
     },
 }
@@ -463,16 +522,51 @@ pub(super) struct CompletionsArgs {
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
     /// The page of this command [default: of lazaret itself]
-    #[arg(value_name = "COMMAND")]
+    #[arg(value_name = "COMMAND", add = ArgValueCompleter::new(complete::commands))]
     pub(super) of: Option<String>,
     /// Write the pages of all commands as files into this directory
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "of")]
     pub(super) into: Option<PathBuf>,
 }
 
+/// Everything that can be typed.
+pub(super) fn command() -> clap::Command {
+    Arguments::command()
+}
+
+/// The same, with a help that shows the commands in groups. They are hidden in it where clap would list them once more.
+fn command_with_groups() -> clap::Command {
+    let whole = command();
+    let style = whole.get_styles().clone();
+    let (head, name_of) = (style.get_header(), style.get_literal());
+    let about = |name: &str| match whole.find_subcommand(name) {
+        Some(command) => command.get_about().map(ToString::to_string),
+        None => (name == "help").then(|| "Print this, or the help of a command".to_owned()),
+    };
+    let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| *names).copied().collect();
+    let others = whole.get_subcommands().map(clap::Command::get_name).filter(|name| !grouped.contains(name));
+    let others: Vec<&str> = others.collect();
+    let mut groups = String::new();
+    for (index, (title, names)) in GROUPS.iter().enumerate() {
+        let others: &[&str] = if index + 1 == GROUPS.len() { &others } else { &[] };
+        groups += &format!("{head}{title}:{head:#}\n");
+        for name in names.iter().chain(others) {
+            let Some(about) = about(name) else { continue };
+            groups += &format!("  {name_of}{name:<12}{name_of:#}  {about}\n");
+        }
+        groups.push('\n');
+    }
+    let usage = format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{all-args}}{{after-help}}");
+    whole
+        .mut_subcommands(|command| command.hide(true))
+        .override_usage("lazaret [OPTIONS] <COMMAND>")
+        .help_template(clap::builder::StyledStr::from(usage))
+}
+
 /// The arguments of this process; or, if they are wrong or ask only for help, the exit code after saying so.
 pub(super) fn parse() -> Result<Arguments, ExitCode> {
-    Arguments::try_parse().map_err(|error| {
+    let matches = command_with_groups().try_get_matches();
+    matches.and_then(|matches| Arguments::from_arg_matches(&matches)).map_err(|error| {
         if !error.use_stderr() {
             // Help and version are no errors; if they cannot be written, nobody is left to tell.
             let _ = error.print();
@@ -501,8 +595,6 @@ fn without_long(text: &str, arguments: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]
@@ -553,10 +645,52 @@ mod tests {
 
     #[test]
     fn help_fits_a_page_and_says_the_exit_codes() {
-        let help = Arguments::command().render_help().to_string();
-        assert!(help.lines().count() <= 56, "{} lines", help.lines().count());
+        let help = command_with_groups().render_help().to_string();
+        assert!(help.lines().count() <= 56, "{} lines: {help}", help.lines().count());
         for code in 0..=5 {
             assert!(help.contains(&format!("{code}  ")), "{code}");
+        }
+    }
+
+    #[test]
+    fn every_command_is_in_one_group_of_the_help() {
+        let help = command_with_groups().render_help().to_string();
+        for command in command().get_subcommands() {
+            let name = command.get_name();
+            let groups = GROUPS.iter().filter(|(_, names)| names.contains(&name)).count();
+            assert_eq!(groups, 1, "{name}");
+            let listed = help.lines().filter(|line| line.trim_start().starts_with(&format!("{name} ")));
+            assert_eq!(listed.count(), 1, "{name}: {help}");
+        }
+        assert!(!help.contains("Commands:"), "not listed a second time: {help}");
+    }
+
+    /// A text that is broken by hand and broken again has lines of one word: what is laid out by hand fits, and all else is in paragraphs.
+    #[test]
+    fn no_help_is_wrapped_twice() {
+        let whole = command_with_groups();
+        for line in whole.clone().render_help().to_string().lines().take_while(|line| !line.starts_with("Options")) {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
+        for command in [&whole].into_iter().chain(whole.get_subcommands()) {
+            let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            for (line, next) in notes.lines().zip(notes.lines().skip(1).chain([""])) {
+                let is_laid_out = line.starts_with(' ');
+                assert!(!is_laid_out || line.chars().count() <= 80, "{}: {line}", command.get_name());
+                let is_a_title = next.starts_with(' ');
+                let is_broken = !is_laid_out && !is_a_title && !next.is_empty() && !line.is_empty();
+                assert!(!is_broken, "{}: {line:?} {next:?}", command.get_name());
+            }
+        }
+    }
+
+    #[test]
+    fn every_member_of_a_tokens_json_is_in_the_help() {
+        let json = super::super::token::to_json(&super::super::token::example(), true);
+        let command = command();
+        let help = command.find_subcommand("token").and_then(clap::Command::get_after_help).expect("notes").to_string();
+        for member in json.as_object().expect("an object").keys() {
+            assert!(help.contains(&format!("\n  {member:<15} ")), "{member}");
         }
     }
 }

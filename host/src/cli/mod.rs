@@ -13,7 +13,7 @@
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
-//! | completions and manual pages | `manual.rs` |
+//! | completions and manual pages | `manual.rs` `complete.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
 //! | what Ctrl-C and other signals do | `signals.rs` |
 //! | what holds for the process from its first line on | `process.rs` |
@@ -21,6 +21,7 @@
 mod add;
 mod args;
 mod classify;
+mod complete;
 mod demo;
 mod doctor;
 mod elsewhere;
@@ -60,6 +61,9 @@ use setup::Setup;
 /// The whole command: reads the arguments, does what they say, and gives the exit code.
 pub fn main() -> ExitCode {
     process::begin();
+    if manual::complete() {
+        return ExitCode::SUCCESS;
+    }
     let args = match args::parse() {
         Ok(args) => args,
         Err(code) => return code,
