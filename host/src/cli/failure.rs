@@ -154,6 +154,11 @@ impl Failure {
         self.about.silent
     }
 
+    /// The one command that helps.
+    pub(super) fn command(&self) -> Option<&str> {
+        self.about.run.as_deref()
+    }
+
     /// For a program.
     pub(super) fn code(&self) -> &str {
         &self.about.code

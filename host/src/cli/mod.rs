@@ -9,7 +9,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
@@ -33,11 +33,14 @@ mod import;
 mod login;
 mod manual;
 mod mend;
+mod need;
 mod owner;
 mod process;
 mod providers;
 mod redirect;
 mod refresh;
+#[cfg(test)]
+mod screens;
 mod setup;
 mod signals;
 mod status;
@@ -51,6 +54,7 @@ mod token;
 mod unsaved;
 mod vaults;
 mod watch;
+mod words;
 
 use std::process::ExitCode;
 

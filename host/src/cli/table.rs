@@ -34,12 +34,21 @@ impl Look {
     }
 }
 
+/// What is said beneath a row.
+#[derive(Debug)]
+pub(super) enum Note {
+    /// Broken at the width of the terminal.
+    Text(String),
+    /// Never broken or cut: it is to be pasted as it stands.
+    Command(String),
+}
+
 /// One line of a table, and what is said beneath it.
 #[derive(Debug)]
 pub(super) struct Row<const N: usize> {
     pub(super) cells: [(String, Look); N],
     /// Name and text.
-    pub(super) notes: Vec<(&'static str, String)>,
+    pub(super) notes: Vec<(&'static str, Note)>,
 }
 
 /// Draws a table. Only the columns in `may_be_cut` are cut, and only if `columns` says that there is no room.
@@ -61,12 +70,14 @@ pub(super) fn draw<const N: usize>(
     drawn
 }
 
-fn draw_note(name: &str, note: &str, style: Style, columns: Option<usize>) -> String {
+fn draw_note(name: &str, note: &Note, style: Style, columns: Option<usize>) -> String {
     let head = format!("{INDENT}{name}: ");
-    let note = &text::cut(note, LONGEST_NOTE);
-    let lines = match columns {
-        Some(columns) => text::wrap(note, columns.saturating_sub(head.len())),
-        None => vec![note.clone()],
+    let lines = match (note, columns) {
+        (Note::Command(command), _) => return format!("{}{}\n", style.faint(&head), style.strong(command)),
+        (Note::Text(text), Some(columns)) => {
+            text::wrap(&text::cut(text, LONGEST_NOTE), columns.saturating_sub(head.len()))
+        }
+        (Note::Text(text), None) => vec![text::cut(text, LONGEST_NOTE)],
     };
     let further = " ".repeat(head.len());
     let lines = lines.iter().enumerate().map(|(index, line)| match index {
@@ -122,7 +133,7 @@ mod tests {
 
     fn row(a: &str, b: &str, note: &str) -> Row<2> {
         let cell = |text: &str| (text.to_owned(), Look::Plain);
-        Row { cells: [cell(a), cell(b)], notes: vec![("why", note.to_owned())] }
+        Row { cells: [cell(a), cell(b)], notes: vec![("why", Note::Text(note.to_owned()))] }
     }
 
     #[test]
@@ -156,5 +167,14 @@ mod tests {
         let drawn =
             draw(["A", "B"], [true, true], &[row("abcdefghijklmnop", "abcdefghijklmnop", "a")], Style::PLAIN, Some(3));
         assert!(drawn.contains("abcdefg…  abcdefg…"), "{drawn}");
+    }
+
+    #[test]
+    fn a_command_is_neither_broken_nor_cut() {
+        let command = format!("lazaret --vault /{} login nous", "a".repeat(700));
+        let rows =
+            [Row { cells: [("a".to_owned(), Look::Plain)], notes: vec![("run", Note::Command(command.clone()))] }];
+        let drawn = draw(["A"], [true], &rows, Style::PLAIN, Some(40));
+        assert_eq!(drawn, format!("A\na\n    run: {command}\n"));
     }
 }

@@ -41,10 +41,41 @@ pub(super) fn rfc3339(at_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
-/// `10:00:00` (UTC)
+/// `10:00:00`, where this process is.
 pub(super) fn clock(at_ms: u64) -> String {
-    let seconds = at_ms / 1_000 % 86_400;
+    clock_at(at_ms, offset_s(at_ms))
+}
+
+/// `2026-07-20 12:00:00`, where this process is.
+pub(super) fn local(at_ms: u64) -> String {
+    let offset_s = offset_s(at_ms);
+    let (year, month, day) = civil(shifted_s(at_ms, offset_s) / 86_400);
+    format!("{year:04}-{month:02}-{day:02} {}", clock_at(at_ms, offset_s))
+}
+
+fn clock_at(at_ms: u64, offset_s: i64) -> String {
+    let seconds = shifted_s(at_ms, offset_s) % 86_400;
     format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+fn shifted_s(at_ms: u64, offset_s: i64) -> u64 {
+    (at_ms / 1_000).saturating_add_signed(offset_s)
+}
+
+/// How far the clocks here are ahead of UTC at that time. What cannot be told is UTC; a unit test is in UTC wherever it runs.
+#[allow(unsafe_code, reason = "the standard library does not know time zones")]
+#[allow(clippy::useless_conversion, reason = "a long has 32 bits elsewhere")]
+fn offset_s(at_ms: u64) -> i64 {
+    if cfg!(test) {
+        return 0;
+    }
+    let Ok(seconds) = libc::time_t::try_from(at_ms / 1_000) else { return 0 };
+    let mut local = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: it writes only to `local`, which is of its size, and zeroes are a `tm` too.
+    unsafe {
+        let told = libc::localtime_r(&seconds, local.as_mut_ptr());
+        if told.is_null() { 0 } else { i64::from(local.assume_init().tm_gmtoff) }
+    }
 }
 
 /// Days since 1970 as year, month and day of the Gregorian calendar: counted in years that begin in March, so that a leap
@@ -95,6 +126,10 @@ mod tests {
             assert_eq!(rfc3339(at_ms), spelled);
         }
         assert_eq!(clock(1_784_541_661_000), "10:01:01");
+        assert_eq!(clock_at(1_784_541_661_000, -5 * 3_600), "05:01:01");
+        assert_eq!(clock_at(1_784_541_661_000, 14 * 3_600 + 1_800), "00:31:01");
+        assert_eq!(clock_at(0, -3_600), "00:00:00", "there is nothing before 1970");
+        assert_eq!(local(1_784_541_661_000), "2026-07-20 10:01:01");
         assert!(!rfc3339(u64::MAX).is_empty());
     }
 }

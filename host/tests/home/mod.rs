@@ -2,6 +2,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
+pub mod terminal;
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};

@@ -6,10 +6,13 @@
 //! | how the terminal is taken and given back | `screen.rs` |
 //! | when a vault is read again | `reading.rs` |
 //! | what happened | `changes.rs` |
-//! | what is drawn | `view.rs` |
+//! | what is drawn | `view.rs` `row.rs` `bar.rs` `help.rs` |
 
+mod bar;
 mod changes;
+mod help;
 mod reading;
+mod row;
 mod screen;
 mod view;
 
@@ -17,13 +20,14 @@ use std::time::{Duration, Instant};
 
 use super::args::WatchArgs;
 use super::failure::Failure;
+use super::glyphs::Glyphs;
 use super::setup::Setup;
 use super::table::Look;
 use super::{signals, terminal, text, time};
 use crate::StatusReport;
 use reading::Reading;
 use screen::{Key, Screen};
-use view::{Scales, Shown, View};
+use view::{Selected, Shown, View};
 
 /// So many events are kept.
 const REMEMBERED: usize = 500;
@@ -60,7 +64,7 @@ pub(super) fn run(setup: &Setup, args: &WatchArgs) -> Result<(), Failure> {
 
 fn watch(setup: &Setup, watched: &mut Watched, screen: &Screen, interval: Duration) -> Result<(), Failure> {
     let (mut drawn_at, mut drawn_size) = (None::<Instant>, (0, 0));
-    let mut top = 0_usize;
+    let (mut selected, mut is_help) = (None::<Selected>, false);
     while screen.signal().is_none() {
         let size = screen.size();
         let is_time = drawn_at.is_none_or(|at| at.elapsed() >= interval);
@@ -74,26 +78,21 @@ fn watch(setup: &Setup, watched: &mut Watched, screen: &Screen, interval: Durati
         }
         if is_time || size != drawn_size || !pressed.is_empty() {
             let shown = watched.shown();
-            let mut view = View {
+            let view = View {
                 vaults: &shown,
                 happenings: &watched.happenings,
-                scales: &watched.scales,
-                top: 0,
+                selected: None,
+                is_help: false,
                 now_ms: time::now_ms(),
                 style: terminal::stdout_style(),
+                glyphs: Glyphs::of_this_process(),
             };
-            let (last, page) = (view.last_top(size.1), isize::try_from(size.1).unwrap_or(24) / 2);
+            let page = isize::try_from(size.1).unwrap_or(24) / 2;
             for key in pressed {
-                top = match key {
-                    Key::Lines(lines) => top.saturating_add_signed(lines),
-                    Key::Pages(pages) => top.saturating_add_signed(pages * page),
-                    Key::Last => last,
-                    Key::First | Key::Quit => 0,
-                };
+                is_help ^= key == Key::Help;
+                selected = moved(&view.credentials(), selected, key, page);
             }
-            top = top.min(last);
-            view.top = top;
-            screen.show(&view.draw(size.0, size.1))?;
+            screen.show(&View { selected: selected.as_ref(), is_help, ..view }.draw(size.0, size.1))?;
             drawn_size = size;
             if is_time {
                 drawn_at = Some(looked);
@@ -106,22 +105,33 @@ fn watch(setup: &Setup, watched: &mut Watched, screen: &Screen, interval: Durati
     Ok(())
 }
 
+/// What is selected after a key. None: the first, whichever that is.
+fn moved(credentials: &[Selected], selected: Option<Selected>, key: Key, page: isize) -> Option<Selected> {
+    let at = selected.as_ref().and_then(|selected| credentials.iter().position(|other| other == selected)).unwrap_or(0);
+    let at = match key {
+        Key::Lines(lines) => at.saturating_add_signed(lines),
+        Key::Pages(pages) => at.saturating_add_signed(pages * page),
+        Key::Last => credentials.len(),
+        // Who leads is selected, also when that becomes another one.
+        Key::First => return None,
+        Key::Help | Key::Quit => return selected,
+    };
+    credentials.get(at.min(credentials.len().saturating_sub(1))).cloned()
+}
+
 /// The vaults, and what happened to them.
 struct Watched {
     readings: Vec<Reading>,
     /// The oldest first.
     happenings: Vec<Happening>,
-    scales: Scales,
     listed_at_ms: u64,
 }
 
 impl Watched {
     fn new(setup: &Setup, now_ms: u64) -> Result<Self, Failure> {
-        let mut watched =
-            Self { readings: Vec::new(), happenings: Vec::new(), scales: Scales::default(), listed_at_ms: now_ms };
+        let mut watched = Self { readings: Vec::new(), happenings: Vec::new(), listed_at_ms: now_ms };
         for path in setup.vaults()? {
             let reading = Reading::new(setup, path, watched.readings.first(), now_ms)?;
-            watched.see(&reading, now_ms);
             watched.readings.push(reading);
         }
         Ok(watched)
@@ -135,7 +145,6 @@ impl Watched {
         let mut readings = std::mem::take(&mut self.readings);
         for reading in &mut readings {
             if let Some(before) = reading.renew(now_ms) {
-                self.see(reading, now_ms);
                 let vault = reading.path.display().to_string();
                 self.happenings.extend(happenings(&vault, &before, &reading.last, now_ms));
             }
@@ -164,15 +173,8 @@ impl Watched {
                 && let Ok(reading) = Reading::new(setup, path, self.readings.first(), now_ms)
             {
                 self.happenings.push(say(&reading.path, "known now"));
-                self.see(&reading, now_ms);
                 self.readings.push(reading);
             }
-        }
-    }
-
-    fn see(&mut self, reading: &Reading, now_ms: u64) {
-        if let Ok(report) = &reading.last {
-            self.scales.see(&reading.path.display().to_string(), report, now_ms);
         }
     }
 
@@ -205,26 +207,11 @@ fn happenings(
 
 #[cfg(test)]
 mod tests {
+    use super::super::need::example;
     use super::*;
-    use crate::{CredentialStatus, LastError};
+    use crate::CredentialStatus;
 
     pub(super) const NOW_MS: u64 = 1_784_541_600_000;
-
-    pub(super) fn credential(state: &str) -> CredentialStatus {
-        let error =
-            LastError { code: "invalid_grant".into(), message: String::new(), reason: String::new(), at_ms: None };
-        CredentialStatus {
-            provider: "xai-oauth".into(),
-            credential: "login".into(),
-            label: "login".into(),
-            source: "login".into(),
-            kind: "oauth".into(),
-            state: state.into(),
-            expires_at_ms: Some(NOW_MS + 3_540_000),
-            last_error: Some(error).filter(|_| !matches!(state, "valid" | "key" | "expiring")),
-            ..CredentialStatus::default()
-        }
-    }
 
     pub(super) fn report(credentials: Vec<CredentialStatus>) -> StatusReport {
         StatusReport { credentials, warnings: Vec::new() }
@@ -232,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_vault_that_cannot_be_read_is_said_once_and_so_is_its_return() {
-        let (good, bad) = (Ok(report(vec![credential("valid")])), Err("not \u{1b}JSON".to_owned()));
+        let (good, bad) = (Ok(report(vec![example("yes", "ok")])), Err("not \u{1b}JSON".to_owned()));
         let said = |before, after| {
             let said = happenings("/a", before, after, NOW_MS);
             said.into_iter().map(|happening| happening.what).collect::<Vec<_>>()
@@ -241,5 +228,26 @@ mod tests {
         assert_eq!(said(&bad, &bad), [""; 0]);
         assert_eq!(said(&bad, &good), ["it can be read again"]);
         assert_eq!(said(&good, &good), [""; 0]);
+    }
+
+    #[test]
+    fn a_selection_moves_within_the_list_and_the_first_is_whoever_leads() {
+        let name = |number: usize| (String::new(), String::new(), number.to_string());
+        let all: Vec<Selected> = (0..9).map(name).collect();
+        for (from, key, to) in [
+            (None, Key::Lines(1), Some(1)),
+            (Some(1), Key::Lines(-1), Some(0)),
+            (Some(0), Key::Lines(-1), Some(0)),
+            (Some(8), Key::Lines(1), Some(8)),
+            (Some(2), Key::Pages(1), Some(6)),
+            (Some(6), Key::Pages(1), Some(8)),
+            (Some(3), Key::First, None),
+            (None, Key::Last, Some(8)),
+            (Some(3), Key::Help, Some(3)),
+            (Some(77), Key::Lines(1), Some(1)),
+        ] {
+            assert_eq!(moved(&all, from.map(name), key, 4), to.map(name), "{from:?} {key:?}");
+        }
+        assert_eq!(moved(&[], None, Key::Last, 4), None);
     }
 }

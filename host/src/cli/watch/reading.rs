@@ -95,7 +95,8 @@ impl Stamp {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::{NOW_MS, credential, report};
+    use super::super::super::need::example;
+    use super::super::tests::{NOW_MS, report};
     use super::*;
 
     #[test]
@@ -103,7 +104,7 @@ mod tests {
         let report = report(vec![crate::CredentialStatus {
             retry_at_ms: Some(NOW_MS + 4_000),
             expires_at_ms: Some(NOW_MS - 1),
-            ..credential("cooling-down")
+            ..example("yes", "paused")
         }]);
         assert_eq!(next(Some(&report), NOW_MS), NOW_MS + 4_000);
         assert_eq!(next(None, NOW_MS), NOW_MS + AT_LEAST_EVERY_MS);

@@ -28,6 +28,7 @@ pub(super) enum Key {
     Pages(isize),
     First,
     Last,
+    Help,
 }
 
 /// The screen. When it is dropped the terminal is as it was.
@@ -126,7 +127,7 @@ fn frame(lines: &[String]) -> String {
 }
 
 fn keys(mut bytes: &[u8]) -> Vec<Key> {
-    const KNOWN: [(&[u8], Key); 14] = [
+    const KNOWN: [(&[u8], Key); 16] = [
         (b"q", Key::Quit),
         (b"Q", Key::Quit),
         (b"j", Key::Lines(1)),
@@ -141,6 +142,8 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
         (b"\x1b[H", Key::First),
         (b"g", Key::First),
         (b"G", Key::Last),
+        (b"?", Key::Help),
+        (b"h", Key::Help),
     ];
     let mut pressed = Vec::new();
     while !bytes.is_empty() {
@@ -168,6 +171,7 @@ mod tests {
     fn keys_are_told_apart_and_what_means_nothing_is_nothing() {
         assert_eq!(keys(b"q"), [Key::Quit]);
         assert_eq!(keys(b"\x1b[Aj\x1b[6~G"), [Key::Lines(-1), Key::Lines(1), Key::Pages(1), Key::Last]);
+        assert_eq!(keys(b"?"), [Key::Help]);
         assert_eq!(keys(b"\x1b[1;5q\x1b[xy\x1b[3"), []);
         assert_eq!(keys(b""), []);
     }

@@ -1,21 +1,19 @@
 //! What is on the screen, as lines: nothing but what it is given decides it. No line is wider than asked, and text of others is
 //! escaped.
 
-use std::collections::HashMap;
-
+use super::super::glyphs::Glyphs;
+use super::super::need::{self, Count, some};
 use super::super::table::Look;
 use super::super::terminal::Style;
-use super::super::{status, text, time};
-use super::Happening;
+use super::super::{text, time, words};
+use super::row::{Cells, Layout, Line};
+use super::{Happening, help};
 use crate::{CredentialStatus, StatusReport};
 
-/// How long tokens are usually good, in minutes.
-const SCALES_MIN: [u64; 9] = [15, 60, 120, 480, 1_440, 10_080, 43_200, 129_600, 525_600];
-const BAR: usize = 16;
-/// The bar is left out on a narrower screen.
-const ROOM_FOR_BARS: usize = 72;
-const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
-const WIDEST_NAME: usize = 28;
+/// On a narrower screen an event does not say in which vault it was.
+const ROOM_FOR_VAULTS: usize = 72;
+/// So many lines say why a credential stands as it does. The command beneath is shown whole.
+const WHY: usize = 2;
 
 /// One vault, as far as it is shown.
 pub(super) struct Shown<'a> {
@@ -23,67 +21,24 @@ pub(super) struct Shown<'a> {
     pub(super) report: &'a Result<StatusReport, String>,
 }
 
+/// Which credential is selected: vault, provider and credential.
+pub(super) type Selected = (String, String, String);
+
 /// All that is on the screen.
 pub(super) struct View<'a> {
     pub(super) vaults: &'a [Shown<'a>],
     /// The oldest first.
     pub(super) happenings: &'a [Happening],
-    pub(super) scales: &'a Scales,
-    /// The first line of the list that is shown.
-    pub(super) top: usize,
+    /// None, or what is gone: the first is.
+    pub(super) selected: Option<&'a Selected>,
+    /// The words are explained instead.
+    pub(super) is_help: bool,
     pub(super) now_ms: u64,
     pub(super) style: Style,
+    pub(super) glyphs: &'static Glyphs,
 }
 
-/// How long each bar is when it is full.
-#[derive(Default)]
-pub(super) struct Scales(HashMap<(String, String, String), Scale>);
-
-struct Scale {
-    /// What it counts down to.
-    to_ms: u64,
-    full_ms: u64,
-}
-
-impl Scales {
-    /// Takes note of how long everything has to go.
-    pub(super) fn see(&mut self, vault: &str, report: &StatusReport, now_ms: u64) {
-        for status in &report.credentials {
-            let Some(to_ms) = counted(status) else { continue };
-            let key = (vault.to_owned(), status.provider.clone(), status.credential.clone());
-            let left_ms = to_ms.saturating_sub(now_ms);
-            let is_pause = status.state == "cooling-down";
-            let full_ms = match self.0.get(&key) {
-                Some(scale) if scale.to_ms == to_ms => continue,
-                None if !is_pause => usual(left_ms),
-                // It has just begun.
-                _ => left_ms,
-            };
-            self.0.insert(key, Scale { to_ms, full_ms });
-        }
-    }
-
-    fn of(&self, vault: &str, status: &CredentialStatus) -> u64 {
-        let scale = self.0.get(&(vault.to_owned(), status.provider.clone(), status.credential.clone()));
-        scale.map(|scale| scale.full_ms).unwrap_or_default()
-    }
-}
-
-/// Of a token that was there before: how long it is good when it is new can only be guessed.
-fn usual(left_ms: u64) -> u64 {
-    SCALES_MIN.into_iter().map(|min| min * 60_000).find(|scale| *scale >= left_ms).unwrap_or(left_ms)
-}
-
-/// The time that a bar counts down to.
-fn counted(status: &CredentialStatus) -> Option<u64> {
-    match status.state.as_str() {
-        "cooling-down" => status.retry_at_ms,
-        "quarantined" | "dead" | "no-token" | "unusable" | "key" => None,
-        _ => status.expires_at_ms,
-    }
-}
-
-/// A line of the list.
+/// A part of the list.
 enum Item<'a> {
     Vault(&'a Shown<'a>),
     Credential(&'a Shown<'a>, &'a CredentialStatus),
@@ -91,45 +46,70 @@ enum Item<'a> {
     Gap,
 }
 
-impl View<'_> {
+impl<'a> View<'a> {
     /// Exactly `rows` lines of at most `columns` columns.
     pub(super) fn draw(&self, columns: usize, rows: usize) -> Vec<String> {
-        let items = self.items();
-        let (list, log) = split(rows, items.len(), self.happenings.len());
         let mut lines = vec![self.head(columns)];
-        let shown = &items[self.top.min(last_top(items.len(), list))..];
-        let shown = &shown[..shown.len().min(list)];
-        let widths = Widths::of(shown);
-        lines.extend(shown.iter().map(|item| self.item(item, &widths, columns)));
-        lines.resize(1 + list, String::new());
-        if log > 0 {
-            lines.push(self.style.faint(&rule("events", columns)));
-            let newest = &self.happenings[self.happenings.len().saturating_sub(log - 1)..];
-            lines.extend(newest.iter().map(|happening| self.happening(happening, columns)));
+        if self.is_help {
+            lines.extend(help::lines(columns, self.style));
+            lines.truncate(rows.saturating_sub(1).max(1));
+            lines.resize(rows.saturating_sub(1).max(1), String::new());
+            lines.push(self.style.faint(&self.cut("? back  q quit", columns)));
+        } else {
+            self.fill(&mut lines, columns, rows);
         }
-        lines.resize(rows.saturating_sub(1).max(1), String::new());
-        lines.push(self.foot(items.len(), list, columns));
         // A screen of one line has room for the first.
         lines.truncate(rows);
         lines
     }
 
-    /// How far down the list may be moved on a screen of so many rows.
-    pub(super) fn last_top(&self, rows: usize) -> usize {
-        let items = self.items().len();
-        last_top(items, split(rows, items, self.happenings.len()).0)
+    fn fill(&self, lines: &mut Vec<String>, columns: usize, rows: usize) {
+        let (list, selected) = self.list(columns);
+        let mut detail = self.detail(columns);
+        detail.truncate(rows.saturating_sub(3) / 2);
+        let (height, log) = split(rows.saturating_sub(2 + detail.len()), list.len(), self.happenings.len());
+        let top = top(&selected, height, list.len());
+        let hidden = list.len() > height;
+        lines.extend(list.into_iter().skip(top).take(height));
+        lines.resize(1 + height, String::new());
+        if log > 0 {
+            lines.push(self.style.faint(&self.rule("events", columns)));
+            let newest = &self.happenings[self.happenings.len().saturating_sub(log - 1)..];
+            lines.extend(newest.iter().map(|happening| self.happening(happening, columns)));
+        }
+        lines.resize(rows.saturating_sub(1 + detail.len()).max(1), String::new());
+        lines.extend(detail);
+        lines.push(self.foot(hidden, columns));
     }
 
-    fn items(&self) -> Vec<Item<'_>> {
+    /// The credentials, in the order in which they stand: vaults with trouble first, and in each who needs a person first.
+    pub(super) fn credentials(&self) -> Vec<Selected> {
+        let name = |item: &Item<'_>| match item {
+            Item::Credential(vault, status) => {
+                Some((vault.path.clone(), status.provider.clone(), status.credential.clone()))
+            }
+            _ => None,
+        };
+        self.items().iter().filter_map(name).collect()
+    }
+
+    fn items(&self) -> Vec<Item<'a>> {
+        let mut vaults: Vec<&Shown<'_>> = self.vaults.iter().collect();
+        vaults.sort_by_key(|vault| match vault.report {
+            Ok(report) => report.credentials.iter().map(need::rank).min().unwrap_or(u8::MAX),
+            Err(_) => 0,
+        });
         let mut items = Vec::new();
-        for (index, vault) in self.vaults.iter().enumerate() {
-            if index > 0 {
+        for vault in vaults {
+            if !items.is_empty() {
                 items.push(Item::Gap);
             }
             items.push(Item::Vault(vault));
             match vault.report {
                 Ok(report) => {
-                    items.extend(report.credentials.iter().map(|status| Item::Credential(vault, status)));
+                    let mut credentials: Vec<&CredentialStatus> = report.credentials.iter().collect();
+                    credentials.sort_by_key(|status| need::rank(status));
+                    items.extend(credentials.into_iter().map(|status| Item::Credential(vault, status)));
                     if report.credentials.is_empty() {
                         items.push(Item::Said(Look::Faint, "no credential".to_owned()));
                     }
@@ -142,92 +122,149 @@ impl View<'_> {
         items
     }
 
-    fn head(&self, columns: usize) -> String {
-        let credentials: usize = self.reports().map(|report| report.credentials.len()).sum();
-        let bad = self.reports().flat_map(|report| &report.credentials);
-        let bad = bad.filter(|status| status::look(&status.state) == Look::Bad).count()
-            + self.vaults.iter().filter(|vault| vault.report.is_err()).count();
-        let some = |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
-        let told = format!(
-            "lazaret  {} UTC  {}, {}",
-            time::clock(self.now_ms),
-            some(self.vaults.len(), "vault"),
-            some(credentials, "credential")
-        );
-        let told = text::cut(&told, columns);
-        let left = columns.saturating_sub(text::width(&told));
-        let trouble = if bad == 0 { "  all well".to_owned() } else { format!("  {bad} need attention") };
-        let look = if bad == 0 { Look::Good } else { Look::Bad };
-        if text::width(&trouble) > left {
-            return self.style.strong(&told);
+    /// All lines of the list, and which of them the selected credential has.
+    fn list(&self, columns: usize) -> (Vec<String>, std::ops::Range<usize>) {
+        let items = self.items();
+        let cells: Vec<Option<Cells>> = items.iter().map(|item| self.cells(item)).collect();
+        let layout = Layout::of(cells.iter().flatten(), columns);
+        let selected = self.selected();
+        let (mut lines, mut range) = (Vec::new(), 0..0);
+        for (item, cells) in items.iter().zip(&cells) {
+            let from = lines.len();
+            match (item, cells) {
+                (Item::Credential(vault, status), Some(cells)) => {
+                    let is_selected = selected.is_some_and(|selected| is_same(selected, vault, status));
+                    lines.extend(layout.draw(cells, is_selected, self.style, self.glyphs));
+                    range = if is_selected { from..lines.len() } else { range };
+                }
+                (Item::Vault(vault), _) => {
+                    let path = text::cut_front(&text::escape(&vault.path), columns, self.glyphs);
+                    lines.push(self.style.strong(&path));
+                }
+                (Item::Said(look, said), _) => {
+                    lines.push(look.paint(self.style, &self.cut(&format!("  {said}"), columns)));
+                }
+                _ => lines.push(String::new()),
+            }
         }
-        self.style.strong(&told) + &look.paint(self.style, &trouble)
+        (lines, range)
     }
 
-    fn reports(&self) -> impl Iterator<Item = &StatusReport> {
-        self.vaults.iter().filter_map(|vault| vault.report.as_ref().ok())
-    }
-
-    fn foot(&self, items: usize, list: usize, columns: usize) -> String {
-        let hidden = items > list;
-        let more = format!("  ↑ ↓ to move, {} to {} of {items}", self.top + 1, (self.top + list).min(items));
-        self.style.faint(&text::cut(&format!("q to quit{}", if hidden { more.as_str() } else { "" }), columns))
-    }
-
-    fn item(&self, item: &Item<'_>, widths: &Widths, columns: usize) -> String {
+    fn cells(&self, item: &Item<'_>) -> Option<Cells> {
         match item {
-            Item::Gap => String::new(),
-            Item::Vault(vault) => self.style.strong(&cut_front(&text::escape(&vault.path), columns)),
-            Item::Said(look, said) => look.paint(self.style, &text::cut(&format!("  {said}"), columns)),
-            Item::Credential(vault, status) => self.credential(vault, status, widths, columns),
+            Item::Credential(_, status) => Some(Cells::of(status, self.now_ms)),
+            _ => None,
         }
     }
 
-    fn credential(&self, vault: &Shown<'_>, status: &CredentialStatus, widths: &Widths, columns: usize) -> String {
-        let look = status::look(&status.state);
-        let mut line = Pieces { drawn: String::new(), left: columns, style: self.style };
-        line.cell("", 2, Look::Plain);
-        line.cell(&text::escape(&status.provider), widths.provider, Look::Plain);
-        line.cell(&name(status), widths.name, Look::Faint);
-        line.cell(&text::escape(&status.state), widths.state, look);
-        let left_ms = counted(status).map(|at_ms| at_ms.saturating_sub(self.now_ms));
-        if columns >= ROOM_FOR_BARS {
-            let scale_ms = self.scales.of(&vault.path, status);
-            let drawn = left_ms.map(|left_ms| bar(left_ms, scale_ms)).unwrap_or_default();
-            line.cell(&drawn, BAR + 1, look);
-        }
-        line.rest(&self.note(status, left_ms), if look == Look::Bad { Look::Bad } else { Look::Plain });
+    fn selected(&self) -> Option<(&'a Shown<'a>, &'a CredentialStatus)> {
+        let items = self.items();
+        let credentials = items.iter().filter_map(|item| match item {
+            Item::Credential(vault, status) => Some((*vault, *status)),
+            _ => None,
+        });
+        let is_it = |(vault, status): &(&Shown<'_>, &CredentialStatus)| {
+            self.selected.is_some_and(|(path, provider, credential)| {
+                *path == vault.path && *provider == status.provider && *credential == status.credential
+            })
+        };
+        credentials.clone().find(is_it).or_else(|| credentials.clone().next())
+    }
+
+    /// How many need a person, first of all.
+    fn head(&self, columns: usize) -> String {
+        let mut count = Count::of(self.reports().flat_map(|report| &report.credentials));
+        let unreadable = self.vaults.iter().filter(|vault| vault.report.is_err()).count();
+        let (trouble, look) = match (count.need_a_person, unreadable) {
+            (0, 0) => count.trouble(),
+            (0, _) => (format!("{} cannot be read", some(unreadable, "vault")), Look::Bad),
+            (need, _) => {
+                count.wait = 0;
+                let of = format!("{need} of {}", count.all);
+                let (told, look) = count.trouble();
+                let told = told.replacen(&need.to_string(), &of, 1);
+                let more = if unreadable > 0 {
+                    format!(", {} cannot be read", some(unreadable, "vault"))
+                } else {
+                    String::new()
+                };
+                (told + &more, look)
+            }
+        };
+        let mut line = Line::new(columns, self.style, self.glyphs);
+        line.cell(&trouble, text::width(&trouble) + 2, look);
+        let all = if trouble.contains(" of ") { String::new() } else { format!("{}, ", some(count.all, "credential")) };
+        let told = format!("{all}{}  {}", some(self.vaults.len(), "vault"), time::clock(self.now_ms));
+        line.rest(&told, Look::Faint);
         line.drawn
     }
 
-    fn note(&self, status: &CredentialStatus, left_ms: Option<u64>) -> String {
-        let why = status.last_error.as_ref().map(|error| error.code.as_str()).filter(|code| !code.is_empty());
-        let why = why.map(|code| format!("  {}", text::escape(code))).unwrap_or_default();
-        match (left_ms, &status.todo) {
-            (_, Some(todo)) => text::escape(todo) + &why,
-            (Some(0), _) if status.state == "cooling-down" => format!("next try now{why}"),
-            (Some(0), _) => format!("expired{why}"),
-            (Some(left_ms), _) if status.state == "cooling-down" => format!("next try in {}{why}", countdown(left_ms)),
-            (Some(left_ms), _) => format!("{} left{why}", countdown(left_ms)),
-            (None, _) if status.state == "unknown-expiry" => format!("no end known{why}"),
-            (None, _) => why.trim_start().to_owned(),
+    fn reports(&self) -> impl Iterator<Item = &'a StatusReport> {
+        self.vaults.iter().filter_map(|vault| vault.report.as_ref().ok())
+    }
+
+    /// Why the selected credential stands as it does, and the whole command that helps.
+    fn detail(&self, columns: usize) -> Vec<String> {
+        let Some((_, status)) = self.selected() else { return Vec::new() };
+        let name = format!("{} {}", text::escape(&status.provider), words::name(status));
+        let account = status.account.as_ref().map(|account| format!(", {}", text::escape(account)));
+        let mut lines = vec![self.style.faint(&self.rule(&(name + &account.unwrap_or_default()), columns))];
+        let why = words::why(status, self.now_ms).join("; ");
+        let how = [words::usable(status, self.now_ms, time::span), words::renewal(status, self.now_ms, time::span)];
+        let why = if why.is_empty() { how.join(", ") } else { why };
+        let mut wrapped = text::wrap(&why, columns);
+        if wrapped.len() > WHY {
+            let rest = wrapped.split_off(WHY - 1).join(" ");
+            wrapped.push(self.cut(&rest, columns));
         }
+        lines.extend(wrapped);
+        if let Some(todo) = &status.todo {
+            let command = text::wrap(&format!("run: {}", text::escape(todo)), columns);
+            lines.extend(command.iter().map(|line| self.style.strong(line)));
+        }
+        lines
+    }
+
+    fn foot(&self, hidden: bool, columns: usize) -> String {
+        let credentials = self.credentials();
+        let selected = self.selected().and_then(|(vault, status)| {
+            credentials.iter().position(|(path, provider, credential)| {
+                *path == vault.path && *provider == status.provider && *credential == status.credential
+            })
+        });
+        let of = selected.filter(|_| hidden).map(|at| format!("  {} of {}", at + 1, credentials.len()));
+        let keys = format!("q quit  ? help  {} select{}", self.glyphs.up_down, of.unwrap_or_default());
+        self.style.faint(&self.cut(&keys, columns))
     }
 
     fn happening(&self, happening: &Happening, columns: usize) -> String {
-        let mut line = Pieces { drawn: String::new(), left: columns, style: self.style };
+        let mut line = Line::new(columns, self.style, self.glyphs);
         line.cell(&time::clock(happening.at_ms), 10, Look::Faint);
-        if self.vaults.len() > 1 && columns >= ROOM_FOR_BARS {
-            line.cell(&cut_front(&text::escape(&happening.vault), 20), 22, Look::Faint);
+        if self.vaults.len() > 1 && columns >= ROOM_FOR_VAULTS {
+            line.cell(&text::cut_front(&text::escape(&happening.vault), 20, self.glyphs), 22, Look::Faint);
         }
         line.rest(&format!("{}{}", happening.of, happening.what), happening.look);
         line.drawn
     }
+
+    fn rule(&self, name: &str, columns: usize) -> String {
+        let line = self.glyphs.line;
+        let head = self.cut(&format!("{line}{line} {name} "), columns);
+        let rest = columns.saturating_sub(text::width(&head));
+        head + &line.repeat(rest)
+    }
+
+    fn cut(&self, content: &str, columns: usize) -> String {
+        text::cut_with(content, columns, self.glyphs)
+    }
+}
+
+fn is_same(selected: (&Shown<'_>, &CredentialStatus), vault: &Shown<'_>, status: &CredentialStatus) -> bool {
+    std::ptr::eq(selected.0, vault) && std::ptr::eq(selected.1, status)
 }
 
 /// How many rows the list and the events have, the rule above the events among them. The list comes first.
-fn split(rows: usize, items: usize, happenings: usize) -> (usize, usize) {
-    let room = rows.saturating_sub(2);
+fn split(room: usize, items: usize, happenings: usize) -> (usize, usize) {
     let least = (room / 3).min(happenings + 1);
     // Fewer than two are a rule without events.
     let log = if happenings == 0 { 0 } else { room.saturating_sub(items).max(least).min(happenings + 1) };
@@ -235,220 +272,11 @@ fn split(rows: usize, items: usize, happenings: usize) -> (usize, usize) {
     (room - log, log)
 }
 
-fn last_top(items: usize, list: usize) -> usize {
-    items.saturating_sub(list)
-}
-
-/// Of what is on the screen, so that a long name far down moves nothing.
-struct Widths {
-    provider: usize,
-    name: usize,
-    state: usize,
-}
-
-impl Widths {
-    fn of(items: &[Item<'_>]) -> Self {
-        let mut widths = Self { provider: 0, name: 0, state: 0 };
-        for item in items {
-            if let Item::Credential(_, status) = item {
-                let widest = |width: usize, cell: &str| width.max(text::width(cell).min(WIDEST_NAME) + 2);
-                widths.provider = widest(widths.provider, &text::escape(&status.provider));
-                widths.name = widest(widths.name, &name(status));
-                widths.state = widest(widths.state, &text::escape(&status.state));
-            }
-        }
-        widths
-    }
-}
-
-fn name(status: &CredentialStatus) -> String {
-    let (id, label) = (text::escape(&status.credential), text::escape(&status.label));
-    if label.is_empty() || label == id { id } else { format!("{id} ({label})") }
-}
-
-/// Pieces of one line, as long as there is room.
-struct Pieces {
-    drawn: String,
-    left: usize,
-    style: Style,
-}
-
-impl Pieces {
-    /// So many columns, one of them at least a gap.
-    fn cell(&mut self, content: &str, columns: usize, look: Look) {
-        let columns = columns.min(self.left);
-        let shown = text::cut(content, columns.saturating_sub(1));
-        let shown = if columns == 0 { String::new() } else { shown };
-        let gap = columns.saturating_sub(text::width(&shown));
-        self.drawn += &look.paint(self.style, &shown);
-        self.drawn.extend(std::iter::repeat_n(' ', gap));
-        self.left -= columns;
-    }
-
-    fn rest(&mut self, content: &str, look: Look) {
-        if self.left > 0 {
-            self.drawn += &look.paint(self.style, &text::cut(content, self.left));
-        }
-    }
-}
-
-/// The end of a path says more than its beginning.
-fn cut_front(path: &str, columns: usize) -> String {
-    let mut from = path.char_indices().map(|(at, _)| at);
-    if text::width(path) <= columns {
-        return path.to_owned();
-    }
-    let fits = from.find(|at| text::width(&path[*at..]) < columns);
-    fits.map_or_else(|| text::cut(path, columns), |at| format!("…{}", &path[at..]))
-}
-
-fn rule(name: &str, columns: usize) -> String {
-    format!("── {name} {}", "─".repeat(columns)).chars().take(columns).collect()
-}
-
-/// In eighths of a column. What has some time to go is never empty.
-fn bar(left_ms: u64, scale_ms: u64) -> String {
-    let whole = u64::try_from(BAR * 8).unwrap_or(1);
-    let eighths = left_ms.min(scale_ms).saturating_mul(whole).checked_div(scale_ms).unwrap_or_default();
-    let eighths = usize::try_from(eighths).unwrap_or_default().max(usize::from(left_ms > 0));
-    let full = "█".repeat(eighths / 8) + EIGHTHS[eighths % 8];
-    let rest = BAR.saturating_sub(eighths.div_ceil(8));
-    full + &"·".repeat(rest)
-}
-
-/// `0:42`, `59:59`, `7:59:59`; more than two days in words.
-fn countdown(left_ms: u64) -> String {
-    let seconds = left_ms.div_ceil(1_000);
-    let (hours, minutes, rest) = (seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    match hours {
-        0 => format!("{minutes}:{rest:02}"),
-        1..48 => format!("{hours}:{minutes:02}:{rest:02}"),
-        _ => time::span(left_ms),
-    }
+/// The first line that is shown, so that the selected ones are in the middle, or as near to it as the ends of the list allow.
+fn top(selected: &std::ops::Range<usize>, height: usize, lines: usize) -> usize {
+    let middle = selected.start.saturating_sub(height.saturating_sub(selected.len()) / 2);
+    middle.min(lines.saturating_sub(height))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::tests::{NOW_MS, credential, report};
-    use super::*;
-
-    fn view<'a>(vaults: &'a [Shown<'a>], happenings: &'a [Happening], scales: &'a Scales) -> View<'a> {
-        View { vaults, happenings, scales, top: 0, now_ms: NOW_MS, style: Style::PLAIN }
-    }
-
-    fn happening(what: &str) -> Happening {
-        let of = "xai-oauth (login): ".into();
-        Happening { at_ms: NOW_MS, vault: "/home/me/auth.json".into(), of, what: what.into(), look: Look::Good }
-    }
-
-    #[test]
-    fn a_screen_shows_vaults_bars_countdowns_and_events() {
-        let cooling = CredentialStatus {
-            credential: "a1".into(),
-            retry_at_ms: Some(NOW_MS + 63_000),
-            ..credential("cooling-down")
-        };
-        let dead = CredentialStatus { todo: Some("log in again: auth add nous".into()), ..credential("quarantined") };
-        let (first, second) = (Ok(report(vec![credential("valid"), cooling, dead])), Err("/b: is not JSON".to_owned()));
-        let vaults = [Shown { path: "/a".into(), report: &first }, Shown { path: "/b".into(), report: &second }];
-        let mut scales = Scales::default();
-        scales.see("/a", first.as_ref().unwrap(), NOW_MS);
-        let happenings = [happening("refreshed")];
-        let mut view = view(&vaults, &happenings, &scales);
-        view.now_ms += 21_000;
-        let drawn = view.draw(100, 12);
-        let wanted = "\
-lazaret  10:00:21 UTC  2 vaults, 3 credentials  2 need attention
-/a
-  xai-oauth  login       valid         ███████████████▋ 58:39 left
-  xai-oauth  a1 (login)  cooling-down  ██████████▋····· next try in 0:42  invalid_grant
-  xai-oauth  login       quarantined                    log in again: auth add nous  invalid_grant
-
-/b
-  /b: is not JSON
-
-── events ──────────────────────────────────────────────────────────────────────────────────────────
-10:00:00  /home/me/auth.json    xai-oauth (login): refreshed
-q to quit";
-        let drawn: Vec<&str> = drawn.iter().map(|line| line.trim_end()).collect();
-        assert_eq!(drawn.join("\n"), wanted);
-    }
-
-    #[test]
-    fn a_bar_is_full_when_what_it_counts_begins() {
-        let (mut scales, hour) = (Scales::default(), 3_600_000);
-        let mut see = |state: &str, to_ms: u64, now_ms: u64| {
-            let status = CredentialStatus { expires_at_ms: Some(to_ms), retry_at_ms: Some(to_ms), ..credential(state) };
-            scales.see("/a", &report(vec![status.clone()]), now_ms);
-            scales.of("/a", &status)
-        };
-        assert_eq!(see("valid", NOW_MS + hour / 2, NOW_MS), hour, "how long it was good at first is a guess");
-        assert_eq!(see("valid", NOW_MS + hour / 2, NOW_MS + 60_000), hour);
-        assert_eq!(see("valid", NOW_MS + 6 * hour, NOW_MS + hour), 5 * hour, "refreshed just now");
-        assert_eq!(see("cooling-down", NOW_MS + 2 * hour, NOW_MS + hour), hour);
-    }
-
-    #[test]
-    fn a_bar_shrinks_with_time_and_is_empty_only_at_the_end() {
-        let hour = 3_600_000;
-        assert_eq!(bar(hour, hour), "█".repeat(16));
-        assert_eq!(bar(hour / 2, hour), "████████········");
-        assert_eq!(bar(1, hour), "▏···············");
-        assert_eq!(bar(0, hour), "················");
-        assert_eq!(bar(0, 0), "················");
-        assert_eq!(bar(u64::MAX, hour), "█".repeat(16));
-    }
-
-    #[test]
-    fn what_is_left_counts_down_by_the_second() {
-        for (ms, said) in [
-            (0, "0:00"),
-            (1, "0:01"),
-            (59_000, "0:59"),
-            (3_540_000, "59:00"),
-            (28_799_000, "7:59:59"),
-            (432_000_000, "5 d"),
-        ] {
-            assert_eq!(countdown(ms), said);
-        }
-    }
-
-    #[test]
-    fn nothing_is_wider_or_higher_than_the_screen_and_nothing_hidden_reaches_it() {
-        let bad = "\u{1b}[2J\u{202e}日本語\n".repeat(20);
-        let hostile = CredentialStatus {
-            provider: bad.clone(),
-            credential: bad.clone(),
-            label: format!("{bad}!"),
-            todo: Some(bad.clone()),
-            ..credential("valid")
-        };
-        let mut broken = report(vec![hostile; 30]);
-        broken.warnings.push(bad.clone());
-        let (first, second) = (Ok(broken), Err(bad.clone()));
-        let vaults = [Shown { path: bad.clone(), report: &first }, Shown { path: bad, report: &second }];
-        let (scales, happenings) = (Scales::default(), vec![happening(&"x".repeat(200)); 9]);
-        for (columns, rows) in [(1, 1), (2, 2), (10, 3), (40, 10), (80, 24), (200, 60)] {
-            let drawn = view(&vaults, &happenings, &scales).draw(columns, rows);
-            assert_eq!(drawn.len(), rows);
-            for line in drawn {
-                assert!(text::width(&line) <= columns, "{columns}: {line}");
-                assert!(!line.chars().any(|char| char.is_control() || char == '\u{202e}'), "{line:?}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_long_list_is_moved_through_and_no_further() {
-        let report = Ok(report(
-            (0..50).map(|number| CredentialStatus { credential: format!("k{number}"), ..credential("key") }).collect(),
-        ));
-        let vaults = [Shown { path: "/a".into(), report: &report }];
-        let scales = Scales::default();
-        let mut view = view(&vaults, &[], &scales);
-        assert_eq!(view.last_top(12), 41);
-        view.top = 41;
-        let drawn = view.draw(80, 12).join("\n");
-        assert!(drawn.contains("k49") && !drawn.contains("k39") && drawn.contains("42 to 51 of 51"), "{drawn}");
-    }
-}
+mod tests;
