@@ -24,7 +24,7 @@ use crate::types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport,
     Step, TokenRequest,
 };
-use crate::world::{self, BeforeSend, Shared, World};
+use crate::world::{self, BeforeSend, OnWait, Shared, Wait, World};
 
 /// Keeps the credentials of the vaults in one storage. Cheap to clone; calls may run on many threads at once.
 #[derive(Clone)]
@@ -97,6 +97,7 @@ pub struct Builder {
     code: Option<Arc<Code>>,
     limits: Limits,
     before_send: Option<Box<BeforeSend>>,
+    on_wait: Option<Box<OnWait>>,
     allow_loopback_http: bool,
     warm_instances: usize,
 }
@@ -151,6 +152,12 @@ impl Builder {
         self
     }
 
+    /// Calls this when a call begins to wait for somebody else, and when that is over; from the thread that makes the call.
+    pub(crate) fn on_wait(mut self, on_wait: impl Fn(Wait<'_>) + Send + Sync + 'static) -> Self {
+        self.on_wait = Some(Box::new(on_wait));
+        self
+    }
+
     /// Allows plain http to loopback, for profiles that name it. For tests.
     pub fn allow_loopback_http(mut self, allow: bool) -> Self {
         self.allow_loopback_http = allow;
@@ -188,6 +195,7 @@ impl Builder {
             admin_http,
             events: self.events.unwrap_or_else(|| Box::new(NoEvents)),
             before_send: self.before_send,
+            on_wait: self.on_wait,
             clock: self.clock.unwrap_or_else(|| Box::new(SystemClock::default())),
             random: self.random.unwrap_or_else(|| Box::new(SystemRandom)),
         };
@@ -335,6 +343,14 @@ impl Keeper {
     /// [`Keeper::token`] gives, and keeps this.
     pub fn admin(&self) -> Admin {
         Admin::of(self.0.clone())
+    }
+
+    /// Whether several grants of the vault may be exchanged at the same time: not where every exchange holds the vault's own
+    /// lock, because another program may write it too. In doubt, no.
+    pub(crate) fn exchanges_at_once(&self) -> bool {
+        let Ok(LoadOutcome::Loaded(settings)) = self.0.shared.storage.load("settings.json", None) else { return false };
+        let settings: Option<serde_json::Value> = serde_json::from_str(&settings.text).ok();
+        settings.is_some_and(|settings| settings["shared_with_reference"] == false)
     }
 
     /// The origins that the profiles name.

@@ -13,10 +13,27 @@ use crate::events::{Event, EventSink};
 use crate::http::{Http, HttpRequest, Sent};
 use crate::limits::{Limits, Stopwatch};
 use crate::sources::{Clock, Random};
-use crate::storage::{AcquireOutcome, Document, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
+use crate::storage::{AcquireOutcome, Document, Holder, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
 
 /// What is told of each request before it leaves.
 pub(crate) type BeforeSend = dyn Fn(&HttpRequest) + Send + Sync;
+
+/// What is told of what a call waits for.
+pub(crate) type OnWait = dyn Fn(Wait<'_>) + Send + Sync;
+
+/// What a call waits for from now on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Wait<'a> {
+    /// A lease that somebody else has held for [`LONG_WAIT`] already.
+    Lease(&'a Scope, &'a Holder),
+    /// The answer to a request, which leaves now.
+    Answer(&'a HttpRequest),
+    /// Nothing: it is over.
+    Over,
+}
+
+/// After so long a person wants to know why nothing happens.
+pub(crate) const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// The parts of a host that all calls share.
 pub(crate) struct Shared {
@@ -27,8 +44,36 @@ pub(crate) struct Shared {
     pub(crate) events: Box<dyn EventSink>,
     /// Called before each request leaves.
     pub(crate) before_send: Option<Box<BeforeSend>>,
+    /// Called when a call begins to wait for somebody else, and when that is over.
+    pub(crate) on_wait: Option<Box<OnWait>>,
     pub(crate) clock: Box<dyn Clock>,
     pub(crate) random: Box<dyn Random>,
+}
+
+impl Shared {
+    /// Takes a lease. Whoever listens is told for whom the call waits, once it has waited for long.
+    fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
+        let long_ms = u64::try_from(LONG_WAIT.as_millis()).unwrap_or(u64::MAX);
+        if self.on_wait.is_none() || wait_ms <= long_ms {
+            return self.storage.acquire(scope, ttl_ms, wait_ms);
+        }
+        match self.storage.acquire(scope, ttl_ms, long_ms)? {
+            AcquireOutcome::Busy(holder) => {
+                self.tell(Wait::Lease(scope, &holder));
+                let outcome = self.storage.acquire(scope, ttl_ms, wait_ms - long_ms);
+                self.tell(Wait::Over);
+                outcome
+            }
+            acquired => Ok(acquired),
+        }
+    }
+
+    /// A listener that panics costs what it was told. Unwinding through the guest it might cost tokens.
+    fn tell(&self, wait: Wait<'_>) {
+        if let Some(on_wait) = &self.on_wait {
+            let _ = catch_unwind(AssertUnwindSafe(|| on_wait(wait)));
+        }
+    }
 }
 
 /// The state of one instance.
@@ -138,7 +183,7 @@ impl storage::Host for World {
             storage::Scope::Grant(grant) => Scope::Grant { document: grant.document, fingerprint: grant.fingerprint },
         };
         let Self { shared, stopwatch, leases, .. } = self;
-        Ok(match stopwatch.pause(|| shared.storage.acquire(&scope, ttl_ms, wait_ms))? {
+        Ok(match stopwatch.pause(|| shared.acquire(&scope, ttl_ms, wait_ms))? {
             AcquireOutcome::Acquired(grant) => {
                 leases.push(grant.lease.clone());
                 storage::AcquireOutcome::Acquired(storage::LeaseGrant {
@@ -203,7 +248,10 @@ impl World {
         if let Some(before_send) = &self.shared.before_send {
             before_send(&request);
         }
-        match self.http.send(&request) {
+        self.shared.tell(Wait::Answer(&request));
+        let answer = self.http.send(&request);
+        self.shared.tell(Wait::Over);
+        match answer {
             Ok(response) => Ok(http::Response {
                 status: response.status,
                 headers: response.headers.into_iter().map(|(name, value)| http::Header { name, value }).collect(),

@@ -64,11 +64,18 @@ fn one_that_fails_stops_no_other_and_the_worst_is_the_exit_code() {
     assert_eq!(ran.code, Some(3), "{ran:?}");
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(
-        lines.len() == 3 && lines[1].contains("log in again") && lines[2].contains("cord (login): refreshed"),
+        lines.len() == 3 && lines[1].contains("; run: lazaret ") && lines[2].contains("cord (login): refreshed"),
         "{ran:?}"
     );
-    // The one cools down, the other has nothing to refresh: neither is due. Asked about all, both are told of.
-    assert!(home.run(&["refresh", "--all", "--due"]).out.contains("nothing is due"));
+    // The one is paused, the other has nothing to refresh: neither is due, and a timer is told that the other needs a person.
+    let ran = home.run(&["refresh", "--all", "--due"]);
+    assert!(ran.code == Some(3) && ran.out.contains("nothing is due"), "{ran:?}");
+    assert!(ran.out.contains("bolt (login): it is quarantined") && !ran.out.contains("acme (login)"), "{ran:?}");
+    let ran = home.run(&["refresh", "--all", "--due", "--json"]);
+    let line: Value = serde_json::from_str(ran.out.trim_end()).expect("one line");
+    assert_eq!((ran.code, &line["provider"], &line["error"]["action"]), (Some(3), &json!("bolt"), &json!("login")));
+    assert!(line["error"]["run"].as_str().is_some_and(|run| run.starts_with("lazaret ")), "{line}");
+    assert_eq!(line["vault"], json!(home.path("auth.json")));
     let ran = home.run(&["refresh", "--all", "--json"]);
     let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
     assert_eq!((ran.code, lines.len()), (Some(3), 3), "{ran:?}");
@@ -120,6 +127,83 @@ fn a_signal_finishes_the_one_under_way_and_begins_no_other() {
     assert_eq!(home.server.requests(), 1);
     assert!(home.server.is_live(&home.refresh_token()), "its successor is stored");
     assert_eq!(home.run(&["refresh", "--all", "--due"]).out.lines().count(), 2, "the others are left as they were");
+}
+
+/// No other program writes this vault: its exchanges need not exclude each other.
+fn at_once(home: &Home) {
+    std::fs::write(home.path("auth.json.lazaret-settings.json"), r#"{"shared_with_reference": false}"#)
+        .expect("written");
+}
+
+#[test]
+fn several_are_refreshed_at_a_time_where_they_may_be() {
+    let home = home();
+    at_once(&home);
+    home.server.fault([Fault::Held, Fault::Held, Fault::Held]);
+    let child = spawn(home.command(&["refresh", "--all"]));
+    // All three requests are there before one is answered.
+    assert!(home.server.wait_for_requests(3, Duration::from_secs(60)));
+    home.server.let_go();
+    let ended = Ran::of(child.wait_with_output().expect("it ends"));
+    assert_eq!((ended.code, ended.out.lines().count(), ended.err.as_str()), (Some(0), 3, ""), "{ended:?}");
+    let vault = home.vault();
+    for provider in PROVIDERS {
+        let token = vault["providers"][provider]["tokens"]["refresh_token"].as_str().expect("a token");
+        assert!(home.server.is_live(token), "{provider}");
+    }
+}
+
+#[test]
+fn a_signal_finishes_all_that_are_under_way() {
+    let home = home();
+    at_once(&home);
+    home.server.fault([Fault::Held, Fault::Held, Fault::Held]);
+    let mut child = spawn(home.command(&["refresh", "--all"]));
+    assert!(home.server.wait_for_requests(3, Duration::from_secs(60)));
+    kill_process(Pid::from_child(&child), Signal::TERM).expect("it runs");
+    let (mut said, mut byte) = (Vec::new(), [0]);
+    while byte != *b"\n" && child.stderr.as_mut().expect("piped").read(&mut byte).expect("read") == 1 {
+        said.push(byte[0]);
+    }
+    let said = String::from_utf8(said).expect("text");
+    assert!(said.contains("acme, bolt, cord") && said.contains("finished first"), "{said}");
+    home.server.let_go();
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.signal(), Some(Signal::TERM.as_raw()));
+    assert_eq!(String::from_utf8_lossy(&ended.stdout).lines().count(), 3, "each was told of: {ended:?}");
+    let vault = home.vault();
+    for provider in PROVIDERS {
+        let token = vault["providers"][provider]["tokens"]["refresh_token"].as_str().expect("a token");
+        assert!(home.server.is_live(token), "{provider}");
+    }
+}
+
+#[test]
+fn without_a_named_vault_it_is_all_that_are_known() {
+    let (home, other) = (home(), home());
+    let config = home.path("config/lazaret");
+    std::fs::create_dir_all(&config).expect("made");
+    let known = json!({ "vaults": [{ "path": home.path("auth.json") }, { "path": other.path("auth.json") }] });
+    std::fs::write(config.join("vaults.json"), known.to_string()).expect("written");
+    let run = |profiles: &Home, arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        command.arg("--providers").arg(profiles.path("providers.json")).arg("--allow-loopback-http").args(arguments);
+        command.env_remove("LAZARET_VAULT").env("XDG_CONFIG_HOME", home.path("config")).stdin(Stdio::null());
+        Ran::of(command.output().expect("it runs"))
+    };
+    // Of the other vault's logins this server knows nothing: what matters is that each was tried.
+    let ran = run(&home, &["refresh", "--all"]);
+    let of = |home: &Home| {
+        ran.out.lines().filter(|line| line.contains(home.path("auth.json").to_str().expect("text"))).count()
+    };
+    assert_eq!((of(&home), of(&other)), (3, 3), "{ran:?}");
+    // A named one is that one alone.
+    let ran = run(&home, &["refresh", "--all", "--vault", home.path("auth.json").to_str().expect("text")]);
+    assert_eq!((ran.code, ran.out.lines().count()), (Some(0), 3), "{ran:?}");
+    home.write("{");
+    let ran = run(&other, &["refresh", "--all", "--json"]);
+    assert_eq!(ran.code, Some(1), "the worst: {ran:?}");
+    assert!(ran.out.lines().count() == 4 && ran.out.contains("corrupt-vault"), "{ran:?}");
 }
 
 #[test]

@@ -1,6 +1,8 @@
 //! What the component decided goes to standard error as it happens, one line each, and nothing is said twice.
 
+use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 
 use serde_json::{Map, Value, json};
 
@@ -13,8 +15,8 @@ use crate::Event;
 pub(super) struct Events {
     json: bool,
     verbose: bool,
-    /// The last one is held back, for it often says what the error at the end says too.
-    held: Mutex<Option<Event>>,
+    /// The last one of each thread is held back, for it often says what the error at the end of its call says too.
+    held: Mutex<HashMap<ThreadId, Event>>,
 }
 
 impl Events {
@@ -30,7 +32,7 @@ impl Events {
         if event.severity == "info" && !self.verbose {
             return;
         }
-        let before = self.held().replace(event.clone());
+        let before = self.held().insert(thread::current().id(), event.clone());
         self.print(before);
     }
 
@@ -42,17 +44,17 @@ impl Events {
         terminal::complain(&line(event, terminal::stderr_style()));
     }
 
-    /// Prints what is held back, unless it says no more than `said`.
+    /// Prints what this thread's call left held back, unless it says no more than `said`.
     pub(super) fn finish(&self, said: Option<&str>) {
-        let last = self.held().take();
+        let last = self.held().remove(&thread::current().id());
         self.print(last.filter(|event| said.is_none_or(|said| !said.contains(&event.message))));
     }
 
     /// Drops what is held back if it is a `name`: the command says that better itself.
     pub(super) fn drop_last(&self, name: &str) {
-        let mut held = self.held();
-        if held.as_ref().is_some_and(|event| event.name == name) {
-            *held = None;
+        let (mut held, this) = (self.held(), thread::current().id());
+        if held.get(&this).is_some_and(|event| event.name == name) {
+            held.remove(&this);
         }
     }
 
@@ -62,7 +64,7 @@ impl Events {
         }
     }
 
-    fn held(&self) -> std::sync::MutexGuard<'_, Option<Event>> {
+    fn held(&self) -> std::sync::MutexGuard<'_, HashMap<ThreadId, Event>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -130,11 +132,11 @@ mod tests {
     fn the_last_event_is_held_back_and_dropped_by_name() {
         let events = Events::new(false, false);
         events.take(&event("a"));
-        assert!(events.held().is_some());
+        assert!(!events.held().is_empty());
         events.drop_last("refreshed");
-        assert!(events.held().is_some());
+        assert!(!events.held().is_empty());
         events.drop_last("quarantined");
-        assert!(events.held().is_none());
+        assert!(events.held().is_empty());
     }
 
     #[test]
@@ -143,7 +145,18 @@ mod tests {
         let (quiet, verbose) = (Events::new(false, false), Events::new(false, true));
         quiet.take(&info);
         verbose.take(&info);
-        assert!(quiet.held().is_none() && verbose.held().is_some());
+        assert!(quiet.held().is_empty() && !verbose.held().is_empty());
         verbose.drop_last("quarantined");
+    }
+
+    #[test]
+    fn what_one_thread_holds_back_no_other_thread_drops() {
+        let events = Events::new(false, false);
+        events.take(&event("a"));
+        std::thread::scope(|scope| {
+            scope.spawn(|| events.drop_last("quarantined"));
+        });
+        assert_eq!(events.held().len(), 1);
+        events.drop_last("quarantined");
     }
 }

@@ -9,7 +9,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
@@ -47,6 +47,7 @@ mod status;
 mod stdin;
 mod sweep;
 mod table;
+mod tally;
 mod terminal;
 mod text;
 mod time;

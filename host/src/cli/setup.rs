@@ -16,6 +16,7 @@ use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, Token
 #[derive(Debug)]
 pub(super) struct Setup {
     pub(super) json: bool,
+    pub(super) verbose: bool,
     pub(super) events: Arc<Events>,
     vault: Option<PathBuf>,
     layout: Option<String>,
@@ -50,7 +51,15 @@ pub(super) struct Places {
 impl Setup {
     pub(super) fn new(global: Global) -> Self {
         let Global { vault, layout, providers, allow_loopback_http, json, verbose } = global;
-        Self { json, events: Arc::new(Events::new(json, verbose)), vault, layout, providers, allow_loopback_http }
+        Self {
+            json,
+            verbose,
+            events: Arc::new(Events::new(json, verbose)),
+            vault,
+            layout,
+            providers,
+            allow_loopback_http,
+        }
     }
 
     /// The words by which a person calls this command so that it is about a vault, with the options in use.
@@ -171,6 +180,39 @@ impl Setup {
             }
         };
         self.open_on(vault, layout, |storage| storage, more)
+    }
+
+    /// The same with a keeper whose requests are known to the signals.
+    pub(super) fn open_vault_heeding(
+        &self,
+        vault: PathBuf,
+        other: Option<&Open>,
+        signals: &Arc<Signals>,
+    ) -> Result<Open, Failure> {
+        let layout = self.stated_of(&vault);
+        let more = |builder: Builder| {
+            let builder = heeding(builder, Some(signals));
+            match other {
+                Some(open) => builder.code_of(&open.keeper),
+                None => builder,
+            }
+        };
+        self.open_on(vault, layout, |storage| storage, more)
+    }
+
+    /// The vaults in which everything is refreshed: the one that was named, or else those that are known.
+    pub(super) fn vaults_to_refresh(&self) -> Result<Vec<PathBuf>, Failure> {
+        if self.is_named() {
+            let vault = self.vault()?;
+            owner::become_owner_of(&vault)?;
+            return Ok(vec![vault]);
+        }
+        let vaults = self.vaults()?;
+        // Root can become one user only: of several vaults those of other users are refused.
+        if let [only] = vaults.as_slice() {
+            owner::become_owner_of(only)?;
+        }
+        Ok(vaults)
     }
 
     /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody

@@ -3,7 +3,7 @@
 //!
 //! Until the request leaves, a process may end at any moment. From then on every signal that would end it is only noted until
 //! everything is stored; then the process ends by the signal it was sent first. At most the same request goes out once
-//! more meanwhile, never another one.
+//! more meanwhile, never another one: a thread that is about to send one waits for the end of the process instead.
 //!
 //! | signals | here |
 //! |---|---|
@@ -14,10 +14,12 @@
 //! | SIGILL, SIGFPE, SIGSEGV, SIGBUS, SIGTRAP, SIGSYS | as by default: the program itself is broken, and its memory no longer to be trusted |
 //! | SIGKILL, SIGSTOP | nobody can catch them |
 
+use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use signal_hook::consts::{
@@ -36,13 +38,18 @@ const STORING: Duration = Duration::from_secs(30);
 
 /// The signals of one process, and what they must wait for.
 #[derive(Debug, Default)]
-pub(super) struct Signals(Mutex<State>);
+pub(super) struct Signals {
+    state: Mutex<State>,
+    /// Who waits for several threads ends the process itself: see [`Signals::ended`].
+    is_led: AtomicBool,
+}
 
 #[derive(Debug, Default)]
 struct State {
-    sending: Option<Sending>,
-    /// Whose credential is being refreshed.
-    provider: String,
+    /// By the thread that makes the call.
+    sending: HashMap<ThreadId, Sending>,
+    /// Whose credential a thread is refreshing.
+    providers: HashMap<ThreadId, String>,
     /// The first signal that came meanwhile.
     noted: Option<i32>,
 }
@@ -51,6 +58,7 @@ struct State {
 #[derive(Debug)]
 struct Sending {
     request: u64,
+    provider: String,
     /// When the answer is stored at the latest.
     until: Instant,
 }
@@ -59,7 +67,21 @@ struct Sending {
 #[derive(Debug, PartialEq, Eq)]
 enum Then {
     End,
-    FinishFirst { at_most: Duration },
+    /// `whose`: the providers, each once.
+    FinishFirst {
+        at_most: Duration,
+        whose: Vec<String>,
+    },
+}
+
+/// What becomes of a request that is about to leave.
+#[derive(Debug, PartialEq, Eq)]
+enum Leave {
+    Now,
+    /// A signal came, and what was on its way then is stored.
+    NeverEnd(i32),
+    /// A signal came, and other threads have requests on their way.
+    NeverWait,
 }
 
 impl Signals {
@@ -85,63 +107,80 @@ impl Signals {
         match state.take(signal, Instant::now()) {
             // With the lock held: nothing is sent any more.
             Then::End => end(signal),
-            Then::FinishFirst { at_most } => {
-                let provider = state.provider.clone();
+            Then::FinishFirst { at_most, whose } => {
                 drop(state);
-                tell(at_most, &provider);
+                tell(at_most, &whose.join(", "));
             }
         }
     }
 
-    /// Whose credential is refreshed from now on.
+    /// Whose credential this thread refreshes from now on.
     pub(super) fn is_about(&self, provider: &str) {
-        provider.clone_into(&mut self.state().provider);
+        self.state().providers.insert(thread::current().id(), provider.to_owned());
     }
 
-    /// A request is about to leave.
+    /// A request of this thread is about to leave.
     pub(super) fn before_send(&self, request: &HttpRequest) {
-        let mut state = self.state();
-        if let Some(signal) = state.send(request, Instant::now()) {
-            end(signal);
+        let leave = self.state().send(thread::current().id(), request, Instant::now());
+        match leave {
+            Leave::Now => {}
+            Leave::NeverEnd(signal) if !self.is_led.load(Ordering::SeqCst) => end(signal),
+            // Whoever waits for the other threads ends the process.
+            Leave::NeverEnd(_) | Leave::NeverWait => loop {
+                thread::park();
+            },
         }
     }
 
-    /// Whatever was on its way is stored. The signal that came meanwhile, if one did.
+    /// Whatever this thread had on its way is stored. The signal that came meanwhile, if one did.
     pub(super) fn finished(&self) -> Option<i32> {
         let mut state = self.state();
-        state.sending = None;
+        state.sending.remove(&thread::current().id());
         state.noted
     }
 
+    /// From now on no thread that may not send any more ends the process.
+    pub(super) fn leave_the_end_to_the_caller(&self) {
+        self.is_led.store(true, Ordering::SeqCst);
+    }
+
+    /// The signal that came, once no thread has anything on its way.
+    pub(super) fn ended(&self) -> Option<i32> {
+        let state = self.state();
+        state.noted.filter(|_| state.sending.is_empty())
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl State {
     fn take(&mut self, signal: i32, now: Instant) -> Then {
-        match &self.sending {
-            None => Then::End,
-            Some(sending) => {
-                self.noted.get_or_insert(signal);
-                Then::FinishFirst { at_most: sending.until.saturating_duration_since(now) }
-            }
-        }
+        let Some(until) = self.sending.values().map(|sending| sending.until).max() else { return Then::End };
+        self.noted.get_or_insert(signal);
+        let mut whose: Vec<String> = self.sending.values().map(|sending| sending.provider.clone()).collect();
+        whose.sort();
+        whose.dedup();
+        Then::FinishFirst { at_most: until.saturating_duration_since(now), whose }
     }
 
-    /// Some: this request must not leave, for a signal came, and what was on its way then is stored.
-    fn send(&mut self, request: &HttpRequest, now: Instant) -> Option<i32> {
+    fn send(&mut self, thread: ThreadId, request: &HttpRequest, now: Instant) -> Leave {
         let mut hash = DefaultHasher::new();
         (&request.url, &request.headers, &request.body).hash(&mut hash);
         let (this, deadline) = (hash.finish(), Duration::from_millis(request.deadline_ms));
-        let again = self.sending.as_ref().is_some_and(|sending| sending.request == this);
-        if !again && self.noted.is_some() {
-            return self.noted;
+        let before = self.sending.get(&thread);
+        let again = before.is_some_and(|sending| sending.request == this);
+        if let Some(signal) = self.noted.filter(|_| !again) {
+            // What this thread had on its way is stored, or it would not send another.
+            self.sending.remove(&thread);
+            return if self.sending.is_empty() { Leave::NeverEnd(signal) } else { Leave::NeverWait };
         }
         // Its answer may get lost, and then it goes out once more.
         let exchanges = if again { deadline } else { deadline * 2 };
-        self.sending = Some(Sending { request: this, until: now + exchanges + STORING });
-        None
+        let provider = self.providers.get(&thread).cloned().unwrap_or_default();
+        self.sending.insert(thread, Sending { request: this, provider, until: now + exchanges + STORING });
+        Leave::Now
     }
 }
 
@@ -221,6 +260,18 @@ mod tests {
         }
     }
 
+    fn first() -> ThreadId {
+        thread::current().id()
+    }
+
+    fn other() -> ThreadId {
+        thread::spawn(|| {}).thread().id()
+    }
+
+    fn finish_first(seconds: u64) -> Then {
+        Then::FinishFirst { at_most: Duration::from_secs(seconds), whose: vec![String::new()] }
+    }
+
     #[test]
     fn before_a_request_leaves_a_signal_ends_the_process() {
         assert_eq!(State::default().take(SIGTERM, Instant::now()), Then::End);
@@ -229,21 +280,39 @@ mod tests {
     #[test]
     fn a_request_on_its_way_is_finished_and_every_signal_is_told_how_long_that_takes() {
         let (mut state, now) = (State::default(), Instant::now());
-        assert_eq!(state.send(&request("a"), now), None);
-        let at_most = Duration::from_secs(50);
-        assert_eq!(state.take(SIGTERM, now), Then::FinishFirst { at_most });
-        let (later, at_most) = (now + Duration::from_secs(20), Duration::from_secs(30));
-        assert_eq!(state.take(SIGINT, later), Then::FinishFirst { at_most });
+        assert_eq!(state.send(first(), &request("a"), now), Leave::Now);
+        assert_eq!(state.take(SIGTERM, now), finish_first(50));
+        let later = now + Duration::from_secs(20);
+        assert_eq!(state.take(SIGINT, later), finish_first(30));
         assert_eq!(state.noted, Some(SIGTERM), "it ends by the first");
     }
 
     #[test]
     fn after_a_signal_the_same_request_may_leave_again_and_no_other() {
         let (mut state, now) = (State::default(), Instant::now());
-        assert_eq!((state.send(&request("a"), now), state.send(&request("b"), now)), (None, None));
+        let send = |state: &mut State, body: &str| state.send(first(), &request(body), now);
+        assert_eq!((send(&mut state, "a"), send(&mut state, "b")), (Leave::Now, Leave::Now));
         let _ = state.take(SIGHUP, now);
-        assert_eq!(state.send(&request("b"), now), None);
-        assert_eq!(state.take(SIGHUP, now), Then::FinishFirst { at_most: Duration::from_secs(40) }, "not a third time");
-        assert_eq!(state.send(&request("c"), now), Some(SIGHUP));
+        assert_eq!(send(&mut state, "b"), Leave::Now);
+        assert_eq!(state.take(SIGHUP, now), finish_first(40), "not a third time");
+        assert_eq!(send(&mut state, "c"), Leave::NeverEnd(SIGHUP));
+    }
+
+    #[test]
+    fn of_several_threads_none_ends_the_process_while_another_has_a_request_on_its_way() {
+        let (mut state, now) = (State::default(), Instant::now());
+        let (second, third) = (other(), other());
+        for (thread, provider) in [(first(), "nous"), (second, "acme"), (third, "acme")] {
+            state.providers.insert(thread, provider.to_owned());
+        }
+        assert_eq!(state.send(first(), &request("a"), now), Leave::Now);
+        assert_eq!(state.send(second, &request("b"), now + Duration::from_secs(5)), Leave::Now);
+        let whose = vec!["acme".to_owned(), "nous".to_owned()];
+        assert_eq!(state.take(SIGINT, now), Then::FinishFirst { at_most: Duration::from_secs(55), whose });
+        assert_eq!(state.send(third, &request("c"), now), Leave::NeverWait);
+        // The answer of the first was lost: only that request leaves once more.
+        assert_eq!(state.send(first(), &request("a"), now), Leave::Now);
+        assert_eq!(state.send(second, &request("d"), now), Leave::NeverWait, "what it had sent is stored");
+        assert_eq!(state.send(first(), &request("e"), now), Leave::NeverEnd(SIGINT));
     }
 }

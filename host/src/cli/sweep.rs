@@ -1,56 +1,81 @@
-//! `lazaret refresh --all`: every OAuth credential, one after the other, and a line for each. A signal ends it between two of them.
+//! `lazaret refresh --all`: every OAuth credential, several at a time, one of a provider at a time, and a line for each. A signal
+//! lets what is under way be stored, and begins nothing more.
 
-use std::fmt;
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::args::RefreshArgs;
+use super::events::Events;
 use super::failure::{Exit, Failure};
-use super::setup::Setup;
+use super::need::Need;
+use super::setup::{Open, Setup};
 use super::signals::{self, Signals};
-use super::{refresh, status, terminal, text, time, token, unsaved};
+use super::tally::Tally;
+use super::{refresh, status, terminal, text, time, token, unsaved, words};
 use crate::storage::VAULT;
 use crate::{AccessToken, CredentialStatus, TokenRequest};
 
+/// So many exchanges at a time at most.
+const AT_ONCE: usize = 4;
+/// How often it is looked whether a signal came, while nothing is told.
+const LOOK_EVERY: Duration = Duration::from_millis(200);
+
 pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     let signals = Signals::listen(setup.events.clone(), "")?;
-    let open = setup.open_heeding(&signals)?;
-    let report = open.keeper.status(VAULT, args.provider.as_deref());
-    let report = report.map_err(|error| status::unreadable(&open, error))?;
-    let swept: Vec<&CredentialStatus> = report.credentials.iter().filter(|status| is_swept(status, args.due)).collect();
-    if swept.is_empty() && !setup.json {
-        let vault = text::escape(&open.places.vault.display().to_string());
-        let what = if args.due { "nothing is due" } else { "no OAuth credential to refresh" };
-        return terminal::print(&format!("{vault}: {what}\n"));
-    }
-    let mut tally = Tally { all: swept.len(), ..Tally::default() };
-    for status in swept {
-        let (provider, credential) = (&status.provider, &status.credential);
-        terminal::progress(&format!("[{}/{}] {provider} ({credential}) ...", tally.done() + 1, tally.all));
-        signals.is_about(provider);
-        let request = TokenRequest {
-            credential: Some(credential.clone()),
-            min_valid_s: if args.due { more_than_left(status, time::now_ms()) } else { 0 },
-            ..TokenRequest::new(VAULT, provider.clone())
-        };
-        // What is due is refreshed unless somebody has done it meanwhile; else it is refreshed whatever its state.
-        let asked = if args.due { open.keeper.token(&request) } else { open.keeper.refresh(&request) };
-        let done = match asked {
-            Ok(token) => unsaved::save(&open, &token).map(|()| token),
-            Err(error) => Err(open.failure(error).of(provider, credential)),
-        };
-        let signal = signals.finished();
-        tally.take(&done);
-        let printed = show(setup, &done);
-        if let Some(signal) = signal {
-            note(setup, &format!("stopped: {tally}"));
-            signals::end(signal);
+    signals.leave_the_end_to_the_caller();
+    let vaults = setup.vaults_to_refresh()?;
+    let is_one = vaults.len() == 1;
+    let (mut opened, mut unreadable, mut queue) = (Vec::<Open>::new(), Vec::new(), Queue::default());
+    for vault in vaults {
+        let open = setup.open_vault_heeding(vault, opened.first(), &signals)?;
+        match open.keeper.status(VAULT, args.provider.as_deref()) {
+            Ok(report) => queue.add(opened.len(), open.keeper.exchanges_at_once(), report.credentials, args.due),
+            Err(error) if is_one => return Err(status::unreadable(&open, error)),
+            Err(error) => unreadable.push((opened.len(), status::unreadable(&open, error))),
         }
-        printed?;
+        opened.push(open);
     }
-    note(setup, &tally.to_string());
+    let waiting = std::mem::take(&mut queue.waiting_for_a_person);
+    if queue.jobs.is_empty() && unreadable.is_empty() && !setup.json {
+        terminal::print(&nothing(&opened, args.due))?;
+    }
+    let vaults = opened.iter().map(|open| open.places.vault.display().to_string()).collect();
+    let all = queue.jobs.len() + unreadable.len() + waiting.len();
+    let mut sweep = Sweep { setup, vaults, under_way: Vec::new(), tally: Tally::of(all) };
+    for (vault, failure) in unreadable {
+        sweep.done(vault, &Err(failure))?;
+    }
+    for job in waiting {
+        sweep.done(job.vault, &Err(job.waits_for_a_person()))?;
+    }
+    let crew = Crew {
+        queue: Mutex::new(queue),
+        freed: Condvar::new(),
+        stopped: AtomicBool::new(false),
+        signals: &signals,
+        opened: &opened,
+        events: &setup.events,
+        due: args.due,
+    };
+    sweep.run(&crew)?;
+    if all > 0 {
+        note(setup, &sweep.tally.to_string());
+    }
     // Every line has said what is wrong.
-    tally.worst.map_or(Ok(()), |exit| Err(Failure::of_many(exit, &tally).said()))
+    sweep.tally.worst.map_or(Ok(()), |exit| Err(Failure::of_many(exit, &sweep.tally).said()))
+}
+
+/// Where there is nothing to do.
+fn nothing(opened: &[Open], due: bool) -> String {
+    let what = if due { "nothing is due" } else { "no OAuth credential to refresh" };
+    let vaults = opened.iter().map(|open| text::escape(&open.places.vault.display().to_string()));
+    vaults.map(|vault| format!("{vault}: {what}\n")).collect()
 }
 
 /// For a person only.
@@ -60,8 +85,84 @@ fn note(setup: &Setup, line: &str) {
     }
 }
 
+/// One credential to refresh, and in which vault.
+struct Job {
+    vault: usize,
+    status: CredentialStatus,
+}
+
+impl Job {
+    /// Of what no refresh can help.
+    fn waits_for_a_person(&self) -> Failure {
+        let CredentialStatus { provider, credential, todo, .. } = &self.status;
+        let why = words::why(&self.status, time::now_ms()).join("; ");
+        let why = if why.is_empty() { why } else { format!(": {why}") };
+        let message = format!("{provider} ({credential}): {}{why}", words::trouble(&self.status));
+        let failure = match Need::of(&self.status) {
+            Need::Login => Failure::login(message).coded("login-required"),
+            Need::Configuration => Failure::configure(message).coded("held"),
+            _ => Failure::broken(message).coded("unknown-state"),
+        };
+        let failure = failure.of(provider, credential);
+        match todo {
+            Some(command) => failure.run(command),
+            None => failure,
+        }
+    }
+}
+
+/// What is to be done. Two jobs of one provider, or of a vault whose exchanges exclude each other, are never given out at the same time.
+#[derive(Default)]
+struct Queue {
+    /// In the order of the vaults.
+    jobs: VecDeque<Job>,
+    /// Vaults in which every exchange holds the vault's own lock.
+    one_at_a_time: HashSet<usize>,
+    busy: Vec<(usize, String)>,
+    /// Not due, for a timer can do nothing for them.
+    waiting_for_a_person: Vec<Job>,
+}
+
+impl Queue {
+    fn add(&mut self, vault: usize, at_once: bool, credentials: Vec<CredentialStatus>, due: bool) {
+        if !at_once {
+            self.one_at_a_time.insert(vault);
+        }
+        for status in credentials {
+            if is_swept(&status, due) {
+                self.jobs.push_back(Job { vault, status });
+            } else if due && Need::of(&status).is_a_persons() {
+                self.waiting_for_a_person.push(Job { vault, status });
+            }
+        }
+    }
+
+    /// The next job that excludes none of those under way.
+    fn next(&mut self) -> Option<Job> {
+        let is_free = |job: &Job| {
+            self.busy.iter().all(|(vault, provider)| {
+                *provider != job.status.provider && (*vault != job.vault || !self.one_at_a_time.contains(vault))
+            })
+        };
+        let at = self.jobs.iter().position(is_free)?;
+        let job = self.jobs.remove(at)?;
+        self.busy.push((job.vault, job.status.provider.clone()));
+        Some(job)
+    }
+
+    fn is_over(&mut self, vault: usize, provider: &str) {
+        let at = self.busy.iter().position(|(busy, of)| *busy == vault && *of == provider);
+        if let Some(at) = at {
+            self.busy.swap_remove(at);
+        }
+    }
+}
+
 fn is_swept(status: &CredentialStatus, due: bool) -> bool {
-    status.kind == "oauth" && (!due || matches!(status.state.as_str(), "expired" | "expiring" | "in-doubt"))
+    let renews = matches!(status.renewal.as_str(), "ok" | "refreshing" | "in-doubt");
+    let is_due =
+        renews && (status.renewal == "in-doubt" || matches!(status.usable.as_str(), "expiring" | "expired" | "no"));
+    status.kind == "oauth" && (!due || is_due)
 }
 
 /// For how many seconds a token must be good so that the one known now is not.
@@ -69,23 +170,195 @@ fn more_than_left(status: &CredentialStatus, now_ms: u64) -> u64 {
     status.expires_at_ms.map_or(0, |at_ms| at_ms.saturating_sub(now_ms).div_ceil(1_000))
 }
 
-fn show(setup: &Setup, done: &Result<AccessToken, Failure>) -> Result<(), Failure> {
-    let said = match (done, setup.json) {
-        (Ok(token), true) => token::to_json(token, false).to_string(),
-        (Ok(token), false) => refresh::what_happened(token, time::now_ms()),
-        (Err(failure), true) => in_json(failure).to_string(),
-        (Err(failure), false) => {
-            let style = terminal::stdout_style();
-            let message = text::escape(&failure.message);
-            if failure.exit == Exit::Retry { style.warn(&message) } else { style.bad(&message) }
+/// What the threads that refresh tell the one that prints.
+enum Told {
+    Begun(String),
+    Done {
+        job: Box<Job>,
+        done: Box<Result<AccessToken, Failure>>,
+    },
+    /// A thread has nothing on its way any more.
+    Idle,
+}
+
+/// What the threads share.
+struct Crew<'a> {
+    queue: Mutex<Queue>,
+    freed: Condvar,
+    /// Nothing more is begun.
+    stopped: AtomicBool,
+    signals: &'a Signals,
+    opened: &'a [Open],
+    events: &'a Events,
+    due: bool,
+}
+
+impl Crew<'_> {
+    fn work(&self, tell: &Sender<Told>) {
+        while let Some(job) = self.next() {
+            let (provider, credential) = (&job.status.provider, &job.status.credential);
+            self.signals.is_about(provider);
+            // Who prints may have gone: what is under way is stored all the same.
+            let _ = tell.send(Told::Begun(format!("{provider} ({credential})")));
+            let done = self.refresh(&job);
+            let (vault, provider) = (job.vault, provider.clone());
+            // Told before the next may begin: where one waits for another they are told of in their order.
+            let _ = tell.send(Told::Done { job: Box::new(job), done: Box::new(done) });
+            self.queue().is_over(vault, &provider);
+            self.freed.notify_all();
+            let stops = self.signals.finished().is_some();
+            let _ = tell.send(Told::Idle);
+            if stops {
+                self.stop();
+            }
         }
-    };
-    let printed = terminal::print(&format!("{said}\n"));
-    match done {
-        Ok(token) => token::warn(setup, token),
-        Err(failure) => setup.events.finish(Some(&failure.message)),
     }
-    printed
+
+    fn refresh(&self, job: &Job) -> Result<AccessToken, Failure> {
+        let (provider, credential) = (&job.status.provider, &job.status.credential);
+        let Some(open) = self.opened.get(job.vault) else { return Err(Failure::broken("there is no such vault")) };
+        let request = TokenRequest {
+            credential: Some(credential.clone()),
+            min_valid_s: if self.due { more_than_left(&job.status, time::now_ms()) } else { 0 },
+            ..TokenRequest::new(VAULT, provider.clone())
+        };
+        // What is due is refreshed unless somebody has done it meanwhile; else it is refreshed whatever its state.
+        let asked = if self.due { open.keeper.token(&request) } else { open.keeper.refresh(&request) };
+        let done = match asked {
+            Ok(token) => unsaved::save(open, &token).map(|()| token),
+            Err(error) => Err(open.failure(error).of(provider, credential)),
+        };
+        // Events are held back by the thread that they came in.
+        match &done {
+            Ok(token) => self.events.finish(token.warning.as_deref()),
+            Err(failure) => self.events.finish(Some(&failure.message)),
+        }
+        done
+    }
+
+    /// Waits as long as what is left excludes what is under way.
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.queue();
+        loop {
+            if self.stopped.load(Ordering::SeqCst) || queue.jobs.is_empty() {
+                return None;
+            }
+            if let Some(job) = queue.next() {
+                return Some(job);
+            }
+            queue = self.freed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn stop(&self) {
+        let _queue = self.queue();
+        self.stopped.store(true, Ordering::SeqCst);
+        self.freed.notify_all();
+    }
+
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What is printed, and what became of all.
+struct Sweep<'a> {
+    setup: &'a Setup,
+    vaults: Vec<String>,
+    under_way: Vec<String>,
+    tally: Tally,
+}
+
+impl Sweep<'_> {
+    fn run(&mut self, crew: &Crew<'_>) -> Result<(), Failure> {
+        let (tell, told) = mpsc::channel();
+        let threads = AT_ONCE.min(crew.queue().jobs.len());
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                let tell = tell.clone();
+                let spawned =
+                    thread::Builder::new().name("lazaret-refresh".into()).spawn_scoped(scope, move || crew.work(&tell));
+                if let Err(error) = spawned {
+                    crew.stop();
+                    return Err(Failure::broken(format_args!("cannot start a thread: {error}")));
+                }
+            }
+            drop(tell);
+            let printed = self.follow(crew, &told);
+            if printed.is_err() {
+                crew.stop();
+            }
+            printed
+        })
+    }
+
+    /// Until all is done, or a signal came and nothing is on its way any more.
+    fn follow(&mut self, crew: &Crew<'_>, told: &Receiver<Told>) -> Result<(), Failure> {
+        loop {
+            // A thread that may not send any more says nothing: whether it was the last is looked for.
+            let first = match told.recv_timeout(LOOK_EVERY) {
+                Ok(first) => Some(first),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Ok(()),
+            };
+            let signal = crew.signals.ended();
+            // What was done before that is told already, and printed before the end.
+            let mut printed = first.map_or(Ok(()), |first| self.take(first));
+            if let Some(signal) = signal {
+                while let Ok(further) = told.try_recv() {
+                    printed = printed.and(self.take(further));
+                }
+                note(self.setup, &format!("stopped: {}", self.tally));
+                signals::end(signal);
+            }
+            printed?;
+        }
+    }
+
+    fn take(&mut self, told: Told) -> Result<(), Failure> {
+        match told {
+            Told::Begun(name) => self.under_way.push(name),
+            Told::Idle => {}
+            Told::Done { job, done } => {
+                let name = format!("{} ({})", job.status.provider, job.status.credential);
+                self.under_way.retain(|other| *other != name);
+                self.done(job.vault, &done)?;
+            }
+        }
+        if !self.under_way.is_empty() {
+            let names = self.under_way.join(", ");
+            terminal::progress(&format!("[{} of {}] {names} ...", self.tally.done(), self.tally.all));
+        }
+        Ok(())
+    }
+
+    fn done(&mut self, vault: usize, done: &Result<AccessToken, Failure>) -> Result<(), Failure> {
+        self.tally.take(done);
+        let vault = self.vaults.get(vault).map_or("", String::as_str);
+        let said = match (done, self.setup.json) {
+            (Ok(token), true) => in_vault(token::to_json(token, false), vault).to_string(),
+            (Err(failure), true) => in_vault(in_json(failure), vault).to_string(),
+            (Ok(token), false) => refresh::what_happened(token, time::now_ms()),
+            (Err(failure), false) => {
+                let style = terminal::stdout_style();
+                let run = failure.command().map(|command| format!("; run: {command}")).unwrap_or_default();
+                let message = text::escape(&format!("{}{run}", failure.message));
+                if failure.exit == Exit::Retry { style.warn(&message) } else { style.bad(&message) }
+            }
+        };
+        let is_said = self.setup.json || self.vaults.len() < 2 || said.contains(vault);
+        let path = if is_said { String::new() } else { format!("{}: ", text::escape(vault)) };
+        terminal::print(&format!("{path}{said}\n"))?;
+        if let Ok(token) = done {
+            token::warn(self.setup, token);
+        }
+        Ok(())
+    }
+}
+
+fn in_vault(mut json: Value, vault: &str) -> Value {
+    json["vault"] = vault.into();
+    json
 }
 
 /// With the same members first as a token has.
@@ -94,132 +367,83 @@ fn in_json(failure: &Failure) -> Value {
     json!({ "provider": error["provider"], "credential": error["credential"], "error": error })
 }
 
-/// What became of how many.
-#[derive(Default)]
-struct Tally {
-    all: usize,
-    refreshed: usize,
-    as_they_were: usize,
-    failed: [usize; 6],
-    worst: Option<Exit>,
-}
-
-impl Tally {
-    fn take(&mut self, done: &Result<AccessToken, Failure>) {
-        match done {
-            Ok(token) if token.origin == "refreshed" => self.refreshed += 1,
-            Ok(_) => self.as_they_were += 1,
-            Err(failure) => {
-                self.failed[failure.exit as usize] += 1;
-                self.worst = self.worst.max_by_badness(failure.exit);
-            }
-        }
-    }
-
-    fn done(&self) -> usize {
-        self.refreshed + self.as_they_were + self.failed.iter().sum::<usize>()
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} of {} done: {} refreshed", self.done(), self.all, self.refreshed)?;
-        for (count, what) in [
-            (self.as_they_were, "needed no request"),
-            (self.failed[Exit::Retry as usize], "to be tried again later"),
-            (self.failed[Exit::Login as usize], "to be logged in again"),
-            (self.failed[Exit::Configure as usize] + self.failed[Exit::Usage as usize], "wrongly configured"),
-            (self.failed[Exit::Broken as usize], "failed"),
-        ] {
-            if count > 0 {
-                write!(f, ", {count} {what}")?;
-            }
-        }
-        Ok(())
-    }
-}
-
-trait Worst {
-    fn max_by_badness(self, other: Exit) -> Self;
-}
-
-impl Worst for Option<Exit> {
-    /// What mends itself is the least, what is broken here the most.
-    fn max_by_badness(self, other: Exit) -> Self {
-        let badness = |exit: Exit| match exit {
-            Exit::Retry => 1,
-            Exit::Login => 2,
-            Exit::Configure => 3,
-            Exit::Usage => 4,
-            Exit::Broken => 5,
-        };
-        Some(self.filter(|exit| badness(*exit) >= badness(other)).unwrap_or(other))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::super::token::example;
+    use super::super::need::example;
     use super::*;
-    use crate::KeeperError;
-
-    fn failed(action: &str) -> Result<AccessToken, Failure> {
-        let error = KeeperError { action: action.into(), ..KeeperError::internal("no".into()) };
-        Err(Failure::keeper(error, "xai-oauth (login): no".into()))
-    }
-
-    #[test]
-    fn the_exit_code_is_that_of_the_worst() {
-        for (actions, worst) in [
-            (&["retry"][..], 4),
-            (&["retry", "login", "retry"], 3),
-            (&["login", "configure", "retry"], 5),
-            (&["configure", "inspect", "login"], 1),
-        ] {
-            let mut tally = Tally::default();
-            actions.iter().for_each(|action| tally.take(&failed(action)));
-            assert_eq!(tally.worst.map(|exit| exit as u8), Some(worst), "{actions:?}");
-        }
-    }
-
-    #[test]
-    fn a_tally_says_what_became_of_all() {
-        let mut tally = Tally { all: 9, ..Tally::default() };
-        assert_eq!(tally.to_string(), "0 of 9 done: 0 refreshed");
-        tally.take(&Ok(AccessToken { origin: "refreshed".into(), ..example() }));
-        tally.take(&Ok(AccessToken { origin: "stored".into(), ..example() }));
-        tally.take(&failed("login"));
-        tally.take(&failed("retry"));
-        let wanted =
-            "4 of 9 done: 1 refreshed, 1 needed no request, 1 to be tried again later, 1 to be logged in again";
-        assert_eq!((tally.to_string(), tally.worst), (wanted.to_owned(), Some(Exit::Login)));
-    }
 
     #[test]
     fn only_what_is_due_is_swept_if_that_is_asked_for_and_a_key_never() {
-        let status = |kind: &str, state: &str| CredentialStatus {
-            provider: "xai-oauth".into(),
-            credential: "login".into(),
-            label: String::new(),
-            source: String::new(),
-            kind: kind.into(),
-            state: state.into(),
-            expires_at_ms: Some(90_500),
-            ..CredentialStatus::default()
-        };
-        for (kind, state, all, due) in [
-            ("oauth", "valid", true, false),
-            ("oauth", "expired", true, true),
-            ("oauth", "expiring", true, true),
-            ("oauth", "in-doubt", true, true),
-            ("oauth", "quarantined", true, false),
-            ("oauth", "cooling-down", true, false),
-            ("api-key", "key", false, false),
+        for (usable, renewal, due, waits) in [
+            ("yes", "ok", false, false),
+            ("expired", "ok", true, false),
+            ("expiring", "ok", true, false),
+            ("expired", "refreshing", true, false),
+            ("yes", "in-doubt", true, false),
+            ("expired", "paused", false, false),
+            ("no", "quarantined", false, true),
+            ("no", "dead", false, true),
+            ("yes", "needs-login", false, true),
+            ("yes", "needs-configuration", false, true),
+            ("yes", "a-new-word", false, true),
+            ("yes", "none", false, false),
         ] {
-            let status = status(kind, state);
-            assert_eq!((is_swept(&status, false), is_swept(&status, true)), (all, due), "{kind} {state}");
+            let status = example(usable, renewal);
+            assert_eq!((is_swept(&status, false), is_swept(&status, true)), (true, due), "{usable} {renewal}");
+            let key = CredentialStatus { kind: "api-key".into(), ..status.clone() };
+            assert!(!is_swept(&key, false) && !is_swept(&key, true));
+            let mut queue = Queue::default();
+            queue.add(0, true, vec![status.clone()], true);
+            assert_eq!(queue.waiting_for_a_person.len(), usize::from(waits), "{usable} {renewal}");
+            queue.add(0, true, vec![status], false);
+            assert_eq!(queue.waiting_for_a_person.len(), usize::from(waits), "without --due it is tried");
         }
-        assert_eq!(more_than_left(&status("oauth", "expiring"), 30_000), 61);
-        assert_eq!(more_than_left(&status("oauth", "expired"), 90_500), 0);
+        let expires = |at_ms| CredentialStatus { expires_at_ms: Some(at_ms), ..example("expiring", "ok") };
+        assert_eq!(more_than_left(&expires(90_500), 30_000), 61);
+        assert_eq!(more_than_left(&expires(90_500), 90_500), 0);
+    }
+
+    #[test]
+    fn what_waits_for_a_person_has_the_exit_code_and_the_command() {
+        for (renewal, exit) in
+            [("quarantined", Exit::Login), ("needs-configuration", Exit::Configure), ("new", Exit::Broken)]
+        {
+            let failure = Job { vault: 0, status: example("no", renewal) }.waits_for_a_person();
+            assert_eq!(failure.exit, exit, "{renewal}");
+            let is_known = renewal != "new";
+            assert_eq!(failure.command(), Some("lazaret login xai-oauth").filter(|_| is_known), "{renewal}");
+        }
+    }
+
+    fn of(provider: &str, credential: &str) -> CredentialStatus {
+        CredentialStatus { provider: provider.into(), credential: credential.into(), ..example("expired", "ok") }
+    }
+
+    fn taken(queue: &mut Queue) -> Vec<String> {
+        let next = std::iter::from_fn(|| queue.next());
+        next.map(|job| format!("{}{}{}", job.vault, job.status.provider, job.status.credential)).collect()
+    }
+
+    #[test]
+    fn of_one_provider_one_is_refreshed_at_a_time_whatever_vault_it_is_in() {
+        let mut queue = Queue::default();
+        queue.add(0, true, vec![of("a", "1"), of("a", "2"), of("b", "1")], false);
+        queue.add(1, true, vec![of("b", "2"), of("c", "1")], false);
+        assert_eq!(taken(&mut queue), ["0a1", "0b1", "1c1"]);
+        queue.is_over(0, "b");
+        assert_eq!(taken(&mut queue), ["1b2"]);
+        queue.is_over(0, "a");
+        assert_eq!(taken(&mut queue), ["0a2"]);
+        assert!(queue.jobs.is_empty());
+    }
+
+    #[test]
+    fn of_a_vault_whose_own_lock_each_exchange_holds_one_is_refreshed_at_a_time() {
+        let mut queue = Queue::default();
+        queue.add(0, false, vec![of("a", "1"), of("b", "1")], false);
+        queue.add(1, false, vec![of("c", "1")], false);
+        assert_eq!(taken(&mut queue), ["0a1", "1c1"]);
+        queue.is_over(0, "a");
+        assert_eq!(taken(&mut queue), ["0b1"]);
     }
 }
