@@ -9,6 +9,7 @@
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
+//! | what a person is told while a call waits | `waiting.rs` |
 //! | the commands | `token.rs` `refresh.rs` `sweep.rs` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
@@ -54,6 +55,7 @@ mod time;
 mod token;
 mod unsaved;
 mod vaults;
+mod waiting;
 mod watch;
 mod words;
 

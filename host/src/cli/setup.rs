@@ -8,6 +8,7 @@ use super::args::{Global, Which};
 use super::events::Events;
 use super::failure::{self, Failure};
 use super::signals::{self, Signals};
+use super::waiting::Waiting;
 use super::{elsewhere, owner, unsaved, vaults};
 use crate::storage::{FileStorage, VAULT, shell_path};
 use crate::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
@@ -127,7 +128,7 @@ impl Setup {
     /// The same, and whatever is sent is finished before a signal ends the process.
     pub(super) fn open_listening(&self, provider: &str) -> Result<(Open, Arc<Signals>), Failure> {
         let signals = Signals::listen(self.events.clone(), provider)?;
-        let open = self.open_heeding(&signals)?;
+        let open = self.open_with(|builder| self.telling(heeding(builder, Some(&signals)), provider))?;
         Ok((open, signals))
     }
 
@@ -236,9 +237,12 @@ impl Setup {
         Ok(known)
     }
 
-    /// A keeper whose requests are known to the signals: none leaves after one came, and none is cut off.
-    pub(super) fn open_heeding(&self, signals: &Arc<Signals>) -> Result<Open, Failure> {
-        self.open_with(|builder| heeding(builder, Some(signals)))
+    /// Whoever sits at a terminal is told what its calls wait for.
+    fn telling(&self, builder: Builder, provider: &str) -> Builder {
+        match Waiting::for_a_person(self.json, provider) {
+            Some(tell) => builder.on_wait(tell),
+            None => builder,
+        }
     }
 
     /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a vault and that one holds no
@@ -250,7 +254,7 @@ impl Setup {
         signals: Option<&Arc<Signals>>,
         ask: impl Fn(&Open) -> Result<T, KeeperError>,
     ) -> Result<(Open, Result<T, KeeperError>), Failure> {
-        let open = self.open_with(|builder| heeding(builder, signals))?;
+        let open = self.open_with(|builder| self.telling(heeding(builder, signals), provider))?;
         let done = ask(&open);
         let Err(error) = &done else { return Ok((open, done)) };
         if self.is_named() || !elsewhere::may_be(error) {
@@ -259,7 +263,7 @@ impl Setup {
         let Some(vault) = elsewhere::find(self, &open, provider, credential)? else { return Ok((open, done)) };
         elsewhere::tell(self, &vault);
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| heeding(builder.code_of(&open.keeper), signals);
+        let more = |builder: Builder| self.telling(heeding(builder.code_of(&open.keeper), signals), provider);
         let open = self.open_on(vault, layout, |storage| storage, more)?;
         let done = ask(&open);
         Ok((open, done))

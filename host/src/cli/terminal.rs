@@ -82,6 +82,11 @@ fn columns(terminal: BorrowedFd<'_>) -> usize {
 /// Whether a line on standard error is to be replaced by what comes next.
 static PROGRESS: AtomicBool = AtomicBool::new(false);
 
+/// Whether somebody sees what goes to standard error.
+pub(super) fn is_stderr_a_terminal() -> bool {
+    io::stderr().is_terminal()
+}
+
 /// A line on standard error that goes when anything else is said. Only for a terminal.
 pub(super) fn progress(line: &str) {
     if io::stderr().is_terminal() {
