@@ -17,6 +17,7 @@ use super::need::Need;
 use super::setup::{Open, Setup};
 use super::signals::{self, Signals};
 use super::tally::Tally;
+use super::terminal::Style;
 use super::{refresh, status, terminal, text, time, token, unsaved, words};
 use crate::storage::VAULT;
 use crate::{AccessToken, CredentialStatus, TokenRequest};
@@ -326,8 +327,7 @@ impl Sweep<'_> {
             }
         }
         if !self.under_way.is_empty() {
-            let names = self.under_way.join(", ");
-            terminal::progress(&format!("[{} of {}] {names} ...", self.tally.done(), self.tally.all));
+            terminal::progress(&progress(&self.tally, &self.under_way));
         }
         Ok(())
     }
@@ -338,22 +338,38 @@ impl Sweep<'_> {
         let said = match (done, self.setup.json) {
             (Ok(token), true) => in_vault(token::to_json(token, false), vault).to_string(),
             (Err(failure), true) => in_vault(in_json(failure), vault).to_string(),
-            (Ok(token), false) => refresh::what_happened(token, time::now_ms()),
-            (Err(failure), false) => {
-                let style = terminal::stdout_style();
-                let run = failure.command().map(|command| format!("; run: {command}")).unwrap_or_default();
-                let message = text::escape(&format!("{}{run}", failure.message));
-                if failure.exit == Exit::Retry { style.warn(&message) } else { style.bad(&message) }
+            (done, false) => {
+                let vault = Some(vault).filter(|_| self.vaults.len() > 1);
+                line(done, vault, terminal::stdout_style(), time::now_ms())
             }
         };
-        let is_said = self.setup.json || self.vaults.len() < 2 || said.contains(vault);
-        let path = if is_said { String::new() } else { format!("{}: ", text::escape(vault)) };
-        terminal::print(&format!("{path}{said}\n"))?;
+        terminal::print(&format!("{said}\n"))?;
         if let Ok(token) = done {
             token::warn(self.setup, token);
         }
         Ok(())
     }
+}
+
+/// What became of one, for a person. A vault's path leads it where there are several.
+fn line(done: &Result<AccessToken, Failure>, vault: Option<&str>, style: Style, now_ms: u64) -> String {
+    let said = match done {
+        Ok(token) => refresh::what_happened(token, now_ms),
+        Err(failure) => {
+            let run = failure.command().map(|command| format!("; run: {command}")).unwrap_or_default();
+            let message = text::escape(&format!("{}{run}", failure.message));
+            if failure.exit == Exit::Retry { style.warn(&message) } else { style.bad(&message) }
+        }
+    };
+    match vault.filter(|vault| !said.contains(*vault)) {
+        Some(vault) => format!("{}: {said}", text::escape(vault)),
+        None => said,
+    }
+}
+
+/// What is under way, after how many of how many.
+fn progress(tally: &Tally, under_way: &[String]) -> String {
+    format!("[{} of {}] {} ...", tally.done(), tally.all, under_way.join(", "))
 }
 
 fn in_vault(mut json: Value, vault: &str) -> Value {
@@ -370,7 +386,10 @@ fn in_json(failure: &Failure) -> Value {
 #[cfg(test)]
 mod tests {
     use super::super::need::example;
+    use super::super::screens::{self, NOW_MS};
+    use super::super::token::example as example_token;
     use super::*;
+    use crate::KeeperError;
 
     #[test]
     fn only_what_is_due_is_swept_if_that_is_asked_for_and_a_key_never() {
@@ -445,5 +464,44 @@ mod tests {
         assert_eq!(taken(&mut queue), ["0a1", "1c1"]);
         queue.is_over(0, "a");
         assert_eq!(taken(&mut queue), ["0b1"]);
+    }
+
+    /// The lines, the line that is replaced while something is under way, and the summary.
+    #[test]
+    fn the_screen_is_as_it_is_kept() {
+        let token = |provider: &str, origin: &str| AccessToken {
+            provider: provider.into(),
+            origin: origin.into(),
+            expires_at_ms: Some(NOW_MS + 3_600_000),
+            ..example_token()
+        };
+        let sick =
+            Job { vault: 0, status: CredentialStatus { provider: "nous".into(), ..example("no", "quarantined") } };
+        let error = KeeperError { action: "retry".into(), ..KeeperError::internal(String::new()) };
+        let paused = "cooling (login): the refresh could not be made (HTTP 429 slow_down); next try in 840 s";
+        let all = [
+            Err(sick.waits_for_a_person()),
+            Ok(token("acme", "refreshed")),
+            Ok(token("bolt", "adopted")),
+            Err(Failure::keeper(error, paused.to_owned())),
+        ];
+        for columns in [60, 80, 120] {
+            let (mut tally, mut drawn) = (Tally::of(6), String::new());
+            for done in &all {
+                tally.take(done);
+                // As the terminal breaks it.
+                let line: Vec<char> = line(done, None, Style::PLAIN, NOW_MS).chars().collect();
+                line.chunks(columns).for_each(|part| drawn.extend(part.iter().chain(&['\n'])));
+            }
+            let under_way =
+                ["cord (login)", "delta (77aa01)", "a-provider-with-a-long-name (login)"].map(str::to_owned);
+            drawn += &format!("{}\n", text::cut(&progress(&tally, &under_way), columns - 1));
+            tally.take(&Ok(token("cord", "refreshed")));
+            tally.take(&Ok(token("delta", "refreshed")));
+            drawn += &text::wrap(&tally.to_string(), columns).join("\n");
+            screens::compare(&format!("refresh-all-{columns}.txt"), columns, &drawn);
+        }
+        let several = line(&Ok(token("acme", "refreshed")), Some("/b/auth.json"), Style::PLAIN, NOW_MS);
+        assert_eq!(several, "/b/auth.json: acme (login): refreshed; the access token is good for 60 min");
     }
 }
