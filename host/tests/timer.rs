@@ -50,3 +50,20 @@ fn what_the_next_call_refreshes_is_well_and_what_cannot_be_read_is_not() {
     home.write(r#"{"providers":{}}"#);
     assert_eq!(home.run(&["status", "--check"]).code, Some(0));
 }
+
+#[test]
+fn a_provider_of_which_there_is_nothing_is_wrong_usage() {
+    let home = Home::with_expired_login();
+    let config = home.path("config");
+    for arguments in [&["status", "xai"][..], &["status", "xai", "--check"], &["status", "xai", "--all"]] {
+        let mut command = home.command(arguments);
+        let ran = home::Ran::of(command.env("XDG_CONFIG_HOME", &config).output().expect("it runs"));
+        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
+        let run = ran.err.lines().find_map(|line| line.strip_prefix("run: ")).expect("a command");
+        assert!(run.starts_with("lazaret ") && run.contains("status"), "{run}");
+    }
+    let ran = home.run(&["status", "xai", "--json"]);
+    let error: Value = serde_json::from_str(&ran.err).expect("json");
+    assert_eq!((ran.code, &error["error"]["code"]), (Some(2), &Value::from("unknown-credential")), "{ran:?}");
+    assert_eq!(home.run(&["status", "acme"]).code, Some(0));
+}

@@ -20,11 +20,17 @@ pub(super) fn run(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
     if args.all || setup.is_elsewhere_only() {
         return all(setup, args);
     }
-    let read = Read::of(args, &setup.open()?)?;
+    let open = setup.open()?;
+    let read = Read::of(args, &open)?;
     let count = read.count();
+    if count.all == 0
+        && let Some(provider) = &args.provider
+    {
+        return Err(none_of(provider, &read.path).run(open.reach("status")));
+    }
     terminal::print(&match setup.json {
         true => format!("{}\n", read.to_json()),
-        false => Drawing::new(setup).alone(&read, args.provider.as_deref()),
+        false => Drawing::new(setup).alone(&read),
     })?;
     check(args, count.worst.and_then(need::Need::exit))
 }
@@ -39,6 +45,10 @@ fn all(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
         first.get_or_insert(open);
     }
     let mut trouble = read.iter().filter(|(_, read)| read.is_err()).count();
+    let is_empty = |(_, read): &(String, Result<Read, Failure>)| read.as_ref().is_ok_and(|read| read.count().all == 0);
+    if let (Some(provider), true, Some(first)) = (&args.provider, read.iter().all(is_empty), &first) {
+        return Err(none_of(provider, "none of the known vaults").run(first.reach("status --all")));
+    }
     if setup.json {
         for (_, read) in read.iter() {
             match read {
@@ -64,6 +74,11 @@ fn all(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
             Err(Failure::broken(format_args!("{count} of the vaults cannot be read")).coded("storage"))
         }
     }
+}
+
+/// Nothing that was asked for: what a script takes for an answer must not look like one.
+fn none_of(provider: &str, whose: &str) -> Failure {
+    Failure::usage(format_args!("{whose} holds no credential of {provider}")).coded("unknown-credential")
 }
 
 /// The exit code, where it was asked for. Every line has said why.
@@ -137,10 +152,9 @@ impl Drawing {
         Self { style, columns, now_ms: time::now_ms(), verbose: setup.verbose }
     }
 
-    fn alone(&self, read: &Read, about: Option<&str>) -> String {
-        let about = about.map(|provider| format!(" of {provider}")).unwrap_or_default();
+    fn alone(&self, read: &Read) -> String {
         if read.report.credentials.is_empty() {
-            let empty = text::escape(&format!("{} holds no credential{about}", read.path));
+            let empty = text::escape(&format!("{} holds no credential", read.path));
             return format!("{empty}\n{}", self.warnings(&read.report));
         }
         let path = if self.verbose { format!("{}: ", text::escape(&read.path)) } else { String::new() };
@@ -263,14 +277,14 @@ mod tests {
     }
 
     #[test]
-    fn the_screen_is_as_it_is_kept() {
+    fn a_credential_is_a_line_and_its_troubles_stand_beneath() {
         let read = read(screens::one_of_each());
         for columns in [60, 80, 120] {
-            let drawn = drawing(Some(columns)).alone(&read, None);
+            let drawn = drawing(Some(columns)).alone(&read);
             screens::compare(&format!("status-{columns}.txt"), columns, &drawn);
         }
         let verbose = Drawing { verbose: true, ..drawing(Some(100)) };
-        screens::compare("status-verbose-100.txt", 100, &verbose.alone(&read, None));
+        screens::compare("status-verbose-100.txt", 100, &verbose.alone(&read));
     }
 
     #[test]
@@ -319,7 +333,7 @@ mod tests {
         let report = StatusReport { credentials: vec![hostile], warnings: vec![bad.into()] };
         let read = Read { path: bad.into(), command: "lazaret".into(), report };
         let drawing = Drawing { verbose: true, ..drawing(Some(80)) };
-        for drawn in [drawing.alone(&read, Some(bad)), drawing.together(&[(bad.to_owned(), Ok(read))], Some(bad))] {
+        for drawn in [drawing.alone(&read), drawing.together(&[(bad.to_owned(), Ok(read))], Some(bad))] {
             assert!(drawn.chars().all(|char| char == '\n' || (!char.is_control() && char != '\u{202e}')), "{drawn:?}");
         }
     }
@@ -336,7 +350,7 @@ mod tests {
         };
         for columns in [60, 80, 120] {
             let report = StatusReport { credentials: vec![wide.clone()], warnings: vec![long.clone()] };
-            let drawn = drawing(Some(columns)).alone(&read(report), None);
+            let drawn = drawing(Some(columns)).alone(&read(report));
             assert!(drawn.lines().all(|line| text::width(line) <= columns), "{drawn}");
         }
     }
@@ -344,6 +358,6 @@ mod tests {
     #[test]
     fn an_empty_vault_says_so() {
         let empty = read(StatusReport { credentials: vec![], warnings: vec![] });
-        assert_eq!(drawing(Some(80)).alone(&empty, None), "/v holds no credential\n");
+        assert_eq!(drawing(Some(80)).alone(&empty), "/v holds no credential\n");
     }
 }
