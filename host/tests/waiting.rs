@@ -88,3 +88,12 @@ fn a_terminal_without_utf_8_gets_ascii() {
         assert!(home::text(&out).contains(if is_ascii { "..." } else { "…" }));
     }
 }
+
+#[test]
+fn a_time_of_day_is_one_of_the_time_zone() {
+    let home = Home::with_expired_login();
+    for (zone, until) in [("UTC0", "until: 2020-01-01 00:01:00"), ("XYZ5", "until: 2019-12-31 19:01:00")] {
+        let out = home.command(&["status", "--verbose"]).env("TZ", zone).output().expect("it runs").stdout;
+        assert!(home::text(&out).contains(until), "{zone}: {}", home::text(&out));
+    }
+}

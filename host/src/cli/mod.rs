@@ -10,7 +10,7 @@
 //! | how text of others reaches a terminal safely | `text.rs` |
 //! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
 //! | what a person is told while a call waits | `waiting.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep.rs` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep/` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | where secrets come in | `stdin.rs` |
 //! | a token in another program's protocol | `formats/` |
