@@ -123,7 +123,7 @@ Examples:
 
 If another process has replaced the token meanwhile, its token is the result and nothing is sent. A refused access token never makes a login count as dead: only the token endpoint can end it.
 
-With --all, every OAuth credential of the vaults that `lazaret status --all` shows is refreshed; of one vault alone if --vault or $LAZARET_VAULT names it. Up to four are refreshed at a time, one of a provider, and one of a vault whose own lock every refresh holds: that is so unless the vault's settings say {\"shared_with_reference\": false}. Ctrl-C lets those under way be stored, and begins no more.
+With --all, every OAuth credential of the vaults that `lazaret status --all` shows is refreshed; of one vault alone if --vault or $LAZARET_VAULT names it. Up to four are refreshed at a time, one of a provider, and one of a vault whose own lock every refresh holds: that is so unless the vault's settings say {\"shared_with_reference\": false}. Ctrl-C lets those under way be stored, and begins no more. With --json each line has its `vault` too.
 
 Exit codes of --all, that of the worst:
   0  all are refreshed (--due: or need nothing)
