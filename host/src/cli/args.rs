@@ -220,7 +220,7 @@ Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencod
 
 Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it. There is no way back: to hand a login back, log in with that tool, then `lazaret logout` here.")]
     Import(ImportArgs),
-    /// List the providers that are known, or show one: its endpoints, its client, and how to log in
+    /// List the providers that are known, or show how to log in to one
     #[command(after_help = "\
 Examples:
   lazaret providers
@@ -457,6 +457,7 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(super) struct ProvidersArgs {
     /// Show this one: an id or alias
+    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: Option<String>,
 }
 

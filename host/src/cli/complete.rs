@@ -34,16 +34,16 @@ pub(super) fn providers(current: &OsStr) -> Vec<CompletionCandidate> {
     found.into_iter().filter_map(candidate).collect()
 }
 
-/// Providers that a person may log in to or add a key of: those that have a profile of the user's own too.
+/// Providers that a person may log in to or add a key of: all that have a profile.
 pub(super) fn any_providers(current: &OsStr) -> Vec<CompletionCandidate> {
     let mut found = providers(current);
     let setup = Setup::new(typed().global);
-    let profiles = setup.providers().ok().flatten().and_then(|path| std::fs::read_to_string(path).ok());
-    let profiles: Option<serde_json::Value> = profiles.and_then(|text| serde_json::from_str(&text).ok());
-    let names = profiles.iter().filter_map(|document| document["profiles"].as_object()).flat_map(|map| map.keys());
-    for name in names {
-        if found.iter().all(|other| other.get_value() != OsStr::new(name)) {
-            found.extend(candidate(current, name, "in providers.json".to_owned()));
+    let vault = setup.vaults().unwrap_or_default().into_iter().next();
+    let open = vault.and_then(|vault| setup.open_silently(vault, None).ok());
+    let known = open.and_then(|open| open.keeper.admin().providers(None).ok()).unwrap_or_default();
+    for profile in known {
+        if found.iter().all(|other| other.get_value() != OsStr::new(&profile.id)) {
+            found.extend(candidate(current, &profile.id, profile.name));
         }
     }
     found

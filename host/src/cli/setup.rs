@@ -132,16 +132,8 @@ impl Setup {
     /// The same, and whatever is sent is finished before a signal ends the process.
     pub(super) fn open_listening(&self, provider: &str) -> Result<(Open, Arc<Signals>), Failure> {
         let signals = Signals::listen(self.events.clone(), provider)?;
-        let open = self.open_with(|builder| self.told(heeding(builder, Some(&signals)), provider))?;
+        let open = self.open_with(|builder| self.telling(heeding(builder, Some(&signals)), provider))?;
         Ok((open, signals))
-    }
-
-    /// A keeper of which a person is told what it waits for.
-    fn told(&self, builder: Builder, provider: &str) -> Builder {
-        match Waiting::for_a_person(self.json, provider) {
-            Some(tell) => builder.on_wait(tell),
-            None => builder,
-        }
     }
 
     /// A keeper over another file than the vault's.
@@ -203,9 +195,12 @@ impl Setup {
         signals: &Arc<Signals>,
     ) -> Result<Open, Failure> {
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| match other {
-            Some(open) => heeding(builder, Some(signals)).code_of(&open.keeper),
-            None => heeding(builder, Some(signals)),
+        let more = |builder: Builder| {
+            let builder = heeding(builder, Some(signals));
+            match other {
+                Some(open) => builder.code_of(&open.keeper),
+                None => builder,
+            }
         };
         self.open_on(vault, layout, |storage| storage, more)
     }
@@ -246,6 +241,14 @@ impl Setup {
         Ok(known)
     }
 
+    /// Whoever sits at a terminal is told what its calls wait for.
+    fn telling(&self, builder: Builder, provider: &str) -> Builder {
+        match Waiting::for_a_person(self.json, provider) {
+            Some(tell) => builder.on_wait(tell),
+            None => builder,
+        }
+    }
+
     /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a vault and that one holds no
     /// such credential, in the only known vault that does. Returns where it was done.
     pub(super) fn in_its_vault<T>(
@@ -255,7 +258,7 @@ impl Setup {
         signals: Option<&Arc<Signals>>,
         ask: impl Fn(&Open) -> Result<T, KeeperError>,
     ) -> Result<(Open, Result<T, KeeperError>), Failure> {
-        let open = self.open_with(|builder| self.told(heeding(builder, signals), provider))?;
+        let open = self.open_with(|builder| self.telling(heeding(builder, signals), provider))?;
         let done = ask(&open);
         let Err(error) = &done else { return Ok((open, done)) };
         if self.is_named() || !elsewhere::may_be(error) {
@@ -264,7 +267,7 @@ impl Setup {
         let Some(vault) = elsewhere::find(self, &open, provider, credential)? else { return Ok((open, done)) };
         elsewhere::tell(self, &vault);
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| self.told(heeding(builder.code_of(&open.keeper), signals), provider);
+        let more = |builder: Builder| self.telling(heeding(builder.code_of(&open.keeper), signals), provider);
         let open = self.open_on(vault, layout, |storage| storage, more)?;
         let done = ask(&open);
         Ok((open, done))
