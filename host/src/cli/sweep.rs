@@ -61,7 +61,8 @@ fn note(setup: &Setup, line: &str) {
 }
 
 fn is_swept(status: &CredentialStatus, due: bool) -> bool {
-    status.kind == "oauth" && (!due || matches!(status.state.as_str(), "expired" | "expiring" | "in-doubt"))
+    status.kind == "oauth"
+        && (!due || matches!(status.state.as_str(), "expired" | "expiring" | "refreshing" | "in-doubt"))
 }
 
 /// For how many seconds a token must be good so that the one known now is not.
@@ -211,6 +212,7 @@ mod tests {
             ("oauth", "valid", true, false),
             ("oauth", "expired", true, true),
             ("oauth", "expiring", true, true),
+            ("oauth", "refreshing", true, true),
             ("oauth", "in-doubt", true, true),
             ("oauth", "quarantined", true, false),
             ("oauth", "cooling-down", true, false),
