@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // Documents as files. `docs/file-store.md` in the repository is the written protocol, for hosts in any language; this is it in
 // JavaScript. A native lazaret, a Python one and this one may use one vault at once.
 //
@@ -13,6 +14,7 @@
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
+// | `sight` | whoever wants to know who holds a lock does not touch it |
 // | `marks` | the locks that other tools make are made, show that we live, and end with their maker |
 // | `left-behind` | what a killed lazaret made is known again |
 // | `replace` | a document is the old text or the new one, whole |
@@ -20,7 +22,7 @@
 
 import { statSync, type BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
-import { loadAlso, PLACE, placeOf, variableNamed, type Also } from './also.js';
+import { commandAbout, loadAlso, PLACE, placeOf, variableNamed, type Also, type Reach } from './also.js';
 import {
   randomId,
   StorageError,
@@ -35,7 +37,7 @@ import {
 } from './contract.js';
 import { doing, size } from './errors.js';
 import { claimOf, kindOf, KINDS, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
-import { Held, Patience, takeLocks } from './locks.js';
+import { Held, holderOfLocks, Patience, takeLocks, type Locks } from './locks.js';
 import { pathOf } from './dir.js';
 import { mustBeOurs } from './owners.js';
 import { marksOf } from './other-tools.js';
@@ -74,6 +76,11 @@ export interface FileStorageOptions {
   sharedLogins?: string | undefined;
   /** Whether variables of the environment that are called like a key or a token may be read, for entries that only name one. */
   environment?: boolean | undefined;
+  /** By which words a person calls the command `lazaret` so that it is about this vault. Default: `lazaret --vault PATH`, with the layout and
+   * the profiles where they are named. */
+  command?: string | undefined;
+  /** What a person runs, or does, to log in, in place of that command. `{provider}` in it stands for the provider. */
+  loginHint?: string | undefined;
 }
 
 /** Locks that are held, for what, and the folder that they hold it in. */
@@ -87,7 +94,7 @@ interface Lease {
 export class FileStorage implements Storage {
   readonly #places: Places;
   readonly #also: Also;
-  readonly #layout: string | undefined;
+  readonly #reach: Reach;
   readonly #foreignLock: boolean | undefined;
   readonly #allowNetwork: boolean;
   readonly #environment: boolean;
@@ -106,7 +113,11 @@ export class FileStorage implements Storage {
       named: (options.also ?? []).map((path) => resolve(path)),
       shared: options.sharedLogins ? resolve(options.sharedLogins) : undefined,
     };
-    this.#layout = options.layout;
+    this.#reach = {
+      layout: options.layout,
+      command: options.command ?? commandAbout(vault, options.layout, this.#places.profiles),
+      loginHint: options.loginHint,
+    };
     this.#foreignLock = options.foreignLock;
     this.#allowNetwork = options.allowNetworkFilesystem ?? false;
     this.#environment = options.environment ?? false;
@@ -115,7 +126,7 @@ export class FileStorage implements Storage {
   load(name: string, known?: string): LoadOutcome {
     const also = loadAlso(this.#also, name, known);
     if (also) return also;
-    if (name === PLACE) return placeOf(this.#places.vault, this.#layout, known);
+    if (name === PLACE) return placeOf(this.#places.vault, this.#reach, known);
     if (this.#environment && name.startsWith('env/')) return variableNamed(name.slice('env/'.length), process.env);
     const kind = kindOf(name);
     const anchor = this.#anchorHeld(kind);
@@ -182,6 +193,18 @@ export class FileStorage implements Storage {
     const held = this.#leases.get(lease);
     this.#leases.delete(lease);
     if (held) letGo(held);
+  }
+
+  holderOf(scope: Scope): Holder | undefined {
+    const claim = claimOf(scope);
+    const place = find(this.#places, claim.kind, this.#anchorHeld(claim.kind));
+    if (!place) return undefined;
+    try {
+      // Where there is no folder there is no lock.
+      return place.anchor.hasFolder ? holderOfLocks(this.#locks(claim, place)) : undefined;
+    } finally {
+      place.close();
+    }
   }
 
   /** The names of the documents that exist and begin with `prefix`. */
@@ -309,20 +332,21 @@ export class FileStorage implements Storage {
     mustBeOurs(anchor);
     this.#refuseNetwork(claim, place);
     anchor.createFolder();
-    const vault = { dir: anchor.dir, name: anchor.name };
-    if (claim.grant !== undefined) mustBeReplaceable(vault);
+    if (claim.grant !== undefined) mustBeReplaceable({ dir: anchor.dir, name: anchor.name });
+    return takeLocks(this.#locks(claim, place), patience);
+  }
+
+  #locks(claim: Claim, { anchor }: Place): Locks {
     const isVault = claim.grant === undefined && claim.kind === VAULT_KIND;
-    return takeLocks(
-      {
-        foreign: isVault ? foreignLocks(anchor, this.#foreignLock) : [],
-        marks: isVault ? marksOf(anchor, this.#foreignLock) : [],
-        anchor: vault,
-        own: lockOf(claim),
-        owner: anchor.ownerOfAll,
-        now: this.now,
-      },
-      patience,
-    );
+    return {
+      foreign: isVault ? foreignLocks(anchor, this.#foreignLock) : [],
+      marks: isVault ? marksOf(anchor, this.#foreignLock) : [],
+      anchor: { dir: anchor.dir, name: anchor.name },
+      own: lockOf(claim),
+      grant: claim.fingerprint,
+      owner: anchor.ownerOfAll,
+      now: this.now,
+    };
   }
 
   /** Whether the path still leads to where the locks were taken. */

@@ -15,6 +15,7 @@ file               what it holds true
 ``_heartbeat.py``  what we made shows that we live
 ``_left_behind.py``  what a killed lazaret made is known again
 ``_holder.py``     who holds a lock is told to people and decides nothing
+``_sight.py``      whoever wants to know who holds a lock does not touch it
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
 ``_rescue.py``     tokens that could be stored nowhere are kept until the vault takes them
@@ -53,6 +54,7 @@ from .contract import (
     Busy,
     Capabilities,
     Document,
+    DocumentScope,
     Holder,
     LeaseGrant,
     Loaded,
@@ -92,6 +94,9 @@ class FileStorage:
     :param also: Other files that may hold the same grants. Those that they hold are refreshed only there. What the
         reference's own layout says of its shared and its root store is known without this.
     :param shared_logins: Where the reference keeps the logins that its profiles share, if not in ``shared`` in its root.
+    :param command: By which words a person calls the command ``lazaret`` so that it is about this vault. None: ``lazaret --vault
+        PATH``, with the layout and the profiles where they are named.
+    :param login_hint: What a person runs, or does, to log in, in place of that command. ``{provider}`` in it stands for the provider.
     :param allow_network_filesystem: Lets grants be leased where locks may not exclude other machines.
     """
 
@@ -106,6 +111,8 @@ class FileStorage:
         also: Iterable[Union[str, os.PathLike[str]]] = (),
         shared_logins: Union[str, os.PathLike[str], None] = None,
         allow_network_filesystem: bool = False,
+        command: Optional[str] = None,
+        login_hint: Optional[str] = None,
     ) -> None:
         if not _locks.HAVE_FLOCK:
             raise NotImplementedError(
@@ -114,6 +121,8 @@ class FileStorage:
             )
         self._places = Places(_absolute(vault), None if providers is None else _absolute(providers))
         self._layout = layout
+        self._command = _also.command_about(self._places.vault, layout, self._places.profiles) if command is None else command
+        self._login_hint = login_hint
         self._foreign_lock = foreign_lock
         self._environment = environment
         self._also = tuple(_absolute(path) for path in also)
@@ -146,7 +155,7 @@ class FileStorage:
             other._places = dataclasses.replace(other._places, is_only_read=True)
             return other.load(document, known)
         if name == _also.PLACE:
-            return _also.place(vault, self._layout, known)
+            return _also.place(vault, self._layout, self._command, self._login_hint, known)
         if self._environment and name.startswith("env/"):
             return _variable_named(name[len("env/") :])
         kind = Kind.of(name)
@@ -182,7 +191,7 @@ class FileStorage:
             claimed.held.let_go()
 
     def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:
-        lease = self._claim(claim_of(scope), Patience(wait_ms / 1000))
+        lease = self._claim(claim_of(scope), Patience(wait_ms / 1000), _fingerprint(scope))
         if isinstance(lease, Holder):
             return Busy(lease)
         name = random_id()
@@ -196,6 +205,14 @@ class FileStorage:
             held = self._leases.pop(lease, None)
         if held is not None:
             held.held.let_go()
+
+    def holder_of(self, scope: Scope) -> Optional[Holder]:
+        claim = claim_of(scope)
+        place = self._find(kind_of(claim))
+        # Where there is no folder there is no lock.
+        if place is None or place.anchor.missing:
+            return None
+        return self._locks(claim, place, _fingerprint(scope)).holder()
 
     def list(self, prefix: str) -> List[str]:
         names = []
@@ -281,14 +298,14 @@ class FileStorage:
             seen = self._seen.get(kind)
         return UNCHANGED if seen == (stat_key(found), known) else None
 
-    def _claim(self, claim: Claim, patience: Patience) -> Union[_Lease, Holder]:
+    def _claim(self, claim: Claim, patience: Patience, grant: Optional[str] = None) -> Union[_Lease, Holder]:
         """Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's before
         our own."""
         # While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
         for _ in range(3):
             place = self._place_to_write(kind_of(claim))
             self._refuse_network(claim, place)
-            taken = self._locks(claim, place).take(patience)
+            taken = self._locks(claim, place, grant).take(patience)
             if isinstance(taken, Holder):
                 return taken
             lease = _Lease(claim, place, taken)
@@ -323,7 +340,7 @@ class FileStorage:
         now = self._find(kind_of(lease.claim))
         return now is not None and now.is_same(lease.place) and lease.held.is_in_place()
 
-    def _locks(self, claim: Claim, place: Place) -> Locks:
+    def _locks(self, claim: Claim, place: Place, grant: Optional[str]) -> Locks:
         is_vault = claim is Kind.VAULT
         return Locks(
             foreign=foreign_locks(place.anchor, self._foreign_lock) if is_vault else [],
@@ -331,6 +348,7 @@ class FileStorage:
             anchor=place.anchor.spot,
             own=lock_name(claim),
             owner=place.owner,
+            grant=grant,
             now_ns=self._now_ns,
         )
 
@@ -373,6 +391,10 @@ def _read(kind: Kind, place: Place) -> Optional[Text]:
     unsynced = place.unsynced(kind)
     spot = place.way.spot
     return _text.read(spot, owner) if unsynced is None else _unsynced.read(spot, unsynced, owner)
+
+
+def _fingerprint(scope: Scope) -> Optional[str]:
+    return None if isinstance(scope, DocumentScope) else scope.fingerprint
 
 
 def _network(vault: Way) -> Optional[str]:
