@@ -59,6 +59,10 @@ impl Case {
             write(&vault, before);
         }
 
+        if let Some(secret) = self.file("client-secret") {
+            write(&home.path().join("client-secret"), &fs::read_to_string(secret).expect("the secret"));
+        }
+
         // What is done to a process must be done to one that is not this.
         let is_stopped = self.text.contains("\"stopped_ms\"");
         let mut session =
@@ -104,6 +108,12 @@ impl Case {
         let found = server.sent();
         if sent != found {
             return Err(format!("expected the requests {sent:?}, found {found:?}\n  result {result}"));
+        }
+        let clients = server.clients();
+        if let Ok(expected) = serde_json::from_value::<Vec<String>>(of_this("clients"))
+            && expected != clients
+        {
+            return Err(format!("expected the clients {expected:?}, found {clients:?}"));
         }
         Ok(())
     }

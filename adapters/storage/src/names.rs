@@ -106,6 +106,12 @@ pub fn find(name: &str) -> Result<Name, Problem> {
             return Ok(Name::Variable(variable));
         }
     }
+    if name.starts_with("secret/") {
+        return Err(Problem::new(
+            "unsupported",
+            "a WASI host reads no client secrets: write `client_secret` into the profile, or use another host",
+        ));
+    }
     let known = Kind::ALL.map(Kind::name).join(", ");
     Err(Problem::new("unsupported", format!("there is no document {name:?} here, only {known}")))
 }
