@@ -232,6 +232,7 @@ mod tests {
             assert_eq!(find(kind.name()).unwrap(), Name::File(kind));
         }
         assert_eq!(find("env/xai_api_key").unwrap(), Name::Variable("XAI_API_KEY".into()));
+        assert!(find("secret/acme").unwrap_err().message.contains("write `client_secret` into the profile"));
         assert_eq!(find("also.json").unwrap(), Name::Never);
         assert_eq!(find("vault.lazaret-place").unwrap(), Name::Place);
     }
