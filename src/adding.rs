@@ -8,7 +8,7 @@ use crate::jwt;
 use crate::keeper::{Keeper, Snapshot};
 use crate::ledger::{self, State};
 use crate::ports::{Event, Ports, Severity, Stored};
-use crate::provider::{self, Profile, Source};
+use crate::provider::{self, ClientSecret, Field, Profile, Source};
 use crate::sealed::{self, Sealed};
 use crate::secret::Secret;
 use crate::sendable;
@@ -22,6 +22,8 @@ pub(crate) const NEW_VAULT: &str = "{\n  \"version\": 1,\n  \"providers\": {},\n
 pub(crate) const ATTEMPTS: u32 = 64;
 /// How often a vault that somebody else holds is waited for.
 pub(crate) const LONGEST_WAITS: u32 = 6;
+/// How an entry is doing, in the reference's words.
+const STATUSES: [&str; 6] = ["status", "status_at", "error_code", "error_reason", "error_message", "error_reset_at"];
 /// No token is longer.
 const LONGEST: usize = 64 * 1024;
 /// The claims that tell one account from another: who says so, who it is, and for OpenAI under which of his accounts.
@@ -44,6 +46,27 @@ pub struct NewCredential {
     pub refresh_token: Option<Secret>,
     /// How long the access token lives from now on, in seconds.
     pub expires_in_s: Option<u64>,
+    /// What else is told of it.
+    pub more: More,
+}
+
+/// What else may be told of a credential that is added. What the profile says itself is compared with it, and not kept.
+#[derive(Clone, Debug, Default)]
+pub struct More {
+    /// What was granted.
+    pub scope: Option<String>,
+    /// The token type of the access token.
+    pub token_type: Option<String>,
+    /// Who logged in, as the server says it.
+    pub id_token: Option<Secret>,
+    /// The client that the tokens were issued to.
+    pub client_id: Option<String>,
+    /// That client's secret.
+    pub client_secret: Option<Secret>,
+    /// Where they are refreshed.
+    pub token_endpoint: Option<String>,
+    /// Whether it takes the place of the entry that has its label.
+    pub replace: bool,
 }
 
 /// One that is good to be added.
@@ -56,6 +79,10 @@ struct Adding<'a> {
     id: String,
     /// It may have been stored already.
     is_tried: bool,
+    /// An entry of its label gives way to it.
+    replaces: bool,
+    /// It is nowhere else: a person has just logged in.
+    arrives: bool,
 }
 
 enum Plan {
@@ -77,22 +104,73 @@ impl<P: Ports> Keeper<P> {
             let error = KeeperError::new("unknown-provider", Action::Configure, format!("{}: {what}", profile.id));
             return Err(error);
         }
-        let mut adding = Adding {
-            profile: &profile,
+        if kind == CredentialKind::OAuth {
+            is_of_profile(&profile, &new.more)?;
+        }
+        self.add_entry(&profile, kind, new, false).await
+    }
+
+    /// Before a person goes to any trouble: whether a login of this label can become an entry.
+    pub(crate) async fn check_that_it_can_be_added(
+        &self,
+        vault: &str,
+        profile: &Profile,
+        label: &str,
+    ) -> Result<(), KeeperError> {
+        let token = || Secret::new("-");
+        let new = NewCredential {
+            vault: vault.to_owned(),
+            provider: profile.id.clone(),
+            label: Some(label.to_owned()),
+            kind: None,
+            access_token: token(),
+            refresh_token: Some(token()),
+            expires_in_s: None,
+            more: More { replace: true, ..More::default() },
+        };
+        let adding = self.adding(profile, CredentialKind::OAuth, &new, true);
+        let snapshot = self.maybe_vault(vault).await?;
+        let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
+        self.plan_adding(vault, text, &adding, &Sealed::default()).map(drop)
+    }
+
+    fn adding<'a>(
+        &self,
+        profile: &'a Profile,
+        kind: CredentialKind,
+        new: &'a NewCredential,
+        arrives: bool,
+    ) -> Adding<'a> {
+        Adding {
+            profile,
             label: new.label.as_deref().filter(|label| !label.is_empty()),
             kind,
             fresh: Fresh {
                 access_token: new.access_token.clone(),
                 refresh_token: new.refresh_token.clone().filter(|token| !token.is_empty()),
                 expires_in_s: new.expires_in_s,
-                scope: None,
-                token_type: None,
-                id_token: None,
+                scope: new.more.scope.clone(),
+                token_type: new.more.token_type.clone(),
+                id_token: new.more.id_token.clone(),
                 received_at_ms: self.ports.wall_ms(),
             },
             id: id(self.ports.random_u64()),
             is_tried: false,
-        };
+            replaces: new.more.replace,
+            arrives,
+        }
+    }
+
+    /// Stores an entry. Where it `arrives`, whoever holds the vault is waited for.
+    pub(crate) async fn add_entry(
+        &self,
+        profile: &Profile,
+        kind: CredentialKind,
+        new: &NewCredential,
+        arrives: bool,
+    ) -> Result<CredentialStatus, KeeperError> {
+        let mut waits = if arrives { LONGEST_WAITS } else { 0 };
+        let mut adding = self.adding(profile, kind, new, arrives);
         // It only tells whose an emptied entry was.
         let sealed = sealed::load(&self.ports, &new.vault).await.unwrap_or_default();
         // What cannot be added at all shall lift no tombstone.
@@ -104,23 +182,24 @@ impl<P: Ports> Keeper<P> {
             &sealed,
         )?;
         if let Some(token) = &adding.fresh.refresh_token {
-            self.allow_to_send(&new.vault, &profile, token).await?;
+            self.allow_to_send(&new.vault, profile, token).await?;
         }
         for _ in 0..ATTEMPTS {
             let snapshot = self.maybe_vault(&new.vault).await?;
             let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
             let (edited, id) = match self.plan_adding(&new.vault, text, &adding, &sealed)? {
-                Plan::Done(id) => return self.status_of(&new.vault, &profile, &id).await,
+                Plan::Done(id) => return self.status_of(&new.vault, profile, &id).await,
                 Plan::Write(edited, id) => (Secret::new(edited), id),
             };
             let version = snapshot.as_ref().map(|snapshot| &snapshot.version);
             match self.ports.store(&new.vault, edited.expose(), version, true, None).await {
                 Ok(Stored::Done(_)) => {
-                    self.tell_person("added", Severity::Info, &profile, &id, "added by a person");
-                    return self.status_of(&new.vault, &profile, &id).await;
+                    self.tell_person("added", Severity::Info, profile, &id, "added by a person");
+                    return self.status_of(&new.vault, profile, &id).await;
                 }
                 // Making the plan once more finds it there, if it is.
                 Ok(Stored::Stale(_) | Stored::Unknown) => adding.is_tried = true,
+                Err(error) if error.code == "unavailable" && waits > 0 => waits -= 1,
                 Err(error) => return Err(KeeperError::storage(&new.vault, &error)),
             }
         }
@@ -199,17 +278,30 @@ impl<P: Ports> Keeper<P> {
             return Err(KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, &place.id));
         }
         let same = places.iter().find(|place| is_same(place));
+        let same = if adding.replaces { given_way(adding, &places, same)? } else { same };
         if let Some(label) = adding.label {
             let taken = |place: &&Place| place.id == label || place.label.eq_ignore_ascii_case(label);
             let others = places.iter().filter(|place| same.is_none_or(|same| same.spot != place.spot));
             if let Some(other) = others.clone().find(taken) {
-                let what =
-                    format!("{} is the name of `{}` already: choose another --label", json::quote(label), other.id);
+                let what = format!(
+                    "{} is the name of `{}` already: choose another label, or replace it",
+                    json::quote(label),
+                    other.id
+                );
                 return Err(bad(profile, &what));
             }
         }
         let mut edits = Edits::default();
         let edited = match same {
+            Some(place) if adding.kind == CredentialKind::ApiKey && adding.replaces => {
+                if holds(place, fresh) {
+                    return Ok(Plan::Done(place.id.clone()));
+                }
+                let Some(node) = opened.node(&profile.id, place.spot) else {
+                    return Err(KeeperError::new("internal", Action::Inspect, "an entry is not where it was read"));
+                };
+                edits.members(node, &replaced_key(profile, fresh)).map(|()| place.id.clone())
+            }
             Some(place) if adding.kind == CredentialKind::ApiKey => {
                 let what = format!("{}: this key is there already, as `{}`", profile.id, place.id);
                 return Err(KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, &place.id));
@@ -303,6 +395,90 @@ fn kind(new: &NewCredential) -> Result<CredentialKind, String> {
     Ok(kind)
 }
 
+/// That what was told of the tokens is what the profile says: with another client they would be refused, and to another server they
+/// must not go.
+fn is_of_profile(profile: &Profile, more: &More) -> Result<(), KeeperError> {
+    let refused = |what: String| {
+        let mut error = KeeperError::new("bad-profile", Action::Configure, format!("{}: {what}", profile.id));
+        error.provider = Some(profile.id.clone());
+        Err(error)
+    };
+    if let Some(endpoint) = &more.token_endpoint {
+        let is_its = provider::origin(endpoint).is_some_and(|origin| profile.allowed_origins().contains(&origin));
+        if !is_its {
+            return refused(format!(
+                "these tokens are of {}, and not of {}",
+                json::quote(endpoint),
+                profile.token_endpoint
+            ));
+        }
+    }
+    if let Some(client) = more.client_id.as_ref().filter(|client| **client != profile.client_id) {
+        let of_profile = match profile.client_id.as_str() {
+            "" => "and the profile names no client".to_owned(),
+            other => format!("and the profile is of the client {}", json::quote(other)),
+        };
+        let client = json::quote(client);
+        return refused(format!(
+            "these tokens were issued to the client {client}, {of_profile}: it should say \"client_id\": {client} in providers.json"
+        ));
+    }
+    let is_known = match (&more.client_secret, &profile.client_secret) {
+        (None, _) | (Some(_), Some(ClientSecret::Elsewhere { .. })) => true,
+        (Some(secret), Some(ClientSecret::Written(known))) => secret == known,
+        (Some(_), None) => false,
+    };
+    if !is_known {
+        return refused(
+            "a client's secret is not kept with its tokens: the profile should name it in providers.json, as \
+             `client_secret_file` or `client_secret`"
+                .to_owned(),
+        );
+    }
+    Ok(())
+}
+
+/// The entry that a new credential takes the place of: the one of its label, or of its account, or the only one of its kind.
+fn given_way<'a>(
+    adding: &Adding<'_>,
+    places: &'a [Place],
+    same: Option<&'a Place>,
+) -> Result<Option<&'a Place>, KeeperError> {
+    let profile = adding.profile;
+    let is_own = |place: &&Place| place.spot != Spot::Login && !vault::is_seeded(place, profile);
+    let mut own = places.iter().filter(is_own);
+    let named = match adding.label {
+        Some(label) => own.find(|place| place.id == label || place.label.eq_ignore_ascii_case(label)),
+        None if same.is_some() => None,
+        None => {
+            let mut of_kind = own.filter(|place| place.kind == adding.kind);
+            match (of_kind.next(), of_kind.next()) {
+                (Some(_), Some(_)) => return Err(bad(profile, "which of several is to be replaced? Name its label")),
+                (only, _) => only,
+            }
+        }
+    };
+    match (named, same) {
+        (Some(named), _) if named.kind != adding.kind => {
+            let what = format!("`{}` is of the other kind, a key or a login: remove it first", named.id);
+            Err(bad(profile, &what))
+        }
+        (Some(named), Some(same)) if named.spot != same.spot && !adding.arrives => {
+            let what = format!("what was given is there already, as `{}`", same.id);
+            Err(bad(profile, &what))
+        }
+        _ => Ok(named.or(same)),
+    }
+}
+
+/// A key in place of another one, of which nothing is known yet.
+fn replaced_key(profile: &Profile, fresh: &Fresh) -> Vec<(String, Change)> {
+    let mut changes = vec![(profile.entry.access_token.clone(), Change::Set(json::quote(fresh.access_token.expose())))];
+    let statuses = STATUSES.iter().map(|status| (format!("/last_{status}"), Change::Set("null".to_owned())));
+    changes.extend(statuses);
+    changes
+}
+
 /// Whether a place holds these very tokens.
 fn holds(place: &Place, fresh: &Fresh) -> bool {
     match &fresh.refresh_token {
@@ -371,7 +547,12 @@ fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crat
             }
         }
     }
-    for status in ["status", "status_at", "error_code", "error_reason", "error_message", "error_reset_at"] {
+    for (name, field) in [("/token_type", Field::TokenType), ("/scope", Field::Scope), ("/id_token", Field::IdToken)] {
+        if let Some(value) = fresh.field(field).filter(|_| layout.write.get(name).is_none()) {
+            set(name, value);
+        }
+    }
+    for status in STATUSES {
         set(&format!("/last_{status}"), "null".to_owned());
     }
     if let Some(url) = profile.base_url.clone().or_else(|| provider::base_url(&profile.id)) {

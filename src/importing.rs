@@ -1,6 +1,6 @@
 //! The logins of another tool's file come into a vault: taken out of there, or copied, and then both files refresh them.
 
-use crate::adding::NewCredential;
+use crate::adding::{More, NewCredential};
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::keeper::Keeper;
@@ -78,6 +78,7 @@ impl<P: Ports> Keeper<P> {
             access_token: place.access_token.clone().unwrap_or_else(|| Secret::new("")),
             refresh_token: place.refresh_token.clone(),
             expires_in_s: left_ms.filter(|_| place.kind == CredentialKind::OAuth).map(|left_ms| left_ms / 1_000),
+            more: More::default(),
         };
         match self.add(&new).await {
             Err(error) if error.code == "nothing-to-do" => Ok(()),

@@ -383,7 +383,7 @@ impl<P: Ports> Keeper<P> {
         let profile = self.profile(&unsaved.successor.provider).await?;
         let snapshot = self.vault(&unsaved.vault).await?;
         let login = snapshot.open()?.node(&profile.id, Spot::Login);
-        let (to, _) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
+        let (to, _) = request::counterpart(&profile, login, None).map_err(|error| self.bad_profile(&error))?;
         let ask = Ask {
             vault: &unsaved.vault,
             profile,

@@ -74,6 +74,12 @@ impl<'a> Layers<'a> {
         layers
     }
 
+    /// The first layer that has one of these members, alone.
+    pub fn first_with(&self, names: &[&str]) -> Option<Self> {
+        let layer = self.layers.iter().find(|layer| names.iter().any(|name| layer.get(name).is_some()))?;
+        Some(Self { layers: vec![layer.clone()], path: self.path.clone(), wrong: self.wrong })
+    }
+
     /// A member, from the first layer that has it.
     pub fn one(&self, name: &str) -> Option<Value<'a>> {
         self.layers.iter().find_map(|layer| layer.get(name)).filter(|value| value.kind() != Kind::Null)

@@ -20,7 +20,7 @@
 //! | which of several credentials is used, and which rests | [`pool`], `settings` |
 //! | how is a credential doing | [`status`] |
 //! | what is wrong around a vault | [`doctor`] |
-//! | how is a provider spoken to, and which are there | [`provider`], `request` |
+//! | how is a provider spoken to, and which are there | [`provider`], `request`, `client_secret` |
 //! | which name was meant by a mistyped one | `near`, `unknown` |
 //! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
@@ -41,6 +41,8 @@ mod text;
 
 #[cfg(feature = "admin")]
 pub mod adding;
+#[cfg(feature = "keeper")]
+mod client_secret;
 #[cfg(feature = "admin")]
 pub mod doctor;
 #[cfg(feature = "keeper")]

@@ -64,7 +64,7 @@ impl<P: Ports> Keeper<P> {
             return Err(ask.error("busy", Action::Retry, "its own tool has just refreshed it").after(1));
         }
         let login = vault.open()?.node(&ask.profile.id, Spot::Login);
-        let (to, _) = request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
+        let (to, _) = request::counterpart(&ask.profile, login, None).map_err(|error| self.bad_profile(&error))?;
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
         let standing = ledger.standing(token, &to, self.ports.wall_ms());
         if !matches!(standing, Standing::Sendable(None) | Standing::Paused(_)) {

@@ -165,7 +165,7 @@ const TIME: Step = Step::None("time alone helps");
 const SAYS_ALL: Step = Step::None("the message says what must change");
 
 /// The step that each code leads to. What has another action than its code mostly has leads to none.
-pub const STEPS: [(&str, Action, Step); 30] = [
+pub const STEPS: [(&str, Action, Step); 32] = [
     ("login-required", Action::Login, Step::Login),
     ("quarantined", Action::Login, Step::Login),
     ("no-credential", Action::Login, Step::Login),
@@ -183,6 +183,8 @@ pub const STEPS: [(&str, Action, Step); 30] = [
     ("not-revoked", Action::Retry, TIME),
     ("unknown-provider", Action::Configure, Step::Providers),
     ("bad-profile", Action::Configure, Step::Providers),
+    ("client-secret", Action::Configure, Step::Providers),
+    ("login-failed", Action::Configure, Step::Providers),
     ("bad-settings", Action::Configure, SAYS_ALL),
     ("held", Action::Configure, Step::Providers),
     ("parked", Action::Configure, Step::Reset),

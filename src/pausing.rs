@@ -1,6 +1,7 @@
 //! Steps 9 and 10, everything but terminal: the ledger says when a token may be tried again, and the vault stays as it is.
 
 use crate::classify::{self, Judgement, Verdict};
+use crate::client_secret;
 use crate::error::{Action, KeeperError};
 use crate::keeper::Keeper;
 use crate::ledger::{self, Pause, Until};
@@ -36,9 +37,12 @@ impl<P: Ports> Keeper<P> {
                 ask.error("interaction-required", Action::Login, &what)
             }
             Until::Change { .. } => {
+                let has_secret = sending.client_secret.is_some();
+                let missing = client_secret::missing(&ask.profile, has_secret, Some(&pause.code), &pause.summary);
+                let missing = missing.map_or_else(String::new, |missing| format!(": {missing}"));
                 let what = format!(
-                    "the server refuses the client or the request, not the token ({said}). It is not refreshed until the profile \
-                     changes, or after a `reset`"
+                    "the server refuses the client or the request, not the token ({said}){missing}. It is not refreshed until the \
+                     profile changes, or after a `reset`"
                 );
                 ask.error("held", Action::Configure, &what)
             }

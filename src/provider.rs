@@ -5,6 +5,7 @@
 //! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
 
 mod check;
+mod client_secret;
 #[cfg(feature = "admin")]
 mod list;
 
@@ -22,6 +23,8 @@ use crate::layers::Layers;
 use crate::packed;
 use crate::table::{self, Table};
 use crate::text;
+
+pub use client_secret::ClientSecret;
 
 const SPACIOUS: &[u8] = include_bytes!("providers.json");
 
@@ -67,7 +70,12 @@ pub struct Profile {
     pub client_id_in_login: Option<String>,
     /// A pointer into the login where its client secret is kept.
     pub client_secret_in_login: Option<String>,
-    /// How the client authenticates (RFC 6749 section 2.3).
+    /// The client's secret, where it is not the login's: `client_secret`, or one of `client_secret_env` (the name of a
+    /// variable), `client_secret_file` (a path; a relative one is beside `providers.json`, `~/` is the home directory) and
+    /// `client_secret_command` (a list, the program and its arguments; the first line that it prints). Not inherited by a
+    /// profile that names a `client_id` or a `token_endpoint` of its own.
+    pub client_secret: Option<ClientSecret>,
+    /// How the client authenticates (RFC 6749 section 2.3). Without the member: `basic` where a secret is named, else `none`.
     pub client_auth: ClientAuth,
     /// The shape of the request.
     pub request: RequestShape,
@@ -412,6 +420,10 @@ impl Profile {
             "client_id",
             "client_id_in_login",
             "client_secret_in_login",
+            "client_secret",
+            "client_secret_env",
+            "client_secret_file",
+            "client_secret_command",
             "client_auth",
             "request",
             "rotates",
@@ -436,6 +448,9 @@ impl Profile {
             .iter()
             .any(|endpoint| authorization.one(endpoint).is_some());
         let client_id = layers.text("client_id");
+        let client_secret = ClientSecret::read(layers);
+        let client_secret_in_login = layers.maybe_text("client_secret_in_login");
+        let has_secret = client_secret.is_some() || client_secret_in_login.is_some();
         Self {
             id: id.to_owned(),
             wrong: None,
@@ -447,12 +462,9 @@ impl Profile {
             offers_login: has_flow && !client_id.is_empty(),
             client_id,
             client_id_in_login: layers.maybe_text("client_id_in_login"),
-            client_secret_in_login: layers.maybe_text("client_secret_in_login"),
-            client_auth: layers.one_of(
-                "client_auth",
-                ["none", "body", "basic"],
-                [ClientAuth::None, ClientAuth::Body, ClientAuth::Basic],
-            ),
+            client_secret_in_login,
+            client_secret,
+            client_auth: client_secret::auth(layers, has_secret),
             request: RequestShape::read(&layers.object("request")),
             rotates: layers.flag("rotates"),
             issues_refresh_token: layers.flag("issues_refresh_token"),

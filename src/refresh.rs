@@ -62,6 +62,15 @@ impl<P: Ports> Keeper<P> {
                 Look::Serve(token) => return Ok(token),
                 Look::Due(due) => due,
             };
+            // A program that is asked for the client's secret may ask a person: that takes its time, so nobody waits for a lock meanwhile.
+            let client_secret = match &due.credential.leading().refresh_token {
+                Some(_) => self.client_secret(&ask.profile).await,
+                None => Ok(None),
+            };
+            let client_secret = match client_secret {
+                Ok(client_secret) => client_secret,
+                Err(error) => return due.usable_or(error.of(&ask.profile.id, &ask.credential)),
+            };
             // 2. Lease.
             // Who still has a good token does not wait: somebody is refreshing it.
             let patience = if due.usable.is_some() { Patience::None } else { Patience::OneRefresh };
@@ -69,7 +78,7 @@ impl<P: Ports> Keeper<P> {
                 Ok(held) => held,
                 Err(error) => return due.usable_or(error),
             };
-            let next = self.under_lease(ask, &due, &held).await;
+            let next = self.under_lease(ask, &due, &held, client_secret.as_ref()).await;
             self.give_back(held).await;
             match next {
                 Ok(Next::Serve(token)) => return Ok(token),
@@ -87,7 +96,13 @@ impl<P: Ports> Keeper<P> {
         .after(1))
     }
 
-    async fn under_lease(&self, ask: &Ask<'_>, due: &Due, held: &Held) -> Result<Next, KeeperError> {
+    async fn under_lease(
+        &self,
+        ask: &Ask<'_>,
+        due: &Due,
+        held: &Held,
+        client_secret: Option<&Secret>,
+    ) -> Result<Next, KeeperError> {
         // 3. Look again, under the lease.
         let Some(now) = self.look_again(ask, due).await? else { return Ok(Next::Again) };
         let place = now.credential.leading();
@@ -95,7 +110,7 @@ impl<P: Ports> Keeper<P> {
         if !request::can_carry(&ask.profile, token) {
             return Err(ask.unusable("refresh token"));
         }
-        let sending = self.sending(ask, &now, place, token, held).await?;
+        let sending = self.sending(ask, &now, place, token, held, client_secret).await?;
         // 4. Ask the ledger.
         let read = ledger::load(&self.ports, ask.vault).await?;
         self.notice_a_lost_ledger(&sending, read.version.is_none()).await;
@@ -143,10 +158,11 @@ impl<P: Ports> Keeper<P> {
         place: &'a Place,
         token: &'a Secret,
         held: &'a Held,
+        client_secret: Option<&Secret>,
     ) -> Result<Sending<'a>, KeeperError> {
         let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
         let (to, client_secret) =
-            request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
+            request::counterpart(&ask.profile, login, client_secret).map_err(|error| self.bad_profile(&error))?;
         let deadline_ms = if held.document.is_some() {
             ask.profile.deadline_ms.min(SHARED_DEADLINE_MS)
         } else {
@@ -170,7 +186,7 @@ impl<P: Ports> Keeper<P> {
     async fn without_refresh_token(&self, ask: &Ask<'_>, due: &Due, held: &Held) -> Result<Next, KeeperError> {
         let place = due.credential.leading();
         let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
-        let (to, _) = request::counterpart(&ask.profile, login).map_err(|error| self.bad_profile(&error))?;
+        let (to, _) = request::counterpart(&ask.profile, login, None).map_err(|error| self.bad_profile(&error))?;
         if let Some(spent) = &due.spent {
             let sealed = sealed::load(&self.ports, ask.vault).await?;
             let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;

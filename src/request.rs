@@ -3,9 +3,9 @@
 use crate::classify::{RefreshToken, Tokens};
 use crate::fingerprint::Fingerprint;
 use crate::json::{Object, Value};
-use crate::ledger::Counterpart;
+use crate::ledger::{Counterpart, SECRET};
 use crate::ports::Request;
-use crate::provider::{self, BodyKind, ClientAuth, Profile, ProfileError};
+use crate::provider::{self, BodyKind, ClientAuth, ClientSecret, Profile, ProfileError};
 use crate::secret::Secret;
 use crate::sendable;
 
@@ -13,9 +13,11 @@ pub(crate) const USER_AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"
 
 /// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an endpoint of its own only
 /// at an origin of the profile's: otherwise anyone who can write a vault could have its tokens sent to himself.
+/// `read` is the client's secret as the host read it, where the profile says that it does and it is needed.
 pub(crate) fn counterpart(
     profile: &Profile,
     login: Option<Value<'_>>,
+    read: Option<&Secret>,
 ) -> Result<(Counterpart, Option<Secret>), ProfileError> {
     if !profile.has_endpoint() {
         return Err(ProfileError(format!(
@@ -31,22 +33,30 @@ pub(crate) fn counterpart(
         .filter(|url| provider::origin(url).is_some_and(|origin| profile.allowed_origins().contains(&origin)))
         .unwrap_or_else(|| profile.token_endpoint.clone());
     let client = in_login(&profile.client_id_in_login).unwrap_or_else(|| profile.client_id.clone());
-    let secret = in_login(&profile.client_secret_in_login).map(Secret::new);
+    let secret = in_login(&profile.client_secret_in_login).map(Secret::new).or_else(|| match &profile.client_secret {
+        Some(ClientSecret::Written(secret)) => Some(secret.clone()),
+        Some(ClientSecret::Elsewhere { .. }) => read.cloned(),
+        None => None,
+    });
     // What a refusal may depend on: when it changes, a hold ends.
     let mut depends_on = format!("{} {} ", profile.client_auth as u8, profile.request.body as u8);
     for (name, value) in profile.request.parameters.iter().chain(profile.request.headers.iter()) {
         depends_on.push_str(&format!("{name}={value} "));
     }
     depends_on.push_str(profile.request.refresh_token_header.as_deref().unwrap_or_default());
-    depends_on.push_str(
-        secret.as_ref().map(|secret| Fingerprint::of(secret.expose())).as_ref().map_or("", Fingerprint::as_str),
-    );
-    let counterpart = Counterpart {
-        provider: profile.id.clone(),
-        endpoint,
-        client,
-        profile: Fingerprint::of(&depends_on).as_str().to_owned(),
-    };
+    let of_secret = secret.as_ref().map(|secret| Fingerprint::of(secret.expose()));
+    let of_secret = of_secret.as_ref().map_or("", Fingerprint::as_str);
+    let mut of_profile = String::new();
+    match &profile.client_secret {
+        Some(ClientSecret::Elsewhere { member, place }) => {
+            depends_on.push_str(&format!(" {member}={place}"));
+            of_profile.push(SECRET);
+            of_profile.push_str(of_secret);
+        }
+        _ => depends_on.push_str(of_secret),
+    }
+    of_profile.insert_str(0, Fingerprint::of(&depends_on).as_str());
+    let counterpart = Counterpart { provider: profile.id.clone(), endpoint, client, profile: of_profile };
     Ok((counterpart, secret))
 }
 
@@ -106,7 +116,8 @@ pub(crate) fn post(
     let shape = &profile.request;
     let mut parameters: Vec<(&str, &str)> = Vec::new();
     parameters.extend(grant_type.map(|grant_type| ("grant_type", grant_type)));
-    if profile.client_auth != ClientAuth::Basic && !client.is_empty() {
+    let is_basic = profile.client_auth == ClientAuth::Basic && client_secret.is_some();
+    if !is_basic && !client.is_empty() {
         parameters.push(("client_id", client));
     }
     if let (ClientAuth::Body, Some(secret)) = (profile.client_auth, client_secret) {
@@ -190,7 +201,7 @@ mod tests {
 
     fn request(profiles: &str, id: &str, login: &str) -> Request {
         let profile = Catalog::new(Some(profiles)).unwrap().profile(id).unwrap().unwrap();
-        let (to, secret) = counterpart(&profile, Some(json::check(login).unwrap())).unwrap();
+        let (to, secret) = counterpart(&profile, Some(json::check(login).unwrap()), None).unwrap();
         refresh(&profile, &to, &Secret::from("r t/+é"), secret.as_ref(), 1)
     }
 

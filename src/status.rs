@@ -166,7 +166,7 @@ impl<P: Ports> Keeper<P> {
             let policy = self.settings(vault).await?.pool(&id)?;
             let is_sole = pool::is_sole(&reading.credentials);
             let login = opened.node(&id, Spot::Login);
-            let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
+            let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
             for credential in &reading.credentials {
                 let mut explained = None;
                 if snapshot.is_foreign() {
@@ -458,7 +458,8 @@ fn account(vault: &Vault<'_>, profile: &Profile, credential: &Credential) -> Opt
     let of_id = |place: &Place| {
         let layout = vault.layout(profile, place.spot);
         let is_id = |(_, source): &(_, &Source)| matches!(source, Source::Field(Field::IdToken));
-        let (pointer, _) = layout.write.iter().find(is_id)?;
+        // An entry that a person added has it where the reference writes one.
+        let pointer = layout.write.iter().find(is_id).map_or("/id_token", |(pointer, _)| pointer.as_str());
         jwt::owner(&vault.node(&profile.id, place.spot)?.pointer(pointer)?.as_str()?)
     };
     let mut places = credential.places.iter();

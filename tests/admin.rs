@@ -3,7 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::adding::NewCredential;
+use lazaret::adding::{More, NewCredential};
 use lazaret::error::KeeperError;
 use lazaret::keeper::Keeper;
 use lazaret::secret::Secret;
@@ -33,6 +33,7 @@ fn key(provider: &str, key: &str) -> NewCredential {
         access_token: Secret::from(key),
         refresh_token: None,
         expires_in_s: None,
+        more: More::default(),
     }
 }
 
@@ -340,4 +341,69 @@ fn with_a_credential_goes_what_is_sealed_of_it_even_if_the_vault_has_no_trace_of
         assert!(!world.text("vault.lazaret-sealed").contains("rt-1"));
         assert!(world.text("vault.lazaret").contains("dead"), "what is known of the token stays known");
     }
+}
+
+#[test]
+fn a_key_takes_the_place_of_one_only_where_it_should() {
+    let world = World::default();
+    let labelled = |secret: &str, label: &str, replace: bool| NewCredential {
+        label: Some(label.into()),
+        more: More { replace, ..More::default() },
+        ..key("anthropic", secret)
+    };
+    let first = add(&world, &labelled("sk-1", "work", true)).expect("there is none of that name yet");
+    assert_eq!(add(&world, &labelled("sk-2", "work", false)).expect_err("the name is taken").code, "bad-request");
+    let second = add(&world, &labelled("sk-2", "Work", true)).expect("replaced");
+    assert_eq!((&second.credential, second.label.as_str()), (&first.credential, "work"));
+    assert_eq!(add(&world, &labelled("sk-2", "work", true)).expect("it is so already").credential, first.credential);
+    assert_eq!(pool(&world, "anthropic").len(), 1);
+    assert_eq!(pool(&world, "anthropic")[0]["access_token"], "sk-2");
+    let only = NewCredential { more: More { replace: true, ..More::default() }, ..key("anthropic", "sk-3") };
+    assert_eq!(add(&world, &only).expect("the only key").credential, first.credential);
+    add(&world, &labelled("sk-4", "home", false)).expect("a second");
+    let only = NewCredential { access_token: Secret::from("sk-5"), ..only };
+    assert_eq!(add(&world, &only).expect_err("which?").code, "bad-request");
+    assert_eq!(add(&world, &labelled("sk-4", "work", true)).expect_err("it is `home`").code, "bad-request");
+    let login = NewCredential { label: Some("work".into()), more: only.more, ..oauth("anthropic", "at", "rt") };
+    assert_eq!(add(&world, &login).expect_err("a login is no key").code, "bad-request");
+    let kept: Vec<_> = pool(&world, "anthropic").iter().map(|entry| entry["access_token"].clone()).collect();
+    assert_eq!(kept, ["sk-3", "sk-4"]);
+}
+
+#[test]
+fn what_is_told_of_tokens_is_kept_or_compared_with_the_profile() {
+    let world = World::new();
+    let with = |more: More| NewCredential { more, ..oauth("acme", "at-9", "rt-9") };
+    let told = More {
+        scope: Some("a b".into()),
+        token_type: Some("Bearer".into()),
+        id_token: Some(Secret::from("it")),
+        ..More::default()
+    };
+    add(&world, &with(told)).expect("added");
+    let entry = pool(&world, "acme").remove(0);
+    assert_eq!(
+        (&entry["scope"], &entry["token_type"], &entry["id_token"]),
+        (&json!("a b"), &json!("Bearer"), &json!("it"))
+    );
+    let before = world.text("vault");
+    for more in [
+        More { client_id: Some("another".into()), ..More::default() },
+        More { client_secret: Some(Secret::from("s")), ..More::default() },
+        More { token_endpoint: Some("https://evil.example/token".into()), ..More::default() },
+    ] {
+        let error = add(&world, &with(more)).expect_err("the profile says otherwise");
+        assert_eq!(error.code, "bad-profile", "{error}");
+    }
+    assert_eq!(world.text("vault"), before);
+    world.profile_with(&json!({ "client_id": "c-9", "client_secret": "s" }));
+    let fits = More {
+        client_id: Some("c-9".into()),
+        client_secret: Some(Secret::from("s")),
+        token_endpoint: Some("https://acme.example/token".into()),
+        replace: true,
+        ..More::default()
+    };
+    add(&world, &with(fits)).expect("it is the profile's client");
+    assert!(!world.text("vault").contains("c-9") && !world.text("vault").contains("client_secret"));
 }

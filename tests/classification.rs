@@ -186,11 +186,12 @@ fn what_is_not_the_authorization_server_is_called_so_and_not_repeated() {
     const PAGE: &str = "<!DOCTYPE html><html><title>Welcome to the hotel</title></html>";
     let (html, json) = (("content-type", "text/html"), ("content-type", "application/json"));
     let portal = ("location", "https://portal.example/login?token=s3cret");
-    let (page, network) =
-        ("blocked or answered before the authorization server", "answered by the network's own proxy or portal");
+    let (page, network) = ("a proxy or firewall answered", "answered by the network's own proxy or portal");
+    let fault = "the server, or a proxy before it, failed";
     for (status, headers, body, said) in [
         (403, vec![html], PAGE, page),
-        (503, vec![html], PAGE, page),
+        (503, vec![html], PAGE, fault),
+        (500, vec![html], PAGE, fault),
         (200, vec![html], PAGE, page),
         (200, vec![json], PAGE, page),
         (403, vec![json], PAGE, page),

@@ -126,3 +126,36 @@ fn an_answer_is_taken_once_and_only_if_it_is_to_our_own_question() {
     assert_eq!(refused(admin.login_finish(&ours.state, &redirected)), "login-failed", "the server takes a code once");
     assert_eq!(home.json(), stored);
 }
+
+/// A client with a secret, at a server that lets no other in: by code and by device, refreshed and revoked.
+#[test]
+fn a_client_with_a_secret_logs_in_refreshes_and_revokes() {
+    for (auth, word) in [("client_secret_basic", "basic"), ("client_secret_post", "body")] {
+        let Some(server) = OidcServer::start_confidential("lazaret-test", "s3cret:+ /", auth) else { return };
+        let mut profile = json!({
+            "token_endpoint": server.token_endpoint, "client_id": "lazaret-test", "client_auth": word,
+            "client_secret_file": "client-secret", "authorization": server.authorization(),
+        });
+        let home = Home::around(server, &json!({ "acme": profile }));
+        let secret = home.folder.path().join("client-secret");
+        std::fs::write(&secret, "s3cret:+ /\n").expect("written");
+        for flow in ["device-code", "loopback-pkce"] {
+            let first = log_in(&home, &home.session().admin(), flow);
+            assert_eq!(home.refresh_entry("acme", "login").expect("refreshed").origin, "refreshed");
+            let second = refresh_token(&home);
+            assert!(home.server.is_live(&second) && !home.server.is_live(&first), "{word} {flow}");
+            let left = home.session().admin().logout(&selector(), true).expect("logged out");
+            assert_eq!((left.revocation.as_str(), home.server.is_live(&second)), ("revoked", false), "{word} {flow}");
+            assert!(!home.text().contains("s3cret"));
+        }
+        // Another secret is refused, and the profile is what must change; so it is without one.
+        std::fs::write(&secret, "wrong").expect("written");
+        let error = home.session().admin().login_start(VAULT, "acme", "device-code", None).expect_err("refused");
+        assert_eq!((error.code.as_str(), error.action.as_str()), ("login-failed", "configure"), "{error}");
+        let members = profile.as_object_mut().expect("members");
+        members.remove("client_secret_file");
+        home.write_profiles(&json!({ "acme": profile }));
+        let error = home.session().admin().login_start(VAULT, "acme", "device-code", None).expect_err("refused");
+        assert!(error.action == "configure" && error.message.contains("`client_secret_file`"), "{error}");
+    }
+}

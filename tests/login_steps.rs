@@ -220,6 +220,10 @@ fn a_loopback_login_proves_that_it_asked_and_takes_no_other_answer() {
         (format!("{REDIRECT}?error=access_denied&state={nonce}"), "login-refused"),
         (
             format!("{REDIRECT}?error=server_error&error_description=eyJhbGciOiJub25lIn0.c2VjcmV0.x&state={nonce}"),
+            "login-unavailable",
+        ),
+        (
+            format!("{REDIRECT}?error=invalid_scope&error_description=eyJhbGciOiJub25lIn0.c2VjcmV0.x&state={nonce}"),
             "login-failed",
         ),
     ] {
@@ -432,14 +436,14 @@ fn only_the_credential_that_is_meant_is_logged_out() {
     let world = world();
     let entry = |id: &str, token: &str| json!({ "id": id, "auth_type": "oauth", "source": "manual:device_code", "access_token": "a", "refresh_token": token });
     let key = json!({ "id": "kkkkkk", "auth_type": "api_key", "source": "manual", "access_token": "sk-1" });
-    let vault = json!({ "providers": { "acme": login("rt-1") }, "credential_pool": { "acme": [entry("aaaaaa", "rt-a"), entry("bbbbbb", "rt-b"), key] } });
+    let vault = json!({ "providers": { "acme": login("rt-1") }, "credential_pool": { "acme": [entry("aaaaaa", "rt-a"), entry("bbbbbb", "rt-b"), key.clone()] } });
     world.write("vault", &vault.to_string());
     world.answer_text(200, &[], "");
     logout(&world, Some("bbbbbb"), false).expect("logged out");
     assert_eq!(world.sent("token"), ["rt-b"]);
-    assert_eq!(logout(&world, Some("kkkkkk"), false).expect("a key").revocation, Revocation::Nothing);
+    assert_eq!(logout(&world, Some("kkkkkk"), false).expect_err("a key").code, "nothing-to-do");
     let mut wanted = vault;
-    wanted["credential_pool"]["acme"] = json!([entry("aaaaaa", "rt-a")]);
+    wanted["credential_pool"]["acme"] = json!([entry("aaaaaa", "rt-a"), key]);
     assert_eq!(world.vault(), wanted);
 }
 
@@ -469,4 +473,216 @@ fn codex_is_asked_by_browser_and_told_in_json() {
         serde_json::from_str::<Value>(&body).expect("json"),
         json!({ "client_id": "app_EMoamEEZ73f0CkXaXp7hrann", "token": "rt-1", "token_type_hint": "refresh_token" })
     );
+}
+
+/// A world whose client has a secret.
+fn world_with_secret(more: &Value) -> World {
+    let world = world();
+    let mut profile = json!({ "client_id": "client-1", "authorization": {
+        "device_authorization_endpoint": "https://login.acme.example/device",
+        "authorization_endpoint": "https://login.acme.example/authorize",
+        "revocation_endpoint": "https://login.acme.example/revoke",
+    } });
+    for (name, value) in more.as_object().expect("members") {
+        profile[name] = value.clone();
+    }
+    world.profile_with(&profile);
+    world
+}
+
+/// Of each request that was sent.
+fn headers(world: &World, name: &str) -> Vec<Option<String>> {
+    let find = |headers: &Vec<(String, String)>| {
+        headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+    };
+    world.0.headers.borrow().iter().map(find).collect()
+}
+
+/// Every request of a device login, a refresh, a browser login and a logout.
+fn all_requests(world: &World) {
+    let begun = begun_by_device(world);
+    world.answer(200, &json!({ "access_token": "at", "refresh_token": "rt-2", "expires_in": 1 }));
+    poll(world, &begun.state).expect("approved");
+    world.pass(2 * SECOND_MS);
+    world.answer(200, &tokens());
+    world.token().expect("refreshed");
+    let begun = start(world, "loopback-pkce").expect("it begins");
+    let state = begun.url.split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state").to_owned();
+    world.answer(200, &tokens());
+    finish(world, &begun.state, &format!("{REDIRECT}?code=c&state={state}")).expect("logged in");
+    world.answer_text(200, &[], "");
+    logout(world, None, true).expect("logged out");
+}
+
+#[test]
+fn a_client_with_a_secret_proves_itself_in_every_request() {
+    let basic = Some("Basic Y2xpZW50LTE6cy0x".to_owned());
+    let world = world_with_secret(&json!({ "client_secret": "s-1" }));
+    all_requests(&world);
+    assert_eq!(headers(&world, "authorization"), vec![basic.clone(); 5]);
+    assert_eq!(
+        (world.sent("client_id"), world.sent("client_secret")),
+        (vec![String::new(); 5], vec![String::new(); 5])
+    );
+
+    let world = world_with_secret(&json!({ "client_secret": "s-1", "client_auth": "body" }));
+    all_requests(&world);
+    assert_eq!(headers(&world, "authorization"), vec![None; 5]);
+    assert_eq!(world.sent("client_secret"), vec!["s-1"; 5]);
+
+    // The host reads it, each time it is needed.
+    let world = world_with_secret(&json!({ "client_secret_env": "ACME_SECRET" }));
+    world.write("secret/acme", "s-1");
+    all_requests(&world);
+    assert_eq!(headers(&world, "authorization"), vec![basic; 5]);
+}
+
+#[test]
+fn a_secret_that_the_host_cannot_read_stops_everything_before_it_is_sent() {
+    let world = world_with_secret(&json!({ "client_secret_command": ["op", "read", "x"] }));
+    for flow in ["device-code", "loopback-pkce"] {
+        let error = start(&world, flow).expect_err("it has no secret");
+        assert_eq!((error.code, error.action), ("client-secret", Action::Configure), "{error}");
+    }
+    let error = world.token().expect_err("it has no secret");
+    assert_eq!((error.code, error.credential.as_deref()), ("client-secret", Some("login")));
+    world.write("secret/acme", "two\nlines");
+    assert_eq!(world.token().expect_err("no secret").code, "client-secret");
+    let before = world.text("vault");
+    assert_eq!(logout(&world, None, true).expect_err("kept").code, "not-revoked");
+    assert_eq!((world.requests(), world.text("vault")), (0, before));
+    // A token that is still good is served.
+    world.write(
+        "vault",
+        &json!({ "providers": { "acme": { "tokens": { "access_token": "at", "refresh_token": "rt",
+        "expires_in": 100 }, "last_refresh": "2026-07-20T10:00:00Z" } } })
+        .to_string(),
+    );
+    world.0.now_ms.set(machine::START_MS);
+    let served = world.token().expect("it is good for 100 s more");
+    assert!(served.token == Secret::from("at") && served.warning.is_none(), "{served:?}");
+    world.pass(60 * SECOND_MS);
+    let served = world.token().expect("it is good for 40 s more");
+    assert!(served.warning.is_some_and(|warning| warning.contains("client_secret_command")));
+    assert_eq!(world.requests(), 0);
+}
+
+#[test]
+fn a_hold_ends_when_the_secret_changes_and_status_needs_no_secret_to_tell_it() {
+    let world = world_with_secret(&json!({ "client_secret_file": "secret" }));
+    world.write("secret/acme", "wrong");
+    world.answer(401, &error("invalid_client"));
+    assert_eq!(world.token().expect_err("refused").code, "held");
+    assert_eq!(world.token().expect_err("not sent again").code, "held");
+    let state = |world: &World| {
+        let report = now(keeper(world).status("vault", Some("acme"))).expect("a status");
+        report.credentials[0].state
+    };
+    assert_eq!((state(&world), world.requests()), ("held", 1));
+    world.write("secret/acme", "right");
+    assert_eq!(state(&world), "held", "nobody read it yet");
+    world.answer(200, &tokens());
+    world.token().expect("the client is another");
+    assert_eq!(world.requests(), 2);
+}
+
+#[test]
+fn a_refusal_of_a_client_without_a_secret_names_the_member_to_write() {
+    let world = world();
+    world.answer(401, &error("invalid_client"));
+    let said = start(&world, "device-code").expect_err("refused");
+    assert!(said.action == Action::Configure && said.message.contains("`client_secret_file`"), "{said}");
+    // Google's words.
+    world.answer(400, &json!({ "error": "invalid_request", "error_description": "client_secret is missing." }));
+    assert!(start(&world, "device-code").expect_err("refused").message.contains("`client_secret_file`"));
+    world.answer(401, &error("invalid_client"));
+    assert!(world.token().expect_err("refused").message.contains("`client_secret_file`"));
+    let world = world_with_secret(&json!({ "client_secret": "s" }));
+    world.answer(401, &error("invalid_client"));
+    assert!(!start(&world, "device-code").expect_err("refused").message.contains("`client_secret_file`"));
+}
+
+#[test]
+fn what_no_time_mends_is_never_said_to_pass() {
+    let world = world();
+    world.fail("not-allowed", false, 1);
+    let begun = start(&world, "device-code").expect_err("nothing may be sent there");
+    assert_eq!((begun.code, begun.action), ("host-forbids", Action::Configure));
+    let begun = start(&world, "loopback-pkce").expect("it begins");
+    let state = begun.url.split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state").to_owned();
+    world.fail("not-allowed", false, 1);
+    let error = finish(&world, &begun.state, &format!("{REDIRECT}?code=c&state={state}")).expect_err("not allowed");
+    assert_eq!(error.action, Action::Configure);
+}
+
+#[test]
+fn a_failing_server_is_named_and_not_taken_for_a_proxy() {
+    for (kind, body) in
+        [("application/json", "{}"), ("text/html", "<html>Server Error (500)</html>"), ("text/plain", "")]
+    {
+        let world = world();
+        world.answer_text(500, &[("content-type", kind)], body);
+        let said = start(&world, "device-code").expect_err("no login");
+        assert_eq!((said.code, said.action), ("login-unavailable", Action::Retry), "{said}");
+        let wanted = "https://login.acme.example answered HTTP 500";
+        assert!(said.message.contains(wanted) && !said.message.contains("firewall"), "{said}");
+    }
+}
+
+#[test]
+fn a_login_with_a_label_becomes_an_entry_beside_the_login() {
+    let world = world();
+    let begin = |label: &str| {
+        world.answer(200, &device());
+        let begun = now(keeper(&world).login_start_as("vault", "acme", "device-code", None, Some(label)));
+        begun.expect("it begins").state
+    };
+    let before = world.vault()["providers"].clone();
+    for (token, label) in [("rt-a", "work"), ("rt-b", "home"), ("rt-c", "WORK")] {
+        let state = begin(label);
+        world.answer(200, &json!({ "access_token": "at", "refresh_token": token, "expires_in": 3600, "scope": "a" }));
+        let done = poll(&world, &state).expect("approved").done.expect("it is done");
+        assert_ne!(done.credential, "login");
+    }
+    let vault = world.vault();
+    assert_eq!(vault["providers"], before, "the provider's own login is as it was");
+    let entries = vault["credential_pool"]["acme"].as_array().expect("a pool");
+    let found: Vec<_> =
+        entries.iter().map(|entry| (&entry["label"], &entry["refresh_token"], &entry["scope"])).collect();
+    let (work, home, a) = (json!("WORK"), json!("home"), json!("a"));
+    assert_eq!(found, [(&work, &json!("rt-c"), &a), (&home, &json!("rt-b"), &a)]);
+}
+
+/// Google's installed app and GitHub's web flow, as README.md has them.
+#[test]
+fn the_clients_with_a_secret_of_the_readme_offer_a_login() {
+    let readme = include_str!("../README.md");
+    let mut blocks = readme.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let profiles = blocks.find(|block| block.contains("client_secret_file")).expect("the example");
+    let world = World::new();
+    world.write("providers.json", profiles);
+    for provider in ["google", "github"] {
+        let flows = now(keeper(&world).login_flows(provider)).expect("the profile is good");
+        let flows: Vec<_> = flows.iter().map(|flow| flow.flow).collect();
+        assert_eq!(flows, ["loopback-pkce"], "{provider}");
+        world.write(&format!("secret/{provider}"), "s");
+        let begun = now(keeper(&world).login_start("vault", provider, "loopback-pkce", Some(REDIRECT)));
+        assert!(begun.expect("it begins").url.contains("code_challenge="), "{provider}");
+    }
+}
+
+#[test]
+fn a_label_that_a_login_cannot_have_is_refused_before_anybody_logs_in() {
+    let world = world();
+    let key =
+        json!({ "id": "kkkkkk", "label": "work", "auth_type": "api_key", "source": "manual", "access_token": "sk-1" });
+    world.write(
+        "vault",
+        &json!({ "providers": { "acme": login("rt-1") }, "credential_pool": { "acme": [key] } }).to_string(),
+    );
+    for label in ["work", "login"] {
+        let begun = now(keeper(&world).login_start_as("vault", "acme", "device-code", None, Some(label)));
+        assert_eq!(begun.expect_err("the name is taken").code, "bad-request", "{label}");
+    }
+    assert_eq!(world.requests(), 0);
 }

@@ -111,8 +111,23 @@ impl Admin {
         flow: &str,
         redirect_url: Option<&str>,
     ) -> Result<LoginBegun, KeeperError> {
+        self.login_start_as(vault, provider, flow, redirect_url, None)
+    }
+
+    /// The same; with a label the login becomes an entry of the provider's pool that is called so, in place of one of that name.
+    ///
+    /// # Errors
+    /// [`KeeperError::action`] says what helps.
+    pub fn login_start_as(
+        &self,
+        vault: &str,
+        provider: &str,
+        flow: &str,
+        redirect_url: Option<&str>,
+        label: Option<&str>,
+    ) -> Result<LoginBegun, KeeperError> {
         let begun = self.call(|world, store| {
-            world.lazaret_keeper_login().call_login_start(store, vault, provider, flow, redirect_url)
+            world.lazaret_keeper_login().call_login_start(store, vault, provider, flow, redirect_url, label)
         })??;
         Ok(LoginBegun {
             state: begun.state,
@@ -202,6 +217,13 @@ impl From<&NewCredential> for wit::NewCredential {
             access_token: credential.access_token.clone(),
             refresh_token: credential.refresh_token.clone(),
             expires_in_s: credential.expires_in_s,
+            scope: credential.scope.clone(),
+            token_type: credential.token_type.clone(),
+            id_token: credential.id_token.clone(),
+            client_id: credential.client_id.clone(),
+            client_secret: credential.client_secret.clone(),
+            token_endpoint: credential.token_endpoint.clone(),
+            replace: credential.replace,
         }
     }
 }

@@ -169,6 +169,21 @@ pub struct NewCredential {
     pub refresh_token: Option<String>,
     /// How long the access token lives from now on.
     pub expires_in_s: Option<u64>,
+    /// What was granted.
+    pub scope: Option<String>,
+    /// The access token's type.
+    pub token_type: Option<String>,
+    /// Secret.
+    pub id_token: Option<String>,
+    /// The client that the tokens were issued to. This and the next two are compared with the profile, and not kept.
+    pub client_id: Option<String>,
+    /// That client's secret. Secret.
+    pub client_secret: Option<String>,
+    /// Where they are refreshed.
+    pub token_endpoint: Option<String>,
+    /// Whether it takes the place of the entry that has its label; without a label: of the same account's, or of the only one of
+    /// its kind.
+    pub replace: bool,
 }
 
 impl fmt::Debug for NewCredential {
@@ -181,6 +196,13 @@ impl fmt::Debug for NewCredential {
             .field("access_token", &Redacted(Some(&self.access_token)))
             .field("refresh_token", &Redacted(self.refresh_token.as_deref()))
             .field("expires_in_s", &self.expires_in_s)
+            .field("scope", &self.scope)
+            .field("token_type", &self.token_type)
+            .field("id_token", &Redacted(self.id_token.as_deref()))
+            .field("client_id", &self.client_id)
+            .field("client_secret", &Redacted(self.client_secret.as_deref()))
+            .field("token_endpoint", &self.token_endpoint)
+            .field("replace", &self.replace)
             .finish()
     }
 }
@@ -495,9 +517,12 @@ mod tests {
         let new = NewCredential {
             access_token: "at-secret".into(),
             refresh_token: Some("rt-secret".into()),
+            id_token: Some("it-secret".into()),
+            client_secret: Some("cs-secret".into()),
             ..NewCredential::default()
         };
         let text = format!("{token:?} {request:?} {answer:?} {new:?}");
+        let text = text.replace("client_secret: [redacted]", "");
         assert!(!text.contains("secret"), "{text}");
     }
 }

@@ -63,7 +63,7 @@ impl Reading<'_> {
         let in_doubt = self.in_doubt(&ruling);
         let codes: Vec<&str> = [code.as_deref(), sub_code.as_deref()].into_iter().flatten().collect();
         let host = front::redirect_host(self.answer).filter(|_| matches!(self.answer.status, Some(300..=399)));
-        let why = ruling.why.unwrap_or_else(|| explanation(ruling.verdict, &ruling.rule));
+        let why = ruling.why.unwrap_or_else(|| explanation(ruling.verdict, &ruling.rule, self.answer.status));
         let is_unreadable = ruling.rule == UNREADABLE;
         let coding = coding::of(self.answer).filter(|_| is_unreadable);
         let summary = match host {
@@ -168,9 +168,10 @@ fn without_stop(said: &str) -> &str {
     said.strip_suffix('.').filter(|said| !said.ends_with('.')).unwrap_or(said)
 }
 
-fn explanation(verdict: Verdict, rule: &str) -> &'static str {
-    const BY_RULE: [(&str, &str); 10] = [
-        ("html-page bot-challenge blocked-at-the-edge", "blocked or answered before the authorization server"),
+fn explanation(verdict: Verdict, rule: &str, status: Option<u16>) -> &'static str {
+    const BY_RULE: [(&str, &str); 11] = [
+        ("html-page", "an HTML page: a proxy or firewall answered, not the authorization server"),
+        ("bot-challenge blocked-at-the-edge", "a firewall answered, not the authorization server"),
         ("captive-portal proxy-authentication", "answered by the network's own proxy or portal"),
         ("endpoint-moved redirected-elsewhere odd-redirect", "the token endpoint redirects, which is not followed"),
         ("request-not-allowed", "the host's allow-list refuses this address"),
@@ -181,6 +182,10 @@ fn explanation(verdict: Verdict, rule: &str) -> &'static str {
         ("names-a-fault", "the server names a fault of its own beside it, so no proof against the token"),
         ("unusable-refresh-token", "the server named a refresh token that cannot be used"),
     ];
+    // Frameworks show such a page for a fault of their own, too.
+    if rule == "html-page" && matches!(status, Some(500..=599)) {
+        return "an HTML page in place of an answer: the server, or a proxy before it, failed";
+    }
     if let Some((_, why)) = BY_RULE.iter().find(|(rules, _)| is_one_of(rule, rules)) {
         return why;
     }

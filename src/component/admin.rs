@@ -1,6 +1,6 @@
 //! `wit/admin.wit` on [`crate::adding`], [`crate::removing`] and [`crate::doctor`], `wit/login.wit` on [`crate::login`].
 
-use crate::adding::NewCredential;
+use crate::adding::{More, NewCredential};
 use crate::doctor::Finding;
 use crate::login::{Begun, Progress};
 use crate::provider::ProviderInfo;
@@ -61,8 +61,10 @@ impl login::Guest for Component {
         provider: String,
         flow: String,
         redirect_url: Option<String>,
+        label: Option<String>,
     ) -> Result<login::LoginBegun, wit::Error> {
-        let done = keeper().login_start(&vault, &provider, &flow, redirect_url.as_deref());
+        let (redirect_url, label) = (redirect_url.as_deref(), label.as_deref());
+        let done = keeper().login_start_as(&vault, &provider, &flow, redirect_url, label);
         Ok(advised(&vault, Some(&provider), done)?.into())
     }
 
@@ -158,6 +160,15 @@ impl From<wit::NewCredential> for NewCredential {
             access_token: Secret::new(credential.access_token),
             refresh_token: credential.refresh_token.map(Secret::new),
             expires_in_s: credential.expires_in_s,
+            more: More {
+                scope: credential.scope,
+                token_type: credential.token_type,
+                id_token: credential.id_token.map(Secret::new),
+                client_id: credential.client_id,
+                client_secret: credential.client_secret.map(Secret::new),
+                token_endpoint: credential.token_endpoint,
+                replace: credential.replace,
+            },
         }
     }
 }

@@ -237,7 +237,7 @@ impl<P: Ports> Keeper<P> {
 
     async fn held(&self, vault: &str, reach: &Rc<Reach>, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {
         let login = opened.node(&profile.id, Spot::Login);
-        let to = request::counterpart(&profile, login).ok().map(|(to, _)| to);
+        let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
         // What keeps the status from being told is told of itself.
         let report = if profile.wrong.is_none() { self.status(vault, Some(&profile.id)).await.ok() } else { None };
         Held {

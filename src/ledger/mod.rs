@@ -56,6 +56,17 @@ pub struct Counterpart {
     pub profile: String,
 }
 
+impl Counterpart {
+    /// Whether the profile is still as it was when this was noted of it. A client's secret that only the host can read is not read
+    /// for every look: then nothing is said of it, and the rest decides.
+    fn is_still(&self, noted: &str) -> bool {
+        self.profile == noted || self.profile.ends_with(SECRET) && noted.starts_with(&self.profile)
+    }
+}
+
+/// What parts a profile's fingerprint from that of a secret which the host reads.
+pub(crate) const SECRET: char = '/';
+
 /// What the ledger says of a token that somebody wants to send.
 #[derive(Clone, Debug)]
 pub enum Standing<'a> {
@@ -82,13 +93,13 @@ impl Ledger {
         let holds = |pause: &&Pause| match &pause.until {
             Until::Time(until_ms) => {
                 // Whoever mends what was refused need not wait.
-                pause.profile.as_ref().is_none_or(|profile| same_client && *profile == to.profile)
+                pause.profile.as_ref().is_none_or(|profile| same_client && to.is_still(profile))
                 // A clock set back must not stretch a cooldown.
                 && now_ms < *until_ms
                     && now_ms.saturating_add(DAY_MS * 8) > *until_ms
                     && now_ms >= pause.at_ms.saturating_sub(60_000)
             }
-            Until::Change { profile } => same_client && *profile == to.profile,
+            Until::Change { profile } => same_client && to.is_still(profile),
             Until::Operator => true,
         };
         match record.pause.as_ref().filter(holds) {

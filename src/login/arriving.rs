@@ -3,7 +3,7 @@
 //! A refresh of the old login that is on its way finds a token it does not know, issued after its own, and gives way: see
 //! `landing`.
 
-use crate::adding::{ATTEMPTS, LONGEST_WAITS, NEW_VAULT};
+use crate::adding::{ATTEMPTS, LONGEST_WAITS, More, NEW_VAULT, NewCredential};
 use crate::classify::{RefreshToken, Tokens};
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
@@ -17,7 +17,7 @@ use crate::secret::Secret;
 use crate::status::CredentialStatus;
 use crate::table::Table;
 use crate::vault::edit::{Change, EditError, Edits};
-use crate::vault::{Fresh, LOGIN, Vault, is_seeded};
+use crate::vault::{CredentialKind, Fresh, LOGIN, Vault, is_seeded};
 
 use super::With;
 
@@ -26,11 +26,11 @@ impl<P: Ports> Keeper<P> {
     /// Stores what a login brought. Whoever holds the vault is waited for: these tokens are nowhere else.
     pub(super) async fn arrive(
         &self,
-        vault: &str,
+        state: &super::State,
         with: &With,
         tokens: Option<Tokens>,
     ) -> Result<CredentialStatus, KeeperError> {
-        let profile = &with.profile;
+        let (vault, profile) = (state.vault.as_str(), &with.profile);
         let Some(tokens) = tokens.map(|tokens| request::received(profile, tokens)) else {
             return Err(super::refused(with));
         };
@@ -45,11 +45,17 @@ impl<P: Ports> Keeper<P> {
             received_at_ms: self.ports.wall_ms(),
         };
         let lost = |error: KeeperError| {
-            let what = format!("the login was approved, and could not be stored: {}. Begin anew", error.message);
+            let what = format!("the login was approved, and could not be stored: {}", error.message);
             with.error("storage", Action::Inspect, &what)
         };
+        let lacks_refresh_token = is_unusable || fresh.refresh_token.is_none() && profile.issues_refresh_token;
         if let Some(token) = &fresh.refresh_token {
             self.revive(vault, token).await.map_err(lost)?;
+        }
+        if let Some(label) = &state.label {
+            let status = self.store_entry(vault, with, fresh, label).await.map_err(lost)?;
+            self.tell_arrived(profile, &status.credential, lacks_refresh_token, is_unusable);
+            return Ok(status);
         }
         self.store_login(vault, with, &fresh).await.map_err(lost)?;
         let copies = self.reading(vault, profile).await.ok();
@@ -58,16 +64,48 @@ impl<P: Ports> Keeper<P> {
         let ids: Vec<String> = ids.chain([LOGIN.to_owned()]).collect();
         // What was kept of the login before would only be put over this one.
         self.wipe(vault, profile, &ids).await?;
-        self.tell_person("logged-in", Severity::Info, profile, LOGIN, "a person logged in");
-        if is_unusable || fresh.refresh_token.is_none() && profile.issues_refresh_token {
-            let what = if is_unusable {
-                "the server gave a refresh token that cannot be used: this login ends with its access token"
-            } else {
-                "the server gave no refresh token: this login ends with its access token. A scope may be missing"
-            };
-            self.tell_person("missing-refresh-token", Severity::Warning, profile, LOGIN, what);
-        }
+        self.tell_arrived(profile, LOGIN, lacks_refresh_token, is_unusable);
         self.status_of(vault, profile, LOGIN).await
+    }
+
+    fn tell_arrived(&self, profile: &Profile, credential: &str, lacks_refresh_token: bool, is_unusable: bool) {
+        self.tell_person("logged-in", Severity::Info, profile, credential, "a person logged in");
+        if lacks_refresh_token {
+            let what = if is_unusable {
+                "the server gave a refresh token that cannot be used, so this login ends with its access token"
+            } else {
+                "the server gave no refresh token, so this login ends with its access token. Many servers give one only for a scope \
+                 (`offline_access`), and some only with `prompt=consent`: `authorization.scope` and `authorization.parameters`"
+            };
+            self.tell_person("missing-refresh-token", Severity::Warning, profile, credential, what);
+        }
+    }
+
+    /// Stores a login as an entry of the pool: another account of the provider's.
+    async fn store_entry(
+        &self,
+        vault: &str,
+        with: &With,
+        fresh: Fresh,
+        label: &str,
+    ) -> Result<CredentialStatus, KeeperError> {
+        let new = NewCredential {
+            vault: vault.to_owned(),
+            provider: with.profile.id.clone(),
+            label: Some(label.to_owned()),
+            kind: Some("oauth".to_owned()),
+            access_token: fresh.access_token,
+            refresh_token: fresh.refresh_token,
+            expires_in_s: fresh.expires_in_s,
+            more: More {
+                scope: fresh.scope,
+                token_type: fresh.token_type,
+                id_token: fresh.id_token,
+                replace: true,
+                ..More::default()
+            },
+        };
+        self.add_entry(&with.profile, CredentialKind::OAuth, &new, true).await
     }
 
     /// Before a person goes to any trouble: the ledger can be read, and the vault be edited where the tokens must go.

@@ -20,7 +20,13 @@ const LONGEST_LIFE_S: u64 = 3_600;
 
 #[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
-    pub(super) async fn start_by_device(&self, vault: &str, with: &With, endpoint: &str) -> Result<Begun, KeeperError> {
+    pub(super) async fn start_by_device(
+        &self,
+        vault: &str,
+        with: &With,
+        endpoint: &str,
+        label: Option<&str>,
+    ) -> Result<Begun, KeeperError> {
         let scope = with.profile.authorization.scope.as_str();
         let parameters = [("scope", scope)];
         let parameters = if scope.is_empty() { &[][..] } else { &parameters[..] };
@@ -28,7 +34,7 @@ impl<P: Ports> Keeper<P> {
         let result = self.ports.send(with.request(endpoint, None, parameters)).await;
         let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
         let Some(answer) = result.as_ref().ok().and_then(Answer::read) else {
-            return Err(with.failed("the server gave no device code", &judgement, &result));
+            return Err(with.failed("no login was begun", endpoint, &judgement, &result));
         };
         let expires_at_ms = asked_ms.saturating_add(answer.expires_in_s.min(LONGEST_LIFE_S) * 1_000);
         let state = State {
@@ -40,6 +46,7 @@ impl<P: Ports> Keeper<P> {
             secret: answer.device_code,
             nonce: None,
             redirect_url: None,
+            label: label.map(str::to_owned),
         };
         Ok(Begun {
             state: state.spelled(),
@@ -56,7 +63,7 @@ impl<P: Ports> Keeper<P> {
         let result = self.ports.send(with.request(&with.to.endpoint, Some(GRANT_TYPE), &parameters)).await;
         let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
         if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
-            let done = self.arrive(&state.vault, with, judgement.tokens).await?;
+            let done = self.arrive(&state, with, judgement.tokens).await?;
             return Ok(Progress { done: Some(done), state: state.spelled(), interval_s: 0 });
         }
         match judgement.code.as_deref() {
@@ -68,7 +75,7 @@ impl<P: Ports> Keeper<P> {
                 let asked_s = judgement.retry_after_s.unwrap_or(state.interval_s.saturating_mul(2));
                 state.interval_s = asked_s.clamp(state.interval_s, LONGEST_INTERVAL_S.max(state.interval_s));
             }
-            _ => return Err(with.failed("the login failed", &judgement, &result)),
+            _ => return Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result)),
         }
         Ok(Progress { done: None, state: state.spelled(), interval_s: state.interval_s })
     }

@@ -6,6 +6,7 @@ use crate::keeper::{Ask, Keeper};
 use crate::lease::Patience;
 use crate::ledger::{self, Tombstone};
 use crate::ports::{Ports, Severity};
+use crate::provider::Profile;
 use crate::quarantine::bury;
 use crate::removing::meant;
 use crate::request;
@@ -61,9 +62,15 @@ impl<P: Ports> Keeper<P> {
         credential: Option<&str>,
         keep_if_not_revoked: bool,
     ) -> Result<LoggedOut, KeeperError> {
+        let profile = self.profile(provider).await?;
+        let found = self.leaving(vault, &profile, credential).await?;
+        if found.leading().kind == CredentialKind::ApiKey {
+            let what = format!("{} ({}): it is an API key, and of a key nobody logs out", profile.id, found.id());
+            let mut error = KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, found.id());
+            error.run = Some(self.reach(vault).await.about("remove", &profile.id, found.id()));
+            return Err(error);
+        }
         let with = self.with(vault, provider).await?;
-        let profile = &with.profile;
-        let found = self.leaving(vault, &with, credential).await?;
         let ask = Ask {
             vault,
             profile: profile.clone(),
@@ -89,12 +96,17 @@ impl<P: Ports> Keeper<P> {
         left
     }
 
-    async fn leaving(&self, vault: &str, with: &With, credential: Option<&str>) -> Result<Credential, KeeperError> {
-        let reading = self.reading(vault, &with.profile).await?;
+    async fn leaving(
+        &self,
+        vault: &str,
+        profile: &Profile,
+        credential: Option<&str>,
+    ) -> Result<Credential, KeeperError> {
+        let reading = self.reading(vault, profile).await?;
         let login = reading.credentials.iter().find(|found| credential.is_none() && found.is_login());
         match login {
             Some(login) => Ok(login.clone()),
-            None => meant(&reading.credentials, &with.profile, credential).cloned(),
+            None => meant(&reading.credentials, profile, credential).cloned(),
         }
     }
 
@@ -106,7 +118,7 @@ impl<P: Ports> Keeper<P> {
         keep_if_not_revoked: bool,
     ) -> Result<LoggedOut, KeeperError> {
         let profile = &with.profile;
-        let found = self.leaving(ask.vault, with, Some(&ask.credential)).await?;
+        let found = self.leaving(ask.vault, profile, Some(&ask.credential)).await?;
         let left = self.revoke(with, &found).await;
         if left.revocation == Revocation::Failed {
             let why = left.message.as_deref().unwrap_or_default();
@@ -156,6 +168,9 @@ impl<P: Ports> Keeper<P> {
         };
         let authorization = &with.profile.authorization;
         let Some(endpoint) = &authorization.revocation_endpoint else { return nothing(Revocation::NotOffered) };
+        if let Some(error) = &with.unread_secret {
+            return failed(error.message.clone());
+        }
         let deadline_ms = with.profile.deadline_ms.min(DEADLINE_MS);
         let request = request::post(
             &with.profile,

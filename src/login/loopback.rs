@@ -26,6 +26,7 @@ impl<P: Ports> Keeper<P> {
         with: &With,
         endpoint: &str,
         redirect_url: &str,
+        label: Option<&str>,
     ) -> Result<Begun, KeeperError> {
         if !provider::origin(redirect_url).is_some_and(|origin| is_loopback(&origin)) {
             let what = "the redirect URL is not on this machine: it should be http://127.0.0.1:<port>/...";
@@ -63,6 +64,7 @@ impl<P: Ports> Keeper<P> {
             secret: Secret::new(verifier),
             nonce: Some(nonce),
             redirect_url: Some(redirect_url.to_owned()),
+            label: label.map(str::to_owned),
         };
         Ok(Begun { state: state.spelled(), url, url_complete: None, user_code: None, expires_at_ms, interval_s: 0 })
     }
@@ -80,9 +82,9 @@ impl<P: Ports> Keeper<P> {
         let result = self.ports.send(with.request(&with.to.endpoint, Some("authorization_code"), &parameters)).await;
         let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
         if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
-            return self.arrive(&state.vault, with, judgement.tokens).await;
+            return self.arrive(state, with, judgement.tokens).await;
         }
-        Err(with.failed("the server gave no tokens for the browser's answer", &judgement, &result))
+        Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result))
     }
 }
 
@@ -121,7 +123,15 @@ fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> 
         (Some(error), _) => {
             let said = one("error_description").unwrap_or_default();
             let said = classify::redacted(&format!("{error} {said}"));
-            Err(with.error("login-failed", Action::Configure, &format!("the server says {said}")))
+            // RFC 6749 section 4.1.2.1, and OpenID Connect Core 3.1.2.6 of what a person must do first.
+            let (code, action) = match error.as_str() {
+                "server_error" | "temporarily_unavailable" => ("login-unavailable", Action::Retry),
+                "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+                    ("login-failed", Action::Login)
+                }
+                _ => ("login-failed", Action::Configure),
+            };
+            Err(with.error(code, action, &format!("the server says {said}")))
         }
         (None, Some(code)) => Ok(Secret::new(code)),
         (None, None) => Err(with.error("login-failed", Action::Login, "the answer has no code in it. Begin anew")),

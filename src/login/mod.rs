@@ -17,11 +17,13 @@ mod loopback;
 use std::rc::Rc;
 
 use crate::classify::{self, Judgement, Verdict};
+use crate::client_secret;
 use crate::error::{Action, KeeperError};
 use crate::json::{self, Object};
 use crate::keeper::Keeper;
 use crate::layers::Layers;
 use crate::ledger::Counterpart;
+use crate::next_step::shell_word;
 use crate::ports::{HttpFailure, Ports, Request, Response};
 use crate::provider::{self, Needed, Profile};
 use crate::request;
@@ -35,6 +37,8 @@ pub use leaving::{LoggedOut, Revocation};
 
 const DEVICE: &str = "device-code";
 const LOOPBACK: &str = "loopback-pkce";
+/// What kept a request from leaving that would keep every other.
+const NEVER_SENT: [&str; 2] = ["not-allowed", "unsupported"];
 
 /// A way to log in: `login-flow` in the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +81,8 @@ struct State {
     /// RFC 6749 section 10.12.
     nonce: Option<String>,
     redirect_url: Option<String>,
+    /// What the entry that it becomes is called; none: it becomes the provider's own login.
+    label: Option<String>,
 }
 
 impl State {
@@ -90,6 +96,7 @@ impl State {
             secret: Secret::new(state.text("secret")),
             nonce: state.maybe_text("nonce"),
             redirect_url: state.maybe_text("redirect_url"),
+            label: state.maybe_text("label"),
         });
         read.ok()
     }
@@ -105,6 +112,7 @@ impl State {
                 .text("secret", self.secret.expose())
                 .maybe_text("nonce", self.nonce.as_deref())
                 .maybe_text("redirect_url", self.redirect_url.as_deref())
+                .maybe_text("label", self.label.as_deref())
                 .line(),
         )
     }
@@ -115,9 +123,15 @@ struct With {
     profile: Rc<Profile>,
     to: Counterpart,
     client_secret: Option<Secret>,
+    /// Why the client's secret could not be read, so that nothing can be asked as this client.
+    unread_secret: Option<KeeperError>,
 }
 
 impl With {
+    fn can_authenticate(&self) -> Result<(), KeeperError> {
+        self.unread_secret.clone().map_or(Ok(()), Err)
+    }
+
     fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
         let id = &self.profile.id;
         KeeperError::new(code, action, format!("{id} ({LOGIN}): {what}")).of(id, LOGIN)
@@ -138,19 +152,39 @@ impl With {
     }
 
     /// That the server did not do what it was asked for, in its own words.
-    fn failed(&self, what: &str, judgement: &Judgement, result: &Result<Response, HttpFailure>) -> KeeperError {
+    fn failed(
+        &self,
+        what: &str,
+        url: &str,
+        judgement: &Judgement,
+        result: &Result<Response, HttpFailure>,
+    ) -> KeeperError {
         let said = match result {
-            Err(failure) => &failure.message,
-            Ok(_) => &judgement.summary,
+            Err(failure) => failure.message.clone(),
+            Ok(_) => self.answered(url, judgement),
         };
-        let (action, then) = match judgement.verdict {
-            Verdict::Config => (Action::Configure, "The profile or the client must change"),
-            Verdict::Transient => (Action::Retry, "Try again later"),
-            _ => (Action::Login, "Begin anew"),
+        // Nothing left, for this host may not send there: no time mends that.
+        let is_not_allowed = result.as_ref().is_err_and(|failure| NEVER_SENT.contains(&failure.kind.as_str()));
+        let (code, action) = match judgement.verdict {
+            _ if is_not_allowed => ("host-forbids", Action::Configure),
+            Verdict::Config => ("login-failed", Action::Configure),
+            Verdict::Transient => ("login-unavailable", Action::Retry),
+            _ => ("login-failed", Action::Login),
         };
-        let code = if judgement.verdict == Verdict::Transient { "login-unavailable" } else { "login-failed" };
-        let error = self.error(code, action, &format!("{what} ({said}). {then}"));
+        let mut message = format!("{what}: {said}");
+        let (has_secret, code_said) = (self.client_secret.is_some(), judgement.code.as_deref());
+        if let Some(missing) = client_secret::missing(&self.profile, has_secret, code_said, &judgement.summary) {
+            message.push_str("; ");
+            message.push_str(&missing);
+        }
+        let error = self.error(code, action, &message);
         judgement.retry_after_s.map_or(error.clone(), |seconds| error.after(seconds))
+    }
+
+    /// What a server answered, and which.
+    fn answered(&self, url: &str, judgement: &Judgement) -> String {
+        let origin = provider::origin(url).unwrap_or_default();
+        format!("{} answered {}", shown_origin(&origin), judgement.summary)
     }
 }
 
@@ -163,7 +197,7 @@ impl<P: Ports> Keeper<P> {
         Ok(flows(&profile))
     }
 
-    /// Begins a login.
+    /// Begins a login that becomes the provider's own.
     pub async fn login_start(
         &self,
         vault: &str,
@@ -171,6 +205,19 @@ impl<P: Ports> Keeper<P> {
         flow: &str,
         redirect_url: Option<&str>,
     ) -> Result<Begun, KeeperError> {
+        self.login_start_as(vault, provider, flow, redirect_url, None).await
+    }
+
+    /// Begins a login. With a label it becomes an entry of the provider's pool, beside whatever logins are there.
+    pub async fn login_start_as(
+        &self,
+        vault: &str,
+        provider: &str,
+        flow: &str,
+        redirect_url: Option<&str>,
+        label: Option<&str>,
+    ) -> Result<Begun, KeeperError> {
+        let label = label.filter(|label| !label.is_empty());
         let with = self.with(vault, provider).await?;
         let authorization = &with.profile.authorization;
         let endpoint = match flow {
@@ -191,16 +238,22 @@ impl<P: Ports> Keeper<P> {
             return Err(with.error("bad-profile", Action::Configure, &what));
         };
         if with.to.client.is_empty() {
-            return Err(with.error(
-                "bad-profile",
-                Action::Configure,
-                "no login is offered: its profile has no `client_id`",
-            ));
+            let what = format!(
+                "its profile names no `client_id`: register a client with {} and write {{\"profiles\": {{{}: \
+                 {{\"client_id\": \"...\"}}}}}} into providers.json",
+                with.profile.name,
+                json::quote(&with.profile.id)
+            );
+            return Err(with.error("bad-profile", Action::Configure, &what));
         }
+        with.can_authenticate()?;
         self.check_that_it_can_arrive(vault, &with).await?;
+        if let Some(label) = label {
+            self.check_that_it_can_be_added(vault, &with.profile, label).await?;
+        }
         match (flow, redirect_url) {
-            (DEVICE, _) => self.start_by_device(vault, &with, &endpoint).await,
-            (_, Some(redirect_url)) => self.start_by_loopback(vault, &with, &endpoint, redirect_url),
+            (DEVICE, _) => self.start_by_device(vault, &with, &endpoint, label).await,
+            (_, Some(redirect_url)) => self.start_by_loopback(vault, &with, &endpoint, redirect_url, label),
             (_, None) => {
                 let what = "where will you listen for the browser? No redirect URL was given";
                 Err(with.error("bad-request", Action::Usage, what))
@@ -211,10 +264,10 @@ impl<P: Ports> Keeper<P> {
     /// Asks whether the person has approved.
     pub async fn login_poll(&self, state: &Secret) -> Result<Progress, KeeperError> {
         let (state, with) = self.resumed(state, DEVICE).await?;
-        let vault = state.vault.clone();
+        let (vault, label) = (state.vault.clone(), state.label.clone());
         match self.poll_device(state, &with).await {
             Ok(progress) => Ok(progress),
-            Err(error) => Err(self.advised(&vault, Some(&with.profile.id), error).await),
+            Err(error) => Err(self.advised_as(&vault, &with, label.as_deref(), error).await),
         }
     }
 
@@ -223,8 +276,21 @@ impl<P: Ports> Keeper<P> {
         let (state, with) = self.resumed(state, LOOPBACK).await?;
         match self.finish_by_loopback(&state, &with, redirected_to.expose()).await {
             Ok(status) => Ok(status),
-            Err(error) => Err(self.advised(&state.vault, Some(&with.profile.id), error).await),
+            Err(error) => Err(self.advised_as(&state.vault, &with, state.label.as_deref(), error).await),
         }
+    }
+
+    /// The same as `advised`, and a login with a label is begun anew with it.
+    async fn advised_as(&self, vault: &str, with: &With, label: Option<&str>, error: KeeperError) -> KeeperError {
+        let id = &with.profile.id;
+        let mut error = self.advised(vault, Some(id), error).await;
+        if let (Some(label), Some(run)) = (label, &mut error.run)
+            && *run == self.reach(vault).await.about("login", id, LOGIN)
+        {
+            run.push_str(" --label=");
+            run.push_str(&shell_word(label));
+        }
+        error
     }
 
     /// The origins that a host of logins allows.
@@ -248,17 +314,23 @@ impl<P: Ports> Keeper<P> {
         if self.ports.wall_ms() >= state.expires_at_ms {
             return Err(expired(&with));
         }
+        with.can_authenticate()?;
         Ok((state, with))
     }
 
     async fn with(&self, vault: &str, provider: &str) -> Result<With, KeeperError> {
         let profile = self.profile(provider).await?;
+        let (read, unread_secret) = match self.client_secret(&profile).await {
+            Ok(read) => (read, None),
+            Err(error) => (None, Some(error)),
+        };
         let snapshot = self.maybe_vault(vault).await?;
         self.check_known(&profile.id, provider, snapshot.as_deref())?;
         let opened = snapshot.as_ref().map(|snapshot| snapshot.open()).transpose()?;
         let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
-        let (to, client_secret) = request::counterpart(&profile, login).map_err(|error| self.bad_profile(&error))?;
-        Ok(With { profile, to, client_secret })
+        let (to, client_secret) =
+            request::counterpart(&profile, login, read.as_ref()).map_err(|error| self.bad_profile(&error))?;
+        Ok(With { profile, to, client_secret, unread_secret })
     }
 }
 
@@ -273,6 +345,13 @@ pub(crate) fn flows(profile: &Profile) -> Vec<Flow> {
         flows.push(Flow { flow: LOOPBACK, redirect_url: Some(authorization.redirect_url.clone()) });
     }
     flows
+}
+
+/// An origin as a person writes it: without the port that its scheme has anyway.
+fn shown_origin(origin: &str) -> &str {
+    let [https, http] = [("https://", ":443"), ("http://", ":80")]
+        .map(|(scheme, port)| origin.strip_suffix(port).filter(|rest| rest.starts_with(scheme)));
+    https.or(http).unwrap_or(origin)
 }
 
 fn expired(with: &With) -> KeeperError {

@@ -2,7 +2,7 @@
 //!
 //! What a refresh writes is what the next one reads: a successor that is written elsewhere is lost, and the spent token is sent again.
 
-use super::{ClientAuth, ExpiryAt, Field, Layout, Profile, Source};
+use super::{ClientAuth, ExpiryAt, Field, Layout, Profile, Source, client_secret};
 
 /// What a refresh request says by itself.
 const OF_REQUEST: [&str; 3] = ["grant_type", "refresh_token", "client_id"];
@@ -18,6 +18,7 @@ pub(super) fn can_work(profile: &Profile) -> Result<(), String> {
     layout("login", &profile.login)?;
     layout("entry", &profile.entry)?;
     request(profile)?;
+    client_secret::check(profile)?;
     #[cfg(feature = "admin")]
     authorization(profile)?;
     Ok(())

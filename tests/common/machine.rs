@@ -38,6 +38,8 @@ pub struct Machine {
     drawn: Cell<u64>,
     /// The body of each request, and when it left.
     pub sent: RefCell<Vec<(String, u64)>>,
+    /// The headers of each request.
+    pub headers: RefCell<Vec<Vec<(String, String)>>>,
     /// Where each request went.
     pub urls: RefCell<Vec<String>>,
     /// How long each might take, in milliseconds.
@@ -349,6 +351,8 @@ impl Http for World {
         self.step("send");
         self.0.sent.borrow_mut().push((request.body.expose().to_owned(), self.0.now_ms.get()));
         self.0.urls.borrow_mut().push(request.url.clone());
+        let headers = request.headers.iter().map(|(name, value)| (name.clone(), value.expose().to_owned()));
+        self.0.headers.borrow_mut().push(headers.collect());
         self.0.deadlines.borrow_mut().push(request.deadline_ms);
         self.0.deeds.borrow_mut().push("send".to_owned());
         let answer = self.0.answers.borrow_mut().pop_front().expect("no request was expected");

@@ -38,12 +38,22 @@ impl OidcServer {
 
     /// The same, with access tokens that live so long.
     pub fn start_with(client_id: &str, access_ttl_s: u64) -> Option<Self> {
+        Self::spawn(client_id, access_ttl_s, &[])
+    }
+
+    /// With one client that has a secret, and proves itself by `client_secret_basic` or `client_secret_post`.
+    pub fn start_confidential(client_id: &str, secret: &str, auth: &str) -> Option<Self> {
+        Self::spawn(client_id, 300, &[("CLIENT_SECRET", secret), ("CLIENT_AUTH", auth)])
+    }
+
+    fn spawn(client_id: &str, access_ttl_s: u64, environment: &[(&str, &str)]) -> Option<Self> {
         let folder = install()?;
         let mut process = Command::new("node")
             .arg("server.mjs")
             .current_dir(folder)
             .env("CLIENT_ID", client_id)
             .env("ACCESS_TTL", access_ttl_s.to_string())
+            .envs(environment.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())

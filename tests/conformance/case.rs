@@ -61,6 +61,10 @@ impl Case {
             write(&vault, before);
         }
 
+        if let Some(secret) = self.file("client-secret") {
+            write(&home.path().join("client-secret"), &fs::read_to_string(secret).expect("the secret"));
+        }
+
         // What is done to a process must be done to one that is not this.
         let is_apart = ["\"stopped_ms\"", "\"killed\""].iter().any(|what| self.text.contains(what));
         let stage = Stage { driver, server: &server, vault: &vault, providers: &providers };
@@ -118,6 +122,12 @@ impl Case {
         let found = server.sent();
         if sent != found {
             return Err(format!("expected the requests {sent:?}, found {found:?}\n  result {result}"));
+        }
+        let clients = server.clients();
+        if let Ok(expected) = serde_json::from_value::<Vec<String>>(of_this(step, "clients"))
+            && expected != clients
+        {
+            return Err(format!("expected the clients {expected:?}, found {clients:?}"));
         }
         Ok(())
     }

@@ -26,6 +26,8 @@ struct Script {
     answers: VecDeque<Answer>,
     /// The refresh tokens that were sent, in order.
     sent: Vec<String>,
+    /// How the client of each of them said who it is.
+    clients: Vec<String>,
     /// Who asks.
     process: Option<u32>,
 }
@@ -68,6 +70,11 @@ impl Server {
     pub fn sent(&self) -> Vec<String> {
         std::mem::take(&mut self.script.lock().expect("no panic").sent)
     }
+
+    /// The `authorization` header of each of them, or else the `client_secret` in its body; empty: neither.
+    pub fn clients(&self) -> Vec<String> {
+        std::mem::take(&mut self.script.lock().expect("no panic").clients)
+    }
 }
 
 impl Drop for Server {
@@ -80,10 +87,11 @@ impl Drop for Server {
 /// One request and its answer. No answer in the script: 500, and the request is written down all the same.
 fn answer(connection: TcpStream, script: &Mutex<Script>) {
     let _ = connection.set_read_timeout(Some(Duration::from_secs(30)));
-    let Some(body) = read(&connection) else { return };
+    let Some((authorization, body)) = read(&connection) else { return };
     let (answer, process) = {
         let mut script = script.lock().expect("no panic");
-        script.sent.push(refresh_token(&body));
+        script.sent.push(parameter(&body, "refresh_token"));
+        script.clients.push(authorization.unwrap_or_else(|| parameter(&body, "client_secret")));
         (script.answers.pop_front(), script.process)
     };
     let unexpected = || json!({ "status": 500, "body": "nobody said what to answer" });
@@ -230,9 +238,10 @@ fn wait_until_acknowledged(connection: &TcpStream) {
     }
 }
 
-fn read(connection: &TcpStream) -> Option<String> {
+/// The `authorization` header, and the body.
+fn read(connection: &TcpStream) -> Option<(Option<String>, String)> {
     let mut reader = BufReader::new(connection);
-    let mut length = 0;
+    let (mut length, mut authorization) = (0, None);
     loop {
         let mut line = String::new();
         if reader.read_line(&mut line).ok()? == 0 {
@@ -242,22 +251,24 @@ fn read(connection: &TcpStream) -> Option<String> {
         if line.is_empty() {
             break;
         }
-        if let Some((name, value)) = line.split_once(':')
-            && name.eq_ignore_ascii_case("content-length")
-        {
-            length = value.trim().parse().ok()?;
+        match line.split_once(':') {
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => length = value.trim().parse().ok()?,
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.trim().to_owned());
+            }
+            _ => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    String::from_utf8(body).ok()
+    Some((authorization, String::from_utf8(body).ok()?))
 }
 
 /// Of a form, or of JSON.
-fn refresh_token(body: &str) -> String {
+fn parameter(body: &str, name: &str) -> String {
     if let Ok(json) = serde_json::from_str::<Value>(body) {
-        return json["refresh_token"].as_str().unwrap_or_default().to_owned();
+        return json[name].as_str().unwrap_or_default().to_owned();
     }
-    let value = body.split('&').find_map(|pair| pair.strip_prefix("refresh_token="));
-    value.unwrap_or_default().to_owned()
+    let value = body.split('&').filter_map(|pair| pair.split_once('=')).find(|(known, _)| *known == name);
+    value.map(|(_, value)| value.to_owned()).unwrap_or_default()
 }

@@ -112,6 +112,12 @@ pub fn find(name: &str) -> Result<Name, Problem> {
             return Ok(Name::Variable(variable));
         }
     }
+    if name.starts_with("secret/") {
+        return Err(Problem::new(
+            "unsupported",
+            "a WASI host reads no client secrets: write `client_secret` into the profile, or use another host",
+        ));
+    }
     let known = Kind::ALL.map(Kind::name).join(", ");
     Err(Problem::new("unsupported", format!("there is no document {name:?} here, only {known}")))
 }
@@ -233,6 +239,7 @@ mod tests {
             assert_eq!(find(kind.name()).unwrap(), Name::File(kind));
         }
         assert_eq!(find("env/xai_api_key").unwrap(), Name::Variable("XAI_API_KEY".into()));
+        assert!(find("secret/acme").unwrap_err().message.contains("write `client_secret` into the profile"));
         assert_eq!(find("also.json").unwrap(), Name::Never);
         assert_eq!(find("vault.lazaret-place").unwrap(), Name::Place);
     }

@@ -424,6 +424,54 @@ test('variables are read only if they are called like a key, and only if that wa
   assert.throws(() => new FileStorage({ vault }).load('env/lazaret_test_api_key'), { code: 'unsupported' });
 });
 
+const acmeWith = (members) => ({ a: { token_endpoint: 'https://a.example/t', client_id: 'c', ...members } });
+
+function secretOf(path, profiles) {
+  const providers = join(path, 'providers.json');
+  writeFileSync(providers, JSON.stringify({ profiles }), { mode: 0o600 });
+  return new FileStorage({ vault: join(path, 'v'), providers }).load('secret/a').val?.text;
+}
+
+test('a client’s secret is the first line of what the profile names', (t) => {
+  const path = folder(t);
+  process.env.LAZARET_TEST_SECRET = 's-env';
+  t.after(() => delete process.env.LAZARET_TEST_SECRET);
+  writeFileSync(join(path, 'secret'), 's-file\r\nrest\n');
+  assert.equal(secretOf(path, acmeWith({ client_secret_file: 'secret' })), 's-file');
+  assert.equal(secretOf(path, acmeWith({ client_secret_env: 'LAZARET_TEST_SECRET' })), 's-env');
+  assert.equal(secretOf(path, acmeWith({ client_secret_command: ['printf', '%s\n%s', 's-command', 'rest'] })), 's-command');
+  assert.equal(secretOf(path, acmeWith({ client_secret: 's' })), undefined);
+  assert.equal(secretOf(path, acmeWith({ client_secret_env: 'LAZARET_TEST_SECRET', client_secret_file: 'secret' })), undefined);
+  assert.equal(new FileStorage({ vault: join(path, 'v') }).load('secret/a').tag, 'absent');
+  // A layer that names another client or server inherits none.
+  const b = { token_endpoint: 'https://b.example/t', client_id: 'c', client_secret_file: 'secret' };
+  assert.equal(secretOf(path, { a: { extends: 'b' }, b }), 's-file');
+  for (const top of [{ token_endpoint: 'https://a.example/t' }, { client_id: 'd' }, { client_secret: null }]) {
+    assert.equal(secretOf(path, { a: { extends: 'b', ...top }, b }), undefined);
+  }
+});
+
+test('a secret that cannot be read is told of without what was read, and a program runs once and only for its owner', (t) => {
+  const path = folder(t);
+  for (const [members, message] of [
+    [{ client_secret_env: 'LAZARET_TEST_NO_SUCH' }, /LAZARET_TEST_NO_SUCH is not set/],
+    [{ client_secret_file: 'none' }, /cannot read/],
+    [{ client_secret_file: '.' }, /it is no file/],
+    [{ client_secret_command: ['/no/such/program'] }, /cannot run \/no\/such\/program/],
+    [{ client_secret_command: ['sh', '-c', 'echo s-secret; exit 3'] }, /sh failed \(exit status: 3\)$/],
+  ]) {
+    assert.throws(() => secretOf(path, acmeWith(members)), { code: 'other', message });
+  }
+  const [runs, providers] = [join(path, 'runs'), join(path, 'providers.json')];
+  const profiles = acmeWith({ client_secret_command: ['sh', '-c', `echo x >> ${runs}; echo s`] });
+  writeFileSync(providers, JSON.stringify({ profiles }), { mode: 0o600 });
+  const storage = new FileStorage({ vault: join(path, 'v'), providers });
+  for (let time = 0; time < 2; time += 1) assert.equal(storage.load('secret/a').val.text, 's');
+  assert.equal(readFileSync(runs, 'utf8'), 'x\n');
+  chmodSync(providers, 0o620);
+  assert.throws(() => storage.load('secret/a'), { message: /mode 0620/ });
+});
+
 test('network file systems are known by their number', () => {
   assert.deepEqual([0x6969, 0xff534d42, -11317950, 0x517b, 0xef53].map(networkNameOf), ['NFS', 'SMB', 'SMB', 'SMB', undefined]);
 });

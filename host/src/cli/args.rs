@@ -181,9 +181,12 @@ A dead token stays dead: see `lazaret unquarantine`.")]
     #[command(after_help = "\
 Examples:
   lazaret login xai-oauth
-  lazaret login openai-codex --flow loopback-pkce --open
+  lazaret login openai-codex --no-browser   the answer is pasted
+  lazaret login google --label work         a second account
 
-The tokens become the provider's own login in the vault, in place of the one before. By device code the browser may be on any machine; by loopback it must be on this one. What a provider offers, `lazaret providers` says.
+The tokens become the provider's own login in the vault, in place of the one before; with --label they are kept beside it. By device code the browser may be on any machine. By loopback it is sent back to http://127.0.0.1:<a free port>/callback, or to the profile's `redirect_url`: register that with the server. What a provider offers, `lazaret providers` says.
+
+A server that gives no refresh token often wants the scope offline_access, and some \"prompt\": \"consent\" in `authorization.parameters`. A server on this machine without TLS needs --allow-loopback-http.
 
 With --json: first one object with `login` (url, url_complete, user_code, expires_at), then the credential.")]
     Login(LoginArgs),
@@ -197,9 +200,14 @@ Without --credential it is the provider's own login. If the server cannot be tol
     /// Add a key, or a login's tokens, from standard input
     #[command(after_help = "\
 Examples:
+  lazaret add openrouter                    asks for the key
   lazaret add anthropic --label work < key.txt
+  lazaret add anthropic --label work --replace < new.txt
+  aws sts assume-role ... | lazaret add my-aws --replace
   echo '{\"access_token\":\"...\",\"refresh_token\":\"...\",\"expires_in\":3600}' |
     lazaret add acme
+
+Of a JSON object these members are kept: access_token (or token), refresh_token, expires_in (or expires_at, expiry), scope, token_type, id_token. client_id, client_secret and token_uri must be as the profile has them. Others are named and not kept. A key that is JSON itself, as AWS keys are, is kept as it is: with --api-key, or where it has AccessKeyId and SecretAccessKey.
 
 A secret is never an argument. The vault is made if there is none, for you alone (0600). Tokens of an account that is there already take the place of its old ones. Take care that no other program goes on refreshing the same login.")]
     Add(AddArgs),
@@ -376,9 +384,15 @@ pub(super) struct LoginArgs {
     /// How [default: the first that the profile offers]
     #[arg(long, value_enum)]
     pub(super) flow: Option<Flow>,
-    /// Open the address in a browser here, too
-    #[arg(long)]
+    /// Call the login so, and keep it beside the provider's others: for a second account
+    #[arg(long, value_name = "NAME")]
+    pub(super) label: Option<String>,
+    /// Open the address in a browser here [default: on a desktop, where a person sits at the terminal]
+    #[arg(long, conflicts_with = "no_browser")]
     pub(super) open: bool,
+    /// Open no browser; by loopback, take the address that it was sent to from the terminal, or from standard input
+    #[arg(long)]
+    pub(super) no_browser: bool,
 }
 
 /// A way to log in.
@@ -423,6 +437,9 @@ pub(super) struct AddArgs {
     /// It is an OAuth access token, or a JSON object with one
     #[arg(long)]
     pub(super) oauth: bool,
+    /// Take the place of the one of that label; without a label, of the same account's or the only one
+    #[arg(long)]
+    pub(super) replace: bool,
 }
 
 #[derive(Debug, Args)]

@@ -12,7 +12,8 @@
 //! | what a person is told while a call waits | `waiting.rs` |
 //! | the commands | `token.rs` `refresh.rs` `sweep/` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
-//! | where secrets come in | `stdin.rs` |
+//! | the page that it sees, and a code to scan | `page.rs` `qr.rs` |
+//! | where secrets come in | `stdin.rs` `unseen.rs` |
 //! | a token in another program's protocol | `formats/` |
 //! | completions and manual pages | `manual.rs` `complete.rs` |
 //! | new tokens that could be stored nowhere | `unsaved.rs` |
@@ -36,8 +37,10 @@ mod manual;
 mod mend;
 mod need;
 mod owner;
+mod page;
 mod process;
 mod providers;
+mod qr;
 mod redirect;
 mod refresh;
 #[cfg(test)]
@@ -54,6 +57,7 @@ mod text;
 mod time;
 mod token;
 mod unsaved;
+mod unseen;
 mod vaults;
 mod waiting;
 mod watch;

@@ -1,13 +1,15 @@
 //! Listens on this machine for the browser that an authorization server sends back (RFC 8252 section 7.3). Nothing of what it
 //! hears is believed here, and nothing of it is shown: the component checks it.
 
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::Duration;
 
 use super::failure::Failure;
+use super::page::Page;
+use super::unseen;
 
 /// No request of a browser has a longer head, and none takes longer.
 const LONGEST_HEAD: usize = 32 * 1024;
@@ -17,7 +19,16 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(super) struct Listener {
     /// Where it listens.
     pub(super) redirect_url: String,
-    heard: Receiver<Redirected>,
+    heard: Receiver<Heard>,
+    hears: Sender<Heard>,
+}
+
+/// What came.
+pub(super) enum Heard {
+    /// A browser, which waits for a page.
+    Browser(Redirected),
+    /// An address that a person pasted.
+    Pasted(Result<String, Failure>),
 }
 
 /// A browser that came back, and waits for a page.
@@ -64,23 +75,31 @@ impl Listener {
                 .spawn(move || listen(&listener, &origin, &hears))
                 .map_err(cannot)?;
         }
-        Ok(Self { redirect_url: format!("{origin}{path}"), heard })
+        Ok(Self { redirect_url: format!("{origin}{path}"), heard, hears })
     }
 
-    /// The next browser that comes back; none if none does within so many milliseconds.
-    pub(super) fn next(&self, wait_ms: u64) -> Option<Redirected> {
+    /// From now on also what is pasted is heard: where the browser is on another machine, a person brings the address that it could
+    /// not open.
+    pub(super) fn hear_pasted(&self) -> Result<(), Failure> {
+        let hears = self.hears.clone();
+        let started = thread::Builder::new().name("lazaret-pasted".into()).spawn(move || pasted(&hears));
+        started.map(drop).map_err(|error| Failure::broken(format_args!("cannot listen for what is pasted: {error}")))
+    }
+
+    /// What comes next; nothing if nothing does within so many milliseconds.
+    pub(super) fn next(&self, wait_ms: u64) -> Option<Heard> {
         self.heard.recv_timeout(Duration::from_millis(wait_ms)).ok()
     }
 }
 
-fn listen(listener: &TcpListener, origin: &str, hears: &Sender<Redirected>) {
+fn listen(listener: &TcpListener, origin: &str, hears: &Sender<Heard>) {
     for stream in listener.incoming().flatten() {
         let (origin, hears) = (origin.to_owned(), hears.clone());
         // A browser opens connections ahead of time, and says nothing on them.
         let heard = thread::Builder::new().spawn(move || {
             if let Some(redirected) = hear(stream, &origin) {
                 // Nobody may be waiting any more.
-                let _ = hears.send(redirected);
+                let _ = hears.send(Heard::Browser(redirected));
             }
         });
         drop(heard);
@@ -102,10 +121,29 @@ fn hear(mut stream: TcpStream, origin: &str) -> Option<Redirected> {
     let target = target(&head)?.to_owned();
     let redirected = Redirected { url: format!("{origin}{target}"), stream };
     if target.starts_with("/favicon.ico") {
-        redirected.answer(404, "");
+        redirected.write(404, "");
         return None;
     }
     Some(redirected)
+}
+
+/// Sends on each line that is pasted, for as long as there are any. On a terminal it is not shown: an answer holds a code.
+fn pasted(hears: &Sender<Heard>) {
+    if unseen::is_possible() {
+        loop {
+            let line = unseen::read(LONGEST_HEAD, |_| true).map(|line| String::from_utf8_lossy(&line).into_owned());
+            let is_over = line.as_ref().map_or(true, String::is_empty);
+            if is_over || hears.send(Heard::Pasted(line)).is_err() {
+                return;
+            }
+        }
+    }
+    for line in io::stdin().lock().lines() {
+        let Ok(line) = line else { return };
+        if !line.trim().is_empty() && hears.send(Heard::Pasted(Ok(line))).is_err() {
+            return;
+        }
+    }
 }
 
 /// What a GET asks for.
@@ -116,12 +154,17 @@ fn target(head: &[u8]) -> Option<&str> {
 }
 
 impl Redirected {
-    /// Shows a sentence of our own, and closes.
-    pub(super) fn answer(mut self, status: u16, sentence: &str) {
-        let body = format!("<!DOCTYPE html><meta charset=\"utf-8\"><title>lazaret</title><p>{sentence}</p>\n");
+    /// Shows a page of our own, and closes.
+    pub(super) fn answer(self, page: &Page) {
+        self.write(page.status, &page.html());
+    }
+
+    fn write(mut self, status: u16, body: &str) {
         let head = format!(
             "HTTP/1.1 {status} -\r\ncontent-type: text/html; charset=utf-8\r\ncontent-length: {}\r\n\
-             cache-control: no-store\r\nreferrer-policy: no-referrer\r\nconnection: close\r\n\r\n",
+             content-security-policy: default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'\r\n\
+             x-content-type-options: nosniff\r\ncache-control: no-store\r\nreferrer-policy: no-referrer\r\n\
+             connection: close\r\n\r\n",
             body.len()
         );
         // A browser that has gone misses a sentence.
@@ -153,12 +196,12 @@ mod tests {
             let _idle = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
             let mut browser = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
             browser.write_all(b"GET /callback?code=c HTTP/1.1\r\n\r\n").unwrap();
-            let redirected = listener.next(10_000).unwrap();
+            let Some(Heard::Browser(redirected)) = listener.next(10_000) else { panic!("nobody came") };
             assert_eq!(redirected.url, format!("http://{host}:{port}/callback?code=c"));
-            redirected.answer(200, "Done.");
+            redirected.answer(&Page::done("acme", None));
             let mut page = String::new();
             browser.read_to_string(&mut page).unwrap();
-            assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("Done."), "{page}");
+            assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("acme"), "{page}");
             assert!(listener.next(1).is_none());
         }
     }

@@ -29,7 +29,7 @@ use signal_hook::low_level::{emulate_default_handler, signal_name};
 
 use super::events::Events;
 use super::failure::Failure;
-use super::{terminal, time};
+use super::{terminal, time, unseen};
 use crate::Event;
 use crate::http::HttpRequest;
 
@@ -199,6 +199,7 @@ fn ending() -> Vec<i32> {
 
 /// Ends the process by a signal, as if nobody had listened for it: a shell says 128 and its number.
 pub(super) fn end(signal: i32) -> ! {
+    unseen::restore();
     terminal::end_progress();
     // The first process of a container is not ended by the default of any signal.
     if std::process::id() != 1 {

@@ -73,6 +73,12 @@ pub(super) fn stdout_columns() -> Option<usize> {
     Some(columns(stdout.as_fd()))
 }
 
+/// The same of standard error.
+pub(super) fn stderr_columns() -> Option<usize> {
+    let stderr = io::stderr();
+    stderr.is_terminal().then(|| columns(stderr.as_fd()))
+}
+
 /// A terminal that does not say, or says something odd, has the usual width.
 fn columns(terminal: BorrowedFd<'_>) -> usize {
     let size = rustix::termios::tcgetwinsize(terminal).ok();

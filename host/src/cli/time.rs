@@ -41,6 +41,46 @@ pub(super) fn rfc3339(at_ms: u64) -> String {
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
+/// The moment of a text like `2026-07-20T10:00:00.5+02:00` (RFC 3339), to the second.
+pub(super) fn of_rfc3339(text: &str) -> Option<u64> {
+    let number = |at: std::ops::Range<usize>| {
+        let digits = text.get(at).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+        digits.parse::<u64>().ok()
+    };
+    let is_between = |at: usize, marks: &[u8]| text.as_bytes().get(at).is_some_and(|byte| marks.contains(byte));
+    let is_shaped = [(4, &b"-"[..]), (7, b"-"), (10, b"Tt "), (13, b":"), (16, b":")];
+    if !is_shaped.iter().all(|(at, marks)| is_between(*at, marks)) {
+        return None;
+    }
+    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
+    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=31).contains(&day) || hour > 23 || minute > 59 || second > 60
+    {
+        return None;
+    }
+    let rest = text.get(19..)?;
+    let zone =
+        rest.strip_prefix('.').map_or(rest, |fraction| fraction.trim_start_matches(|char: char| char.is_ascii_digit()));
+    let offset_s: i64 = match zone.as_bytes() {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), h, i, b':', m, n] if [h, i, m, n].iter().all(|digit| digit.is_ascii_digit()) => {
+            let of = |tens: u8, ones: u8| i64::from(tens - b'0') * 10 + i64::from(ones - b'0');
+            (of(*h, *i) * 3_600 + of(*m, *n) * 60) * if *sign == b'+' { 1 } else { -1 }
+        }
+        _ => return None,
+    };
+    let seconds = days_since_1970(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+    seconds.checked_add_signed(-offset_s)?.checked_mul(1_000)
+}
+
+/// The other way round than [`civil`].
+fn days_since_1970(year: u64, month: u64, day: u64) -> u64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let in_era = year % 400;
+    let in_year = (153 * month + 2) / 5 + day - 1;
+    year / 400 * 146_097 + in_era * 365 + in_era / 4 - in_era / 100 + in_year - 719_468
+}
+
 /// `10:00:00`, where this process is.
 pub(super) fn clock(at_ms: u64) -> String {
     clock_at(at_ms, offset_s(at_ms))
@@ -124,6 +164,11 @@ mod tests {
             (4_107_542_400_000, "2100-03-01T00:00:00Z"),
         ] {
             assert_eq!(rfc3339(at_ms), spelled);
+            assert_eq!(of_rfc3339(spelled), Some(at_ms / 1_000 * 1_000));
+        }
+        assert_eq!(of_rfc3339("2026-07-20 12:00:00.123456+02:00"), Some(1_784_541_600_000));
+        for bad in ["", "soon", "2026-07-20", "2026-07-20T10:00:00", "2026-13-20T10:00:00Z", "2026-07-20T10:00:00+2"] {
+            assert_eq!(of_rfc3339(bad), None, "{bad}");
         }
         assert_eq!(clock(1_784_541_661_000), "10:01:01");
         assert_eq!(clock_at(1_784_541_661_000, -5 * 3_600), "05:01:01");

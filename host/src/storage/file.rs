@@ -17,6 +17,7 @@
 //! | `replace.rs` | a document is the old text or the new one, whole |
 //! | `replaceable.rs` | no grant is leased whose vault could not take a successor |
 //! | `rescue.rs` | tokens that can be stored nowhere else are kept for the next call |
+//! | `secrets.rs` | a client's secret is read from the place that the user's profile names, and from no other |
 //! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
 //! | `files.rs` | the operations that change the disk, behind a trait |
 //! | `size_limit.rs` | a write beyond `ulimit -f` is an error, in a process that has no handler for it too |
@@ -40,6 +41,7 @@ mod places;
 mod replace;
 mod replaceable;
 mod rescue;
+mod secrets;
 mod sight;
 mod size_limit;
 mod text;
@@ -66,6 +68,7 @@ use self::locks::{Held, Locks, Patience, Taken};
 use self::other_tools::marks;
 use self::places::{Place, Places, absolute, foreign_locks};
 use self::replace::{Change, replace};
+use self::secrets::Secrets;
 use self::text::{MAX_BYTES, NetworkName, Seen, Text, too_large};
 use self::way::Way;
 use super::{
@@ -96,6 +99,7 @@ pub struct FileStorage {
     foreign_lock: Option<bool>,
     allow_network: bool,
     environment: bool,
+    secrets: Secrets,
     leases: Mutex<HashMap<String, Arc<Lease>>>,
     /// Per [`Kind`]: what was last read, if its stat proves it.
     seen: Mutex<[Option<Seen>; Kind::ALL.len()]>,
@@ -141,6 +145,7 @@ impl FileStorage {
             foreign_lock: None,
             allow_network: false,
             environment: false,
+            secrets: Secrets::default(),
             leases: Mutex::default(),
             seen: Mutex::default(),
             files: Box::new(Disk),
@@ -282,6 +287,17 @@ impl FileStorage {
         let mut storage = Self::open(path);
         storage.places.only_read = true;
         storage
+    }
+
+    /// The secret of a provider's client, as `providers.json` says where it is.
+    fn client_secret(&self, provider: &str) -> Result<LoadOutcome, StorageError> {
+        let (Some(path), LoadOutcome::Loaded(profiles)) =
+            (&self.places.profiles, self.load(Kind::Profiles.name(), None)?)
+        else {
+            return Ok(LoadOutcome::Absent);
+        };
+        let Some(text) = self.secrets.of(provider, &profiles.text, path)? else { return Ok(LoadOutcome::Absent) };
+        Ok(LoadOutcome::Loaded(Document { version: version_of(text.as_bytes()), text }))
     }
 
     /// What one stat can say: that the document certainly is at version `known`, or that there is none. None: nothing.
@@ -469,6 +485,9 @@ impl Storage for FileStorage {
         }
         if let Some(variable) = name.strip_prefix("env/").filter(|_| self.environment) {
             return Ok(variable_named(variable));
+        }
+        if let Some(provider) = name.strip_prefix("secret/") {
+            return self.client_secret(provider);
         }
         let kind = Kind::of(name)?;
         let leased = self.leased(kind)?;

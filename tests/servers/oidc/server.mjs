@@ -1,13 +1,15 @@
 // A real authorization server for lazaret's tests: oidc-provider on a free loopback port.
 //
 // Refresh tokens rotate at every use, and a used one that comes back revokes its whole grant, as
-// strict servers do. One public client, no login pages: the tests get their logins from /_t/seed, or log in with a browser
+// strict servers do. One client, no login pages: the tests get their logins from /_t/seed, or log in with a browser
 // that approves everything (/_t/browse) and a hand that types user codes (/_t/approve).
 //
 //   npm ci && node server.mjs
 //
 // Environment: ACCESS_TTL   seconds an access token lives   (300)
-//              CLIENT_ID    id of the one public client     (lazaret-test)
+//              CLIENT_ID    id of the one client            (lazaret-test)
+//              CLIENT_SECRET  its secret; without, it is a public client
+//              CLIENT_AUTH  how it proves itself then       (client_secret_basic)
 //
 // Standard output is exactly one JSON line, once it listens:
 //   {"ready":true,"issuer":"http://127.0.0.1:PORT","token_endpoint":"...","control":"http://127.0.0.1:PORT/_t"}
@@ -50,6 +52,8 @@ import { Provider } from 'oidc-provider';
 
 const ACCESS_TTL = Number(process.env.ACCESS_TTL ?? 300);
 const CLIENT_ID = process.env.CLIENT_ID ?? 'lazaret-test';
+const CLIENT_SECRET = process.env.CLIENT_SECRET;
+const CLIENT_AUTH = CLIENT_SECRET ? process.env.CLIENT_AUTH ?? 'client_secret_basic' : 'none';
 const SCOPE = 'openid offline_access';
 const TOKEN_PATH = '/token';
 const FAULTS = ['none', 'status-503', 'html-403', 'drop-before', 'drop-after', 'half-body', 'slow', 'held'];
@@ -138,7 +142,8 @@ function startProvider(issuer) {
     adapter: MemoryAdapter,
     clients: [{
       client_id: CLIENT_ID,
-      token_endpoint_auth_method: 'none',
+      ...(CLIENT_SECRET ? { client_secret: CLIENT_SECRET } : {}),
+      token_endpoint_auth_method: CLIENT_AUTH,
       application_type: 'native',
       grant_types: ['authorization_code', 'refresh_token', 'urn:ietf:params:oauth:grant-type:device_code'],
       response_types: ['code'],

@@ -18,6 +18,7 @@
 // | `marks` | the locks that other tools make are made, show that we live, and end with their maker |
 // | `left-behind` | what a killed lazaret made is known again |
 // | `replace` | a document is the old text or the new one, whole |
+// | `secrets` | a client's secret is read from the place that the user's profile names, and from no other |
 // | `unsynced` | the ledger's newest text may lie beside it, and counts only if it is whole |
 
 import { statSync, type BigIntStats } from 'node:fs';
@@ -25,6 +26,7 @@ import { resolve } from 'node:path';
 import { commandAbout, loadAlso, PLACE, placeOf, variableNamed, type Also, type Reach } from './also.js';
 import {
   randomId,
+  versionOf,
   StorageError,
   type AcquireOutcome,
   type Capabilities,
@@ -45,6 +47,7 @@ import { find, foreignLocks, glance, isSamePlace, lockOf, unsyncedOf, type Place
 import { replace } from './replace.js';
 import { mustBeReplaceable, mustHaveRoom } from './replaceable.js';
 import { forget, keep, rescued } from './rescue.js';
+import { Secrets } from './secrets.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
 import { walk, type Way } from './way.js';
@@ -98,6 +101,7 @@ export class FileStorage implements Storage {
   readonly #foreignLock: boolean | undefined;
   readonly #allowNetwork: boolean;
   readonly #environment: boolean;
+  readonly #secrets = new Secrets();
   readonly #leases = new Map<string, Lease>();
   /** What was last read, if its stat proves it. */
   readonly #seen = new Map<Kind, Seen>();
@@ -128,6 +132,7 @@ export class FileStorage implements Storage {
     if (also) return also;
     if (name === PLACE) return placeOf(this.#places.vault, this.#reach, known);
     if (this.#environment && name.startsWith('env/')) return variableNamed(name.slice('env/'.length), process.env);
+    if (name.startsWith('secret/')) return this.#clientSecret(name.slice('secret/'.length));
     const kind = kindOf(name);
     const anchor = this.#anchorHeld(kind);
     if (!anchor) {
@@ -143,6 +148,15 @@ export class FileStorage implements Storage {
     } finally {
       place.close();
     }
+  }
+
+  /** The secret of a provider's client, as `providers.json` says where it is. */
+  #clientSecret(provider: string): LoadOutcome {
+    const path = this.#places.profiles;
+    const found = path === undefined ? undefined : this.load('providers.json');
+    if (path === undefined || found?.tag !== 'loaded') return { tag: 'absent' };
+    const text = this.#secrets.of(provider, found.val.text, path);
+    return text === undefined ? { tag: 'absent' } : { tag: 'loaded', val: { version: versionOf(text), text } };
   }
 
   #loadFrom(place: Place, known: string | undefined): LoadOutcome {

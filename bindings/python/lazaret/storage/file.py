@@ -19,6 +19,7 @@ file               what it holds true
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
 ``_rescue.py``     tokens that could be stored nowhere are kept until the vault takes them
+``_secrets.py``    a client's secret is read from the place that the user's profile names, and from no other
 ``_also.py``       which other files may own what is in the vault
 =================  ===========================================================================
 """
@@ -42,6 +43,7 @@ from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks
 from ._ready import check_replaceable
 from ._replace import Change, replace
 from ._rescue import Rescue
+from ._secrets import Secrets
 from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
 from ._trust import check_owner
 from ._way import Way
@@ -125,6 +127,7 @@ class FileStorage:
         self._login_hint = login_hint
         self._foreign_lock = foreign_lock
         self._environment = environment
+        self._secrets = Secrets()
         self._also = tuple(_absolute(path) for path in also)
         self._shared_logins = None if shared_logins is None else _absolute(shared_logins)
         self._allow_network = allow_network_filesystem
@@ -158,6 +161,8 @@ class FileStorage:
             return _also.place(vault, self._layout, self._command, self._login_hint, known)
         if self._environment and name.startswith("env/"):
             return _variable_named(name[len("env/") :])
+        if name.startswith("secret/"):
+            return self._client_secret(name[len("secret/") :])
         kind = Kind.of(name)
         outcome = self._glance(kind, known)
         if outcome is not None:
@@ -172,6 +177,15 @@ class FileStorage:
             else:
                 self._seen[kind] = (text.proof, text.document.version)
         return UNCHANGED if text.document.version == known else Loaded(text.document)
+
+    def _client_secret(self, provider: str) -> LoadOutcome:
+        """The secret of a provider's client, as ``providers.json`` says where it is."""
+        path = self._places.profiles
+        found = self.load(Kind.PROFILES.document, None)
+        if path is None or not isinstance(found, Loaded):
+            return ABSENT
+        text = self._secrets.of(provider, found.document.text, path)
+        return ABSENT if text is None else Loaded(Document(version_of(text.encode()), text))
 
     def store(
         self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]
