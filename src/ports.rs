@@ -75,6 +75,15 @@ pub enum Acquired {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease(pub String);
 
+/// Who holds a lease, as far as is known: for a person.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Holder {
+    /// Empty: not known.
+    pub name: String,
+    /// In milliseconds since 1970. None: not known.
+    pub since_ms: Option<u64>,
+}
+
 /// What a storage can promise.
 #[derive(Clone, Debug)]
 pub struct Capabilities {
@@ -118,6 +127,8 @@ pub trait Storage {
     async fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError>;
     /// Gives a lease back.
     async fn release(&self, lease: &Lease);
+    /// Returns who holds a lease now, without taking it.
+    async fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError>;
     /// What the storage can promise.
     fn describe(&self) -> Capabilities;
 }

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use lazaret::error::KeeperError;
 use lazaret::keeper::Keeper;
 use lazaret::ports::{
-    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
+    Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
 };
 use lazaret::secret::Secret;
@@ -44,6 +44,13 @@ impl World {
     }
 }
 
+fn of_the_host(scope: &Scope) -> host::Scope {
+    match scope.clone() {
+        Scope::Document(name) => host::Scope::Document(name),
+        Scope::Grant { document, fingerprint } => host::Scope::Grant { document, fingerprint },
+    }
+}
+
 impl Storage for World {
     async fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError> {
         self.next()?;
@@ -74,13 +81,7 @@ impl Storage for World {
 
     async fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
         self.next()?;
-        let scope = match scope {
-            Scope::Document(name) => host::Scope::Document(name.clone()),
-            Scope::Grant { document, fingerprint } => {
-                host::Scope::Grant { document: document.clone(), fingerprint: fingerprint.clone() }
-            }
-        };
-        Ok(match self.storage.acquire(&scope, ttl_ms, wait_ms).map_err(failed)? {
+        Ok(match self.storage.acquire(&of_the_host(scope), ttl_ms, wait_ms).map_err(failed)? {
             host::AcquireOutcome::Acquired(grant) => {
                 Acquired::Granted { lease: Lease(grant.lease), granted_ttl_ms: grant.granted_ttl_ms }
             }
@@ -90,6 +91,12 @@ impl Storage for World {
 
     async fn release(&self, lease: &Lease) {
         self.storage.release(&lease.0);
+    }
+
+    async fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        self.next()?;
+        let holder = self.storage.holder_of(&of_the_host(scope)).map_err(failed)?;
+        Ok(holder.map(|holder| Holder { name: holder.name, since_ms: holder.since_ms }))
     }
 
     fn describe(&self) -> Capabilities {

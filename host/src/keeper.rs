@@ -696,7 +696,7 @@ mod tests {
 
     use super::*;
     use crate::demo_server::{Behaviour, TokenServer};
-    use crate::storage::{AcquireOutcome, Capabilities, FileStorage, Scope, StorageError, StoreOutcome, VAULT};
+    use crate::storage::{AcquireOutcome, Capabilities, FileStorage, Holder, Scope, StorageError, StoreOutcome, VAULT};
 
     /// Takes no secret once a request has left, until it is told otherwise.
     struct Stuck(FileStorage, Arc<AtomicBool>);
@@ -723,6 +723,9 @@ mod tests {
         }
         fn release(&self, lease: &str) {
             self.0.release(lease);
+        }
+        fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+            self.0.holder_of(scope)
         }
         fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
             self.0.list(prefix)
@@ -823,6 +826,9 @@ mod tests {
         }
         fn release(&self, lease: &str) {
             self.0.release(lease);
+        }
+        fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+            self.0.holder_of(scope)
         }
         fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
             self.0.list(prefix)

@@ -178,10 +178,7 @@ impl storage::Host for World {
         ttl_ms: u64,
         wait_ms: u64,
     ) -> Result<storage::AcquireOutcome, storage::StorageError> {
-        let scope = match scope {
-            storage::Scope::Document(name) => Scope::Document(name),
-            storage::Scope::Grant(grant) => Scope::Grant { document: grant.document, fingerprint: grant.fingerprint },
-        };
+        let scope = scope.into();
         let Self { shared, stopwatch, leases, .. } = self;
         Ok(match stopwatch.pause(|| shared.acquire(&scope, ttl_ms, wait_ms))? {
             AcquireOutcome::Acquired(grant) => {
@@ -191,9 +188,7 @@ impl storage::Host for World {
                     granted_ttl_ms: grant.granted_ttl_ms,
                 })
             }
-            AcquireOutcome::Busy(holder) => {
-                storage::AcquireOutcome::Busy(storage::Holder { name: holder.name, since_ms: holder.since_ms })
-            }
+            AcquireOutcome::Busy(holder) => storage::AcquireOutcome::Busy(holder.into()),
         })
     }
 
@@ -209,6 +204,12 @@ impl storage::Host for World {
     fn list(&mut self, prefix: String) -> Result<Vec<String>, storage::StorageError> {
         let Self { shared, stopwatch, .. } = self;
         Ok(stopwatch.pause(|| shared.storage.list(&prefix))?)
+    }
+
+    fn holder_of(&mut self, scope: storage::Scope) -> Result<Option<storage::Holder>, storage::StorageError> {
+        let scope = scope.into();
+        let Self { shared, stopwatch, .. } = self;
+        Ok(stopwatch.pause(|| shared.storage.holder_of(&scope))?.map(Into::into))
     }
 
     fn describe(&mut self) -> storage::Capabilities {
@@ -285,6 +286,21 @@ impl events::Host for World {
         let Self { shared, stopwatch, .. } = self;
         // A sink that panics costs its event. Unwinding through the guest it might cost the tokens that are about to be stored.
         let _ = stopwatch.pause(|| catch_unwind(AssertUnwindSafe(|| shared.events.emit(&event))));
+    }
+}
+
+impl From<storage::Scope> for Scope {
+    fn from(scope: storage::Scope) -> Self {
+        match scope {
+            storage::Scope::Document(name) => Self::Document(name),
+            storage::Scope::Grant(grant) => Self::Grant { document: grant.document, fingerprint: grant.fingerprint },
+        }
+    }
+}
+
+impl From<Holder> for storage::Holder {
+    fn from(holder: Holder) -> Self {
+        Self { name: holder.name, since_ms: holder.since_ms }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::keeper::Keeper;
 use crate::ports::{
-    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
+    Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Severity, Storage, StorageError, Stored, Version,
 };
 use crate::secret::Secret;
@@ -48,14 +48,7 @@ impl Storage for World {
     }
 
     fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
-        let scope = match scope {
-            Scope::Document(name) => storage::Scope::Document(name.clone()),
-            Scope::Grant { document, fingerprint } => storage::Scope::Grant(storage::GrantScope {
-                document: document.clone(),
-                fingerprint: fingerprint.clone(),
-            }),
-        };
-        match storage::acquire(&scope, ttl_ms, wait_ms)? {
+        match storage::acquire(&scope.into(), ttl_ms, wait_ms)? {
             storage::AcquireOutcome::Acquired(grant) => {
                 Ok(Acquired::Granted { lease: Lease(grant.lease), granted_ttl_ms: grant.granted_ttl_ms })
             }
@@ -65,6 +58,11 @@ impl Storage for World {
 
     fn release(&self, lease: &Lease) {
         storage::release(&lease.0);
+    }
+
+    fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        let holder = storage::holder_of(&scope.into())?;
+        Ok(holder.map(|holder| Holder { name: holder.name, since_ms: holder.since_ms }))
     }
 
     fn describe(&self) -> Capabilities {
@@ -141,6 +139,17 @@ impl Events for World {
                 .map(|(key, value)| events::Attribute { key: key.to_owned(), value })
                 .collect(),
         });
+    }
+}
+
+impl From<&Scope> for storage::Scope {
+    fn from(scope: &Scope) -> Self {
+        match scope {
+            Scope::Document(name) => Self::Document(name.clone()),
+            Scope::Grant { document, fingerprint } => {
+                Self::Grant(storage::GrantScope { document: document.clone(), fingerprint: fingerprint.clone() })
+            }
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use lazaret::error::KeeperError;
 use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
 use lazaret::ports::{
-    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
+    Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Severity, Storage, StorageError, Stored, Version,
 };
 use lazaret::secret::Secret;
@@ -23,6 +23,8 @@ use serde_json::{Value, json};
 pub const START_MS: u64 = 1_784_541_600_000;
 pub const SECOND_MS: u64 = 1_000;
 pub const DAY_MS: u64 = 86_400_000;
+/// Since when a lease is held that somebody holds.
+pub const HELD_SINCE_MS: u64 = START_MS + 7;
 
 /// One machine: its documents, its clock, and a server that answers what it is told to.
 #[derive(Clone, Default)]
@@ -45,6 +47,8 @@ pub struct Machine {
     pub deeds: RefCell<Vec<String>>,
     /// Another process holds every lease.
     pub is_busy: Cell<bool>,
+    /// What is leased by a process that lives.
+    held: RefCell<Vec<Scope>>,
     /// How long each lease was waited for, in milliseconds.
     pub waits: RefCell<Vec<u64>>,
     meanwhile: RefCell<Option<(Moment, Deed)>>,
@@ -64,7 +68,7 @@ enum Answer {
 
 /// When somebody else does something.
 pub enum Moment {
-    /// Right before the next call of this kind: `load`, `store`, `acquire`, `release` or `send`.
+    /// Right before the next call of this kind: `load`, `store`, `acquire`, `release`, `holder_of` or `send`.
     Before(&'static str),
     /// So many calls from now.
     After(u32),
@@ -197,6 +201,7 @@ impl World {
         let request = request(None);
         let call = pin!(keeper.token(&request));
         assert!(call.poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it lived");
+        self.0.held.borrow_mut().clear();
     }
 
     pub fn reset(&self) {
@@ -312,17 +317,26 @@ impl Storage for World {
         Ok(Stored::Done(Version(self.0.documents.borrow()[name].0.to_string())))
     }
 
-    async fn acquire(&self, _: &Scope, _: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
+    async fn acquire(&self, scope: &Scope, _: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
         self.step("acquire");
         if self.0.is_busy.get() {
             self.0.waits.borrow_mut().push(wait_ms);
             return Ok(Acquired::Busy("pid 7".to_owned()));
         }
-        Ok(Acquired::Granted { lease: Lease("lease".into()), granted_ttl_ms: None })
+        self.0.held.borrow_mut().push(scope.clone());
+        let lease = Lease(format!("{scope:?}"));
+        Ok(Acquired::Granted { lease, granted_ttl_ms: None })
     }
 
-    async fn release(&self, _: &Lease) {
+    async fn release(&self, lease: &Lease) {
         self.step("release");
+        self.0.held.borrow_mut().retain(|scope| format!("{scope:?}") != lease.0);
+    }
+
+    async fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        self.step("holder_of");
+        let is_held = self.0.held.borrow().contains(scope) || self.0.is_busy.get();
+        Ok(is_held.then(|| Holder { name: "pid 7".to_owned(), since_ms: Some(HELD_SINCE_MS) }))
     }
 
     fn describe(&self) -> Capabilities {

@@ -14,7 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use lazaret_host::demo_server::{Behaviour, Login, Rotation, TokenServer};
 use lazaret_host::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp};
 use lazaret_host::storage::{
-    AcquireOutcome, Capabilities, FileStorage, LoadOutcome, Scope, Storage, StorageError, StoreOutcome, VAULT,
+    AcquireOutcome, Capabilities, FileStorage, Holder, LoadOutcome, Scope, Storage, StorageError, StoreOutcome, VAULT,
 };
 use lazaret_host::{AccessToken, Event, Keeper, KeeperError, Selector, TokenRequest};
 use serde_json::{Value, json};
@@ -199,6 +199,10 @@ impl Storage for Refusing {
 
     fn release(&self, lease: &str) {
         self.storage.release(lease);
+    }
+
+    fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        self.storage.holder_of(scope)
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {

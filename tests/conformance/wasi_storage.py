@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,7 +26,9 @@ from wasi_host import Refused, Wasi, load
 STORAGE = "lazaret:keeper/storage@0.1.0"
 LEDGER = "vault.lazaret"
 SCOPE = ("grant", {"document": "vault", "fingerprint": "07" + "0" * 30})
+SIBLING = ("grant", {"document": "vault", "fingerprint": "47" + "0" * 30})
 TTL_MS = 400
+PRIVATE = {"LAZARET_FOLDER_IS_PRIVATE": "1"}
 WRITERS = 4
 # Two lines a round, one of which is kept: what is checked is a list, and it must not grow without end.
 SECONDS = 20
@@ -33,7 +36,7 @@ SECONDS = 20
 
 def opened(wasm: str, folder: str) -> Wasi:
     engine, component = load(wasm)
-    return Wasi(engine, component, folders=[(folder, "/vault")], env={"LAZARET_VAULT": "/vault/auth.json"}, http=False)
+    return Wasi(engine, component, folders=[(folder, "/vault")], env={"LAZARET_VAULT": "/vault/auth.json", **PRIVATE}, http=False)
 
 
 def append(storage: Wasi, line: str) -> str:
@@ -81,11 +84,12 @@ def promises(wasm: str, folder: Path) -> None:
     folder.mkdir()
     engine, component = load(wasm)
 
-    def at(vault: str) -> Wasi:
-        return Wasi(engine, component, folders=[(str(folder), "/vault")], env={"LAZARET_VAULT": vault}, http=False)
+    def at(vault: str, private: dict[str, str] = PRIVATE) -> Wasi:
+        return Wasi(engine, component, folders=[(str(folder), "/vault")], env={"LAZARET_VAULT": vault, **private}, http=False)
 
     storage = at("/vault/auth.json")
     vault, ledger, locks = folder / "auth.json", folder / "auth.json.lazaret", folder / "auth.json.lazaret-locks"
+    workshop = folder / "auth.json.lazaret-wasi"
 
     def code(storage: Wasi, *call: object) -> str:
         try:
@@ -107,6 +111,19 @@ def promises(wasm: str, folder: Path) -> None:
     assert code(storage, "store", "settings.json", "{}", None, True, None) == "read-only"
     for path in ["/vault/../etc/passwd", "/elsewhere/auth.json"]:
         assert code(at(path), "load", "vault", None) == "denied", path
+
+    # Who holds a lease is told without making anything, and ends with the lease's time.
+    assert storage.call(STORAGE, "holder-of", SCOPE) is None and os.listdir(folder) == []
+    _, grant = storage.call(STORAGE, "acquire", SCOPE, TTL_MS, 0)
+    for asked in (storage, at("/vault/auth.json")):
+        assert asked.call(STORAGE, "holder-of", SCOPE)["since_ms"] > 1_700_000_000_000
+        assert asked.call(STORAGE, "holder-of", SIBLING) is None, "it shares the file"
+    storage.call(STORAGE, "release", grant["lease"])
+    assert storage.call(STORAGE, "holder-of", SCOPE) is None
+    storage.call(STORAGE, "acquire", SCOPE, TTL_MS, 0)
+    time.sleep(TTL_MS / 1000 + 0.01)
+    assert storage.call(STORAGE, "holder-of", SCOPE) is None, "its time is over"
+    shutil.rmtree(workshop)
 
     # Beside a host that locks with flock nothing is written, and nothing is made that would keep it out.
     locks.mkdir()

@@ -232,7 +232,7 @@ impl World {
                     }
                     Call::Acquire { .. } => actions.push(Action::NoLease(session)),
                     Call::Send { .. } => actions.push(Action::NotSent(session)),
-                    Call::Release { .. } | Call::End(_) => {}
+                    Call::Release { .. } | Call::Holder { .. } | Call::End(_) => {}
                 }
             }
         }

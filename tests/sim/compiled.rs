@@ -332,6 +332,13 @@ fn failed() -> StorageError {
     StorageError { code: FAILED.0, message: FAILED.1.into() }
 }
 
+fn of_the_logic(scope: &storage::Scope) -> Scope {
+    match scope.clone() {
+        storage::Scope::Document(name) => Scope::Document(name),
+        storage::Scope::Grant { document, fingerprint } => Scope::Grant { document, fingerprint },
+    }
+}
+
 impl Storage for Link {
     fn load(&self, name: &str, known: Option<&str>) -> Result<LoadOutcome, StorageError> {
         let asked = Asked::Load { name: name.to_owned(), known: known.map(str::to_owned) };
@@ -368,11 +375,7 @@ impl Storage for Link {
     }
 
     fn acquire(&self, scope: &storage::Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
-        let scope = match scope.clone() {
-            storage::Scope::Document(name) => Scope::Document(name),
-            storage::Scope::Grant { document, fingerprint } => Scope::Grant { document, fingerprint },
-        };
-        let asked = Asked::Acquire { scope, ttl_ms, wait_ms };
+        let asked = Asked::Acquire { scope: of_the_logic(scope), ttl_ms, wait_ms };
         let Heard { reply, text: lease, .. } = self.0.ask(asked).ok_or_else(failed)?;
         match reply {
             Reply::Granted { ttl_ms } => {
@@ -386,6 +389,14 @@ impl Storage for Link {
 
     fn release(&self, lease: &str) {
         self.0.ask(Asked::Release { lease: lease.to_owned() });
+    }
+
+    fn holder_of(&self, scope: &storage::Scope) -> Result<Option<Holder>, StorageError> {
+        match self.0.ask(Asked::Holder { scope: of_the_logic(scope) }).ok_or_else(failed)?.reply {
+            Reply::Held => Ok(Some(Holder { name: HOLDER.into(), since_ms: None })),
+            Reply::Free => Ok(None),
+            _ => Err(failed()),
+        }
     }
 
     fn list(&self, _: &str) -> Result<Vec<String>, StorageError> {

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use lazaret::error::KeeperError;
 use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
 use lazaret::ports::{
-    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
+    Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
 };
 use lazaret::secret::Secret;
@@ -200,6 +200,14 @@ impl Storage for Ports {
 
     async fn release(&self, lease: &Lease) {
         self.0.ask(Asked::Release { lease: lease.0.clone() }).await;
+    }
+
+    async fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        match self.0.ask(Asked::Holder { scope: scope.clone() }).await.reply {
+            Reply::Held => Ok(Some(Holder { name: HOLDER.into(), since_ms: None })),
+            Reply::Free => Ok(None),
+            _ => Err(failed()),
+        }
     }
 
     fn describe(&self) -> Capabilities {

@@ -65,6 +65,10 @@ pub enum Call {
     Release {
         right: Right,
     },
+    /// Who holds it, without taking it.
+    Holder {
+        right: Right,
+    },
     Send {
         token: Token,
         deadline_ms: u32,
@@ -90,6 +94,10 @@ pub enum Reply {
     },
     Busy,
     Released,
+    /// Somebody holds the lease that was asked about.
+    Held,
+    /// Nobody does.
+    Free,
     Answered(Answer),
     NoAnswer {
         maybe_sent: bool,
@@ -416,6 +424,7 @@ pub enum Asked {
     Store { name: String, text: String, expected: Option<String>, durable: bool, lease: Option<String> },
     Acquire { scope: Scope, ttl_ms: u64, wait_ms: u64 },
     Release { lease: String },
+    Holder { scope: Scope },
     Send(Request),
 }
 
@@ -551,6 +560,7 @@ impl Live {
                 self.asked_for = right;
                 Call::Acquire { right, ttl_ms: ttl_ms as u32, wait_ms: wait_ms as u32 }
             }
+            Asked::Holder { scope } => Call::Holder { right: self.right(&scope) },
             Asked::Release { lease } if lease == "vault" => Call::Release { right: Right::Vault },
             Asked::Release { lease } => Call::Release { right: Right::Grant(lease.parse().expect("a lease")) },
             Asked::Send(request) => {

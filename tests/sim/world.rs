@@ -593,6 +593,8 @@ impl World {
                 self.leases.retain(|held| held.by != session || held.right != right);
                 Reply::Released
             }
+            Call::Holder { right } if self.is_free(right) => Reply::Free,
+            Call::Holder { .. } => Reply::Held,
             Call::Send { .. } | Call::End(_) => Reply::Failed,
         })
     }
@@ -684,7 +686,7 @@ impl World {
                 return Err(Broken::new("I10", format!("session {session} has asked {calls} times")));
             }
             match call {
-                Call::Load { doc: Doc::Settings | Doc::Profiles, .. } | Call::Release { .. } => {
+                Call::Load { doc: Doc::Settings | Doc::Profiles, .. } | Call::Release { .. } | Call::Holder { .. } => {
                     let reply = self.perform(session, call, sessions)?;
                     self.move_on(session, reply, sessions, live);
                 }

@@ -47,6 +47,13 @@ impl Line {
         Self { nonce, since_ms: now_ms, until_ms: now_ms.saturating_add(ttl_ms.min(LONGEST_MS)) }
     }
 
+    /// Whether it is held for this grant, or does not say what for.
+    #[must_use]
+    pub fn may_be_for(&self, grant: Option<&str>) -> bool {
+        let held_for = self.nonce.split_once('-').map(|(grant, _)| grant);
+        held_for.zip(grant).is_none_or(|(held, asked)| held == asked)
+    }
+
     /// As it stands in the file.
     #[must_use]
     pub fn text(&self) -> String {
@@ -72,6 +79,12 @@ pub fn state(text: Option<&str>, now_ms: u64) -> State {
         return State::Undated(Line::new(line.nonce, now_ms, ttl_ms));
     }
     if line.until_ms < now_ms { State::Free } else { State::Held(line) }
+}
+
+/// What a lease is known by, of random text: it begins with the grant that it is for, if it is one on grants, as several share a lease.
+#[must_use]
+pub fn nonce(grant: Option<&str>, random: &str) -> String {
+    grant.map_or_else(|| random.to_owned(), |grant| format!("{grant}-{random}"))
 }
 
 /// Whether `text` is the lease of `nonce`, over or not.
@@ -124,6 +137,18 @@ mod tests {
         let text = format!("{MARK}a {NOW} {}\n", u64::MAX);
         let State::Undated(dated) = state(Some(&text), NOW + 5) else { panic!("believed") };
         assert_eq!(dated.until_ms, NOW + 5 + LONGEST_MS);
+    }
+
+    #[test]
+    fn a_lease_that_grants_share_is_held_for_one_of_them() {
+        let held = |nonce| State::Held(Line::new(nonce, NOW, 45_000));
+        let of = |nonce: String| match state(Some(&Line::new(nonce.clone(), NOW, 45_000).text()), NOW) {
+            State::Held(line) if State::Held(line.clone()) == held(nonce) => line,
+            other => panic!("{other:?}"),
+        };
+        let line = of(nonce(Some("07aa"), "0f3a"));
+        assert!(line.may_be_for(Some("07aa")) && line.may_be_for(None) && !line.may_be_for(Some("07bb")));
+        assert!(of(nonce(None, "0f3a")).may_be_for(Some("07bb")), "it does not say");
     }
 
     #[test]

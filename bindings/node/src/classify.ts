@@ -35,7 +35,7 @@ function nothing(): Imports {
     throw new Error('the classifier reaches nothing');
   };
   return {
-    'lazaret:keeper/storage': { load: never, store: never, acquire: never, release: never, describe: never },
+    'lazaret:keeper/storage': { load: never, store: never, acquire: never, release: never, holderOf: never, describe: never },
     'lazaret:keeper/http': { send: never },
     'lazaret:keeper/events': { emit: never },
     'wasi:clocks/wall-clock': { now: never },

@@ -6,7 +6,7 @@ import type { Imports } from './component.js';
 import { hiding } from './hiding.js';
 import type { GuestTime } from './guest-time.js';
 import type { Http } from './http/contract.js';
-import { StorageError, type Scope, type Storage } from './storage/contract.js';
+import { StorageError, type Holder, type Scope, type Storage } from './storage/contract.js';
 import type { LazaretEvent } from './types.js';
 
 /** The state of one worker between its guest and the world. */
@@ -51,6 +51,13 @@ export class World {
           }),
         acquire: (scope, ttlMs, waitMs) => time.pause(() => orStorageError(() => this.#acquire(scope, ttlMs, waitMs))),
         release: (lease) => time.pause(() => this.#release(lease)),
+        holderOf: (scope) =>
+          time.pause(() =>
+            orStorageError(() => {
+              const holder = this.#storage.holderOf(scope);
+              return holder && described(holder);
+            }),
+          ),
         describe: () => time.pause(() => this.#storage.describe()),
       },
       'lazaret:keeper/http': {
@@ -95,7 +102,7 @@ export class World {
   #acquire(scope: Scope, ttlMs: bigint, waitMs: bigint) {
     const outcome = this.#storage.acquire(scope, Number(ttlMs), Number(waitMs));
     if (outcome.tag === 'busy') {
-      return { tag: outcome.tag, val: { name: outcome.val.name, sinceMs: big(outcome.val.sinceMs) } };
+      return { tag: outcome.tag, val: described(outcome.val) };
     }
     this.#leases.add(outcome.val.lease);
     return { tag: outcome.tag, val: { lease: outcome.val.lease, grantedTtlMs: big(outcome.val.grantedTtlMs) } };
@@ -110,6 +117,10 @@ export class World {
       // A lock that cannot be let go ends with its file.
     }
   }
+}
+
+function described({ name, sinceMs }: Holder) {
+  return { name, sinceMs: big(sinceMs) };
 }
 
 function orStorageError<T>(act: () => T): T {

@@ -10,5 +10,6 @@ export const open = () => ({
   store: refuse,
   acquire: refuse,
   release() {},
+  holderOf: refuse,
   describe: () => ({ cas: 'emulated', reads: 'linearizable', durability: 'machine-crash', excludesForeign: true }),
 });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
@@ -16,6 +17,9 @@ import { acme, callApart, folder, OTHERS, skipsUnlessRoot, SOMEBODY } from './he
 const LEDGER = 'vault.lazaret';
 const grant = (first) => ({ tag: 'grant', val: { document: 'vault', fingerprint: first.padEnd(32, '0') } });
 const THE_VAULT = { tag: 'document', val: 'vault' };
+
+/** The arguments of a Node that runs `code` in a process of its own. */
+const apart = (code, ...args) => ['--input-type=module', '-e', `import { FileStorage } from 'lazaret/storage';${code}`, ...args];
 
 function store(storage, name, text, expected, durable = true, lease = undefined) {
   const outcome = storage.store(name, text, expected, durable, lease);
@@ -59,6 +63,58 @@ test('a lease excludes every other, and only its document is stored under it', (
   assert.equal(other.acquire(grant('41'), 0, 0).tag, 'acquired');
   one.release(first.val.lease);
   assert.throws(() => one.acquire(grant('zz'), 0, 0), { code: 'other' });
+});
+
+test('who holds a lease is told without taking or making anything', (t) => {
+  const path = folder(t);
+  const vault = join(path, 'auth.json');
+  writeFileSync(vault, '{}');
+  const [one, other] = [new FileStorage({ vault }), new FileStorage({ vault })];
+  assert.equal(other.holderOf(grant('07')), undefined);
+  assert.deepEqual(readdirSync(path), ['auth.json'], 'nothing was made');
+  assert.equal(new FileStorage({ vault: join(path, 'nowhere/auth.json') }).holderOf(grant('07')), undefined);
+  const { lease } = one.acquire(grant('07'), 0, 0).val;
+  for (const storage of [one, other]) {
+    const holder = storage.holderOf(grant('07'));
+    assert.match(holder.name, new RegExp(`^pid ${process.pid}`));
+    assert.ok(holder.sinceMs > 1_700_000_000_000);
+    assert.equal(storage.holderOf(grant('47')), undefined, 'the same lock, held for another grant');
+    assert.equal(storage.holderOf(THE_VAULT), undefined);
+  }
+  assert.deepEqual(readdirSync(`${vault}.lazaret-locks`), ['07'], 'nothing was made');
+  one.release(lease);
+  assert.equal(other.holderOf(grant('07')), undefined);
+
+  // Another process takes one, is killed, and leaves its hint behind.
+  const killed = spawnSync(process.execPath, apart(`
+    new FileStorage({ vault: process.argv[1] }).acquire({ tag: 'document', val: 'vault' }, 0, 0);
+    process.kill(process.pid, 'SIGKILL');`, vault), { cwd: import.meta.dirname });
+  assert.equal(killed.signal, 'SIGKILL', String(killed.stderr));
+  assert.match(readFileSync(`${vault}.lazaret-locks/document-vault`, 'utf8'), new RegExp(`"pid":${killed.pid}`));
+  assert.equal(other.holderOf(THE_VAULT), undefined);
+
+  mkdirSync(`${vault}.lazaret-wasi`);
+  assert.throws(() => other.holderOf(grant('07')), { code: 'unsupported' }, 'what holds it there cannot be seen from here');
+});
+
+test('asking who holds a lease keeps nobody out', async (t) => {
+  const vault = join(folder(t), 'auth.json');
+  const storage = new FileStorage({ vault });
+  storage.release(storage.acquire(grant('07'), 0, 0).val.lease);
+  const asking = spawn(process.execPath, apart(`
+    const storage = new FileStorage({ vault: process.argv[1] });
+    for (let asked = 0; ; asked += 1) {
+      storage.holderOf(${JSON.stringify(grant('07'))});
+      if (asked === 100) console.log('it asks');
+    }`, vault), { cwd: import.meta.dirname, stdio: ['ignore', 'pipe', 'inherit'] });
+  t.after(() => asking.kill('SIGKILL'));
+  await once(asking.stdout, 'data');
+  for (let round = 0; round < 500; round += 1) {
+    const outcome = storage.acquire(grant('07'), 0, 0);
+    assert.equal(outcome.tag, 'acquired', `round ${round}`);
+    storage.release(outcome.val.lease);
+  }
+  assert.equal(asking.exitCode, null, 'it asked to the end');
 });
 
 test('nothing is written beside a host that cannot flock', (t) => {

@@ -19,6 +19,7 @@ from .storage.contract import (
     Document,
     DocumentScope,
     GrantScope,
+    Holder,
     Loaded,
     Scope,
     Stale,
@@ -54,6 +55,7 @@ class World:
             (storage, "store"): self._store,
             (storage, "acquire"): self._acquire,
             (storage, "release"): self._release,
+            (storage, "holder-of"): self._holder_of,
             (storage, "list"): self._list,
             (storage, "describe"): self._describe,
             ("lazaret:keeper/http", "send"): self._send,
@@ -97,16 +99,13 @@ class World:
         return ("ok", ("unknown", None))
 
     def _acquire(self, scope: Tuple[str, Any], ttl_ms: int, wait_ms: int) -> Outcome:
-        tag, payload = scope
-        wanted: Scope = DocumentScope(payload) if tag == "document" else GrantScope(**payload)
         try:
-            outcome = self._storage.acquire(wanted, ttl_ms, wait_ms)
+            outcome = self._storage.acquire(_scope(scope), ttl_ms, wait_ms)
             if isinstance(outcome, Acquired):
                 grant = outcome.grant
                 self._leases.append(grant.lease)
                 return ("ok", ("acquired", {"lease": _text(grant.lease), "granted_ttl_ms": _count(grant.granted_ttl_ms)}))
-            holder = outcome.holder
-            return ("ok", ("busy", {"name": _text(holder.name), "since_ms": _count(holder.since_ms)}))
+            return ("ok", ("busy", _described(outcome.holder)))
         except BaseException as error:
             return _storage_error("acquire", error)
 
@@ -121,6 +120,13 @@ class World:
             self._storage.release(lease)
         except BaseException as error:
             _log.warning("the storage raised %s in release", type(error).__name__)
+
+    def _holder_of(self, scope: Tuple[str, Any]) -> Outcome:
+        try:
+            holder = self._storage.holder_of(_scope(scope))
+            return ("ok", None if holder is None else _described(holder))
+        except BaseException as error:
+            return _storage_error("holder_of", error)
 
     def _list(self, prefix: str) -> Outcome:
         try:
@@ -175,6 +181,15 @@ class World:
             self._on_event(Event(**{**event, "attributes": attributes}))
         except BaseException as error:
             _log.warning("on_event raised %s at the event %s", type(error).__name__, event["name"])
+
+
+def _scope(scope: Tuple[str, Any]) -> Scope:
+    tag, payload = scope
+    return DocumentScope(payload) if tag == "document" else GrantScope(**payload)
+
+
+def _described(holder: Holder) -> Dict[str, Any]:
+    return {"name": _text(holder.name), "since_ms": _count(holder.since_ms)}
 
 
 def _document(document: Document) -> Dict[str, str]:

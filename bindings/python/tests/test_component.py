@@ -81,6 +81,10 @@ VALUES: Dict[str, Tuple[List[List[Any]], List[Any]]] = {
         ],
     ),
     "storage/release": ([["l"]], []),
+    "storage/holder-of": (
+        [[("document", "n"), ("grant", {"document": "n", "fingerprint": "f"})]],
+        [("ok", None), ("ok", {"name": "pid 1", "since_ms": 1}), ("ok", {"name": "", "since_ms": None}), STORAGE_ERROR],
+    ),
     "storage/list": ([["p"]], [("ok", ["a"]), ("ok", []), STORAGE_ERROR]),
     "storage/describe": ([], [{"cas": "c", "reads": "r", "durability": "d", "excludes_foreign": True}]),
     "http/send": (

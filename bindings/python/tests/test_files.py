@@ -24,6 +24,7 @@ from lazaret.storage import (
     DocumentScope,
     FileStorage,
     GrantScope,
+    MemoryStorage,
     Loaded,
     Stale,
     StorageError,
@@ -404,6 +405,61 @@ def test_a_fork_neither_unlocks_nor_writes_under_its_parent_s_lock(tmp_path: Pat
     assert ran.stdout == "invalid-lease\nBusy\n", ran.stderr
 
 
+def test_who_holds_a_lease_is_told_without_making_anything(tmp_path: Path) -> None:
+    (tmp_path / "auth.json").write_text("{}")
+    one, two = storage(tmp_path), storage(tmp_path)
+    scope, sibling = GrantScope("vault", FINGERPRINT), GrantScope("vault", "3f" + "0" * 30)
+    assert two.holder_of(scope) is None
+    assert [path.name for path in tmp_path.iterdir()] == ["auth.json"], "nothing was made"
+    assert FileStorage(tmp_path / "nowhere/auth.json").holder_of(scope) is None
+    lease = grant(one.acquire(scope, 1000, 0))
+    for store in (one, two):
+        holder = store.holder_of(scope)
+        assert holder is not None and holder.name.startswith(f"pid {os.getpid()}") and holder.since_ms
+        assert store.holder_of(sibling) is None, "the same lock, held for another grant"
+        assert store.holder_of(DocumentScope("vault")) is None
+    assert [path.name for path in (tmp_path / "auth.json.lazaret-locks").iterdir()] == ["3f"], "nothing was made"
+    one.release(lease)
+    assert two.holder_of(scope) is None
+    assert code_of(lambda: two.holder_of(DocumentScope("../x"))) == "invalid-name"
+    (tmp_path / "auth.json.lazaret-wasi").mkdir()
+    assert code_of(lambda: two.holder_of(scope)) == "unsupported", "what holds it there cannot be seen from here"
+
+
+def test_asking_who_holds_a_lease_keeps_nobody_out(tmp_path: Path) -> None:
+    store, scope, is_over = storage(tmp_path), GrantScope("vault", FINGERPRINT), threading.Event()
+    store.release(grant(store.acquire(scope, 1, 0)))
+    asked: List[int] = []
+
+    def ask() -> None:
+        other, count = storage(tmp_path), 0
+        while not is_over.is_set():
+            other.holder_of(scope)
+            count += 1
+        asked.append(count)
+
+    asking = [threading.Thread(target=ask) for _ in range(2)]
+    for thread in asking:
+        thread.start()
+    try:
+        for _ in range(500):
+            store.release(grant(store.acquire(scope, 1, 0)))
+    finally:
+        is_over.set()
+        for thread in asking:
+            thread.join()
+    assert all(asked)
+
+
+def test_memory_tells_who_holds_a_lease() -> None:
+    store, scope = MemoryStorage(), GrantScope("vault", FINGERPRINT)
+    assert store.holder_of(scope) is None
+    lease = grant(store.acquire(scope, 1, 0))
+    assert store.holder_of(scope) is not None
+    store.release(lease)
+    assert store.holder_of(scope) is None
+
+
 def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     code = (
         "import sys, time; from lazaret.storage import *\n"
@@ -414,8 +470,12 @@ def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     assert holder.stdout is not None and holder.stdout.readline() == b"held\n"
     store = storage(tmp_path)
     assert isinstance(store.acquire(DocumentScope("vault"), 1, 20), Busy)
+    seen = store.holder_of(DocumentScope("vault"))
+    assert seen is not None and seen.name.startswith(f"pid {holder.pid}")
     holder.kill()
     holder.wait()
+    assert str(holder.pid) in (tmp_path / "auth.json.lazaret-locks/document-vault").read_text(), "it is left behind"
+    assert store.holder_of(DocumentScope("vault")) is None
     grant(store.acquire(DocumentScope("vault"), 1, 1000))
 
 

@@ -13,6 +13,7 @@
 //! | `heartbeat.rs` | what we made shows that we live |
 //! | `left_behind.rs` | what a killed lazaret made is known again |
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
+//! | `sight.rs` | who wants to know who holds a lock does not touch it |
 //! | `replace.rs` | a document is the old text or the new one, whole |
 //! | `replaceable.rs` | no grant is leased whose vault could not take a successor |
 //! | `rescue.rs` | tokens that can be stored nowhere else are kept for the next call |
@@ -39,6 +40,7 @@ mod places;
 mod replace;
 mod replaceable;
 mod rescue;
+mod sight;
 mod size_limit;
 mod text;
 mod unsynced;
@@ -229,6 +231,16 @@ impl FileStorage {
         Some((self.from.as_deref()?, format!("{}{suffix}", super::VAULT)))
     }
 
+    /// The storage that has the document of a scope, and the scope there.
+    fn scope_elsewhere(&self, scope: &Scope) -> Option<(&Self, Scope)> {
+        let (Scope::Document(name) | Scope::Grant { document: name, .. }) = scope;
+        let (from, document) = self.elsewhere(name)?;
+        Some(match scope {
+            Scope::Document(_) => (from, Scope::Document(document)),
+            Scope::Grant { fingerprint, .. } => (from, Scope::Grant { document, fingerprint: fingerprint.clone() }),
+        })
+    }
+
     /// Another file that may hold the same grants. Those that it holds are refreshed only there. What the reference's own
     /// layout says of its shared and its root store is known without this.
     pub fn also(mut self, path: impl Into<PathBuf>) -> Self {
@@ -337,7 +349,12 @@ impl FileStorage {
 
     /// Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's
     /// before our own.
-    fn claim(&self, claim: Claim, patience: Patience) -> Result<Result<Lease, Holder>, StorageError> {
+    fn claim(
+        &self,
+        claim: Claim,
+        grant: Option<&str>,
+        patience: Patience,
+    ) -> Result<Result<Lease, Holder>, StorageError> {
         // While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the
         // wrong lock.
         for _ in 0..3 {
@@ -349,7 +366,7 @@ impl FileStorage {
             self.refuse_network(claim, &place)?;
             refuse_another_user(&place.anchor)?;
             let place = self.with_directories(place, claim.kind())?;
-            let held = match self.locks(claim, &place).take(&*self.files, patience)? {
+            let held = match self.locks(claim, grant, &place).take(&*self.files, patience)? {
                 Taken::Busy(holder) => return Ok(Err(holder)),
                 Taken::Held(held) => held,
             };
@@ -378,7 +395,7 @@ impl FileStorage {
         Place::of(Arc::new(anchor), kind)
     }
 
-    fn locks(&self, claim: Claim, place: &Place) -> Locks {
+    fn locks(&self, claim: Claim, grant: Option<&str>, place: &Place) -> Locks {
         let (foreign, marks) = match claim {
             Claim::Document(Kind::Vault) => {
                 (foreign_locks(&place.anchor, self.foreign_lock), marks(&place.anchor, self.foreign_lock))
@@ -386,8 +403,8 @@ impl FileStorage {
             _ => Default::default(),
         };
         let owner = place.anchor.owner();
-        let (home, own) = (place.locks(), claim.lock_name().into());
-        Locks { foreign, marks, home, own, owner, now: self.now }
+        let (home, own, grant) = (place.locks(), claim.lock_name().into(), grant.map(str::to_owned));
+        Locks { foreign, marks, home, own, grant, owner, now: self.now }
     }
 
     fn refuse_network(&self, claim: Claim, place: &Place) -> Result<(), StorageError> {
@@ -424,7 +441,7 @@ impl FileStorage {
     }
 
     fn lock_for_store(&self, kind: Kind) -> Result<Arc<Lease>, StorageError> {
-        match self.claim(Claim::Document(kind), Patience::new(self.store_wait))? {
+        match self.claim(Claim::Document(kind), None, Patience::new(self.store_wait))? {
             Ok(lease) => Ok(Arc::new(lease)),
             Err(holder) => {
                 let name = if holder.name.is_empty() { "somebody" } else { &holder.name };
@@ -500,17 +517,12 @@ impl Storage for FileStorage {
     }
 
     fn acquire(&self, scope: &Scope, _ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
-        let (Scope::Document(name) | Scope::Grant { document: name, .. }) = scope;
-        if let Some((from, document)) = self.elsewhere(name) {
-            let scope = match scope {
-                Scope::Document(_) => Scope::Document(document),
-                Scope::Grant { fingerprint, .. } => Scope::Grant { document, fingerprint: fingerprint.clone() },
-            };
+        if let Some((from, scope)) = self.scope_elsewhere(scope) {
             return from.acquire(&scope, 0, wait_ms); // no lease here ends by time
         }
         let claim = Claim::of(scope)?;
         let id = random_id()?;
-        match self.claim(claim, Patience::new(Duration::from_millis(wait_ms)))? {
+        match self.claim(claim, fingerprint(scope), Patience::new(Duration::from_millis(wait_ms)))? {
             Err(holder) => Ok(AcquireOutcome::Busy(holder)),
             Ok(lease) => {
                 self.leases().insert(id.clone(), Arc::new(lease));
@@ -525,6 +537,18 @@ impl Storage for FileStorage {
         }
         let held = self.leases().remove(lease);
         drop(held); // outside the lock of the table
+    }
+
+    fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        if let Some((from, scope)) = self.scope_elsewhere(scope) {
+            return from.holder_of(&scope);
+        }
+        let claim = Claim::of(scope)?;
+        match self.find(claim.kind())? {
+            // Where there is no folder there is no lock.
+            Some(place) if place.anchor.missing.is_empty() => self.locks(claim, fingerprint(scope), &place).holder(),
+            _ => Ok(None),
+        }
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
@@ -571,6 +595,13 @@ impl Storage for FileStorage {
 
     fn forget_rescued(&self, name: &str) {
         self.forget_kept(name);
+    }
+}
+
+fn fingerprint(scope: &Scope) -> Option<&str> {
+    match scope {
+        Scope::Document(_) => None,
+        Scope::Grant { fingerprint, .. } => Some(fingerprint),
     }
 }
 

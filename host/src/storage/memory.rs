@@ -29,6 +29,23 @@ struct Lease {
     since_ms: Option<u64>,
 }
 
+impl Lease {
+    fn holder(&self) -> Holder {
+        Holder { name: format!("pid {}, in its own memory", std::process::id()), since_ms: self.since_ms }
+    }
+}
+
+/// Refuses the lease of what can be no document or no fingerprint.
+fn check_scope(scope: &Scope) -> Result<(), StorageError> {
+    match scope {
+        Scope::Document(name) => check_name(name),
+        Scope::Grant { document, fingerprint } => {
+            check_name(document)?;
+            fingerprint_byte(fingerprint).map(|_| ())
+        }
+    }
+}
+
 impl MemoryStorage {
     /// No documents, no leases.
     pub fn new() -> Self {
@@ -47,10 +64,7 @@ impl MemoryStorage {
         let mut state = self.state();
         while let Some(lease) = state.leases.get(scope) {
             let Some(left) = wait.checked_sub(started.elapsed()).filter(|left| !left.is_zero()) else {
-                return Err(Holder {
-                    name: format!("pid {}, in its own memory", std::process::id()),
-                    since_ms: lease.since_ms,
-                });
+                return Err(lease.holder());
             };
             state = self.released.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -100,13 +114,7 @@ impl Storage for MemoryStorage {
     }
 
     fn acquire(&self, scope: &Scope, _ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
-        match scope {
-            Scope::Document(name) => check_name(name)?,
-            Scope::Grant { document, fingerprint } => {
-                check_name(document)?;
-                fingerprint_byte(fingerprint)?;
-            }
-        }
+        check_scope(scope)?;
         let id = random_id()?;
         let mut state = match self.wait_until_free(scope, wait_ms) {
             Ok(state) => state,
@@ -119,6 +127,11 @@ impl Storage for MemoryStorage {
     fn release(&self, lease: &str) {
         self.state().leases.retain(|_, held| held.id != lease);
         self.released.notify_all();
+    }
+
+    fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        check_scope(scope)?;
+        Ok(self.state().leases.get(scope).map(Lease::holder))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError> {
@@ -226,6 +239,19 @@ mod tests {
         assert!(matches!(storage.acquire(&grant('a'), 1000, 0), Ok(AcquireOutcome::Busy(_))));
         storage.release(&lease);
         acquired(storage.acquire(&grant('a'), 1000, 0));
+    }
+
+    #[test]
+    fn who_holds_a_lease_is_told_until_it_is_released() {
+        let storage = MemoryStorage::new();
+        assert_eq!(storage.holder_of(&grant('a')), Ok(None));
+        let lease = acquired(storage.acquire(&grant('a'), 1000, 0));
+        let Ok(Some(holder)) = storage.holder_of(&grant('a')) else { panic!("nobody") };
+        assert!(holder.name.starts_with("pid ") && holder.since_ms.is_some(), "{holder:?}");
+        assert_eq!(storage.holder_of(&grant('b')), Ok(None));
+        storage.release(&lease);
+        assert_eq!(storage.holder_of(&grant('a')), Ok(None));
+        assert_eq!(storage.holder_of(&Scope::Document("../x".into())).map_err(|e| e.code), Err("invalid-name"));
     }
 
     #[test]

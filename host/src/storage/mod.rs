@@ -45,6 +45,10 @@ pub trait Storage: Send + Sync {
     /// Gives a lease back. An unknown lease is ignored.
     fn release(&self, lease: &str);
 
+    /// Returns who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for nothing and keeps nobody out. The answer is
+    /// for people: what may be done is decided by [`Storage::acquire`] alone.
+    fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError>;
+
     /// The names of the documents that exist and begin with `prefix`.
     fn list(&self, prefix: &str) -> Result<Vec<String>, StorageError>;
 

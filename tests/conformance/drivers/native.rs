@@ -11,7 +11,7 @@ use lazaret::error::{Action, KeeperError};
 use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
 use lazaret::pool::ApiCall;
 use lazaret::ports::{
-    Acquired, Capabilities, Clock, Document, Event, Events, Http, HttpFailure, Lease, Loaded, Random, Request,
+    Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
 };
 use lazaret::provider::Catalog;
@@ -200,6 +200,13 @@ fn document(document: lazaret_host::storage::Document) -> Document {
     Document { version: Version(document.version), text: Secret::new(document.text) }
 }
 
+fn of_the_host(scope: &Scope) -> HostScope {
+    match scope.clone() {
+        Scope::Document(name) => HostScope::Document(name),
+        Scope::Grant { document, fingerprint } => HostScope::Grant { document, fingerprint },
+    }
+}
+
 impl Storage for Ports {
     async fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError> {
         let outcome = self.files.load(name, known.map(|version| version.0.as_str())).map_err(storage_error)?;
@@ -228,11 +235,7 @@ impl Storage for Ports {
     }
 
     async fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<Acquired, StorageError> {
-        let scope = match scope.clone() {
-            Scope::Document(name) => HostScope::Document(name),
-            Scope::Grant { document, fingerprint } => HostScope::Grant { document, fingerprint },
-        };
-        Ok(match self.files.acquire(&scope, ttl_ms, wait_ms).map_err(storage_error)? {
+        Ok(match self.files.acquire(&of_the_host(scope), ttl_ms, wait_ms).map_err(storage_error)? {
             AcquireOutcome::Acquired(grant) => {
                 Acquired::Granted { lease: Lease(grant.lease), granted_ttl_ms: grant.granted_ttl_ms }
             }
@@ -242,6 +245,11 @@ impl Storage for Ports {
 
     async fn release(&self, lease: &Lease) {
         self.files.release(&lease.0);
+    }
+
+    async fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
+        let holder = self.files.holder_of(&of_the_host(scope)).map_err(storage_error)?;
+        Ok(holder.map(|holder| Holder { name: holder.name, since_ms: holder.since_ms }))
     }
 
     fn describe(&self) -> Capabilities {

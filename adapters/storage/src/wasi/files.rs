@@ -182,7 +182,7 @@ impl Files {
         })
     }
 
-    fn no_flock(&self) -> Result<(), Problem> {
+    pub(super) fn no_flock(&self) -> Result<(), Problem> {
         if self.vault.stat(LOCKS)?.is_none() {
             return Ok(());
         }

@@ -95,18 +95,12 @@ impl wit::Guest for bindings::Component {
     }
 
     fn acquire(scope: wit::Scope, ttl_ms: u64, wait_ms: u64) -> Result<wit::AcquireOutcome, wit::StorageError> {
-        let (claim, reserves) = match &scope {
-            wit::Scope::Document(name) => {
-                let kind = written(name)?;
-                (format!("document-{}", kind.short()), Some(kind))
-            }
-            wit::Scope::Grant(grant) => (grant_lease(grant)?, None),
-        };
+        let (claim, reserves) = claim_of(&scope)?;
         let files = Files::open()?;
         files.take_over()?;
         let ttl_ms = ttl_ms.min(LONGEST_MS);
         let patience = Patience::new(wait_ms);
-        let nonce = clock::nonce();
+        let nonce = lease::nonce(fingerprint(&scope), &clock::nonce());
         let disk = files.lease(&claim, patience);
         loop {
             let current = files.read_lease(&claim)?;
@@ -119,8 +113,7 @@ impl wit::Guest for bindings::Component {
                     if patience.pause() {
                         continue;
                     }
-                    let since_ms = Some(line.since_ms);
-                    return Ok(wit::AcquireOutcome::Busy(wit::Holder { name: String::new(), since_ms }));
+                    return Ok(wit::AcquireOutcome::Busy(holder(Some(line.since_ms))));
                 }
             };
             let change = Change {
@@ -132,7 +125,7 @@ impl wit::Guest for bindings::Component {
             };
             match replace(&disk, change) {
                 Err(problem) if problem.code == "unavailable" => {
-                    return Ok(wit::AcquireOutcome::Busy(wit::Holder { name: String::new(), since_ms: None }));
+                    return Ok(wit::AcquireOutcome::Busy(holder(None)));
                 }
                 // Whatever came of it, the file says who holds it.
                 outcome => drop(outcome?),
@@ -167,6 +160,20 @@ impl wit::Guest for bindings::Component {
         Files::let_go(&lease);
     }
 
+    fn holder_of(scope: wit::Scope) -> Result<Option<wit::Holder>, wit::StorageError> {
+        let (claim, _) = claim_of(&scope)?;
+        let files = Files::open()?;
+        files.no_flock()?;
+        let current = files.read_lease(&claim)?;
+        let state = lease::state(current.as_ref().map(|current| current.text.as_str()), clock::wall_ms());
+        Ok(match state {
+            State::Held(line) if line.may_be_for(fingerprint(&scope)) => Some(holder(Some(line.since_ms))),
+            // Since when it is held the clock cannot say.
+            State::Undated(line) if line.may_be_for(fingerprint(&scope)) => Some(holder(None)),
+            _ => None,
+        })
+    }
+
     fn list(prefix: String) -> Result<Vec<String>, wit::StorageError> {
         let files = Files::open()?;
         let mut names = Vec::new();
@@ -196,6 +203,29 @@ fn written(name: &str) -> Result<Kind, Problem> {
         Name::File(kind) if kind.is_ours() => Ok(kind),
         _ => Err(Problem::new("read-only", format!("{name} is the user's: lazaret reads it and does not write it"))),
     }
+}
+
+/// The lease of a scope, and the document that nobody else writes meanwhile.
+fn claim_of(scope: &wit::Scope) -> Result<(String, Option<Kind>), Problem> {
+    Ok(match scope {
+        wit::Scope::Document(name) => {
+            let kind = written(name)?;
+            (format!("document-{}", kind.short()), Some(kind))
+        }
+        wit::Scope::Grant(grant) => (grant_lease(grant)?, None),
+    })
+}
+
+fn fingerprint(scope: &wit::Scope) -> Option<&str> {
+    match scope {
+        wit::Scope::Document(_) => None,
+        wit::Scope::Grant(grant) => Some(&grant.fingerprint),
+    }
+}
+
+/// WASI tells nobody's process.
+fn holder(since_ms: Option<u64>) -> wit::Holder {
+    wit::Holder { name: "a lazaret in a WASI host".into(), since_ms }
 }
 
 /// One of 64 leases: a collision delays, it lets nobody in.

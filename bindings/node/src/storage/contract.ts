@@ -42,6 +42,11 @@ export interface Storage {
   store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string): StoreOutcome;
   acquire(scope: Scope, ttlMs: number, waitMs: number): AcquireOutcome;
   release(lease: string): void;
+  /**
+   * Who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for nothing and keeps nobody out. The answer is for people: what
+   * may be done is decided by `acquire` alone.
+   */
+  holderOf(scope: Scope): Holder | undefined;
   describe(): Capabilities;
   /** Called every few seconds while an exchange is out: for leases that must show that their holder lives. */
   beat?(): void;

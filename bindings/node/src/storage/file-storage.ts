@@ -13,6 +13,7 @@
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
+// | `sight` | whoever wants to know who holds a lock does not touch it |
 // | `marks` | the locks that other tools make are made, show that we live, and end with their maker |
 // | `left-behind` | what a killed lazaret made is known again |
 // | `replace` | a document is the old text or the new one, whole |
@@ -35,7 +36,7 @@ import {
 } from './contract.js';
 import { doing, size } from './errors.js';
 import { claimOf, kindOf, KINDS, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
-import { Held, Patience, takeLocks } from './locks.js';
+import { Held, holderOfLocks, Patience, takeLocks, type Locks } from './locks.js';
 import { pathOf } from './dir.js';
 import { mustBeOurs } from './owners.js';
 import { marksOf } from './other-tools.js';
@@ -184,6 +185,18 @@ export class FileStorage implements Storage {
     if (held) letGo(held);
   }
 
+  holderOf(scope: Scope): Holder | undefined {
+    const claim = claimOf(scope);
+    const place = find(this.#places, claim.kind, this.#anchorHeld(claim.kind));
+    if (!place) return undefined;
+    try {
+      // Where there is no folder there is no lock.
+      return place.anchor.hasFolder ? holderOfLocks(this.#locks(claim, place)) : undefined;
+    } finally {
+      place.close();
+    }
+  }
+
   /** The names of the documents that exist and begin with `prefix`. */
   list(prefix: string): string[] {
     return KINDS.filter((kind) => kind.name.startsWith(prefix) && this.#exists(kind)).map(({ name }) => name);
@@ -309,20 +322,21 @@ export class FileStorage implements Storage {
     mustBeOurs(anchor);
     this.#refuseNetwork(claim, place);
     anchor.createFolder();
-    const vault = { dir: anchor.dir, name: anchor.name };
-    if (claim.grant !== undefined) mustBeReplaceable(vault);
+    if (claim.grant !== undefined) mustBeReplaceable({ dir: anchor.dir, name: anchor.name });
+    return takeLocks(this.#locks(claim, place), patience);
+  }
+
+  #locks(claim: Claim, { anchor }: Place): Locks {
     const isVault = claim.grant === undefined && claim.kind === VAULT_KIND;
-    return takeLocks(
-      {
-        foreign: isVault ? foreignLocks(anchor, this.#foreignLock) : [],
-        marks: isVault ? marksOf(anchor, this.#foreignLock) : [],
-        anchor: vault,
-        own: lockOf(claim),
-        owner: anchor.ownerOfAll,
-        now: this.now,
-      },
-      patience,
-    );
+    return {
+      foreign: isVault ? foreignLocks(anchor, this.#foreignLock) : [],
+      marks: isVault ? marksOf(anchor, this.#foreignLock) : [],
+      anchor: { dir: anchor.dir, name: anchor.name },
+      own: lockOf(claim),
+      grant: claim.fingerprint,
+      owner: anchor.ownerOfAll,
+      now: this.now,
+    };
   }
 
   /** Whether the path still leads to where the locks were taken. */

@@ -9,14 +9,16 @@ interface Hint {
   pid: number;
   host: string;
   sinceMs: number | undefined;
+  /** The fingerprint of the grant that the lock is held for: several share one. */
+  grant: string | undefined;
 }
 
 const host = printable(hostname());
 
-export function writeHint(fd: number): void {
+export function writeHint(fd: number, grant?: string): void {
   // A full disk is no reason not to hold a lock.
   try {
-    const line = Buffer.from(`${JSON.stringify({ pid: process.pid, host, since_ms: Date.now() })}\n`);
+    const line = Buffer.from(`${JSON.stringify({ pid: process.pid, host, since_ms: Date.now(), grant })}\n`);
     writeSync(fd, line, 0, line.length, 0);
     // The last holder may have died and left a longer one.
     if (fstatSync(fd).size > line.length) ftruncateSync(fd, line.length);
@@ -36,13 +38,14 @@ export function readHint(fd: number): Hint | undefined {
     const bytes = Buffer.alloc(512);
     const length = readSync(fd, bytes, 0, bytes.length, 0);
     const found: unknown = JSON.parse(bytes.toString('utf8', 0, length).split('\n', 1)[0] ?? '');
-    const { pid, host, since_ms } = found as { pid: unknown; host: unknown; since_ms: unknown };
+    const { pid, host, since_ms, grant } = found as { pid: unknown; host: unknown; since_ms: unknown; grant: unknown };
     if (!Number.isInteger(pid) || (pid as number) < 0 || (pid as number) > 0xffff_ffff) return undefined;
     return {
       pid: pid as number,
       // It is shown on a terminal, and anybody who can write the lock file wrote it.
       host: typeof host === 'string' ? printable(host) : '',
       sinceMs: Number.isSafeInteger(since_ms) && (since_ms as number) >= 0 ? (since_ms as number) : undefined,
+      grant: typeof grant === 'string' ? grant : undefined,
     };
   } catch {
     return undefined;

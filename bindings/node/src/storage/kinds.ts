@@ -28,6 +28,8 @@ export interface Claim {
   kind: Kind;
   /** The number of the grant lock. None: the document itself. */
   grant: number | undefined;
+  /** Of the one among them that it is wanted for. */
+  fingerprint?: string;
 }
 
 export function kindOf(name: string): Kind {
@@ -44,5 +46,5 @@ export function claimOf(scope: Scope): Claim {
   if (kind !== VAULT_KIND) {
     throw new StorageError('unsupported', `${kind.name} holds no grants, only ${VAULT} does`);
   }
-  return { kind, grant: grantLock(scope.val.fingerprint) };
+  return { kind, grant: grantLock(scope.val.fingerprint), fingerprint: scope.val.fingerprint };
 }

@@ -92,6 +92,37 @@ export function unlock(fd: number): void {
   load().flock(fd, LOCK_UN);
 }
 
+/** `fcntl` of Linux: `F_OFD_GETLK`, `F_OFD_SETLK`, `F_WRLCK`, `F_UNLCK`. */
+const OFD_GETLK = 36;
+const OFD_SETLK = 37;
+const WRITE_LOCK = 1;
+const NO_LOCK = 2;
+
+/** What Linux answers to a question about the lock of an open file on the first byte, in a `struct flock`. None: it cannot be told or done. */
+function ofd(fd: number, command: number, kind: number): number | undefined {
+  if (process.platform !== 'linux' || !OFFSETS_HAVE_64_BITS.has(process.arch)) return undefined;
+  const fcntl = load().optional('int fcntl(int fd, int command, ...)');
+  const lock = new ArrayBuffer(32);
+  // Type, whence; start, length.
+  new Int16Array(lock, 0, 2).set([kind, 0]);
+  new BigInt64Array(lock, 8, 2).set([0n, 1n]);
+  if (!fcntl || fcntl(fd, command, 'int *', new Int32Array(lock)) !== 0) return undefined;
+  return new Int16Array(lock, 0, 1)[0];
+}
+
+const OFFSETS_HAVE_64_BITS = new Set(['x64', 'arm64', 'ppc64', 's390x', 'riscv64', 'loong64']);
+
+/** Shows, or shows no more, that the lock on an open file is held. Nobody waits for it. */
+export function setSeen(fd: number, isSeen: boolean): void {
+  ofd(fd, OFD_SETLK, isSeen ? WRITE_LOCK : NO_LOCK);
+}
+
+/** Whether somebody shows that the lock is held. None: it cannot be told here. */
+export function isSeen(fd: number): boolean | undefined {
+  const kind = ofd(fd, OFD_GETLK, WRITE_LOCK);
+  return kind === undefined ? undefined : kind !== NO_LOCK;
+}
+
 /** What keeps an open file or directory from being replaced or changed, whoever it belongs to. None: nothing, or it cannot be told. */
 export function fixedBy(fd: number): 'immutable' | 'append-only' | undefined {
   if (process.platform !== 'linux') return undefined;

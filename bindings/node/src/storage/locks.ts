@@ -12,6 +12,7 @@ import { at, identityOf, pathOf, type Dir, type Spot } from './dir.js';
 import { errnoOf, ioError } from './errors.js';
 import { syncDir } from './files.js';
 import { tryLock, unlock } from './libc.js';
+import { hide, holderAt, show } from './sight.js';
 import { clearHint, holderOf, isOfALivingProcessHere, readHint, writeHint } from './holder.js';
 import { LeftBehind } from './left-behind.js';
 import { beat, isMarkInPlace, makeMark, removeMark, type Made, type Mark } from './marks.js';
@@ -33,6 +34,8 @@ export interface Locks {
   anchor: Spot;
   /** Ours, in that folder. */
   own: string;
+  /** The fingerprint of the grant that it is wanted for, if it is one on grants. */
+  grant: string | undefined;
   /** To whom all of them belong, if not to root. */
   owner: number;
   /** What time the marks are dated with and judged by. */
@@ -76,7 +79,10 @@ export class Held {
 
   letGo(): void {
     const own = this.#locks.at(-1);
-    if (own) clearHint(own.fd);
+    if (own) {
+      hide(own.fd);
+      clearHint(own.fd);
+    }
     for (const made of this.#made.splice(0)) removeMark(made);
     // Closing would do, but for a process forked off in between, which keeps the file open.
     unlockAll(this.#locks);
@@ -115,7 +121,10 @@ export function takeLocks(wanted: Locks, patience: Patience): Held | Holder {
         if (Array.isArray(made)) {
           isHeld = true;
           const own = locks.at(-1);
-          if (own) writeHint(own.fd);
+          if (own) {
+            writeHint(own.fd, wanted.grant);
+            show(own.fd);
+          }
           return new Held(locks, made, folder);
         }
         holder = { name: heldByAProgram(made) };
@@ -134,6 +143,33 @@ export function takeLocks(wanted: Locks, patience: Patience): Held | Holder {
       folder.dir.close();
     }
   }
+}
+
+/** Who holds our own lock. Nothing is taken, made or written. */
+export function holderOfLocks({ anchor, own, grant, owner }: Locks): Holder | undefined {
+  noHostWithoutFlock(anchor);
+  const folder = ownFolder(anchor);
+  const dir = unlessErrno('ENOENT', () => anchor.dir.enter(folder.name));
+  if (!dir) return undefined;
+  try {
+    mustBeKeptFromOthers(dir, owner);
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY;
+    const fd = unlessErrno('ENOENT', () => openSync(at({ dir, name: own }), flags));
+    if (fd === undefined) return undefined;
+    try {
+      return holderAt(fd, grant);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw ioError('look at the lock in', pathOf(folder), error);
+  } finally {
+    dir.close();
+  }
+}
+
+function ownFolder(anchor: Spot): Spot {
+  return { dir: anchor.dir, name: `${anchor.name}.lazaret-locks` };
 }
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
@@ -200,7 +236,7 @@ function openAll(wanted: Locks, folder: Dir): Lock[] {
 /** Opens the folder of our locks, and creates it if it is missing. */
 function openOwnFolder({ anchor, owner }: Locks): Folder {
   noHostWithoutFlock(anchor);
-  const spot: Spot = { dir: anchor.dir, name: `${anchor.name}.lazaret-locks` };
+  const spot = ownFolder(anchor);
   const path = pathOf(spot);
   let dir: Dir | undefined;
   try {

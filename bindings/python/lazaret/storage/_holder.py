@@ -6,7 +6,7 @@ import json
 import os
 import time
 from dataclasses import dataclass
-from typing import Optional
+from typing import Dict, Optional
 
 from .contract import Holder
 
@@ -18,6 +18,12 @@ class Hint:
     pid: int
     host: str
     since_ms: Optional[int]
+    grant: Optional[str] = None
+    """The fingerprint of the grant that the lock is held for: several share one."""
+
+    def may_be_for(self, grant: Optional[str]) -> bool:
+        """Whether its writer holds the lock for this grant, or does not say what for."""
+        return self.grant is None or grant is None or self.grant == grant
 
     def is_of_a_living_process_here(self) -> bool:
         return self.host == host_name() and is_alive(self.pid)
@@ -27,11 +33,12 @@ class Hint:
         return Holder(name, self.since_ms)
 
 
-def write(handle: int) -> None:
-    """Says who holds the lock."""
-    line = json.dumps(
-        {"pid": os.getpid(), "host": host_name(), "since_ms": time.time_ns() // 1_000_000}, separators=(",", ":")
-    )
+def write(handle: int, grant: Optional[str] = None) -> None:
+    """Says who holds the lock, and for which grant."""
+    hint: Dict[str, object] = {"pid": os.getpid(), "host": host_name(), "since_ms": time.time_ns() // 1_000_000}
+    if grant is not None:
+        hint["grant"] = grant
+    line = json.dumps(hint, separators=(",", ":"))
     try:
         os.pwrite(handle, (line + "\n").encode(), 0)
         os.ftruncate(handle, len(line) + 1)  # the last holder may have died and left a longer one
@@ -59,7 +66,8 @@ def read(handle: int) -> Optional[Hint]:
     if not isinstance(pid, int) or isinstance(pid, bool) or not 0 <= pid < 1 << 32 or not isinstance(host, str):
         return None
     is_time = isinstance(since, int) and not isinstance(since, bool) and 0 <= since < 1 << 63
-    return Hint(pid, _printable(host), since if is_time else None)
+    grant = found.get("grant")
+    return Hint(pid, _printable(host), since if is_time else None, grant if isinstance(grant, str) else None)
 
 
 def is_alive(pid: int) -> bool:

@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple, Union
 
-from . import _holder
+from . import _holder, _sight
 from ._errors import cannot_create, io_error
 from ._folder import Folder, Identity, Spot, identity_of
 from ._heartbeat import Heartbeat
@@ -92,6 +92,7 @@ class Held:
         if not locks:
             return
         if self.is_of_this_process():
+            _sight.hide(locks[-1].handle)
             _holder.clear(locks[-1].handle)
             if self._heartbeat:
                 self._heartbeat.end()
@@ -121,12 +122,14 @@ class Locks:
     """Ours, by its name in that folder."""
     owner: int
     """The user to whom, or to root, all of them must belong."""
+    grant: Optional[str] = None
+    """The fingerprint of the grant that it is wanted for, if it is one on grants."""
     now_ns: Callable[[], int] = time.time_ns
     """What time the marks are dated with and judged by."""
 
     def take(self, patience: Patience) -> Union[Held, Holder]:
         """Takes all of them, or none: then who may hold one of them."""
-        folder = self.anchor.beside(self.anchor.name + ".lazaret-locks")
+        folder = self._own_folder()
         locks = self._open(self._open_own(folder))
         held = None
         try:
@@ -135,7 +138,8 @@ class Locks:
                 if busy is None:
                     made = self._make_all(locks[-1].spot.beside(LEFT_BEHIND))
                     if isinstance(made, tuple):
-                        _holder.write(locks[-1].handle)
+                        _holder.write(locks[-1].handle, self.grant)
+                        _sight.show(locks[-1].handle)
                         held = Held(locks, *made, folder)
                         return held
                     _unlock(locks)
@@ -147,6 +151,26 @@ class Locks:
         finally:
             if held is None:
                 _close(locks)  # and so unlocks
+
+    def holder(self) -> Optional[Holder]:
+        """Who holds our own lock. Nothing is taken, made or written."""
+        _no_host_without_flock(self.anchor)
+        folder = self._own_folder()
+        try:
+            own = folder.folder.enter(folder.name)
+            check_locks_folder(folder.path, own.stat, self.owner)
+            handle = own.open(self.own, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise io_error("look at the lock in", folder.path, error) from None
+        try:
+            return _sight.holder(handle, self.grant)
+        finally:
+            os.close(handle)
+
+    def _own_folder(self) -> Spot:
+        return self.anchor.beside(self.anchor.name + ".lazaret-locks")
 
     def _make_all(self, known_in: Spot) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
         """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what

@@ -171,6 +171,13 @@ class Storage(Protocol):
         """Gives a lease back. An unknown lease is ignored."""
         ...
 
+    def holder_of(self, scope: Scope) -> Optional[Holder]:
+        """Returns who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for nothing and keeps nobody out.
+
+        The answer is for people: what may be done is decided by :meth:`acquire` alone.
+        """
+        ...
+
     def list(self, prefix: str) -> List[str]:
         """The names of the documents that exist and begin with ``prefix``."""
         ...

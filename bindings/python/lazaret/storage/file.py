@@ -15,6 +15,7 @@ file               what it holds true
 ``_heartbeat.py``  what we made shows that we live
 ``_left_behind.py``  what a killed lazaret made is known again
 ``_holder.py``     who holds a lock is told to people and decides nothing
+``_sight.py``      whoever wants to know who holds a lock does not touch it
 ``_replace.py``    a document is the old text or the new one, whole
 ``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
 ``_rescue.py``     tokens that could be stored nowhere are kept until the vault takes them
@@ -53,6 +54,7 @@ from .contract import (
     Busy,
     Capabilities,
     Document,
+    DocumentScope,
     Holder,
     LeaseGrant,
     Loaded,
@@ -182,7 +184,7 @@ class FileStorage:
             claimed.held.let_go()
 
     def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:
-        lease = self._claim(claim_of(scope), Patience(wait_ms / 1000))
+        lease = self._claim(claim_of(scope), Patience(wait_ms / 1000), _fingerprint(scope))
         if isinstance(lease, Holder):
             return Busy(lease)
         name = random_id()
@@ -196,6 +198,14 @@ class FileStorage:
             held = self._leases.pop(lease, None)
         if held is not None:
             held.held.let_go()
+
+    def holder_of(self, scope: Scope) -> Optional[Holder]:
+        claim = claim_of(scope)
+        place = self._find(kind_of(claim))
+        # Where there is no folder there is no lock.
+        if place is None or place.anchor.missing:
+            return None
+        return self._locks(claim, place, _fingerprint(scope)).holder()
 
     def list(self, prefix: str) -> List[str]:
         names = []
@@ -281,14 +291,14 @@ class FileStorage:
             seen = self._seen.get(kind)
         return UNCHANGED if seen == (stat_key(found), known) else None
 
-    def _claim(self, claim: Claim, patience: Patience) -> Union[_Lease, Holder]:
+    def _claim(self, claim: Claim, patience: Patience, grant: Optional[str] = None) -> Union[_Lease, Holder]:
         """Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's before
         our own."""
         # While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
         for _ in range(3):
             place = self._place_to_write(kind_of(claim))
             self._refuse_network(claim, place)
-            taken = self._locks(claim, place).take(patience)
+            taken = self._locks(claim, place, grant).take(patience)
             if isinstance(taken, Holder):
                 return taken
             lease = _Lease(claim, place, taken)
@@ -323,7 +333,7 @@ class FileStorage:
         now = self._find(kind_of(lease.claim))
         return now is not None and now.is_same(lease.place) and lease.held.is_in_place()
 
-    def _locks(self, claim: Claim, place: Place) -> Locks:
+    def _locks(self, claim: Claim, place: Place, grant: Optional[str]) -> Locks:
         is_vault = claim is Kind.VAULT
         return Locks(
             foreign=foreign_locks(place.anchor, self._foreign_lock) if is_vault else [],
@@ -331,6 +341,7 @@ class FileStorage:
             anchor=place.anchor.spot,
             own=lock_name(claim),
             owner=place.owner,
+            grant=grant,
             now_ns=self._now_ns,
         )
 
@@ -373,6 +384,10 @@ def _read(kind: Kind, place: Place) -> Optional[Text]:
     unsynced = place.unsynced(kind)
     spot = place.way.spot
     return _text.read(spot, owner) if unsynced is None else _unsynced.read(spot, unsynced, owner)
+
+
+def _fingerprint(scope: Scope) -> Optional[str]:
+    return None if isinstance(scope, DocumentScope) else scope.fingerprint
 
 
 def _network(vault: Way) -> Optional[str]:

@@ -32,6 +32,15 @@ from .contract import (
 )
 
 
+_HOLDER = Holder("another call of this process", None)
+
+
+def _check(scope: Scope) -> None:
+    check_name(scope.document)
+    if not isinstance(scope, DocumentScope):
+        fingerprint_byte(scope.fingerprint)
+
+
 class MemoryStorage:
     """Documents in memory, for this process alone."""
 
@@ -73,12 +82,10 @@ class MemoryStorage:
             return Stored(version_of(text.encode()))
 
     def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:
-        check_name(scope.document)
-        if not isinstance(scope, DocumentScope):
-            fingerprint_byte(scope.fingerprint)
+        _check(scope)
         with self._changed:
             if not self._changed.wait_for(lambda: not self._is_held(scope), wait_ms / 1000):
-                return Busy(Holder("another call of this process", None))
+                return Busy(_HOLDER)
             lease = random_id()
             self._leases[lease] = scope
             return Acquired(LeaseGrant(lease))
@@ -87,6 +94,11 @@ class MemoryStorage:
         with self._changed:
             self._leases.pop(lease, None)
             self._changed.notify_all()
+
+    def holder_of(self, scope: Scope) -> Optional[Holder]:
+        _check(scope)
+        with self._changed:
+            return _HOLDER if self._is_held(scope) else None
 
     def list(self, prefix: str) -> List[str]:
         with self._changed:

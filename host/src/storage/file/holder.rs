@@ -17,15 +17,19 @@ pub(super) struct Hint {
     #[serde(default)]
     host: String,
     since_ms: Option<u64>,
+    /// The fingerprint of the grant that the lock is held for: several share one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    grant: Option<String>,
 }
 
 impl Hint {
-    pub(super) fn of_this_process() -> Self {
+    pub(super) fn of_this_process(grant: Option<&str>) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).ok();
         Self {
             pid: std::process::id(),
             host: host_name().to_owned(),
             since_ms: since.and_then(|since| since.as_millis().try_into().ok()),
+            grant: grant.map(str::to_owned),
         }
     }
 
@@ -55,6 +59,11 @@ impl Hint {
         // It is shown on a terminal, and anybody who can write the lock file wrote it.
         hint.host = printable(&hint.host);
         Some(hint)
+    }
+
+    /// Whether its writer holds the lock for this grant, or does not say what for.
+    pub(super) fn may_be_for(&self, grant: Option<&str>) -> bool {
+        self.grant.as_deref().zip(grant).is_none_or(|(held, asked)| held == asked)
     }
 
     /// Whether the process that wrote it is still there, on this machine.
@@ -120,7 +129,7 @@ mod tests {
 
     #[test]
     fn this_process_and_the_first_one_are_alive_and_an_impossible_one_counts_as_alive() {
-        assert!(Hint::of_this_process().is_of_a_living_process_here());
+        assert!(Hint::of_this_process(None).is_of_a_living_process_here());
         assert!(is_alive(1));
         assert!(is_alive(0) && is_alive(u32::MAX));
     }

@@ -4,7 +4,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::process;
 use std::sync::Arc;
 use std::thread;
@@ -20,6 +20,7 @@ use super::heartbeat::Heartbeat;
 use super::holder::Hint;
 use super::left_behind::LeftBehind;
 use super::marks::{BEAT, Made, Mark};
+use super::sight;
 
 /// The pauses between two looks at a lock that somebody holds.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
@@ -42,6 +43,8 @@ pub(super) struct Locks {
     pub(super) home: Spot,
     /// The one of them that is wanted.
     pub(super) own: OsString,
+    /// The fingerprint of the grant that it is wanted for, if it is one on grants.
+    pub(super) grant: Option<String>,
     /// Whose the vault is: lock files are that user's or root's.
     pub(super) owner: u32,
     /// What time the marks are dated with and judged by.
@@ -77,6 +80,7 @@ impl Held {
     /// The kernel's locks end with a process, and what it made stays.
     #[cfg(test)]
     pub(super) fn end_as_if_killed(&self) {
+        self.locks.last().into_iter().for_each(|own| sight::hide(&own.file));
         unlock(&self.locks);
     }
 
@@ -103,6 +107,7 @@ impl Drop for Held {
             return; // closed, and nothing else: the lock is its parent's
         }
         if let Some(own) = self.locks.last() {
+            sight::hide(&own.file);
             Hint::clear(&own.file);
         }
         drop(self.heartbeat.take());
@@ -156,9 +161,28 @@ impl Locks {
             }
         };
         if let Some(own) = locks.last() {
-            Hint::of_this_process().write(&own.file);
+            Hint::of_this_process(self.grant.as_deref()).write(&own.file);
+            sight::show(&own.file);
         }
         Ok(Taken::Held(Held { locks, made, heartbeat, home: self.home.clone(), pid: process::id() }))
+    }
+
+    /// Who holds our own lock. Nothing is taken, made or written.
+    pub(super) fn holder(&self) -> Result<Option<Holder>, StorageError> {
+        no_host_without_flock(&self.home)?;
+        let nobody_if_missing = |at: &Spot, error: io::Error| match error.kind() {
+            ErrorKind::NotFound => Ok(None),
+            _ => Err(io_error("look at the lock", &at.path(), &error)),
+        };
+        let home = match self.home.folder.open(&self.home.name) {
+            Ok(home) => self.checked(home)?,
+            Err(error) => return nobody_if_missing(&self.home, error),
+        };
+        let own = Spot { folder: Arc::new(home), name: self.own.clone() };
+        match own.folder.open_file(&own.name, OFlags::RDONLY | OFlags::NONBLOCK) {
+            Ok(file) => Ok(sight::holder(&file, self.grant.as_deref())),
+            Err(error) => nobody_if_missing(&own, error),
+        }
     }
 
     /// Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what is
@@ -219,27 +243,32 @@ impl Locks {
             found = self.home.stat();
         }
         let found = found.map_err(|error| io_error("look at", &self.home.path(), &error))?;
-        let unsafe_home = |what: String| {
-            Err(StorageError::new("unsafe", format!("{} {what}; move it away", self.home.path().display())))
-        };
         if !found.is_dir() {
-            return unsafe_home("is not a directory: lazaret keeps its locks there".into());
+            return Err(self.unsafe_home("is not a directory: lazaret keeps its locks there"));
         }
         let home = self.home.folder.open(&self.home.name);
-        let home = home.map_err(|error| io_error("open the directory", &self.home.path(), &error))?;
+        self.checked(home.map_err(|error| io_error("open the directory", &self.home.path(), &error))?)
+    }
+
+    /// The directory of our own locks, if nobody else can have put them there or take them away.
+    fn checked(&self, home: Folder) -> Result<Folder, StorageError> {
         if home.stat.user != self.owner && home.stat.user != 0 {
             let (user, owner) = (home.stat.user, self.owner);
-            return unsafe_home(format!(
+            return Err(self.unsafe_home(&format!(
                 "belongs to user {user} and the vault to user {owner}: who made it holds its locks"
-            ));
+            )));
         }
         if home.stat.mode & 0o022 != 0 {
-            return unsafe_home(format!(
+            return Err(self.unsafe_home(&format!(
                 "may be written by others (mode {:04o}): they could take its locks away",
                 home.stat.mode
-            ));
+            )));
         }
         Ok(home)
+    }
+
+    fn unsafe_home(&self, what: &str) -> StorageError {
+        StorageError::new("unsafe", format!("{} {what}; move it away", self.home.path().display()))
     }
 
     /// Opens a lock file, and creates it for its owner alone if it is missing.
@@ -359,7 +388,8 @@ mod tests {
     fn locks(dir: &Path) -> Locks {
         let owner = rustix::process::geteuid().as_raw();
         let home = Spot::at(&dir.join("locks"));
-        Locks { foreign: Vec::new(), marks: Vec::new(), home, own: "00".into(), owner, now: SystemTime::now }
+        let (foreign, marks, now) = (Vec::new(), Vec::new(), SystemTime::now);
+        Locks { foreign, marks, home, own: "00".into(), grant: None, owner, now }
     }
 
     fn spots<const N: usize>(paths: [&PathBuf; N]) -> Vec<Spot> {

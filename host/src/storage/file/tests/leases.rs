@@ -322,6 +322,69 @@ fn a_panic_elsewhere_does_not_spoil_the_storage() {
     storage.release(&acquired(storage.acquire(&grant(0), 1000, 0)));
 }
 
+#[test]
+fn who_holds_a_lease_is_told_without_making_anything() {
+    let (dir, vault, storage) = with_vault("auth.json", TEXT);
+    let other = FileStorage::open(&vault);
+    assert_eq!(other.holder_of(&grant(7)), Ok(None));
+    assert_eq!(names_in(dir.path()), ["auth.json"], "nothing was made");
+    let missing = FileStorage::open(dir.path().join("nowhere/auth.json"));
+    assert_eq!(missing.holder_of(&grant(7)), Ok(None));
+
+    let lease = acquired(storage.acquire(&grant(0x07), 1000, 0));
+    for storage in [&storage, &other] {
+        let holder = storage.holder_of(&grant(0x07)).expect("told").expect("somebody");
+        assert!(holder.name.starts_with(&format!("pid {}", std::process::id())), "{holder:?}");
+        assert!(holder.since_ms.is_some_and(|since| since > 1_700_000_000_000));
+        // The same lock, held for another grant.
+        assert_eq!(storage.holder_of(&grant(0x47)), Ok(None));
+        assert_eq!(storage.holder_of(&of(VAULT)), Ok(None));
+    }
+    assert_eq!(names_in(&dir.path().join("auth.json.lazaret-locks")), ["07"], "nothing was made");
+    storage.release(&lease);
+    assert_eq!(other.holder_of(&grant(0x07)), Ok(None));
+
+    assert_eq!(code(storage.holder_of(&of("../x"))), "invalid-name");
+    fs::create_dir(vault.with_file_name("auth.json.lazaret-wasi")).expect("made");
+    assert_eq!(code(storage.holder_of(&grant(7))), "unsupported", "what holds it there cannot be seen from here");
+}
+
+/// Whoever asks who holds a lease must not be in the way of one who takes it and does not wait.
+#[test]
+fn asking_who_holds_a_lease_keeps_nobody_out() {
+    let (_dir, vault, storage) = with_vault("auth.json", TEXT);
+    storage.release(&acquired(storage.acquire(&grant(0), 1000, 0)));
+    let is_over = std::sync::atomic::AtomicBool::new(false);
+    thread::scope(|scope| {
+        let asking: Vec<_> = (0..2)
+            .map(|_| {
+                scope.spawn(|| {
+                    let other = FileStorage::open(&vault);
+                    let (mut held, mut free) = (0_u32, 0_u32);
+                    while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                        match other.holder_of(&grant(0)).expect("told") {
+                            Some(_) => held += 1,
+                            None => free += 1,
+                        }
+                    }
+                    (held, free)
+                })
+            })
+            .collect();
+        let kept_out = (0..2000).filter(|_| {
+            let outcome = storage.acquire(&grant(0), 1000, 0);
+            thread::yield_now();
+            *storage.leases() = HashMap::new();
+            !matches!(outcome, Ok(AcquireOutcome::Acquired(_)))
+        });
+        let kept_out = kept_out.count();
+        is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(kept_out, 0, "of 2000");
+        let seen: Vec<_> = asking.into_iter().map(|asking| asking.join().expect("no panic")).collect();
+        assert!(seen.iter().all(|(held, free)| held + free > 0), "{seen:?}");
+    });
+}
+
 /// The variable that turns the test below into another process's part.
 const VAULT_OF_CHILD: &str = "LAZARET_TEST_VAULT_OF_CHILD";
 
@@ -353,9 +416,15 @@ fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_start
     for scope in [grant(0), of(VAULT)] {
         let holder = busy(storage.acquire(&scope, 1000, 5));
         assert!(holder.name.starts_with(&format!("pid {}", child.0.id())), "{holder:?}");
+        assert_eq!(storage.holder_of(&scope), Ok(Some(holder)));
     }
     child.0.kill().expect("killed");
     child.0.wait().expect("dead");
+    let left_behind = fs::read_to_string(vault.with_file_name("auth.json.lazaret-locks/00")).expect("there");
+    assert!(left_behind.contains(&child.0.id().to_string()), "{left_behind}");
+    for scope in [grant(0), of(VAULT)] {
+        assert_eq!(storage.holder_of(&scope), Ok(None));
+    }
     acquired(storage.acquire(&grant(0), 1000, 0));
     stored(storage.store(VAULT, "two", Some(&document("one").version), true, None));
 }
