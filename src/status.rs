@@ -1,12 +1,13 @@
 //! Every credential as a person wants to see it. Reads only.
 
 use crate::error::{Action, KeeperError};
+use crate::fingerprint::Fingerprint;
 use crate::jwt;
 use crate::keeper::{Keeper, no_credential};
-use crate::ledger::{self, Ledger, Pause, Standing, Until};
+use crate::ledger::{self, Intent, Pause, Read, Standing, Until};
 use crate::next_step::Reach;
 use crate::pool::{self, Resting};
-use crate::ports::Ports;
+use crate::ports::{Ports, Scope};
 use crate::provider::{Field, Profile, Source};
 use crate::quarantine::explain;
 use crate::request;
@@ -14,6 +15,9 @@ use crate::sealed::{self, Sealed};
 use crate::sendable;
 use crate::text;
 use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Spot, Vault};
+
+/// How often a vault is read whose exchanges end meanwhile.
+const MOST_READS: u32 = 3;
 
 /// One credential, as a person wants to see it: `credential-status` in the contract.
 #[derive(Clone, Debug)]
@@ -107,6 +111,18 @@ pub struct StatusReport {
 impl<P: Ports> Keeper<P> {
     /// Every credential of a vault, or of one provider. Reads only.
     pub async fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
+        let mut reads = 1;
+        loop {
+            let (report, is_overtaken) = self.read_status(vault, provider).await?;
+            if !is_overtaken || reads == MOST_READS {
+                return Ok(report);
+            }
+            reads += 1;
+        }
+    }
+
+    /// The same, and whether an exchange that was in flight ended while it was read: then it mixes before and after.
+    async fn read_status(&self, vault: &str, provider: Option<&str>) -> Result<(StatusReport, bool), KeeperError> {
         self.load_profiles().await?;
         let snapshot = match self.vault(vault).await {
             Err(error) if error.code == "no-credential" => {
@@ -119,9 +135,10 @@ impl<P: Ports> Keeper<P> {
         };
         let opened = snapshot.open()?;
         let mut report = StatusReport::default();
-        let ledger = ledger::load(&self.ports, vault).await.map(|read| read.ledger).unwrap_or_else(|error| {
+        let mut is_overtaken = false;
+        let Read { ledger, version } = ledger::load(&self.ports, vault).await.unwrap_or_else(|error| {
             report.warnings.push(error.message.clone());
-            Ledger::default()
+            Read::default()
         });
         let sealed = sealed::load(&self.ports, vault).await.unwrap_or_else(|error| {
             report.warnings.push(error.message.clone());
@@ -159,15 +176,22 @@ impl<P: Ports> Keeper<P> {
                 let key = self.key_in_environment(&profile, credential.leading()).await;
                 let in_environment = sendable::access_token(key.as_ref()).is_some();
                 let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
+                let token = credential.leading().fingerprint();
+                let known = token.as_ref().zip(to.as_ref());
+                let standing = known.map(|(token, to)| ledger.standing(token, to, self.ports.wall_ms()));
+                let refreshing = match (&token, &standing) {
+                    (Some(token), Some(Standing::Sendable(Some(intent)))) => {
+                        let refreshing = self.refreshing(vault, token, intent).await;
+                        is_overtaken |= refreshing.is_none() && ledger::has_changed(&self.ports, vault, &version).await;
+                        refreshing
+                    }
+                    _ => None,
+                };
                 let facts = Facts {
                     profile: &profile,
                     credential,
-                    standing: credential
-                        .leading()
-                        .fingerprint()
-                        .as_ref()
-                        .zip(to.as_ref())
-                        .map(|(token, to)| ledger.standing(token, to, self.ports.wall_ms())),
+                    standing,
+                    refreshing,
                     rest,
                     in_environment,
                     sealed_until_ms: self.sealed_until_ms(&sealed, &profile.id, credential.id()),
@@ -179,7 +203,16 @@ impl<P: Ports> Keeper<P> {
             }
         }
         report.warnings.extend(ledger.understood().err().map(|error| error.message.clone()));
-        Ok(report)
+        Ok((report, is_overtaken))
+    }
+
+    /// Who is sending a token whose intent is open: whoever holds the lease on its grant. None: nobody is, so an answer was lost.
+    async fn refreshing(&self, vault: &str, token: &Fingerprint, intent: &Intent) -> Option<Refreshing> {
+        let scope = Scope::Grant { document: vault.to_owned(), fingerprint: token.as_str().to_owned() };
+        // A host that cannot tell leaves it in doubt, which the next call clears up.
+        let holder = self.ports.holder_of(&scope).await.ok().flatten()?;
+        let by = Some(text::line(&holder.name)).filter(|name| !name.is_empty());
+        Some(Refreshing { by, since_ms: holder.since_ms.unwrap_or(intent.sent_at_ms) })
     }
 
     pub(crate) async fn status_of(
@@ -212,12 +245,19 @@ fn mistyped(mut error: KeeperError) -> KeeperError {
     error
 }
 
+/// Who is refreshing a credential now, and since when.
+struct Refreshing {
+    by: Option<String>,
+    since_ms: u64,
+}
+
 /// All that is known of one credential.
 struct Facts<'a> {
     profile: &'a Profile,
     credential: &'a Credential,
     /// What the ledger says of its refresh token.
     standing: Option<Standing<'a>>,
+    refreshing: Option<Refreshing>,
     rest: Option<Resting>,
     in_environment: bool,
     sealed_until_ms: Option<u64>,
@@ -274,8 +314,8 @@ impl Facts<'_> {
             state: judged.state,
             usable: if judged.may_be_used { self.usable() } else { Usable::No },
             renewal: judged.renewal,
-            refreshing_by: None,
-            refreshing_since_ms: None,
+            refreshing_by: self.refreshing.as_ref().and_then(|refreshing| refreshing.by.clone()),
+            refreshing_since_ms: self.refreshing.as_ref().map(|refreshing| refreshing.since_ms),
             account: None,
             expires_at_ms: place.expires_at_ms.filter(|_| place.access_token.is_some()),
             retry_at_ms: judged.retry_at_ms,
@@ -341,6 +381,9 @@ impl Facts<'_> {
             }
             .helped_by(login),
             Some(Standing::Paused(pause)) => self.paused(pause, login, reach),
+            Some(Standing::Sendable(Some(_))) if self.refreshing.is_some() => {
+                Judged::new("refreshing", Renewal::Refreshing)
+            }
             Some(Standing::Sendable(Some(_))) => Judged::new("in-doubt", Renewal::InDoubt)
                 .noted("no answer tells what became of its last refresh; the next call asks once more"),
             _ => self.standing_well(login),

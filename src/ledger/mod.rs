@@ -11,7 +11,7 @@ use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::layers::Layers;
-use crate::ports::{Ports, Stored, Version};
+use crate::ports::{Loaded, Ports, Stored, Version};
 use crate::table::Table;
 use crate::time::DAY_MS;
 
@@ -204,7 +204,7 @@ impl Ledger {
 }
 
 /// A ledger as it was read.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Read {
     /// What it says.
     pub ledger: Ledger,
@@ -219,6 +219,17 @@ pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError>
     match document::loaded(&name, ports.load(&name, None).await)? {
         Some(document) => Ok(Read { ledger: parse(document.text.expose())?, version: Some(document.version) }),
         None => Ok(Read { ledger: Ledger::default(), version: None }),
+    }
+}
+
+/// Whether somebody stored the ledger since it was read at this version.
+#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+pub(crate) async fn has_changed<P: Ports>(ports: &P, vault: &str, version: &Option<Version>) -> bool {
+    match ports.load(&name(vault), version.as_ref()).await {
+        Ok(Loaded::Unchanged) => false,
+        Ok(Loaded::Found(document)) => version.as_ref() != Some(&document.version),
+        Ok(Loaded::Absent) => version.is_some(),
+        Err(_) => false,
     }
 }
 

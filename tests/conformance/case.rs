@@ -3,6 +3,8 @@
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
 
 use serde_json::{Value, json};
 
@@ -60,12 +62,16 @@ impl Case {
         }
 
         // What is done to a process must be done to one that is not this.
-        let is_stopped = self.text.contains("\"stopped_ms\"");
-        let mut session =
-            if is_stopped { driver.open_apart(&vault, &providers) } else { driver.open(&vault, &providers) };
+        let is_apart = ["\"stopped_ms\"", "\"killed\""].iter().any(|what| self.text.contains(what));
+        let stage = Stage { driver, server: &server, vault: &vault, providers: &providers };
+        let open = || if is_apart { driver.open_apart(&vault, &providers) } else { driver.open(&vault, &providers) };
+        let mut session = open();
         for (number, step) in self.json["steps"].as_array().expect("steps").iter().enumerate() {
-            self.step(step, &mut *session, &server, &vault, driver.excludes_foreign())
+            self.step(step, &mut *session, &stage)
                 .map_err(|wrong| format!("{}, step {}: {wrong}", self.name, number + 1))?;
+            if step["answers"][0]["killed"] == true {
+                session = open();
+            }
         }
         session.close().map_err(|wrong| format!("{}: {wrong}", self.name))?;
         let rest = server.sent();
@@ -75,32 +81,40 @@ impl Case {
         self.files(home.path(), &vault, before.as_deref(), driver.excludes_foreign())
     }
 
-    fn step(
-        &self,
-        step: &Value,
-        session: &mut dyn Session,
-        server: &Server,
-        vault: &Path,
-        excludes: bool,
-    ) -> Result<(), String> {
+    fn step(&self, step: &Value, session: &mut dyn Session, stage: &Stage<'_>) -> Result<(), String> {
+        let Stage { driver, server, vault, .. } = *stage;
         if let Some(file) = step["write"].as_str() {
             let text = fs::read_to_string(self.folder.join(file)).expect("what is written");
             write_as_others_do(vault, &text);
             return Ok(());
         }
-        let of_this = |name: &str| {
+        let of_this = |step: &Value, name: &str| {
             // A host that cannot keep other programs out is refused the refresh of a vault that is shared with one.
             // Nor does it know that the holder of a lease has ended before the lease's time is over.
             let differs = ["without_exclusion", "with_timed_leases"];
-            let without = differs.iter().filter(|_| !excludes).find_map(|why| step.get(format!("{name}_{why}")));
+            let is_other = !driver.excludes_foreign();
+            let without = differs.iter().filter(|_| is_other).find_map(|why| step.get(format!("{name}_{why}")));
             without.or_else(|| step.get(name)).cloned().unwrap_or(Value::Null)
         };
-        server.expect(self.answers(step, vault), session.process());
-        let result = session.call(&step["call"])?;
-        if let Some(wrong) = differs(&of_this("expect"), &result, "result") {
-            return Err(format!("{wrong}\n  of {result}"));
-        }
-        let sent: Vec<String> = serde_json::from_value(of_this("sent")).unwrap_or_default();
+        let expected = |step: &Value, result: &Value, what: &str| {
+            let wrong = differs(&of_this(step, "expect"), result, what);
+            wrong.map_or(Ok(()), |wrong| Err(format!("{wrong}\n  of {result}")))
+        };
+        let mut answers = self.answers(step, vault);
+        let result = if let Some(during) = step.get("during") {
+            let (seen, result) = stage.call_during(answers, session, &step["call"], &during["call"]);
+            expected(during, &seen?, "what another sees meanwhile")?;
+            result
+        } else {
+            let is_killed = answers.first().is_some_and(|answer| answer.json["killed"] == true);
+            server.expect(std::mem::take(&mut answers), session.process());
+            match session.call(&step["call"]) {
+                Err(_) if is_killed => Ok(Value::Null),
+                result => result,
+            }
+        }?;
+        expected(step, &result, "result")?;
+        let sent: Vec<String> = serde_json::from_value(of_this(step, "sent")).unwrap_or_default();
         let found = server.sent();
         if sent != found {
             return Err(format!("expected the requests {sent:?}, found {found:?}\n  result {result}"));
@@ -170,6 +184,50 @@ impl Case {
 
     fn file(&self, name: &str) -> Option<PathBuf> {
         Some(self.folder.join(name)).filter(|path| path.exists())
+    }
+}
+
+/// What all steps of a case have.
+struct Stage<'a> {
+    driver: &'a dyn Driver,
+    server: &'a Server,
+    vault: &'a Path,
+    providers: &'a Path,
+}
+
+impl Stage<'_> {
+    /// Makes a call, and while its first request waits for its answer another one by another instance: what that one saw, and the result.
+    fn call_during(
+        &self,
+        mut answers: Vec<Answer>,
+        session: &mut dyn Session,
+        call: &Value,
+        other_call: &Value,
+    ) -> (Result<Value, String>, Result<Value, String>) {
+        let ((is_ready, ready), (has_come, came)) = (mpsc::channel(), mpsc::channel());
+        let (go_on, goes_on) = mpsc::channel::<()>();
+        if let Some(first) = answers.first_mut() {
+            // Until the other one has seen it, or is gone.
+            first.before = Some(Box::new(move || drop((has_come.send(()), goes_on.recv()))));
+        }
+        thread::scope(|scope| {
+            let other = scope.spawn(move || {
+                let _go_on = go_on;
+                let mut other = self.driver.open(self.vault, self.providers);
+                // It has started, and has compiled whatever it compiles.
+                other.call(other_call)?;
+                let _ = is_ready.send(());
+                came.recv().map_err(|_| "no request was made".to_owned())?;
+                let seen = other.call(other_call)?;
+                other.close().map(|()| seen)
+            });
+            let _ = ready.recv();
+            self.server.expect(answers, session.process());
+            let result = session.call(call);
+            // What was not asked for is not waited for.
+            self.server.expect(Vec::new(), None);
+            (other.join().expect("no panic"), result)
+        })
     }
 }
 

@@ -94,6 +94,10 @@ fn answer(connection: TcpStream, script: &Mutex<Script>) {
     if let Some(wait_ms) = answer["wait_ms"].as_u64() {
         thread::sleep(Duration::from_millis(wait_ms));
     }
+    if answer["killed"] == true {
+        let process = process.and_then(|id| Pid::from_raw(id.try_into().ok()?)).expect("a process to kill");
+        return kill_process(process, Signal::KILL).expect("it is there");
+    }
     if answer["close"] == true {
         return;
     }

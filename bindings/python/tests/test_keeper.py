@@ -95,6 +95,23 @@ def test_a_vault_that_everybody_may_open_is_told_of_once(home: Home) -> None:
     assert len(events) == 1
 
 
+def test_a_status_says_who_is_refreshing(home: Home) -> None:
+    with home.keeper() as keeper, home.keeper() as other:
+        home.server.held.clear()
+        refreshing = threading.Thread(target=keeper.token, args=("acme",))
+        refreshing.start()
+        try:
+            assert home.server.arrived.wait(30)
+            status = other.status("acme").credentials[0]
+        finally:
+            home.server.held.set()
+            refreshing.join()
+        assert (status.state, status.renewal, status.usable) == ("refreshing", "refreshing", "expired")
+        assert status.refreshing_by is not None and status.refreshing_by.startswith(f"pid {os.getpid()}")
+        assert status.refreshing_since_ms is not None
+        assert other.status("acme").credentials[0].renewal == "ok"
+
+
 def test_each_action_is_a_class(home: Home) -> None:
     with home.keeper() as keeper:
         home.server.script = [(503, JSON, "{}"), (400, JSON, json.dumps({"error": "invalid_client"}))]

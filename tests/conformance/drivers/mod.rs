@@ -11,7 +11,7 @@ use serde_json::Value;
 pub use process::{c, node, python, stock};
 
 /// One way to run lazaret.
-pub trait Driver {
+pub trait Driver: Sync {
     /// On this vault, with these profiles, and with plain http to loopback.
     fn open(&self, vault: &Path, providers: &Path) -> Box<dyn Session>;
 
