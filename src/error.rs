@@ -96,6 +96,8 @@ impl KeeperError {
     pub fn storage(document: &str, error: &StorageError) -> Self {
         match error.code.as_str() {
             "unavailable" => Self::new("busy", Action::Retry, error.message.clone()),
+            // What helps is said with it: a setting of the host.
+            "not-private" => Self::new("storage", Action::Configure, error.message.clone()),
             "corrupt" | "too-large" => Self::new("corrupt-vault", Action::Inspect, error.message.clone()),
             _ => Self::new("storage", Action::Inspect, format!("the document `{document}`: {}", error.message)),
         }

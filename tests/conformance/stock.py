@@ -48,7 +48,7 @@ def opened(engine: Any, component: Any, opening: dict[str, Any]) -> Wasi:
         folder, name = os.path.split(os.path.abspath(path))
         return folders.setdefault(folder, guest) + "/" + name
 
-    env = {"LAZARET_VAULT": granted(opening["vault"], "/vault")}
+    env = {"LAZARET_VAULT": granted(opening["vault"], "/vault"), "LAZARET_FOLDER_IS_PRIVATE": "1"}
     if opening.get("providers"):
         env["LAZARET_PROVIDERS"] = granted(opening["providers"], "/providers")
     if opening.get("allow_loopback_http"):

@@ -112,6 +112,16 @@ def promises(wasm: str, folder: Path) -> None:
     for path in ["/vault/../etc/passwd", "/elsewhere/auth.json"]:
         assert code(at(path), "load", "vault", None) == "denied", path
 
+    # Nobody said that others cannot read what is made: no token is written, and none may be sent. A ledger holds none.
+    for private in [{}, {"LAZARET_FOLDER_IS_PRIVATE": "yes"}]:
+        public = at("/vault/auth.json", private)
+        assert code(public, "store", "vault", "{}", None, True, None) == "not-private"
+        assert code(public, "store", "vault.lazaret-sealed", "{}", None, True, None) == "not-private"
+        assert code(public, "acquire", SCOPE, TTL_MS, 0) == "not-private"
+        assert code(public, "acquire", ("document", "vault"), TTL_MS, 0) == "not-private"
+        assert os.listdir(folder) == []
+        assert public.call(STORAGE, "load", "vault", None) == ("absent", None)
+
     # Who holds a lease is told without making anything, and ends with the lease's time.
     assert storage.call(STORAGE, "holder-of", SCOPE) is None and os.listdir(folder) == []
     _, grant = storage.call(STORAGE, "acquire", SCOPE, TTL_MS, 0)

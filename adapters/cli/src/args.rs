@@ -7,6 +7,9 @@ lazaret: OAuth access tokens that are good, from a vault in a folder that the ho
 usage: token <provider>     an access token on standard output; refreshed if need be
        refresh <provider>   another one than the vault holds, and what is known of it
        status [<provider>]  every credential
+       reset <provider>     ends a pause: the next call may try once
+       unquarantine <provider>
+                            puts a quarantined credential back as it was
        classify             one answer of a token endpoint a line in, one judgement a line out
 
   --credential <id>   of a pool, by id or label; `login` is the provider's own
@@ -15,7 +18,9 @@ usage: token <provider>     an access token on standard output; refreshed if nee
   --json              one JSON object on standard output
 
 environment: LAZARET_VAULT (auth.json), LAZARET_LAYOUT (as its name and content tell), LAZARET_PROVIDERS (none), LAZARET_ALLOWED_ORIGINS (all that the profiles name),
-             LAZARET_ALLOW_LOOPBACK_HTTP (1 for servers on this machine)
+             LAZARET_COMMAND (lazaret: what the commands that are proposed begin with), LAZARET_LOGIN_HINT (what a person runs to log in, {provider} stands for the provider),
+             LAZARET_ALLOW_LOOPBACK_HTTP (1 for servers on this machine), LAZARET_EVENTS (off, errors, warnings, all; warnings),
+             LAZARET_FOLDER_IS_PRIVATE (1: nobody else can read what is made in the vault's folder. Without it no token is written or sent)
 failures:    one line on standard error that begins with what helps: `login:`, `retry:`, `configure:`, `inspect:` or `usage:`;
              with --json the member `action`
 exit codes:  0 done, 1 failed. lazaret-cli-exit-codes.wasm, for hosts with wasi:cli/exit 0.2.12: 1 inspect, 2 usage, 3 login, 4 retry, 5 configure
@@ -30,6 +35,10 @@ pub enum Command {
     Refresh,
     /// Every credential.
     Status,
+    /// The end of a pause.
+    Reset,
+    /// The end of a quarantine.
+    Unquarantine,
     /// What answers mean.
     Classify,
     /// How it is used.
@@ -95,15 +104,23 @@ pub fn parse(arguments: &[String]) -> Result<Asked, String> {
         Some("token") => Command::Token,
         Some("refresh") => Command::Refresh,
         Some("status") => Command::Status,
+        Some("reset") => Command::Reset,
+        Some("unquarantine") => Command::Unquarantine,
         Some("classify") => Command::Classify,
         Some("help") => Command::Help,
-        Some(_) => return Err("there is no such command; there are token, refresh, status and classify".into()),
-        None => return Err("a command is missing: token, refresh, status or classify".into()),
+        Some(_) => {
+            return Err(
+                "there is no such command; there are token, refresh, status, reset, unquarantine and classify".into()
+            );
+        }
+        None => return Err("a command is missing: token, refresh, status, reset, unquarantine or classify".into()),
     };
     asked.provider = words.next();
     let named = asked.provider.is_some();
     match asked.command {
-        Command::Token | Command::Refresh if !named => Err("the provider is missing".into()),
+        Command::Token | Command::Refresh | Command::Reset | Command::Unquarantine if !named => {
+            Err("the provider is missing".into())
+        }
         Command::Classify if named => Err("classify reads the provider from each line".into()),
         _ if words.next().is_some() => Err("there is a word too many".into()),
         _ => Ok(asked),
@@ -144,5 +161,9 @@ mod tests {
             assert!(!why.contains("s3cret"), "{why}");
         }
         assert_eq!(parsed("--help").unwrap().command, Command::Help);
+        for (line, command) in [("reset acme", Command::Reset), ("unquarantine acme", Command::Unquarantine)] {
+            assert_eq!(parsed(line).unwrap().command, command);
+            assert!(parsed(line.split(' ').next().unwrap()).is_err(), "of which provider?");
+        }
     }
 }

@@ -96,6 +96,8 @@ fn obey(asked: &Asked) -> Result<(), Failure> {
         Command::Token => token(asked),
         Command::Refresh => refresh(asked),
         Command::Status => status(asked),
+        Command::Reset => put_in_order(asked, keeper::reset),
+        Command::Unquarantine => put_in_order(asked, keeper::unquarantine),
         Command::Classify => classify(asked),
         Command::Help => print(args::USAGE),
         Command::Version => print(concat!("lazaret ", env!("CARGO_PKG_VERSION"), "\n")),
@@ -197,6 +199,20 @@ fn status(asked: &Asked) -> Result<(), Failure> {
         notes += &format!("warning: {}\n", show::escaped(warning));
     }
     print(&(show::table(&rows) + &notes))
+}
+
+/// A call that changes what stands in the way of a credential, and how that is then.
+fn put_in_order(
+    asked: &Asked,
+    call: fn(&keeper::Selector) -> Result<keeper::CredentialStatus, keeper::Error>,
+) -> Result<(), Failure> {
+    let provider = asked.provider.clone().unwrap_or_default();
+    let status = call(&keeper::Selector { vault: VAULT.into(), provider, credential: asked.credential.clone() })?;
+    if asked.as_json {
+        return print(&format!("{}\n", credential(&status)));
+    }
+    let line = format!("{} ({}): {}", status.provider, status.credential, status.state);
+    print(&format!("{}\n", show::escaped(&line)))
 }
 
 fn credential(status: &keeper::CredentialStatus) -> Value {

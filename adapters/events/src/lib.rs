@@ -1,8 +1,23 @@
-//! Each event is one line of JSON on standard error, whole or not at all as far as the host allows, and nothing that goes wrong there is
+//! An event that is told is one line of JSON on standard error, whole or not at all as far as the host allows, and nothing that goes wrong there is
 //! anybody's concern.
 
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
+
+/// The user's variable for what is told.
+pub const WHICH: &str = "LAZARET_EVENTS";
+
+/// Whether an event of this severity is told: `LAZARET_EVENTS` is `off`, `errors`, `warnings` (and errors: so it is without it) or `all`.
+#[must_use]
+pub fn is_told(severity: &str, which: Option<&str>) -> bool {
+    match which {
+        Some("off") => false,
+        Some("errors") => severity == "error",
+        Some("all") => true,
+        // A word that is none of these hides nothing that a person should see.
+        _ => severity != "info",
+    }
+}
 
 /// An event's line, member by member.
 #[derive(Debug)]
@@ -98,8 +113,9 @@ mod wasi {
     use lazaret_wipe::Wiping;
     use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
-    use super::Line;
+    use super::{Line, WHICH, is_told};
     use bindings::exports::lazaret::keeper::events as wit;
+    use bindings::wasi::cli::environment::get_environment;
     use bindings::wasi::cli::stderr::get_stderr;
 
     #[global_allocator]
@@ -123,6 +139,10 @@ mod wasi {
 
     impl wit::Guest for bindings::Component {
         fn emit(event: wit::Event) {
+            let which = get_environment().into_iter().find(|(name, _)| name == WHICH).map(|(_, value)| value);
+            if !is_told(&event.severity, which.as_deref()) {
+                return;
+            }
             let mut line = Line::new();
             line.string("event", &event.name);
             line.string("severity", &event.severity);
@@ -145,6 +165,21 @@ mod wasi {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_person_should_see_is_told_unless_it_was_turned_off() {
+        let told = |which| ["info", "warning", "error"].map(|severity| is_told(severity, which));
+        for (which, wanted) in [
+            (None, [false, true, true]),
+            (Some("warnings"), [false, true, true]),
+            (Some("erors"), [false, true, true]),
+            (Some("errors"), [false, false, true]),
+            (Some("off"), [false, false, false]),
+            (Some("all"), [true, true, true]),
+        ] {
+            assert_eq!(told(which), wanted, "{which:?}");
+        }
+    }
 
     #[test]
     fn an_event_is_one_line_of_json_whatever_it_says() {

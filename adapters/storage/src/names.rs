@@ -77,6 +77,12 @@ impl Kind {
         }
     }
 
+    /// Whether tokens lie in it.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(self, Self::Vault | Self::Sealed)
+    }
+
     /// Whether lazaret writes it. The others are the user's.
     #[must_use]
     pub fn is_ours(self) -> bool {
@@ -110,10 +116,11 @@ pub fn find(name: &str) -> Result<Name, Problem> {
     Err(Problem::new("unsupported", format!("there is no document {name:?} here, only {known}")))
 }
 
-/// The document that says where the vault lies, as the user named it, and which layout is stated of it.
+/// The document that says where the vault lies, as the user named it, and what else is stated of it, by name.
 #[must_use]
-pub fn place_document(path: &str, layout: Option<&str>) -> String {
-    let stated = layout.map_or_else(String::new, |layout| format!(",\"layout\":{}", quoted(layout)));
+pub fn place_document(path: &str, stated: &[(&str, Option<String>)]) -> String {
+    let member = |(name, value): &(&str, Option<String>)| Some(format!(",\"{name}\":{}", quoted(value.as_deref()?)));
+    let stated: String = stated.iter().filter_map(member).collect();
     format!("{{\"path\":{}{stated}}}", quoted(path))
 }
 
@@ -232,9 +239,9 @@ mod tests {
 
     #[test]
     fn where_the_vault_lies_is_said_in_json() {
-        assert_eq!(place_document("a/b.json", None), r#"{"path":"a/b.json"}"#);
+        assert_eq!(place_document("a/b.json", &[("layout", None)]), r#"{"path":"a/b.json"}"#);
         assert_eq!(
-            place_document("/a \"b\"\\\n/é", Some("codex")),
+            place_document("/a \"b\"\\\n/é", &[("layout", Some("codex".into()))]),
             r#"{"path":"/a \"b\"\\\u000a/é","layout":"codex"}"#
         );
     }

@@ -19,6 +19,11 @@ use super::clock::Patience;
 const VAULT: (&str, &str) = ("LAZARET_VAULT", "auth.json");
 const PROFILES: &str = "LAZARET_PROVIDERS";
 const LAYOUT: &str = "LAZARET_LAYOUT";
+/// By which words a person calls a command `lazaret` about this vault, and what else logs in.
+const COMMAND: &str = "LAZARET_COMMAND";
+const LOGIN_HINT: &str = "LAZARET_LOGIN_HINT";
+/// The user's word that nobody else can read what is made in the vault's folder.
+const PRIVATE: &str = "LAZARET_FOLDER_IS_PRIVATE";
 /// How much larger the next text of a vault may be than the one that is there.
 const GROWTH: usize = 64 << 10;
 /// A file that is written in place while it is read is read again.
@@ -46,11 +51,12 @@ pub(super) fn variable(name: &str) -> Option<String> {
     get_environment().into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
 }
 
-/// Where the vault lies, as far as it can be known here: the user's path in what the host granted.
+/// Where the vault lies, as far as it can be known here: the user's path in what the host granted; and how a person reaches it.
 pub(super) fn place() -> String {
     let set = |name| variable(name).filter(|text| !text.is_empty());
     let path = set(VAULT.0).unwrap_or_else(|| VAULT.1.to_owned());
-    names::place_document(&path, set(LAYOUT).as_deref())
+    let stated = [("layout", set(LAYOUT)), ("command", set(COMMAND)), ("login_hint", set(LOGIN_HINT))];
+    names::place_document(&path, &stated)
 }
 
 impl Files {
@@ -74,6 +80,22 @@ impl Files {
 
     pub(super) fn let_go(lease: &str) {
         HELD.with_borrow_mut(|held| held.retain(|(other, _)| other != lease));
+    }
+
+    /// Refuses to write tokens before somebody said that nobody else can read them. WASI neither sets nor tells a file's mode: what replaces a vault
+    /// of mode 0600 has the mode that the process's umask leaves, which is 0644 in most daemons and containers.
+    pub(super) fn check_private(&self) -> Result<(), Problem> {
+        if variable(PRIVATE).as_deref() == Some("1") {
+            return Ok(());
+        }
+        let vault = &self.vault.path;
+        Err(Problem::new(
+            "not-private",
+            format!(
+                "a WASI host cannot set the mode of a file, so others might read what replaces {vault}; nothing was written or sent. Start it with umask 077, or \
+                 keep {vault} in a folder of mode 0700, and say so: {PRIVATE}=1"
+            ),
+        ))
     }
 
     /// Whether the vault can take the text that comes of a refresh; asked before anything is sent. WASI tells of no mounts, but links

@@ -64,6 +64,9 @@ impl wit::Guest for bindings::Component {
             return Err(Problem::new("too-large", format!("{name} would be larger than 16 MiB")).into());
         }
         let files = Files::open()?;
+        if kind.is_secret() {
+            files.check_private()?;
+        }
         files.take_over()?;
         if durable {
             files.sync_way_to(kind)?;
@@ -97,6 +100,9 @@ impl wit::Guest for bindings::Component {
     fn acquire(scope: wit::Scope, ttl_ms: u64, wait_ms: u64) -> Result<wit::AcquireOutcome, wit::StorageError> {
         let (claim, reserves) = claim_of(&scope)?;
         let files = Files::open()?;
+        if reserves.is_none_or(Kind::is_secret) {
+            files.check_private()?;
+        }
         files.take_over()?;
         let ttl_ms = ttl_ms.min(LONGEST_MS);
         let patience = Patience::new(wait_ms);
