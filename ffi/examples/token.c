@@ -29,7 +29,12 @@ int main(int argc, char **argv) {
         const char *why = lazaret_last_error(); /* not to be given back */
         char *action = lazaret_member(why, "action");
         char *message = lazaret_member(why, "message");
+        char *run = lazaret_member(why, "run"); /* null: time alone helps, or the message says what must change */
         fprintf(stderr, "%s (what helps: %s)\n", message, action);
+        if (run != NULL) {
+            fprintf(stderr, "run: %s\n", run);
+        }
+        lazaret_free(run);
         lazaret_free(message);
         lazaret_free(action);
         status = 1;

@@ -24,6 +24,8 @@ struct Options {
     allow_loopback_http: Option<bool>,
     environment: Option<bool>,
     also: Option<Vec<PathBuf>>,
+    command: Option<String>,
+    login_hint: Option<String>,
     warm_instances: Option<usize>,
 }
 
@@ -39,6 +41,12 @@ pub(crate) fn open(options: &str) -> Result<Keeper, Failure> {
     }
     if let Some(providers) = options.providers {
         storage = storage.with_profiles(at_home(providers));
+    }
+    if let Some(command) = options.command {
+        storage = storage.command(command);
+    }
+    if let Some(hint) = options.login_hint {
+        storage = storage.login_hint(hint);
     }
     for also in options.also.unwrap_or_default() {
         storage = storage.also(at_home(also));

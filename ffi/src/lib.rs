@@ -44,11 +44,13 @@ thread_local! {
 /// Opens a keeper on a vault file, which need not exist.
 ///
 /// `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
-/// "also":[],"layout":null,"warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
+/// "also":[],"layout":null,"warm_instances":0,"command":null,"login_hint":null}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
 /// where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
 /// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
 /// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
-/// calls, which is faster, and what they have read stays in memory.
+/// calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaret about this vault, if
+/// not `lazaret --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
+/// person runs, or does, to log in to your program in place of that command; `{provider}` in it stands for the provider.
 ///
 /// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
 ///

@@ -49,6 +49,11 @@ export interface KeeperOptions {
   also?: (string | URL)[] | undefined;
   /** Where logins that several profiles share lie. Default: `$HERMES_SHARED_AUTH_DIR`, or `shared` in the reference's root. */
   sharedLogins?: string | URL | undefined;
+  /** By which words a person calls the command `lazaret` so that it is about this vault: what an error's `run` and a status' `todo` begin with.
+   * Default: `lazaret --vault PATH`, with the layout and the profiles where they are named. */
+  command?: string | undefined;
+  /** What a person runs, or does, to log in to your program, in place of that command. `{provider}` in it stands for the provider. */
+  loginHint?: string | undefined;
   /** For embedders and tests: JavaScript modules, by URL, that each worker loads in place of ours. `storage` exports `open(options)`, which
    * gives a `Storage`; `http` exports `open()`, which gives an object with `send(request)`; `component` is a component that jco has transpiled. */
   modules?: { storage?: string | URL; http?: string | URL; component?: string | URL } | undefined;
@@ -98,6 +103,8 @@ export class Keeper {
           also: options.also?.map((path) => pathOf('also', path)),
           sharedLogins: shared ? pathOf('sharedLogins', shared) : undefined,
           environment: options.environment,
+          command: options.command,
+          loginHint: options.loginHint,
         },
         warmInstances: options.warmInstances ?? false,
         component: href(options.modules?.component) ?? COMPONENT.href,

@@ -54,6 +54,18 @@ test('an expired token is refreshed once, and only the values that changed are o
   assert.ok(!readdirSync(a.folder).some((name) => name.includes('lazaret-tmp')));
 });
 
+test('an error has the command that helps, as the embedder says it', async (t) => {
+  const a = await acme(t);
+  writeFileSync(a.vault, '{"providers": {}}');
+  const run = async (more) => {
+    const keeper = await open(t, { ...a.options, ...more });
+    return keeper.token('xai-oauth').then(assert.fail, (error) => error.run);
+  };
+  assert.equal(await run({}), `lazaret --vault ${a.vault} --providers ${a.options.providers} login xai-oauth`);
+  assert.equal(await run({ command: 'acme auth' }), 'acme auth login xai-oauth');
+  assert.equal(await run({ loginHint: 'acme login {provider}' }), 'acme login xai-oauth');
+});
+
 test('a refused refresh token is quarantined, stays out of use, and can be taken back', async (t) => {
   const a = await acme(t, ({ form }, response) => json(response, 400, { error: 'invalid_grant', error_description: `no ${form.get('refresh_token')}` }));
   const keeper = await open(t, a.options);

@@ -399,10 +399,15 @@ test('other files that may own a grant are listed and read, and never written', 
 test('where the vault lies, and what is stated of it, is a document', (t) => {
   const root = folder(t);
   const vault = join(root, 'auth.json');
-  for (const layout of [undefined, 'codex']) {
-    const storage = new FileStorage({ vault, layout });
+  const providers = join(root, "it's mine.json");
+  for (const [more, said] of [
+    [{}, { command: `lazaret --vault ${vault}` }],
+    [{ layout: 'codex', providers }, { layout: 'codex', command: `lazaret --vault ${vault} --layout codex --providers '${root}/it'\\''s mine.json'` }],
+    [{ command: 'acme auth', loginHint: 'acme login {provider}' }, { command: 'acme auth', login_hint: 'acme login {provider}' }],
+  ]) {
+    const storage = new FileStorage({ vault, ...more });
     const found = storage.load('vault.lazaret-place').val;
-    assert.deepEqual(JSON.parse(found.text), layout ? { path: vault, layout } : { path: vault });
+    assert.deepEqual(JSON.parse(found.text), { path: vault, ...said });
     assert.equal(storage.load('vault.lazaret-place', found.version).tag, 'unchanged');
     assert.throws(() => storage.store('vault.lazaret-place', '', undefined, true), { code: 'unsupported' });
   }

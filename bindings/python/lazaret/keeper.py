@@ -57,6 +57,10 @@ class Keeper:
         ignored.
     :param environment: Whether entries of the vault that only name an environment variable are served from it.
     :param also: Other files that may hold the same logins; those are refreshed only there.
+    :param command: By which words a person calls the command ``lazaret`` so that it is about this vault: what an error's ``run`` and
+        a status' ``todo`` begin with. None: ``lazaret --vault PATH``, with the layout and the profiles where they are named.
+    :param login_hint: What a person runs, or does, to log in to your program, in place of that command. ``{provider}`` in it stands
+        for the provider.
     :param storage: Where the documents live, instead of ``vault``: any object with the methods of
         :class:`lazaret.storage.Storage`.
     :param http: How authorization servers are reached, instead of the network.
@@ -73,6 +77,8 @@ class Keeper:
         on_event: Optional[OnEvent] = None,
         environment: bool = False,
         also: Iterable[Path] = (),
+        command: Optional[str] = None,
+        login_hint: Optional[str] = None,
         storage: Optional[Storage] = None,
         http: Optional[Http] = None,
         limits: Optional[Limits] = None,
@@ -83,11 +89,19 @@ class Keeper:
         if storage is None:
             assert vault is not None
             try:
-                storage = FileStorage(vault, layout=layout, providers=providers, environment=environment, also=also)
+                storage = FileStorage(
+                    vault,
+                    layout=layout,
+                    providers=providers,
+                    environment=environment,
+                    also=also,
+                    command=command,
+                    login_hint=login_hint,
+                )
             except NotImplementedError as error:
                 raise Misconfigured("unsupported", str(error)) from None
-        elif providers is not None or environment or layout is not None or tuple(also):
-            message = "layout=, providers=, environment= and also= are for vault=: a storage has its own"
+        elif environment or tuple(also) or any(one is not None for one in (layout, providers, command, login_hint)):
+            message = "layout=, providers=, environment=, also=, command= and login_hint= are for vault=: a storage has its own"
             raise UsageError("bad-request", message)
         self._storage = storage
         self._http = http if http is not None else _Network(self, allow_loopback_http)

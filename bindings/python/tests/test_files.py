@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import stat
 import subprocess
 import sys
@@ -115,9 +116,25 @@ def test_each_document_lies_where_the_page_says(tmp_path: Path) -> None:
 
 
 def test_where_the_vault_lies_and_what_is_stated_of_it_is_a_document(tmp_path: Path) -> None:
-    for store, layout in [(storage(tmp_path), None), (storage(tmp_path, layout="codex"), "codex")]:
+    vault, providers = tmp_path / "auth.json", tmp_path / "it's mine.json"
+    for more, said in [
+        ({}, {"layout": None, "command": f"lazaret --vault {vault}", "login_hint": None}),
+        (
+            {"layout": "codex", "providers": providers},
+            {
+                "layout": "codex",
+                "command": f"lazaret --vault {vault} --layout codex --providers {shlex.quote(str(providers))}",
+                "login_hint": None,
+            },
+        ),
+        (
+            {"command": "acme auth", "login_hint": "acme login {provider}"},
+            {"layout": None, "command": "acme auth", "login_hint": "acme login {provider}"},
+        ),
+    ]:
+        store = storage(tmp_path, **more)
         found = store.load("vault.lazaret-place", None)
-        assert json.loads(text(found) or "") == {"path": str(tmp_path / "auth.json"), "layout": layout}
+        assert json.loads(text(found) or "") == {"path": str(vault), **said}
         assert store.load("vault.lazaret-place", version(found)) == UNCHANGED
         assert code_of(lambda: store.store("vault.lazaret-place", "", None, True, None)) == "unsupported"  # noqa: B023
     other = tmp_path / "other.json"

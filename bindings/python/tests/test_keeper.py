@@ -13,7 +13,7 @@ import threading
 import time
 import traceback
 from pathlib import Path
-from typing import Any, List
+from typing import Any, List, Optional
 
 import pytest
 from conftest import JSON, Home, wait_until
@@ -93,6 +93,19 @@ def test_a_vault_that_everybody_may_open_is_told_of_once(home: Home) -> None:
     with home.keeper(on_event=events.append) as keeper:
         keeper.status()
     assert len(events) == 1
+
+
+def test_an_error_has_the_command_that_helps_as_the_embedder_says_it(home: Home) -> None:
+    home.vault.write_text('{"providers": {}}')
+
+    def run(**more: Any) -> Optional[str]:
+        with home.keeper(**more) as keeper, pytest.raises(LoginRequired) as raised:
+            keeper.token("xai-oauth")
+        return raised.value.run
+
+    assert run() == f"lazaret --vault {home.vault} --providers {home.providers} login xai-oauth"
+    assert run(command="acme auth") == "acme auth login xai-oauth"
+    assert run(login_hint="acme login {provider}") == "acme login xai-oauth"
 
 
 def test_a_status_says_who_is_refreshing(home: Home) -> None:
@@ -579,4 +592,4 @@ def test_the_snippet_of_the_readme_runs_as_it_stands(home: Home, tmp_path: Path,
     (user / ".hermes" / "auth.json").unlink()
     with pytest.raises(SystemExit) as ended:
         exec(snippet, {})
-    assert "log in" in str(ended.value)
+    assert str(ended.value).endswith("\nrun: hermes auth add xai-oauth")

@@ -192,7 +192,7 @@ impl FileStorage {
     }
 
     /// States by which words a person calls the command `lazaret` so that it is about this vault. Unless it is said,
-    /// `lazaret --vault PATH`, and the profiles' file where there is one.
+    /// `lazaret --vault PATH`, with the layout and the profiles where they are named.
     pub fn command(mut self, words: impl Into<String>) -> Self {
         self.command = Some(words.into());
         self
@@ -207,6 +207,9 @@ impl FileStorage {
     fn command_words(&self) -> String {
         self.command.clone().unwrap_or_else(|| {
             let mut words = format!("lazaret --vault {}", shell_path(&self.places.vault));
+            if let Some(layout) = &self.layout {
+                words += &format!(" --layout {}", shell_path(Path::new(layout)));
+            }
             if let Some(profiles) = &self.places.profiles {
                 words += &format!(" --providers {}", shell_path(profiles));
             }

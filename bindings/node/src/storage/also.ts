@@ -75,11 +75,31 @@ function identityOf(path: string): string | undefined {
 /** The document that says where the vault lies. */
 export const PLACE = 'vault.lazaret-place';
 
-/** Where the vault lies, as it was named, and which layout a person states. */
-export function placeOf(path: string, layout: string | undefined, known: string | undefined): LoadOutcome {
-  const text = JSON.stringify({ path, layout });
+/** How a person reaches a vault. */
+export interface Reach {
+  layout: string | undefined;
+  /** By which words the command `lazaret` is about it. */
+  command: string;
+  loginHint: string | undefined;
+}
+
+/** Where the vault lies, as it was named, and how a person reaches it. */
+export function placeOf(path: string, { layout, command, loginHint }: Reach, known: string | undefined): LoadOutcome {
+  const text = JSON.stringify({ path, layout, command, login_hint: loginHint });
   const version = versionOf(text);
   return known === version ? { tag: 'unchanged' } : { tag: 'loaded', val: { version, text } };
+}
+
+/** The words by which a person calls the command `lazaret` so that it is about this vault. */
+export function commandAbout(vault: string, layout: string | undefined, providers: string | undefined): string {
+  const words = ['lazaret', '--vault', vault];
+  if (layout !== undefined) words.push('--layout', layout);
+  if (providers !== undefined) words.push('--providers', providers);
+  return words.map(shellWord).join(' ');
+}
+
+function shellWord(text: string): string {
+  return /^[a-zA-Z0-9_.:/@%+=,-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 /** An environment variable as a document, its name in lower case. */

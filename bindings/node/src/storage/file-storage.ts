@@ -21,7 +21,7 @@
 
 import { statSync, type BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
-import { loadAlso, PLACE, placeOf, variableNamed, type Also } from './also.js';
+import { commandAbout, loadAlso, PLACE, placeOf, variableNamed, type Also, type Reach } from './also.js';
 import {
   randomId,
   StorageError,
@@ -75,6 +75,11 @@ export interface FileStorageOptions {
   sharedLogins?: string | undefined;
   /** Whether variables of the environment that are called like a key or a token may be read, for entries that only name one. */
   environment?: boolean | undefined;
+  /** By which words a person calls the command `lazaret` so that it is about this vault. Default: `lazaret --vault PATH`, with the layout and
+   * the profiles where they are named. */
+  command?: string | undefined;
+  /** What a person runs, or does, to log in, in place of that command. `{provider}` in it stands for the provider. */
+  loginHint?: string | undefined;
 }
 
 /** Locks that are held, for what, and the folder that they hold it in. */
@@ -88,7 +93,7 @@ interface Lease {
 export class FileStorage implements Storage {
   readonly #places: Places;
   readonly #also: Also;
-  readonly #layout: string | undefined;
+  readonly #reach: Reach;
   readonly #foreignLock: boolean | undefined;
   readonly #allowNetwork: boolean;
   readonly #environment: boolean;
@@ -107,7 +112,11 @@ export class FileStorage implements Storage {
       named: (options.also ?? []).map((path) => resolve(path)),
       shared: options.sharedLogins ? resolve(options.sharedLogins) : undefined,
     };
-    this.#layout = options.layout;
+    this.#reach = {
+      layout: options.layout,
+      command: options.command ?? commandAbout(vault, options.layout, this.#places.profiles),
+      loginHint: options.loginHint,
+    };
     this.#foreignLock = options.foreignLock;
     this.#allowNetwork = options.allowNetworkFilesystem ?? false;
     this.#environment = options.environment ?? false;
@@ -116,7 +125,7 @@ export class FileStorage implements Storage {
   load(name: string, known?: string): LoadOutcome {
     const also = loadAlso(this.#also, name, known);
     if (also) return also;
-    if (name === PLACE) return placeOf(this.#places.vault, this.#layout, known);
+    if (name === PLACE) return placeOf(this.#places.vault, this.#reach, known);
     if (this.#environment && name.startsWith('env/')) return variableNamed(name.slice('env/'.length), process.env);
     const kind = kindOf(name);
     const anchor = this.#anchorHeld(kind);

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 
@@ -59,7 +60,7 @@ def listed(found: List[Owner], known: Optional[str]) -> LoadOutcome:
     if not found:
         return ABSENT
     rows = {
-        f"also/{at}": {"called": os.fsencode(owner.path).decode("utf-8", "replace"), "owns": list(owner.owns)}
+        f"also/{at}": {"called": _text(owner.path), "owns": list(owner.owns)}
         for at, owner in enumerate(found)
     }
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
@@ -67,12 +68,24 @@ def listed(found: List[Owner], known: Optional[str]) -> LoadOutcome:
     return UNCHANGED if version == known else Loaded(Document(version, text))
 
 
-def place(vault: str, layout: Optional[str], known: Optional[str]) -> LoadOutcome:
-    """The document that says where the vault lies, as it was named, and which layout a person states."""
-    rows = {"path": os.fsencode(vault).decode("utf-8", "replace"), "layout": layout}
+def place(vault: str, layout: Optional[str], command: str, login_hint: Optional[str], known: Optional[str]) -> LoadOutcome:
+    """The document that says where the vault lies, as it was named, and how a person reaches it."""
+    rows = {"path": _text(vault), "layout": layout, "command": command, "login_hint": login_hint}
     text = json.dumps(rows, ensure_ascii=False, separators=(",", ":"))
     version = version_of(text.encode())
     return UNCHANGED if version == known else Loaded(Document(version, text))
+
+
+def command_about(vault: str, layout: Optional[str], providers: Optional[str]) -> str:
+    """The words by which a person calls the command ``lazaret`` so that it is about this vault."""
+    words = ["lazaret", "--vault", _text(vault)]
+    words += [] if layout is None else ["--layout", layout]
+    words += [] if providers is None else ["--providers", _text(providers)]
+    return " ".join(shlex.quote(word) for word in words)
+
+
+def _text(path: str) -> str:
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def _identity(path: str) -> Optional[Tuple[int, int]]:

@@ -94,6 +94,9 @@ class FileStorage:
     :param also: Other files that may hold the same grants. Those that they hold are refreshed only there. What the
         reference's own layout says of its shared and its root store is known without this.
     :param shared_logins: Where the reference keeps the logins that its profiles share, if not in ``shared`` in its root.
+    :param command: By which words a person calls the command ``lazaret`` so that it is about this vault. None: ``lazaret --vault
+        PATH``, with the layout and the profiles where they are named.
+    :param login_hint: What a person runs, or does, to log in, in place of that command. ``{provider}`` in it stands for the provider.
     :param allow_network_filesystem: Lets grants be leased where locks may not exclude other machines.
     """
 
@@ -108,6 +111,8 @@ class FileStorage:
         also: Iterable[Union[str, os.PathLike[str]]] = (),
         shared_logins: Union[str, os.PathLike[str], None] = None,
         allow_network_filesystem: bool = False,
+        command: Optional[str] = None,
+        login_hint: Optional[str] = None,
     ) -> None:
         if not _locks.HAVE_FLOCK:
             raise NotImplementedError(
@@ -116,6 +121,8 @@ class FileStorage:
             )
         self._places = Places(_absolute(vault), None if providers is None else _absolute(providers))
         self._layout = layout
+        self._command = _also.command_about(self._places.vault, layout, self._places.profiles) if command is None else command
+        self._login_hint = login_hint
         self._foreign_lock = foreign_lock
         self._environment = environment
         self._also = tuple(_absolute(path) for path in also)
@@ -148,7 +155,7 @@ class FileStorage:
             other._places = dataclasses.replace(other._places, is_only_read=True)
             return other.load(document, known)
         if name == _also.PLACE:
-            return _also.place(vault, self._layout, known)
+            return _also.place(vault, self._layout, self._command, self._login_hint, known)
         if self._environment and name.startswith("env/"):
             return _variable_named(name[len("env/") :])
         kind = Kind.of(name)
