@@ -20,92 +20,110 @@
 #ifndef LAZARET_H
 #define LAZARET_H
 
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-
-// An open keeper. There is nothing behind the pointer to look at.
-typedef struct lazaret_keeper lazaret_keeper;
-
 #ifdef __cplusplus
 extern "C" {
-#endif // __cplusplus
+#endif
 
-// Opens a keeper on a vault file, which need not exist.
-//
-// `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
-// "also":[],"layout":null,"warm_instances":0}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
-// where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
-// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
-// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
-// calls, which is faster, and what they have read stays in memory.
-//
-// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
+/*
+ An open keeper. There is nothing behind the pointer to look at.
+ */
+typedef struct lazaret_keeper lazaret_keeper;
+
+/*
+ Opens a keeper on a vault file, which need not exist.
+
+ `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
+ "also":[],"layout":null,"warm_instances":0,"command":null,"login_hint":null}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
+ where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
+ of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
+ `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
+ calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaret about this vault, if
+ not `lazaret --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
+ person runs, or does, to log in to your program in place of that command; `{provider}` in it stands for the provider.
+
+ Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
+ */
 struct lazaret_keeper *lazaret_open(const char *options_json,
                                     char **error);
 
-// Makes a call, and returns {"ok":value} or {"error":error}. Null only if there is no memory left.
-//
-// `call_json` is an object; members that do not matter to a call may be absent or null:
-//   {"call":"token","provider":"acme","credential":null,"min_valid_s":0,"refused_access_token":null,"session":null}
-//   {"call":"refresh", the same members}
-//   {"call":"status","provider":null}
-//   {"call":"report","provider":"acme","credential":null,"session":null,"access_token":"..","status":401,"headers":[["a","b"]],"body":""}
-//   {"call":"reset","provider":"acme","credential":null}, and so `unquarantine` and `end_use`
-//   {"call":"save_unsaved","unsaved":".."}
-//   {"call":"origins"}
-//   {"call":"classify","answer":{"provider":"acme","status":400,"headers":[],"body":"{}","body_complete":true,"transport_error":null},"now_s":1700000000}
-// A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake case; of `status` it is the list of
-// credentials.
+/*
+ Makes a call, and returns {"ok":value} or {"error":error}. Null only if there is no memory left.
+
+ `call_json` is an object; members that do not matter to a call may be absent or null:
+   {"call":"token","provider":"acme","credential":null,"min_valid_s":0,"refused_access_token":null,"session":null}
+   {"call":"refresh", the same members}
+   {"call":"status","provider":null}
+   {"call":"report","provider":"acme","credential":null,"session":null,"access_token":"..","status":401,"headers":[["a","b"]],"body":""}
+   {"call":"reset","provider":"acme","credential":null}, and so `unquarantine` and `end_use`
+   {"call":"save_unsaved","unsaved":".."}
+   {"call":"origins"}
+   {"call":"classify","answer":{"provider":"acme","status":400,"headers":[],"body":"{}","body_complete":true,"transport_error":null},"now_s":1700000000}
+ A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake case; of `status` it is the list of
+ credentials.
+ */
 char *lazaret_call(const struct lazaret_keeper *keeper,
                    const char *call_json);
 
-// An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaret_member.
-//
-// `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
-// to `save_unsaved` as soon as the disk works again, or the login is lost.
-//
-// Null: it failed, and lazaret_last_error says why.
+/*
+ An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaret_member.
+
+ `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
+ to `save_unsaved` as soon as the disk works again, or the login is lost.
+
+ Null: it failed, and lazaret_last_error says why.
+ */
 char *lazaret_token(const struct lazaret_keeper *keeper,
                     const char *provider,
                     const char *credential);
 
-// Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
-// as lazaret_token.
+/*
+ Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
+ as lazaret_token.
+ */
 char *lazaret_refresh(const struct lazaret_keeper *keeper,
                       const char *provider,
                       const char *credential,
                       const char *refused_access_token);
 
-// Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
-//
-// Null: it failed, and lazaret_last_error says why.
+/*
+ Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
+
+ Null: it failed, and lazaret_last_error says why.
+ */
 char *lazaret_status(const struct lazaret_keeper *keeper,
                      const char *provider);
 
-// A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
-//
-// Null: there is no such member, or it is null. Does not touch lazaret_last_error.
+/*
+ A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
+
+ Null: there is no such member, or it is null. Does not touch lazaret_last_error.
+ */
 char *lazaret_member(const char *json,
                      const char *name);
 
-// Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
-// back.
+/*
+ Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
+ back.
+ */
 const char *lazaret_last_error(void);
 
-// Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
+/*
+ Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
+ */
 void lazaret_free(char *string);
 
-// Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
+/*
+ Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
+ */
 void lazaret_close(struct lazaret_keeper *keeper);
 
-// The version of this library, as in `0.1.0`. Not to be given back.
+/*
+ The version of this library, as in `0.1.0`. Not to be given back.
+ */
 const char *lazaret_version(void);
 
 #ifdef __cplusplus
-}  // extern "C"
-#endif  // __cplusplus
+}
+#endif
 
-#endif  /* LAZARET_H */
+#endif /* LAZARET_H */

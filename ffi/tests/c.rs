@@ -122,6 +122,32 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 #[test]
+fn the_header_is_c90() {
+    let home = Home::new();
+    let source = "#include <lazaret.h>\n#include <lazaret.h>\nint main(void) { return lazaret_version() == 0; }\n";
+    fs::write(home.path("old.c"), source).expect("written");
+    let program = home.cc(&home.path("old.c"), &["-ansi", "-pedantic"]);
+    assert!(Command::new(program).status().expect("it runs").success());
+}
+
+#[test]
+fn an_error_has_the_command_that_helps_as_the_embedder_says_it() {
+    let home = Home::new();
+    fs::write(home.path("auth.json"), r#"{"providers":{}}"#).expect("written");
+    let call = json!({ "call": "token", "provider": "xai-oauth" });
+    let with = |more: Value| {
+        let mut options = home.options();
+        options.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        home.drive(&options, std::slice::from_ref(&call))[0]["error"]["run"].clone()
+    };
+    let (vault, providers) = (home.path("auth.json"), home.path("providers.json"));
+    let ours = format!("lazaret --vault {} --providers {} login xai-oauth", vault.display(), providers.display());
+    assert_eq!(with(json!({})), json!(ours));
+    assert_eq!(with(json!({ "command": "acme auth" })), json!("acme auth login xai-oauth"));
+    assert_eq!(with(json!({ "login_hint": "acme login {provider}" })), json!("acme login xai-oauth"));
+}
+
+#[test]
 fn an_expired_token_is_refreshed_once_and_a_dead_one_is_never_sent_again() {
     let home = Home::with_expired_login();
     let token = json!({ "call": "token", "provider": "acme", "credential": null, "session": null });
@@ -288,7 +314,7 @@ fn the_example_and_the_readme_s_snippet_print_a_token_or_what_to_do() {
         fs::remove_file(vault).expect("removed");
         let ran = started();
         assert_eq!((ran.status.code(), text(&ran.stdout)), (Some(1), ""));
-        assert!(text(&ran.stderr).contains("what helps: login"), "{}", text(&ran.stderr));
+        assert!(text(&ran.stderr).contains("hermes auth add xai-oauth"), "{}", text(&ran.stderr));
     }
 }
 
@@ -315,8 +341,11 @@ fn every_wrong_way_to_call_is_an_error_and_no_crash() {
 fn the_header_is_c_plus_plus_too_and_the_benchmark_measures() {
     let home = Home::with_expired_login();
     let knows_cpp = Command::new(compiler()).args(["-x", "c++", "-E", "-"]).stdin(Stdio::null()).output();
-    fs::write(home.path("plus.cc"), "#include <lazaret.h>\nint main() { return lazaret_version() == nullptr; }\n")
-        .expect("written");
+    fs::write(
+        home.path("plus.cc"),
+        "#include <lazaret.h>\n#include <lazaret.h>\nint main() { return lazaret_version() == nullptr; }\n",
+    )
+    .expect("written");
     if knows_cpp.is_ok_and(|ran| ran.status.success()) {
         home.cc(&home.path("plus.cc"), &["-x", "c++", "-std=c++11"]);
     }

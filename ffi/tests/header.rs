@@ -34,8 +34,8 @@ fn without_safety(header: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut is_left_out = false;
     for line in header.lines() {
-        is_left_out = line.starts_with("//") && (is_left_out || line == "// # Safety");
-        if is_left_out && kept.last() == Some(&"//") {
+        is_left_out = line != " */" && (is_left_out || line == " # Safety");
+        if is_left_out && kept.last() == Some(&"") {
             kept.pop();
         }
         if !is_left_out {
