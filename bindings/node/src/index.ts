@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // lazaret keeps the OAuth credentials of agents, command-line tools and plugin hosts alive, and stops dead ones from being used again.
 //
 // | file | what is in it |

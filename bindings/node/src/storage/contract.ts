@@ -99,7 +99,7 @@ export function quoted(name: string): string {
 }
 
 /** The version of a text: SHA-256 shortened to 128 bits, in hex. */
-export function versionOf(bytes: Buffer | string): string {
+export function versionOf(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex').slice(0, 32);
 }
 

@@ -1,3 +1,4 @@
+/// <reference types="node" preserve="true" />
 // Documents as files. `docs/file-store.md` in the repository is the written protocol, for hosts in any language; this is it in
 // JavaScript. A native lazaret, a Python one and this one may use one vault at once.
 //
