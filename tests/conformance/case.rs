@@ -208,7 +208,10 @@ impl Stage<'_> {
         let (go_on, goes_on) = mpsc::channel::<()>();
         if let Some(first) = answers.first_mut() {
             // Until the other one has seen it, or is gone.
-            first.before = Some(Box::new(move || drop((has_come.send(()), goes_on.recv()))));
+            first.before = Some(Box::new(move || {
+                let _ = has_come.send(());
+                let _ = goes_on.recv();
+            }));
         }
         thread::scope(|scope| {
             let other = scope.spawn(move || {
