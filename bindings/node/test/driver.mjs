@@ -22,8 +22,8 @@ const CALLS = {
       headers: call.headers ?? [],
       body: call.body ?? '',
     });
-    const { advice: what, token, retryAfterSeconds, message } = advice;
-    return { advice: what, token: token ? accessToken(token) : null, retry_after_s: retryAfterSeconds ?? null, message };
+    const { advice: what, token, retryAfterSeconds, message, run } = advice;
+    return { advice: what, token: token ? accessToken(token) : null, retry_after_s: retryAfterSeconds ?? null, message, run: run ?? null };
   },
   reset: (keeper, call) => keeper.reset(call.provider, options(call)).then(credentialStatus),
   unquarantine: (keeper, call) => keeper.unquarantine(call.provider, options(call)).then(credentialStatus),
