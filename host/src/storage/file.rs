@@ -41,7 +41,10 @@ mod places;
 mod replace;
 mod replaceable;
 mod rescue;
+<<<<<<< HEAD
 mod secrets;
+=======
+>>>>>>> hosts
 mod sight;
 mod size_limit;
 mod text;
