@@ -27,10 +27,9 @@ pub(super) struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  lazaret demo      see it work, on a server and a vault of its own
-  lazaret status    what is in the vault, and what to do about it
-  curl -H \"Authorization: Bearer $(lazaret token xai)\" \\
-    https://api.x.ai/v1/models
+  lazaret demo       see it work, on a server and a vault of its own
+  lazaret status     what is in the vault, and what to do about it
+  lazaret token xai  an access token, and nothing else, on standard output
 
 Exit codes:
   0  done                            3  a person must log in
@@ -155,7 +154,8 @@ With --json the same stands in the member `check`.")]
 Examples:
   lazaret doctor
   lazaret doctor --ask-servers
-  lazaret doctor --json | jq -r '.findings[] | select(.severity != \"ok\") | .fix // empty'
+  lazaret doctor --json |
+    jq -r '.findings[] | select(.severity != \"ok\") | .fix // empty'
 
 Reads only: nothing is mended by itself. Looked at is what the next `token`, `refresh` and `login` need: the rights of the files, links, \
 locks and the disk; the vault, the ledger and what is sealed; every profile in providers.json; tokens that other programs put back; \

@@ -41,10 +41,7 @@ mod places;
 mod replace;
 mod replaceable;
 mod rescue;
-<<<<<<< HEAD
 mod secrets;
-=======
->>>>>>> hosts
 mod sight;
 mod size_limit;
 mod text;
