@@ -3,6 +3,7 @@
 mod home;
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -43,15 +44,21 @@ fn codex_file(home: &Home, name: &str) -> String {
         "OPENAI_API_KEY": null, "last_refresh": "2020-01-01T00:00:00Z",
         "tokens": { "access_token": "e30.eyJleHAiOjE2MDAwMDAwMDB9.c2ln", "refresh_token": login.refresh_token, "id_token": "i" }
     });
-    fs::write(&path, text.to_string()).expect("written");
+    put(&path, text.to_string());
     path.to_str().expect("text").to_owned()
 }
 
 /// A vault of our own with one login that is good for a while.
+/// A file that nobody else may open: of any other the command warns.
+fn put(path: impl AsRef<Path>, text: impl AsRef<[u8]>) {
+    fs::write(&path, text).expect("written");
+    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("closed");
+}
+
 fn vault(path: &Path, provider: &str, access_token: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("made");
     let login = json!({ "tokens": { "access_token": access_token, "refresh_token": "rt", "expires_at": "2999-01-01T00:00:00Z" } });
-    fs::write(path, json!({ "providers": { provider: login } }).to_string()).expect("written");
+    put(path, json!({ "providers": { provider: login } }).to_string());
 }
 
 #[test]
@@ -135,7 +142,7 @@ fn a_known_vault_that_cannot_be_read_hides_no_other() {
         vault(path, "acme", "at-2");
         assert_eq!(run(&home, &["vaults", "add", path.to_str().expect("text")]).code, Some(0));
     }
-    fs::write(&one, "{").expect("written");
+    put(&one, "{");
     assert_eq!(run(&home, &["token", "acme"]).out, "at-2\n");
     fs::remove_file(&one).expect("removed");
     assert_eq!(run(&home, &["token", "acme"]).out, "at-2\n");
@@ -144,8 +151,8 @@ fn a_known_vault_that_cannot_be_read_hides_no_other() {
 #[test]
 fn a_vault_that_cannot_be_read_is_not_added() {
     let home = home();
-    fs::write(home.path("broken.json"), "{").expect("written");
-    fs::write(home.path("other.json"), r#"{"some": "thing"}"#).expect("written");
+    put(home.path("broken.json"), "{");
+    put(home.path("other.json"), r#"{"some": "thing"}"#);
     for (name, code) in
         [("nope.json", "bad-request"), ("broken.json", "corrupt-vault"), ("other.json", "unknown-layout")]
     {
@@ -167,7 +174,7 @@ fn what_was_moved_cannot_be_moved_back_and_stays() {
     assert_eq!(moved.code, Some(0), "{moved:?}");
     let ours = home.path("config/lazaret/auth.json");
     let (text, theirs) = (fs::read_to_string(&ours).expect("there"), fs::read_to_string(&file).expect("there"));
-    fs::write(home.path("other.json"), r#"{"version": 1, "providers": {}, "credential_pool": {}}"#).expect("written");
+    put(home.path("other.json"), r#"{"version": 1, "providers": {}, "credential_pool": {}}"#);
     for into in [file.as_str(), home.path("other.json").to_str().expect("text")] {
         let back = run(&home, &["--json", "--vault", into, "import", ours.to_str().expect("text"), "--move"]);
         let error: Value = serde_json::from_str(&back.err).expect("json");

@@ -12,7 +12,7 @@ use crate::removing::meant;
 use crate::request;
 use crate::secret::Secret;
 use crate::text;
-use crate::vault::{Credential, CredentialKind, LOGIN};
+use crate::vault::{Credential, CredentialKind, LOGIN, Reading};
 
 use super::With;
 
@@ -62,8 +62,8 @@ impl<P: Ports> Keeper<P> {
         credential: Option<&str>,
         keep_if_not_revoked: bool,
     ) -> Result<LoggedOut, KeeperError> {
-        let profile = self.profile(provider).await?;
-        let found = self.leaving(vault, &profile, credential).await?;
+        let (profile, reading) = self.profile_in(vault, provider).await?;
+        let found = leaving(&reading, &profile, credential)?;
         if found.leading().kind == CredentialKind::ApiKey {
             let what = format!("{} ({}): it is an API key, and of a key nobody logs out", profile.id, found.id());
             let mut error = KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, found.id());
@@ -96,20 +96,6 @@ impl<P: Ports> Keeper<P> {
         left
     }
 
-    async fn leaving(
-        &self,
-        vault: &str,
-        profile: &Profile,
-        credential: Option<&str>,
-    ) -> Result<Credential, KeeperError> {
-        let reading = self.reading(vault, profile).await?;
-        let login = reading.credentials.iter().find(|found| credential.is_none() && found.is_login());
-        match login {
-            Some(login) => Ok(login.clone()),
-            None => meant(&reading.credentials, profile, credential).cloned(),
-        }
-    }
-
     async fn leave(
         &self,
         with: &With,
@@ -118,7 +104,7 @@ impl<P: Ports> Keeper<P> {
         keep_if_not_revoked: bool,
     ) -> Result<LoggedOut, KeeperError> {
         let profile = &with.profile;
-        let found = self.leaving(ask.vault, profile, Some(&ask.credential)).await?;
+        let found = leaving(&*self.reading(ask.vault, profile).await?, profile, Some(&ask.credential))?;
         let left = self.revoke(with, &found).await;
         if left.revocation == Revocation::Failed {
             let why = left.message.as_deref().unwrap_or_default();
@@ -189,5 +175,14 @@ impl<P: Ports> Keeper<P> {
             Ok(_) => failed(with.judged(&result, self.ports.wall_ms() / 1_000).summary),
             Err(failure) => failed(failure.message.clone()),
         }
+    }
+}
+
+/// The credential that a logout is about: the login, unless another one is named.
+fn leaving(reading: &Reading, profile: &Profile, credential: Option<&str>) -> Result<Credential, KeeperError> {
+    let login = reading.credentials.iter().find(|found| credential.is_none() && found.is_login());
+    match login {
+        Some(login) => Ok(login.clone()),
+        None => meant(&reading.credentials, profile, credential).cloned(),
     }
 }
