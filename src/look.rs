@@ -139,7 +139,7 @@ impl<P: Ports> Keeper<P> {
             let token = sendable::access_token(entry.access_token.as_ref()).filter(|token| !ask.is_unwanted(token));
             if let (Some(token), true, false) = (token, good, entry.access_refused) {
                 let served = ask.served(token, &place.token_type, entry.access_expires_at_ms, Origin::Sealed)?;
-                return Ok(Look::Serve(served.warned_by(&login_required(ask, place))));
+                return Ok(Look::Serve(served.warned_by(&login_required(ask, place, now_ms))));
             }
         }
         // What is there, and is not what an API refused, is of no use to anybody.
@@ -148,7 +148,7 @@ impl<P: Ports> Keeper<P> {
             let is_key = place.kind == CredentialKind::ApiKey;
             return Err(ask.unusable(if is_key { "key" } else { "access token" }));
         }
-        Err(login_required(ask, place))
+        Err(login_required(ask, place, now_ms))
     }
 
     /// The key of an entry that only names the environment variable it is in: the reference keeps such keys out of its file. It is a
@@ -176,11 +176,23 @@ impl<P: Ports> Keeper<P> {
     }
 }
 
-fn login_required(ask: &Ask<'_>, place: &Place) -> KeeperError {
-    not_usable(&ask.profile, &ask.credential, place)
+fn login_required(ask: &Ask<'_>, place: &Place, now_ms: u64) -> KeeperError {
+    let has_access_token = place.access_token.is_some() && place.refresh_token.is_none();
+    let left_ms = place.expires_at_ms.map(|at_ms| at_ms.saturating_sub(now_ms));
+    let why = match left_ms.filter(|_| has_access_token) {
+        Some(0) => "it has no refresh token, and its access token has expired".to_owned(),
+        Some(left_ms) => {
+            let left_s = left_ms.div_ceil(1_000);
+            format!("it has no refresh token, so it cannot be refreshed; its access token ends in {left_s} s")
+        }
+        None if has_access_token => "it has no refresh token, so it cannot be refreshed".to_owned(),
+        None => "it holds no token that could be used or refreshed".to_owned(),
+    };
+    not_usable(&ask.profile, &ask.credential, place, &why)
 }
 
-fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError {
+/// That a person must log in: what ended it, or `why`.
+fn not_usable(profile: &Profile, credential: &str, place: &Place, why: &str) -> KeeperError {
     let why = match &place.last_error {
         Some(error) if text::contains(&error.message, &error.code) => {
             format!("its login ended ({})", classify::in_brackets(&error.message))
@@ -190,7 +202,7 @@ fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError
         }
         Some(error) if error.code.is_empty() => "its login ended".to_owned(),
         Some(error) => format!("its login ended ({})", error.code),
-        None => "it holds no token that could be used or refreshed".to_owned(),
+        None => why.to_owned(),
     };
     let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
     let what = format!("{} ({credential}): {why}", profile.id);
@@ -199,7 +211,7 @@ fn not_usable(profile: &Profile, credential: &str, place: &Place) -> KeeperError
 
 /// What is said of an entry that is marked as dead.
 pub(crate) fn dead_entry(profile: &Profile, credential: &Credential) -> KeeperError {
-    let mut error = not_usable(profile, credential.id(), credential.leading());
+    let mut error = not_usable(profile, credential.id(), credential.leading(), "it is marked as dead");
     error.code = "quarantined";
     error
 }

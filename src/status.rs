@@ -1,5 +1,6 @@
 //! Every credential as a person wants to see it. Reads only.
 
+use crate::classify;
 use crate::error::{Action, KeeperError};
 use crate::fingerprint::Fingerprint;
 use crate::jwt;
@@ -320,7 +321,7 @@ impl Facts<'_> {
             expires_at_ms: place.expires_at_ms.filter(|_| place.access_token.is_some()),
             retry_at_ms: judged.retry_at_ms,
             sealed_until_ms: self.sealed_until_ms,
-            last_error: last_error.filter(|_| !is_well).map(LastError::on_one_line),
+            last_error: last_error.filter(|_| !is_well).map(shown),
             note: judged.note.map(|note| text::line(&note)),
             todo: judged.todo.map(|todo| text::line(&todo)),
         }
@@ -450,6 +451,12 @@ impl Facts<'_> {
             _ => judged,
         }
     }
+}
+
+/// An error as it is shown: the state says the verdict already.
+fn shown(error: LastError) -> LastError {
+    let message = classify::in_brackets(&error.message);
+    LastError { message, ..error }.on_one_line()
 }
 
 /// Whose a credential is, by what its tokens claim.

@@ -493,3 +493,19 @@ fn a_clock_that_differs_from_the_servers_is_told_of() {
     world.token().expect("refreshed");
     assert!(world.warnings().contains(&"clock-differs"), "{:?}", world.warnings());
 }
+
+#[test]
+fn who_has_no_refresh_token_is_told_so_and_until_when_the_access_token_is_good() {
+    let world = World::new();
+    let login = |end: &str| json!({ "tokens": { "access_token": "at-1", "expires_at": end } });
+    let put = |login: serde_json::Value| world.write("vault", &json!({ "providers": { "acme": login } }).to_string());
+    let told = |error: KeeperError| (error.code, error.action.as_str(), error.message.clone());
+    put(login("2999-01-01T00:00:00Z"));
+    assert_eq!(world.token().expect("good").token.expose(), "at-1");
+    let (code, action, message) = told(world.refresh().expect_err("nothing to send"));
+    assert_eq!((code, action), ("login-required", "login"));
+    assert!(message.contains("no refresh token") && message.contains("ends in"), "{message}");
+    let status = world.status();
+    assert_eq!((status.state, status.usable.as_str(), status.renewal.as_str()), ("valid", "yes", "none"));
+    assert!(status.note.is_some() && status.todo.is_none(), "nothing is wrong yet: {status:?}");
+}
