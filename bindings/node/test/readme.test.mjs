@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -17,12 +17,18 @@ const pages = [join(ROOT, 'README.md'), join(ROOT, '../../README.md')].filter((p
 for (const page of pages) {
   test(`the example in ${page.slice(join(ROOT, '../..').length)} does what it says`, (t) => {
     const path = folder(t);
-    const run = (code) => execFileSync(process.execPath, ['--input-type=module', '-e', code.replace("'auth.json'", JSON.stringify(join(path, 'auth.json')))], { cwd: ROOT, stdio: 'pipe' }).toString();
+    const run = (code) => {
+      const program = code.replace("'auth.json'", JSON.stringify(join(path, 'auth.json')));
+      const { status, stdout, stderr } = spawnSync(process.execPath, ['--input-type=module', '-e', program], { cwd: ROOT, encoding: 'utf8' });
+      return { status, out: stdout.trim(), err: stderr };
+    };
     for (const code of snippets(page)) {
       writeVault(join(path, 'auth.json'), { 'xai-oauth': { access: 'at-good', expiresAt: new Date(Date.now() + 86_400_000).toISOString() } });
-      assert.equal(run(code).trim(), 'at-good');
+      assert.deepEqual(run(code), { status: 0, out: 'at-good', err: '' });
       writeFileSync(join(path, 'auth.json'), '{}');
-      assert.equal(run(code).trim(), '', 'without a login it says so, on standard error');
+      const { status, out, err } = run(code);
+      assert.deepEqual([status, out], [1, ''], 'without a login it says so, on standard error');
+      assert.match(err, /^run: lazaret .*login xai-oauth$/m);
     }
     assert.ok(page !== join(ROOT, 'README.md') || snippets(page).length > 0);
   });

@@ -25,11 +25,11 @@ class AccessToken:
     """How it was come by: ``stored``, ``refreshed``, ``adopted``, ``sealed``, ``api-key``."""
     warning: Optional[str]
     """Something a person should know although the token is good."""
-    run: Optional[str]
-    """The one command that ends what the warning tells of, as a shell takes it."""
     unsaved: Optional[str] = field(repr=False)
     """The rotated tokens could not be stored anywhere, and with ``vault=`` not in a rescue file either. Secret and opaque: hand it
     to ``save_unsaved`` as soon as the storage works again, or the login is lost."""
+    run: Optional[str] = None
+    """The one command that ends what the warning tells of, as a shell takes it."""
 
     @property
     def authorization(self) -> str:

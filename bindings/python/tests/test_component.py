@@ -104,7 +104,7 @@ VALUES: Dict[str, Tuple[List[List[Any]], List[Any]]] = {
     "keeper/origins": ([], [("ok", ["https://a:443"]), ("err", ERROR)]),
     "pool/report": (
         [[CALL]],
-        [("ok", {"advice": "use", "token": TOKEN, "retry_after_s": None, "message": "m", "run": None}), ("ok", {"advice": "wait", "token": None, "retry_after_s": 1, "message": ""}), ("err", ERROR)],
+        [("ok", {"advice": "use", "token": TOKEN, "retry_after_s": None, "message": "m", "run": None}), ("ok", {"advice": "wait", "token": None, "retry_after_s": 1, "message": "", "run": None}), ("err", ERROR)],
     ),
     "pool/end-use": ([[SELECTOR]], [("ok", None), ("err", ERROR)]),
     "classifier/classify": ([[ANSWER], [None, "{}"], [0]], [("ok", JUDGEMENT), ("err", {"code": "c", "message": "m"})]),
