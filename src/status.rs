@@ -168,6 +168,7 @@ impl<P: Ports> Keeper<P> {
             let is_sole = pool::is_sole(&reading.credentials);
             let login = opened.node(&id, Spot::Login);
             let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
+            let login_step = self.login_step(&reach, vault, &profile);
             for credential in &reading.credentials {
                 let mut explained = None;
                 if snapshot.is_foreign() {
@@ -198,7 +199,7 @@ impl<P: Ports> Keeper<P> {
                     sealed_until_ms: self.sealed_until_ms(&sealed, &profile.id, credential.id()),
                     now_ms: self.ports.wall_ms(),
                 };
-                let mut status = facts.status(&self.login_step(&reach, vault, &profile), &reach);
+                let mut status = facts.status(&login_step, &reach);
                 status.account = account(&opened, &profile, credential);
                 report.credentials.push(status);
             }

@@ -30,7 +30,7 @@ fn keeper(world: &World) -> Keeper<World> {
 }
 
 fn start(world: &World, flow: &str) -> Result<Begun, KeeperError> {
-    now(keeper(world).login_start("vault", "acme", flow, Some(REDIRECT)))
+    now(keeper(world).login_start("vault", "acme", flow, Some(REDIRECT), None))
 }
 
 fn poll(world: &World, state: &Secret) -> Result<Progress, KeeperError> {
@@ -167,7 +167,7 @@ fn what_is_no_beginning_of_a_login_is_refused() {
     assert_eq!(poll(&world, &Secret::from("nonsense")).expect_err("no state").code, "bad-request");
     let begun = start(&world, "loopback-pkce").expect("it begins");
     assert_eq!(poll(&world, &begun.state).expect_err("another flow's").code, "bad-request");
-    let error = now(keeper(&world).login_start("vault", "acme", "loopback-pkce", Some("https://evil.example/")));
+    let error = now(keeper(&world).login_start("vault", "acme", "loopback-pkce", Some("https://evil.example/"), None));
     assert_eq!(error.expect_err("not on this machine").code, "bad-request");
     world.profile("client-1");
     assert_eq!(start(&world, "device-code").expect_err("not described").action, Action::Configure);
@@ -251,7 +251,7 @@ fn logged_in_over(vault: &Value, provider: &str, tokens: &Value) -> (World, Valu
     world.0.now_ms.set(machine::START_MS);
     world.write("vault", &vault.to_string());
     world.answer(200, &device());
-    let begun = now(keeper(&world).login_start("vault", provider, "device-code", None)).expect("it begins");
+    let begun = now(keeper(&world).login_start("vault", provider, "device-code", None, None)).expect("it begins");
     world.answer(200, tokens);
     poll(&world, &begun.state).expect("approved").done.expect("it is done");
     let vault = world.vault();
@@ -319,7 +319,8 @@ fn a_first_login_makes_the_vault_and_has_the_layout_of_its_provider() {
     );
     let world = World::default();
     world.answer(200, &device());
-    let begun = now(keeper(&world).login_start("vault", "xai", "device-code", None)).expect("there need be no vault");
+    let begun =
+        now(keeper(&world).login_start("vault", "xai", "device-code", None, None)).expect("there need be no vault");
     world.answer(200, &tokens());
     poll(&world, &begun.state).expect("approved").done.expect("it is done");
     assert_eq!(world.vault()["version"], 1);
@@ -634,7 +635,7 @@ fn a_login_with_a_label_becomes_an_entry_beside_the_login() {
     let world = world();
     let begin = |label: &str| {
         world.answer(200, &device());
-        let begun = now(keeper(&world).login_start_as("vault", "acme", "device-code", None, Some(label)));
+        let begun = now(keeper(&world).login_start("vault", "acme", "device-code", None, Some(label)));
         begun.expect("it begins").state
     };
     let before = world.vault()["providers"].clone();
@@ -666,7 +667,7 @@ fn the_clients_with_a_secret_of_the_readme_offer_a_login() {
         let flows: Vec<_> = flows.iter().map(|flow| flow.flow).collect();
         assert_eq!(flows, ["loopback-pkce"], "{provider}");
         world.write(&format!("secret/{provider}"), "s");
-        let begun = now(keeper(&world).login_start("vault", provider, "loopback-pkce", Some(REDIRECT)));
+        let begun = now(keeper(&world).login_start("vault", provider, "loopback-pkce", Some(REDIRECT), None));
         assert!(begun.expect("it begins").url.contains("code_challenge="), "{provider}");
     }
 }
@@ -681,7 +682,7 @@ fn a_label_that_a_login_cannot_have_is_refused_before_anybody_logs_in() {
         &json!({ "providers": { "acme": login("rt-1") }, "credential_pool": { "acme": [key] } }).to_string(),
     );
     for label in ["work", "login"] {
-        let begun = now(keeper(&world).login_start_as("vault", "acme", "device-code", None, Some(label)));
+        let begun = now(keeper(&world).login_start("vault", "acme", "device-code", None, Some(label)));
         assert_eq!(begun.expect_err("the name is taken").code, "bad-request", "{label}");
     }
     assert_eq!(world.requests(), 0);

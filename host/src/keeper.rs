@@ -3,7 +3,6 @@
 //! the call; freed memory is overwritten in programs whose allocator does that, as the command's and the C library's do (`lazaret-wipe`).
 
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -422,7 +421,7 @@ impl Inner {
             return;
         }
         if let Some(Exposed { message, run }) = self.shared.storage.exposed() {
-            let event = Event {
+            self.shared.emit(&Event {
                 name: "vault-exposed".into(),
                 severity: "warning".into(),
                 at_ms: self.shared.clock.wall().as_millis().try_into().unwrap_or(u64::MAX),
@@ -430,9 +429,7 @@ impl Inner {
                 credential: None,
                 message: format!("{message}. run: {run}"),
                 attributes: vec![("run".into(), run)],
-            };
-            // A sink that panics is the embedder's affair, and costs no token.
-            let _ = catch_unwind(AssertUnwindSafe(|| self.shared.events.emit(&event)));
+            });
         }
     }
 

@@ -41,6 +41,7 @@ pub(crate) struct Shared {
     pub(crate) http: Arc<dyn Http>,
     /// For the component for persons, which may reach more.
     pub(crate) admin_http: Arc<dyn Http>,
+    /// Reached through [`Shared::emit`].
     pub(crate) events: Box<dyn EventSink>,
     /// Called before each request leaves.
     pub(crate) before_send: Option<Box<BeforeSend>>,
@@ -51,6 +52,12 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Tells of an event. A sink that panics costs its event. Unwinding through the guest it might cost the tokens that are about to be
+    /// stored.
+    pub(crate) fn emit(&self, event: &Event) {
+        let _ = catch_unwind(AssertUnwindSafe(|| self.events.emit(event)));
+    }
+
     /// Takes a lease. Whoever listens is told for whom the call waits, once it has waited for long.
     fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
         let long_ms = u64::try_from(LONG_WAIT.as_millis()).unwrap_or(u64::MAX);
@@ -284,8 +291,7 @@ impl events::Host for World {
             attributes: event.attributes.into_iter().map(|attribute| (attribute.key, attribute.value)).collect(),
         };
         let Self { shared, stopwatch, .. } = self;
-        // A sink that panics costs its event. Unwinding through the guest it might cost the tokens that are about to be stored.
-        let _ = stopwatch.pause(|| catch_unwind(AssertUnwindSafe(|| shared.events.emit(&event))));
+        stopwatch.pause(|| shared.emit(&event));
     }
 }
 

@@ -64,7 +64,7 @@ impl login::Guest for Component {
         label: Option<String>,
     ) -> Result<login::LoginBegun, wit::Error> {
         let (redirect_url, label) = (redirect_url.as_deref(), label.as_deref());
-        let done = keeper().login_start_as(&vault, &provider, &flow, redirect_url, label);
+        let done = keeper().login_start(&vault, &provider, &flow, redirect_url, label);
         Ok(advised(&vault, Some(&provider), done)?.into())
     }
 

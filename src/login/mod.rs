@@ -197,19 +197,8 @@ impl<P: Ports> Keeper<P> {
         Ok(flows(&profile))
     }
 
-    /// Begins a login that becomes the provider's own.
-    pub async fn login_start(
-        &self,
-        vault: &str,
-        provider: &str,
-        flow: &str,
-        redirect_url: Option<&str>,
-    ) -> Result<Begun, KeeperError> {
-        self.login_start_as(vault, provider, flow, redirect_url, None).await
-    }
-
     /// Begins a login. With a label it becomes an entry of the provider's pool, beside whatever logins are there.
-    pub async fn login_start_as(
+    pub async fn login_start(
         &self,
         vault: &str,
         provider: &str,

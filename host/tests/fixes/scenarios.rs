@@ -41,6 +41,14 @@ fn entry_of(id: &str, token: &str) -> Value {
         "access_token": format!("at-of-{token}"), "refresh_token": token, "last_refresh": to_rfc3339(now_ms(), Zone::Letter) })
 }
 
+/// The token that was spent has a successor that the vault could not take, and that waits in the sealed document.
+fn waits_sealed(stage: &Stage, provider: &str, spent: &str, next: &str) {
+    stage.record(provider, spent, json!({ "state": "spent", "successor": fingerprint(next) }));
+    let parent = json!({ "parent": fingerprint(spent), "lineage": fingerprint(spent), "generation": 1 });
+    stage.record(provider, next, parent);
+    stage.waiting(provider, "login", spent, next);
+}
+
 /// A login that is alive at its server, and so many milliseconds old.
 fn lives(stage: &mut Stage, id: &str, age_ms: u64) -> String {
     stage.profile(id, json!({}));
@@ -116,10 +124,7 @@ fn of_credentials() -> Vec<Scenario> {
                     "waiting",
                     json!({ "tokens": {}, "last_auth_error": { "code": "invalid_grant", "at": at } }),
                 );
-                stage.record("waiting", &spent, json!({ "state": "spent", "successor": fingerprint(&next) }));
-                let parent = json!({ "parent": fingerprint(&spent), "lineage": fingerprint(&spent), "generation": 1 });
-                stage.record("waiting", &next, parent);
-                stage.waiting("waiting", "login", &spent, &next);
+                waits_sealed(stage, "waiting", &spent, &next);
             },
             ..PLAIN
         },
@@ -130,10 +135,7 @@ fn of_credentials() -> Vec<Scenario> {
             prepare: |stage| {
                 let spent = lives(stage, "behind", 0);
                 let next = stage.server.books().rotate(&spent);
-                stage.record("behind", &spent, json!({ "state": "spent", "successor": fingerprint(&next) }));
-                let parent = json!({ "parent": fingerprint(&spent), "lineage": fingerprint(&spent), "generation": 1 });
-                stage.record("behind", &next, parent);
-                stage.waiting("behind", "login", &spent, &next);
+                waits_sealed(stage, "behind", &spent, &next);
             },
             ..PLAIN
         },
