@@ -102,7 +102,8 @@ impl Setup {
         self.open_with(|builder| builder)
     }
 
-    /// An access token by a call that may refresh it. If a signal comes once a request has left, the process ends here, after everything is stored and before anything is printed.
+    /// An access token by a call that may refresh it. If a signal comes once a request has left, the process ends here, after
+    /// everything is stored and before anything is printed.
     pub(super) fn access_token(
         &self,
         request: &TokenRequest,
@@ -167,23 +168,13 @@ impl Setup {
     /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
     pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| match other {
-            Some(open) => builder.code_of(&open.keeper),
-            None => builder,
-        };
-        self.open_on(vault, layout, |storage| storage, more)
+        self.open_on(vault, layout, |storage| storage, |builder| loaded_by(builder, other))
     }
 
     /// The same, and what the component has to tell is told to nobody.
     pub(super) fn open_silently(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| {
-            let builder = builder.events(NoEvents);
-            match other {
-                Some(open) => builder.code_of(&open.keeper),
-                None => builder,
-            }
-        };
+        let more = |builder: Builder| loaded_by(builder.events(NoEvents), other);
         self.open_on(vault, layout, |storage| storage, more)
     }
 
@@ -195,13 +186,7 @@ impl Setup {
         signals: &Arc<Signals>,
     ) -> Result<Open, Failure> {
         let layout = self.stated_of(&vault);
-        let more = |builder: Builder| {
-            let builder = heeding(builder, Some(signals));
-            match other {
-                Some(open) => builder.code_of(&open.keeper),
-                None => builder,
-            }
-        };
+        let more = |builder: Builder| loaded_by(heeding(builder, Some(signals)), other);
         self.open_on(vault, layout, |storage| storage, more)
     }
 
@@ -428,6 +413,14 @@ impl Which {
 
     pub(super) fn selector(&self) -> Selector {
         Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
+    }
+}
+
+/// A keeper that runs the code which another one has loaded, if there is such.
+fn loaded_by(builder: Builder, other: Option<&Open>) -> Builder {
+    match other {
+        Some(open) => builder.code_of(&open.keeper),
+        None => builder,
     }
 }
 
