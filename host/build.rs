@@ -1,5 +1,5 @@
 //! Builds the three components from the crate above this one and compiles them ahead of time for the target, so that the
-//! `lazaret` binary starts without a compiler.
+//! `lazaretto` binary starts without a compiler.
 
 use std::env;
 use std::error::Error;
@@ -42,14 +42,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     // Of a hostile guest, for the test of the limits.
     fs::write(out.join("growing.cwasm"), compiler.precompile_module(&GROWING)?)?;
-    let keeper = build("lazaret", "keeper")?;
-    fs::write(out.join("lazaret.wasm"), &keeper)?;
-    fs::write(out.join("lazaret.cwasm"), compiler.precompile_component(&keeper)?)?;
-    let admin = build("lazaret-admin", "admin")?;
-    fs::write(out.join("lazaret-admin.wasm"), &admin)?;
-    fs::write(out.join("lazaret-admin.cwasm"), compiler.precompile_component(&admin)?)?;
+    let keeper = build("lazaretto", "keeper")?;
+    fs::write(out.join("lazaretto.wasm"), &keeper)?;
+    fs::write(out.join("lazaretto.cwasm"), compiler.precompile_component(&keeper)?)?;
+    let admin = build("lazaretto-admin", "admin")?;
+    fs::write(out.join("lazaretto-admin.wasm"), &admin)?;
+    fs::write(out.join("lazaretto-admin.cwasm"), compiler.precompile_component(&admin)?)?;
     // The classifier is handed on as it is; nothing here runs it by itself.
-    fs::write(out.join("lazaret-classifier.wasm"), build("lazaret-classifier", "")?)?;
+    fs::write(out.join("lazaretto-classifier.wasm"), build("lazaretto-classifier", "")?)?;
     Ok(())
 }
 

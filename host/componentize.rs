@@ -16,9 +16,9 @@ pub(crate) struct Crate {
 }
 
 impl Crate {
-    /// One of the components of the crate `lazaret`.
+    /// One of the components of the crate `lazaretto`.
     pub(crate) fn core(features: &'static str) -> Self {
-        Self { package: "lazaret", features }
+        Self { package: "lazaretto", features }
     }
 
     /// A crate without features.
@@ -64,7 +64,7 @@ pub(crate) fn builders_folders(root: &Path) -> Result<Vec<(PathBuf, &'static str
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let output = Command::new(rustc).current_dir(root).args(["--print", "sysroot"]).output()?;
     let sysroot = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-    let mut folders = vec![(root.to_owned(), "lazaret"), (sysroot.join("lib/rustlib/src/rust"), "rust")];
+    let mut folders = vec![(root.to_owned(), "lazaretto"), (sysroot.join("lib/rustlib/src/rust"), "rust")];
     let cargo = env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")));
     folders.extend(cargo.map(|cargo| (cargo, "cargo")));
     Ok(folders)

@@ -92,7 +92,7 @@ enum Plan {
     Done(String),
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Adds a credential to a provider's pool.
     pub async fn add(&self, new: &NewCredential) -> Result<CredentialStatus, KeeperError> {

@@ -12,7 +12,7 @@ const DOCUMENT: &str = "secret/";
 /// No secret is longer.
 const LONGEST: usize = 8 * 1024;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// The secret, if the profile has the host read it. None: the profile holds it itself, or the client has none.
     pub(crate) async fn client_secret(&self, profile: &Profile) -> Result<Option<Secret>, KeeperError> {

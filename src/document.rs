@@ -1,4 +1,4 @@
-//! What lazaret's own documents beside a vault have in common: a schema, fingerprints, and that one which cannot be
+//! What lazaretto's own documents beside a vault have in common: a schema, fingerprints, and that one which cannot be
 //! understood is an error.
 
 use std::fmt;
@@ -34,7 +34,7 @@ pub(crate) fn read<T>(
     });
     read.map_err(|misread| corrupt(name, &misread, advice))?.map_err(|schema| {
         let what = format!(
-            "{name} has schema {schema}, and this lazaret knows {SCHEMA}: nothing is sent. Use the newer lazaret that wrote it"
+            "{name} has schema {schema}, and this lazaretto knows {SCHEMA}: nothing is sent. Use the newer lazaretto that wrote it"
         );
         KeeperError::new("newer-ledger", Action::Inspect, what)
     })

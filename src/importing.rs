@@ -11,7 +11,7 @@ use crate::secret::Secret;
 use crate::status::CredentialStatus;
 use crate::vault::{CredentialKind, Place};
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Brings what `from` holds, of one provider or all, into a vault. Keys stay where they are too: they do not rotate.
     pub async fn import(

@@ -29,7 +29,7 @@ use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault,
 
 const PROFILES: &str = "providers.json";
 /// What follows a vault's name in that of the document which says where the vault lies.
-pub(crate) const PLACE: &str = ".lazaret-place";
+pub(crate) const PLACE: &str = ".lazaretto-place";
 /// What a host calls the file that is imported from.
 const FROM: &str = "from";
 /// How often a vault is edited against others who write too.
@@ -262,7 +262,7 @@ thread_local! {
     static BUILT_IN: RefCell<Option<Rc<Profiles>>> = const { RefCell::new(None) };
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// A keeper that reaches the world through these ports.
     pub fn new(ports: P) -> Self {

@@ -113,7 +113,7 @@ enum Plan {
     Done(Landed),
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Step 8. The successor is durable before the caller has the access token.
     pub(crate) async fn refreshed(

@@ -33,7 +33,7 @@ pub(crate) struct Held {
     pub(crate) since_ms: u64,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Step 2: the lease on the grant, by the fingerprint about to be sent; then the vault's own lock, if another program
     /// writes the vault too.

@@ -1,8 +1,8 @@
 //! Refreshes, classifies and quarantines OAuth credentials: it keeps live refresh tokens alive and never sends a dead
 //! one again. All logic, no I/O, no clock, no thread: what it can reach is [`ports`].
 //!
-//! Built for `wasm32-unknown-unknown` this crate is the component `lazaret.wasm`, or with the feature `admin` the component
-//! `lazaret-admin.wasm`; built natively it is the same logic as a
+//! Built for `wasm32-unknown-unknown` this crate is the component `lazaretto.wasm`, or with the feature `admin` the component
+//! `lazaretto-admin.wasm`; built natively it is the same logic as a
 //! library, for tests and simulation.
 //!
 //! | question | file |
@@ -14,7 +14,7 @@
 //! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
 //! | what does a server's answer mean | [`classify`] |
 //! | which texts may leave as tokens | `sendable` |
-//! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaret-admin.wasm` |
+//! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaretto-admin.wasm` |
 //! | where are tokens that are out of use | [`sealed`] |
 //! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
 //! | which of several credentials is used, and which rests | [`pool`], `settings` |

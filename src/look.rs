@@ -44,7 +44,7 @@ impl Due {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Step 1 of the protocol.
     pub(crate) async fn look(&self, ask: &Ask<'_>, round: u32) -> Result<Look, KeeperError> {

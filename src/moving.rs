@@ -17,7 +17,7 @@ use crate::table::Table;
 use crate::vault::edit::Edits;
 use crate::vault::{LOGIN, Place, Spot};
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Hands the login of another tool's file over. `take` must have stored it durably when it returns, or have found it stored.
     pub async fn hand_over(

@@ -1,7 +1,7 @@
 //! The one command that helps. Every command that a person is told to run is made here, and is complete as a shell takes it.
 //!
-//! How the command `lazaret` is about the vault, and what an embedder has for logging in, is the host's to say: in the document
-//! `<vault>.lazaret-place` of `wit/storage.wit`.
+//! How the command `lazaretto` is about the vault, and what an embedder has for logging in, is the host's to say: in the document
+//! `<vault>.lazaretto-place` of `wit/storage.wit`.
 
 use crate::error::{Action, KeeperError};
 use crate::json;
@@ -14,7 +14,7 @@ use crate::vault::LOGIN;
 /// How a person reaches a vault.
 #[derive(Clone, Debug)]
 pub struct Reach {
-    /// By which the command is about this vault: `lazaret --vault /v/auth.json`.
+    /// By which the command is about this vault: `lazaretto --vault /v/auth.json`.
     command: String,
     /// What else logs in; `{provider}` in it stands for the provider.
     login_hint: Option<String>,
@@ -26,7 +26,7 @@ pub struct Reach {
 
 impl Default for Reach {
     fn default() -> Self {
-        Self { command: "lazaret".to_owned(), login_hint: None, is_of_reference: false, path: None }
+        Self { command: "lazaretto".to_owned(), login_hint: None, is_of_reference: false, path: None }
     }
 }
 
@@ -36,7 +36,7 @@ impl Reach {
         let text = |name: &str| root.get(name).and_then(|value| value.as_str()).filter(|text| !text.is_empty());
         let is_of_reference = text("path").is_some_and(|path| text::split(&path, "/").any(|part| part == ".hermes"));
         Self {
-            command: text("command").unwrap_or_else(|| "lazaret".to_owned()),
+            command: text("command").unwrap_or_else(|| "lazaretto".to_owned()),
             login_hint: text("login_hint"),
             is_of_reference,
             path: text("path"),
@@ -51,7 +51,7 @@ impl Reach {
     /// What a person calls the vault's settings. Where a vault is a file they lie beside it, as `docs/file-store.md` has it.
     pub(crate) fn settings(&self) -> String {
         match &self.path {
-            Some(path) => format!("{path}.lazaret-settings.json"),
+            Some(path) => format!("{path}.lazaretto-settings.json"),
             None => "`settings.json`".to_owned(),
         }
     }
@@ -73,7 +73,7 @@ impl Reach {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// How a person reaches a vault, as the host has it.
     pub(crate) async fn reach(&self, vault: &str) -> Reach {
@@ -198,7 +198,7 @@ pub const STEPS: [(&str, Action, Step); 32] = [
     ("storage", Action::Inspect, Step::Doctor),
     ("corrupt-vault", Action::Inspect, Step::Doctor),
     ("corrupt-ledger", Action::Inspect, Step::Doctor),
-    ("newer-ledger", Action::Inspect, Step::None("only a newer lazaret reads it")),
+    ("newer-ledger", Action::Inspect, Step::None("only a newer lazaretto reads it")),
     ("unknown-credential", Action::Usage, Step::Status),
     ("nothing-to-do", Action::Usage, Step::Status),
     ("unknown-layout", Action::Usage, Step::None("which layout it is only a person can say, and the message says how")),
@@ -278,20 +278,23 @@ mod tests {
             assert_eq!(shell_word(text), word);
         }
         let reach = Reach::default();
-        assert_eq!(reach.about("remove", "acme", "login"), "lazaret remove acme");
-        assert_eq!(reach.about("remove", "acme", "a b"), "lazaret remove acme --credential='a b'");
-        let reach = Reach::read(r#"{"path": "/home/a/.hermes/auth.json", "command": "lazaret --vault '/a b'"}"#);
-        assert_eq!(reach.about("login", "acme", "login"), "lazaret --vault '/a b' login acme");
+        assert_eq!(reach.about("remove", "acme", "login"), "lazaretto remove acme");
+        assert_eq!(reach.about("remove", "acme", "a b"), "lazaretto remove acme --credential='a b'");
+        let reach = Reach::read(r#"{"path": "/home/a/.hermes/auth.json", "command": "lazaretto --vault '/a b'"}"#);
+        assert_eq!(reach.about("login", "acme", "login"), "lazaretto --vault '/a b' login acme");
         assert!(reach.is_of_reference);
     }
 
     #[test]
     fn a_command_about_another_vault_keeps_every_other_option() {
         for (command, wanted) in [
-            ("lazaret", "lazaret --vault /o login a"),
-            ("python -m lazaret --vault /v --layout codex", "python -m lazaret --vault /o login a"),
-            ("lazaret --vault '/my v' --providers '/p p'", "lazaret --providers '/p p' --vault /o login a"),
-            (r"lazaret --vault '/it'\''s v' --allow-loopback-http", "lazaret --allow-loopback-http --vault /o login a"),
+            ("lazaretto", "lazaretto --vault /o login a"),
+            ("python -m lazaretto --vault /v --layout codex", "python -m lazaretto --vault /o login a"),
+            ("lazaretto --vault '/my v' --providers '/p p'", "lazaretto --providers '/p p' --vault /o login a"),
+            (
+                r"lazaretto --vault '/it'\''s v' --allow-loopback-http",
+                "lazaretto --allow-loopback-http --vault /o login a",
+            ),
         ] {
             let reach = Reach { command: command.to_owned(), ..Reach::default() };
             assert_eq!(reach.at("/o").about("login", "a", LOGIN), wanted);

@@ -20,7 +20,7 @@ use crate::vault::{LOGIN, Place, Provenance, Vault, VaultError};
 /// The host's list of files that may own what is in a vault.
 const ALSO: &str = "also.json";
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// What follows from another file's owning the grant; nothing, if none does and it may be sent. Only who is about to
     /// send asks, for every file must be read.

@@ -22,7 +22,7 @@ const REFUSAL_COOLDOWN_MS: u64 = 60_000;
 const REFUSAL_COOLDOWN_CAP_MS: u64 = 3_600_000;
 const REFUSALS_BEFORE_HOLD: u32 = 8;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(crate) fn paused(&self, sending: &Sending<'_>, pause: &Pause, now_ms: u64) -> KeeperError {
         let (ask, said) = (sending.ask, classify::in_brackets(&pause.summary));

@@ -75,7 +75,7 @@ pub(crate) struct Dead<'a> {
     pub(crate) access_refused: bool,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Takes a dead token out of use everywhere in the vault.
     pub(crate) async fn quarantine(

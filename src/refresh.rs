@@ -52,7 +52,7 @@ pub(crate) struct Intended {
     pub(crate) ledger: ledger::Read,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// An access token that is valid as asked.
     pub(crate) async fn ensure(&self, ask: &Ask<'_>) -> Result<AccessToken, KeeperError> {

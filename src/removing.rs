@@ -13,7 +13,7 @@ use crate::unknown;
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{Credential, LOGIN, Place, Spot, Vault};
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Removes a credential and its sealed copy. Nothing is sent.
     pub async fn remove(&self, vault: &str, provider: &str, credential: Option<&str>) -> Result<(), KeeperError> {

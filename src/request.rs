@@ -9,7 +9,7 @@ use crate::provider::{self, BodyKind, ClientAuth, ClientSecret, Profile, Profile
 use crate::secret::Secret;
 use crate::sendable;
 
-pub(crate) const USER_AGENT: &str = concat!("lazaret/", env!("CARGO_PKG_VERSION"));
+pub(crate) const USER_AGENT: &str = concat!("lazaretto/", env!("CARGO_PKG_VERSION"));
 
 /// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an endpoint of its own only
 /// at an origin of the profile's: otherwise anyone who can write a vault could have its tokens sent to himself.
@@ -245,7 +245,7 @@ mod tests {
             let sent = post(&profile, BodyKind::Form, "https://a.example/", "", None, None, &[], 1);
             assert_eq!(header(&sent, "user-agent"), Some(USER_AGENT), "{id}");
         }
-        assert!(USER_AGENT.starts_with("lazaret/"));
+        assert!(USER_AGENT.starts_with("lazaretto/"));
         let named = r#"{"profiles":{"anthropic":{"request":{"headers":{"User-Agent":"acme/1"}}}}}"#;
         let sent = request(named, "anthropic", "{}");
         assert_eq!(

@@ -13,7 +13,7 @@ use crate::text;
 use crate::time::DAY_MS;
 use crate::vault::Fresh;
 
-const ABOUT: &str = "lazaret's sealed document: SECRETS that are not in use. `lazaret unquarantine` puts one back.";
+const ABOUT: &str = "lazaretto's sealed document: SECRETS that are not in use. `lazaretto unquarantine` puts one back.";
 const ATTEMPTS: usize = 64;
 
 /// How long a quarantine can be undone, and a copy is kept.
@@ -21,7 +21,7 @@ pub const KEPT_MS: u64 = 7 * DAY_MS;
 
 /// The sealed document's name beside a vault.
 pub fn name(vault: &str) -> String {
-    format!("{vault}.lazaret-sealed")
+    format!("{vault}.lazaretto-sealed")
 }
 
 /// Everything that is sealed.
@@ -130,13 +130,13 @@ pub struct Successor {
 }
 
 /// Reads the sealed document of a vault.
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Sealed, KeeperError> {
     read(ports, vault).await.map(|(sealed, _)| sealed)
 }
 
 /// Changes the sealed document, whoever else does too. What is past its time goes with it.
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Sealed)) -> Result<(), KeeperError> {
     for _ in 0..ATTEMPTS {
         let (mut sealed, version) = read(ports, vault).await?;
@@ -159,7 +159,7 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
     Err(KeeperError::new("busy", Action::Retry, format!("`{}` is being written by others all the time", name(vault))))
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 async fn read<P: Ports>(ports: &P, vault: &str) -> Result<(Sealed, Option<Version>), KeeperError> {
     let name = name(vault);
     match document::loaded(&name, ports.load(&name, None).await)? {

@@ -22,7 +22,7 @@ pub(crate) struct Outcome {
     pub(crate) is_resend: bool,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Steps 6 and 7, and the one resend of step 10. None: there is no time left for a send.
     pub(crate) async fn send(&self, sending: &Sending<'_>, intended: &Intended) -> Option<Outcome> {

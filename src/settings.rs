@@ -175,7 +175,7 @@ impl Settings {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// The settings of a vault as they are now; not read again if they have not changed.
     pub(crate) async fn settings(&self, vault: &str) -> Result<Rc<Settings>, KeeperError> {

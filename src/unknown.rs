@@ -13,9 +13,9 @@ use crate::vault::Credential;
 /// A list of more would be no help.
 const SHOWN: usize = 8;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
-    /// Whether lazaret or the user's file has this id, if only for its keys.
+    /// Whether lazaretto or the user's file has this id, if only for its keys.
     pub(crate) fn is_known(&self, id: &str) -> bool {
         self.asked_of_catalog(|catalog| catalog.ids().iter().any(|known| known == id)) || self.is_for_keys(id)
     }

@@ -3,11 +3,11 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::adding::{More, NewCredential};
-use lazaret::error::KeeperError;
-use lazaret::keeper::Keeper;
-use lazaret::secret::Secret;
-use lazaret::status::CredentialStatus;
+use lazaretto::adding::{More, NewCredential};
+use lazaretto::error::KeeperError;
+use lazaretto::keeper::Keeper;
+use lazaretto::secret::Secret;
+use lazaretto::status::CredentialStatus;
 use machine::{World, login, now, tokens};
 use serde_json::{Value, json};
 
@@ -193,7 +193,7 @@ fn a_dead_token_that_a_person_brings_again_may_be_sent_again() {
     assert_eq!(world.requests(), 1);
     let new = NewCredential { expires_in_s: None, ..oauth("acme", "", "rt-1") };
     let status = add(&world, &new).expect("added");
-    assert_eq!(status.kind, lazaret::vault::CredentialKind::OAuth);
+    assert_eq!(status.kind, lazaretto::vault::CredentialKind::OAuth);
     world.answer(200, &tokens());
     world.token().expect("sent once more");
     assert_eq!(world.sent("refresh_token"), ["rt-1", "rt-1"]);
@@ -333,13 +333,13 @@ fn with_a_credential_goes_what_is_sealed_of_it_even_if_the_vault_has_no_trace_of
         let world = World::new();
         world.answer(400, &json!({ "error": "invalid_grant" }));
         world.token().expect_err("refused");
-        assert!(world.text("vault.lazaret-sealed").contains("rt-1"));
+        assert!(world.text("vault.lazaretto-sealed").contains("rt-1"));
         if is_gone {
             world.write("vault", "{}");
         }
         remove(&world, "acme", Some("login")).expect("removed");
-        assert!(!world.text("vault.lazaret-sealed").contains("rt-1"));
-        assert!(world.text("vault.lazaret").contains("dead"), "what is known of the token stays known");
+        assert!(!world.text("vault.lazaretto-sealed").contains("rt-1"));
+        assert!(world.text("vault.lazaretto").contains("dead"), "what is known of the token stays known");
     }
 }
 

@@ -5,8 +5,8 @@ mod common;
 use common::Home;
 use common::oidc::OidcServer;
 use common::reference::Reference;
-use lazaret_host::storage::VAULT;
-use lazaret_host::{NewCredential, Selector};
+use lazaretto_host::storage::VAULT;
+use lazaretto_host::{NewCredential, Selector};
 use serde_json::{Value, json};
 
 fn new(provider: &str, access_token: &str, refresh_token: Option<&str>) -> NewCredential {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::LazyLock;
 
-use lazaret::classify::{Answer, Judgement, Rules, Verdict, classify};
-use lazaret::provider::Catalog;
+use lazaretto::classify::{Answer, Judgement, Rules, Verdict, classify};
+use lazaretto::provider::Catalog;
 use serde_json::{Value, json};
 
 const REPORTED: &str = include_str!("cases/refresh-failures.jsonl");
@@ -253,7 +253,7 @@ fn our_rule_beside_those_in_use_elsewhere() {
             let json: Option<Value> = serde_json::from_str(&case.body).ok();
             matches!(case.status, Some(400 | 401 | 403)) && json.is_some_and(|json| json["error"] == "invalid_grant")
         }),
-        ("lazaret", |case| judge(case, &rules_of(&case.provider)).verdict == Verdict::Terminal),
+        ("lazaretto", |case| judge(case, &rules_of(&case.provider)).verdict == Verdict::Terminal),
     ];
     for (name, text) in [("reported", REPORTED), ("more", MORE), ("field", FIELD)] {
         let (dead, live): (Vec<_>, Vec<_>) =
@@ -267,7 +267,7 @@ fn our_rule_beside_those_in_use_elsewhere() {
                 format!("{found}/{}", dead.len()),
                 format!("{lost}/{}", live.len())
             );
-            assert!(rule != "lazaret" || lost == 0, "a live token was called dead");
+            assert!(rule != "lazaretto" || lost == 0, "a live token was called dead");
         }
     }
 }

@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use lazaret::classify::{Answer, Judgement, LONGEST_WAIT_S, Rules, Verdict, classify};
-use lazaret::provider::Catalog;
+use lazaretto::classify::{Answer, Judgement, LONGEST_WAIT_S, Rules, Verdict, classify};
+use lazaretto::provider::Catalog;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 

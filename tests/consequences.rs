@@ -3,9 +3,9 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::error::KeeperError;
-use lazaret::keeper::Keeper;
-use lazaret::ports::Severity;
+use lazaretto::error::KeeperError;
+use lazaretto::keeper::Keeper;
+use lazaretto::ports::Severity;
 use machine::{DAY_MS, SECOND_MS, START_MS, World, now, tokens};
 use serde_json::json;
 
@@ -237,7 +237,7 @@ fn a_tombstone_outlives_the_sealed_copy_and_a_new_login_with_the_same_token_earn
     assert_eq!(world.token().expect_err("still dead").code, "quarantined");
     assert_eq!(world.requests(), 1);
     // A person logs in again, and the server gives the same refresh token beside a new access token.
-    let later = lazaret::time::to_rfc3339(world.0.now_ms.get() - 3_700 * SECOND_MS, lazaret::time::Zone::Letter);
+    let later = lazaretto::time::to_rfc3339(world.0.now_ms.get() - 3_700 * SECOND_MS, lazaretto::time::Zone::Letter);
     let login = json!({ "tokens": { "access_token": "at-of-a-new-login", "refresh_token": "rt-1", "expires_in": 3600 }, "last_refresh": later });
     world.write("vault", &json!({ "providers": { "acme": login } }).to_string());
     world.answer(200, &tokens());
@@ -347,9 +347,9 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
         }
         let help = match (error.action.as_str(), error.code) {
             ("retry", _) => None,
-            (_, "parked") => Some("lazaret reset acme"),
+            (_, "parked") => Some("lazaretto reset acme"),
             // The profile describes no login, and says so.
-            _ => Some("lazaret providers acme"),
+            _ => Some("lazaretto providers acme"),
         };
         assert_eq!((error.run.as_deref(), error.retry_after_s.is_some()), (help, help.is_none()), "{error}");
         // Now and at the next call: the answer once, no brackets in brackets, and no command within the sentence.
@@ -362,7 +362,7 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
             ];
             assert!(said == [1, 1, 1] && !message.contains("))") && !message.contains("og in again"), "{message}");
         }
-        let shown = format!("{error:?} {told:?} {:?} {}", world.status(), world.text("vault.lazaret"));
+        let shown = format!("{error:?} {told:?} {:?} {}", world.status(), world.text("vault.lazaretto"));
         assert!(!shown.contains("rt-1") && shown.contains("no such token: .."), "{shown}");
     }
 }
@@ -371,9 +371,9 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
 fn status_says_what_stops_a_credential_since_when_and_what_ends_it() {
     for (status, code, times, state, todo) in [
         (429, "slow_down", 1, "cooling-down", None),
-        (401, "invalid_client", 1, "held", Some("lazaret providers acme")),
-        (418, "quirky_thing", 5, "parked", Some("lazaret reset acme")),
-        (400, "invalid_grant", 1, "quarantined", Some("lazaret providers acme")),
+        (401, "invalid_client", 1, "held", Some("lazaretto providers acme")),
+        (418, "quirky_thing", 5, "parked", Some("lazaretto reset acme")),
+        (400, "invalid_grant", 1, "quarantined", Some("lazaretto providers acme")),
     ] {
         let world = World::new();
         let mut at_ms = START_MS;
@@ -436,19 +436,19 @@ fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_a
     let world = World::new();
     world.answer(503, &json!({}));
     world.token().expect_err("in trouble");
-    let broken = world.text("vault.lazaret").replace("\"live\"", "\"alive\"");
-    world.write("vault.lazaret", &broken);
+    let broken = world.text("vault.lazaretto").replace("\"live\"", "\"alive\"");
+    world.write("vault.lazaretto", &broken);
     let keeper = Keeper::new(world.clone());
     assert_eq!(world.token().expect_err("what is known of it cannot be read").code, "corrupt-ledger");
     assert_eq!(now(keeper.reset("vault", "acme", None)).expect_err("nor ended").code, "corrupt-ledger");
     let warnings = now(keeper.status("vault", None)).expect("served").warnings;
     assert!(warnings[0].contains("`state` should be one of"), "{warnings:?}");
-    assert_eq!((world.requests(), world.text("vault.lazaret")), (1, broken.clone()));
+    assert_eq!((world.requests(), world.text("vault.lazaretto")), (1, broken.clone()));
     // Another login does not need it, until what is old is looked for.
     world.log_in("rt-of-another-login");
     world.answer(200, &tokens());
     world.token().expect("refreshed");
-    assert!(world.text("vault.lazaret").contains("\"alive\"") && world.text("vault.lazaret").contains("\"spent\""));
+    assert!(world.text("vault.lazaretto").contains("\"alive\"") && world.text("vault.lazaretto").contains("\"spent\""));
     world.pass(DAY_MS);
     assert_eq!(world.token().expect_err("every record is read now").code, "corrupt-ledger");
     assert_eq!(world.requests(), 2);

@@ -19,9 +19,9 @@ fn names(list: &[&str]) -> BTreeSet<String> {
 }
 
 const IMPORTS: [&str; 6] = [
-    "lazaret:keeper/events@0.1.0",
-    "lazaret:keeper/http@0.1.0",
-    "lazaret:keeper/storage@0.1.0",
+    "lazaretto:keeper/events@0.1.0",
+    "lazaretto:keeper/http@0.1.0",
+    "lazaretto:keeper/storage@0.1.0",
     "wasi:clocks/monotonic-clock@0.2.0",
     "wasi:clocks/wall-clock@0.2.0",
     "wasi:random/random@0.2.0",
@@ -29,33 +29,33 @@ const IMPORTS: [&str; 6] = [
 
 #[test]
 fn the_keeper_imports_what_its_world_says_and_nothing_else() {
-    let (imports, exports) = world(lazaret_host::COMPONENT_WASM);
+    let (imports, exports) = world(lazaretto_host::COMPONENT_WASM);
     assert_eq!(imports, names(&IMPORTS));
     assert_eq!(
         exports,
-        names(&["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0", "lazaret:keeper/pool@0.1.0"])
+        names(&["lazaretto:keeper/classifier@0.1.0", "lazaretto:keeper/keeper@0.1.0", "lazaretto:keeper/pool@0.1.0"])
     );
 }
 
 #[test]
 fn what_persons_do_needs_no_more_than_the_keeper_has_and_gives_no_tokens() {
-    let (imports, exports) = world(lazaret_host::ADMIN_WASM);
+    let (imports, exports) = world(lazaretto_host::ADMIN_WASM);
     let more: Vec<_> = imports.difference(&names(&IMPORTS)).cloned().collect();
     assert!(more.is_empty(), "{more:?}");
-    assert_eq!(exports, names(&["lazaret:keeper/admin@0.1.0", "lazaret:keeper/login@0.1.0"]));
+    assert_eq!(exports, names(&["lazaretto:keeper/admin@0.1.0", "lazaretto:keeper/login@0.1.0"]));
 }
 
 #[test]
 fn the_classifier_imports_nothing_at_all() {
-    let (imports, exports) = world(lazaret_host::CLASSIFIER_WASM);
-    assert_eq!((imports, exports), (BTreeSet::new(), names(&["lazaret:keeper/classifier@0.1.0"])));
+    let (imports, exports) = world(lazaretto_host::CLASSIFIER_WASM);
+    assert_eq!((imports, exports), (BTreeSet::new(), names(&["lazaretto:keeper/classifier@0.1.0"])));
 }
 
 #[test]
 fn the_components_keep_their_budget() {
-    let size = lazaret_host::COMPONENT_WASM.len();
+    let size = lazaretto_host::COMPONENT_WASM.len();
     // Speed and clarity come before size, but an embedder downloads it.
-    assert!(size <= 1024 * 1024, "lazaret.wasm is {size} bytes");
-    let size = lazaret_host::ADMIN_WASM.len();
-    assert!(size <= 1024 * 1024, "lazaret-admin.wasm is {size} bytes");
+    assert!(size <= 1024 * 1024, "lazaretto.wasm is {size} bytes");
+    let size = lazaretto_host::ADMIN_WASM.len();
+    assert!(size <= 1024 * 1024, "lazaretto-admin.wasm is {size} bytes");
 }

@@ -3,9 +3,9 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::doctor::{Code, Finding, Level};
-use lazaret::fingerprint::Fingerprint;
-use lazaret::keeper::Keeper;
+use lazaretto::doctor::{Code, Finding, Level};
+use lazaretto::fingerprint::Fingerprint;
+use lazaretto::keeper::Keeper;
 use machine::{DAY_MS, START_MS, World, now};
 use serde_json::{Value, json};
 
@@ -100,12 +100,12 @@ fn profile(world: &World, more: &Value) {
 
 fn ledger(world: &World, tokens: &Value) {
     let text = json!({ "schema": 1, "about": "", "pruned_at_ms": START_MS, "tokens": tokens });
-    world.write("vault.lazaret", &text.to_string());
+    world.write("vault.lazaretto", &text.to_string());
 }
 
 fn sealed(world: &World, quarantined: &Value, successors: &Value) {
     let text = json!({ "schema": 1, "about": "", "quarantined": quarantined, "successors": successors });
-    world.write("vault.lazaret-sealed", &text.to_string());
+    world.write("vault.lazaretto-sealed", &text.to_string());
 }
 
 fn healthy() -> World {
@@ -145,7 +145,7 @@ fn a_healthy_vault_has_nothing_but_ok() {
 }
 
 #[test]
-fn what_lazaret_itself_writes_is_healthy() {
+fn what_lazaretto_itself_writes_is_healthy() {
     let world = World::new();
     world.answer(200, &machine::tokens());
     world.token().expect("refreshed");
@@ -187,29 +187,29 @@ fn settings_and_profiles_that_cannot_be_read_are_said() {
 #[test]
 fn a_ledger_that_cannot_be_used_is_set_aside() {
     let world = healthy();
-    world.write("vault.lazaret", "{}x");
-    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv -n vault.lazaret vault.lazaret.aside"));
-    world.write("vault.lazaret", r#"{"schema":2,"tokens":{}}"#);
-    let aside = Some("mv -n vault.lazaret vault.lazaret.aside");
+    world.write("vault.lazaretto", "{}x");
+    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv -n vault.lazaretto vault.lazaretto.aside"));
+    world.write("vault.lazaretto", r#"{"schema":2,"tokens":{}}"#);
+    let aside = Some("mv -n vault.lazaretto vault.lazaretto.aside");
     expect_or(&world, "ledger-newer", Level::Error, "newer", None, aside);
     // One record of it is enough.
     let world = known(&[("x", json!({ "state": "undead" }))]);
-    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv -n vault.lazaret vault.lazaret.aside"));
+    expect(&world, "ledger-unreadable", Level::Error, "Set aside", Some("mv -n vault.lazaretto vault.lazaretto.aside"));
 }
 
 #[test]
 fn a_sealed_document_that_cannot_be_used_is_set_aside() {
     let world = healthy();
-    world.write("vault.lazaret-sealed", "no");
-    let fix = "mv -n vault.lazaret-sealed vault.lazaret-sealed.aside";
+    world.write("vault.lazaretto-sealed", "no");
+    let fix = "mv -n vault.lazaretto-sealed vault.lazaretto-sealed.aside";
     expect(&world, "sealed-unreadable", Level::Error, "put back", Some(fix));
 }
 
 #[test]
 fn a_pool_document_that_cannot_be_read_is_found_although_nothing_fails_by_it() {
     let world = healthy();
-    world.write("vault.lazaret-pool", "{ half");
-    let fix = "mv -n vault.lazaret-pool vault.lazaret-pool.aside";
+    world.write("vault.lazaretto-pool", "{ half");
+    let fix = "mv -n vault.lazaretto-pool vault.lazaretto-pool.aside";
     expect(&world, "pool-unreadable", Level::Warning, "the pool document", Some(fix));
 }
 
@@ -225,17 +225,17 @@ fn a_ledger_that_was_lost_is_missed() {
     let world = lost(&vault());
     assert!(!codes(&findings(&world)).contains(&"ledger-lost"));
     sealed(&world, &json!({}), &json!({}));
-    expect(&world, "ledger-lost", Level::Warning, "sealed document", Some("ls -la vault.lazaret*"));
+    expect(&world, "ledger-lost", Level::Warning, "sealed document", Some("ls -la vault.lazaretto*"));
     let error = json!({ "code": "invalid_grant", "message": "m", "reason": "r" });
     let world = lost(&json!({ "providers": { "acme": { "tokens": {}, "last_auth_error": error } } }));
-    expect(&world, "ledger-lost", Level::Warning, "login of acme", Some("ls -la vault.lazaret*"));
+    expect(&world, "ledger-lost", Level::Warning, "login of acme", Some("ls -la vault.lazaretto*"));
 }
 
 #[test]
 fn a_send_of_which_nobody_knows_the_end_is_found_after_an_hour() {
     let open = |ago_ms: u64| json!({ "intent": { "nonce": "n", "since_ms": START_MS - ago_ms, "sent_at_ms": START_MS - ago_ms, "sends": 1 } });
     let world = known(&[("secret-rt-1", open(4_000_000))]);
-    expect(&world, "intent-stale", Level::Warning, "acme: 1 refresh", Some("lazaret refresh acme"));
+    expect(&world, "intent-stale", Level::Warning, "acme: 1 refresh", Some("lazaretto refresh acme"));
     let world = known(&[("secret-rt-1", open(3_000_000))]);
     assert!(!codes(&findings(&world)).contains(&"intent-stale"));
     let world = known(&[("gone", open(4_000_000))]);
@@ -251,7 +251,7 @@ fn tombstone(ago_ms: u64) -> Value {
 fn a_dead_token_that_lies_in_the_vault_again_is_found() {
     let world = known(&[("secret-rt-2", json!({ "state": "dead", "tombstone": tombstone(60_000) }))]);
     // The provider has a login that is alive: a new one would end that.
-    let or = Some("lazaret remove acme --credential=aa");
+    let or = Some("lazaretto remove acme --credential=aa");
     expect_or(&world, "token-dead", Level::Error, "manual:device_code", None, or);
     let world = known(&[("secret-rt-1", json!({ "state": "dead", "tombstone": tombstone(60_000) }))]);
     expect(&world, "token-dead", Level::Error, "acme (login)", Some("acme login"));
@@ -264,20 +264,20 @@ fn a_dead_token_that_lies_in_the_vault_again_is_found() {
 fn a_spent_token_is_found_and_whether_its_successor_is_there() {
     let spent = |successor: &str| json!({ "state": "spent", "successor": token(successor) });
     let world = known(&[("secret-rt-2", spent("nowhere"))]);
-    let or = Some("lazaret remove acme --credential=aa");
+    let or = Some("lazaretto remove acme --credential=aa");
     expect_or(&world, "token-spent", Level::Error, "is nowhere", None, or);
     let world = known(&[("secret-rt-1", spent("nowhere"))]);
     expect(&world, "token-spent", Level::Error, "is nowhere", Some("acme login"));
     let after = json!({ "parent": token("secret-rt-2"), "lineage": token("secret-rt-2"), "generation": 1 });
     let world = known(&[("secret-rt-2", spent("secret-rt-3")), ("secret-rt-3", after)]);
-    expect(&world, "token-spent", Level::Warning, "elsewhere", Some("lazaret refresh acme --credential=aa"));
+    expect(&world, "token-spent", Level::Warning, "elsewhere", Some("lazaretto refresh acme --credential=aa"));
 }
 
 #[test]
 fn what_is_held_until_somebody_says_so_is_found() {
     let pause = json!({ "kind": "parked", "failures": 9, "code": "odd", "summary": "", "at_ms": START_MS - 1 });
     let world = known(&[("secret-rt-2", json!({ "pause": pause }))]);
-    expect_or(&world, "held", Level::Warning, "odd", None, Some("lazaret reset acme --credential=aa"));
+    expect_or(&world, "held", Level::Warning, "odd", None, Some("lazaretto reset acme --credential=aa"));
 }
 
 #[test]
@@ -286,7 +286,7 @@ fn a_dead_entry_is_found() {
         vault["credential_pool"]["acme"][1]["last_status"] = json!("dead");
         vault["credential_pool"]["acme"][1]["last_error_code"] = json!("invalid_grant");
     });
-    let or = Some("lazaret remove acme --credential=bb");
+    let or = Some("lazaretto remove acme --credential=bb");
     expect_or(&world, "entry-dead", Level::Warning, "acme (bb): it is marked dead (invalid_grant)", None, or);
 }
 
@@ -304,7 +304,7 @@ fn what_a_quarantine_took_can_be_put_back_unless_it_was_used_before() {
     world.token().expect_err("refused");
     let quarantined = the(&world, "quarantined");
     let commands = (quarantined.fix.as_deref(), quarantined.alternative.as_deref());
-    assert_eq!(commands, (Some("lazaret providers acme"), Some("lazaret unquarantine acme")));
+    assert_eq!(commands, (Some("lazaretto providers acme"), Some("lazaretto unquarantine acme")));
     assert!(quarantined.message.contains("until 2026-07-27T10:00:00"), "{quarantined:?}");
     // Nothing of the provider is of use any more.
     assert_eq!(quarantined.level, Level::Error);
@@ -329,7 +329,7 @@ fn tokens_that_wait_for_the_vault_are_found() {
     let waiting = json!({ "provider": "acme", "credential": "aa", "access_token": "secret-at-9", "refresh_token": "secret-rt-9",
         "received_at_ms": START_MS });
     sealed(&world, &json!({}), &json!({ (token("gone")): waiting }));
-    expect(&world, "successor-waiting", Level::Warning, "acme (aa)", Some("lazaret refresh acme --credential=aa"));
+    expect(&world, "successor-waiting", Level::Warning, "acme (aa)", Some("lazaretto refresh acme --credential=aa"));
 }
 
 #[test]
@@ -337,7 +337,7 @@ fn one_grant_under_two_providers_is_found() {
     let world = changed(|vault| {
         vault["credential_pool"]["nous"] = json!([entry("dd", "secret-at-1", "secret-rt-1")]);
     });
-    let or = Some("lazaret remove nous --credential=dd");
+    let or = Some("lazaretto remove nous --credential=dd");
     let said = "nous (dd): it holds the same refresh token as acme (login)";
     expect_or(&world, "grant-shared", Level::Error, said, None, or);
     let well: Vec<_> = findings(&world).into_iter().filter(|finding| finding.code == Code::Provider).collect();
@@ -346,7 +346,7 @@ fn one_grant_under_two_providers_is_found() {
     let world = changed(|vault| {
         vault["credential_pool"]["aaa"] = json!([entry("dd", "secret-at-1", "secret-rt-1")]);
     });
-    let or = Some("lazaret remove aaa --credential=dd");
+    let or = Some("lazaretto remove aaa --credential=dd");
     expect_or(&world, "grant-shared", Level::Error, "aaa (dd): it holds the same", None, or);
 }
 
@@ -358,7 +358,7 @@ fn one_account_in_two_entries_is_found() {
         vault["credential_pool"]["acme"][0]["access_token"] = json!(of_me("secret1"));
         vault["credential_pool"]["acme"][1]["access_token"] = json!(of_me("secret2"));
     });
-    let or = Some("lazaret remove acme --credential=bb");
+    let or = Some("lazaretto remove acme --credential=bb");
     expect_or(&world, "account-twice", Level::Warning, "acme (bb): it is of the same account as aa", None, or);
 }
 
@@ -390,7 +390,7 @@ fn a_token_whose_end_nobody_knows_is_found() {
     let world = changed(|vault| {
         vault["credential_pool"]["acme"][0].as_object_mut().expect("an entry").remove("expires_in");
     });
-    expect(&world, "expiry-unknown", Level::Warning, "acme (aa)", Some("lazaret refresh acme --credential=aa"));
+    expect(&world, "expiry-unknown", Level::Warning, "acme (aa)", Some("lazaretto refresh acme --credential=aa"));
     // One that cannot be refreshed is served as long as it is good: nothing is to be done.
     let world = changed(|vault| {
         let entry = vault["credential_pool"]["acme"][0].as_object_mut().expect("an entry");
@@ -430,7 +430,7 @@ fn a_grant_that_ends_soon_by_its_age_is_told_of_days_before() {
     let world = healthy();
     profile(&world, &json!({ "authorization": { "grant_lifetime_s": 30 * DAY_MS / 1_000 } }));
     let granted = |world: &World| {
-        let ledger: Value = serde_json::from_str(&world.text("vault.lazaret")).expect("json");
+        let ledger: Value = serde_json::from_str(&world.text("vault.lazaretto")).expect("json");
         let live = ledger["tokens"].as_object().expect("tokens").values().find(|record| record["state"] == "live");
         live.expect("a live token")["granted_by_ms"].clone()
     };
@@ -454,7 +454,7 @@ fn tokens_from_the_future_are_found() {
 #[test]
 fn a_provider_that_no_profile_knows_is_found_and_one_of_keys_needs_none() {
     let world = changed(|vault| vault["providers"]["elsewhere"] = acme());
-    expect(&world, "profile-missing", Level::Warning, "elsewhere: no profile", Some("lazaret providers elsewhere"));
+    expect(&world, "profile-missing", Level::Warning, "elsewhere: no profile", Some("lazaretto providers elsewhere"));
 }
 
 #[test]
@@ -471,7 +471,7 @@ fn what_others_wrote_cannot_become_another_command() {
         vault["credential_pool"]["acme"][1]["last_status"] = json!("dead");
     });
     let alternative = the(&world, "entry-dead").alternative;
-    assert_eq!(alternative.as_deref(), Some("lazaret remove acme --credential='x'\\''; rm -rf ~ #'"));
+    assert_eq!(alternative.as_deref(), Some("lazaretto remove acme --credential='x'\\''; rm -rf ~ #'"));
 }
 
 #[test]
@@ -535,7 +535,7 @@ fn a_token_put_back_after_a_quarantine_is_one_finding() {
     let found = troubles(&world);
     assert_eq!(codes(&found), ["token-dead"], "{found:#?}");
     let commands = (found[0].fix.as_deref(), found[0].alternative.as_deref());
-    assert_eq!(commands, (Some("lazaret providers acme"), Some("lazaret unquarantine acme")));
+    assert_eq!(commands, (Some("lazaretto providers acme"), Some("lazaretto unquarantine acme")));
     assert_eq!((found[0].provider.as_deref(), found[0].credential.as_deref()), (Some("acme"), Some("login")));
     let said = &found[0].message;
     assert!(

@@ -7,7 +7,7 @@ mod machine;
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use lazaret::status::{CredentialStatus, Renewal, Usable};
+use lazaretto::status::{CredentialStatus, Renewal, Usable};
 use machine::{HELD_SINCE_MS, Moment, World, tokens};
 
 /// The status that somebody else sees at a moment of the next refresh.

@@ -4,10 +4,10 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::keeper::{Keeper, TokenRequest};
-use lazaret::provider::Catalog;
-use lazaret::status::CredentialStatus;
-use lazaret::time::{Zone, to_rfc3339};
+use lazaretto::keeper::{Keeper, TokenRequest};
+use lazaretto::provider::Catalog;
+use lazaretto::status::CredentialStatus;
+use lazaretto::time::{Zone, to_rfc3339};
 use machine::{SECOND_MS, START_MS, World, login, now, tokens};
 use serde_json::{Value, json};
 
@@ -94,7 +94,7 @@ fn whichever_way_a_refusal_came_the_vault_is_the_same_after_it() {
         world.answer(400, &json!({ "error": "invalid_grant" }));
         ask(&world);
         assert_eq!(world.requests(), 1);
-        (world.text("vault"), world.text("vault.lazaret"))
+        (world.text("vault"), world.text("vault.lazaretto"))
     };
     let token = after(&|world| assert_eq!(world.token().expect("mine01").credential, "mine01"));
     let instead = after(&|world| assert_eq!(world.token_instead_of("at-old").expect("mine01").credential, "mine01"));

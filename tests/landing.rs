@@ -6,11 +6,11 @@ use std::fs;
 use std::sync::{Arc, Mutex};
 
 use common::{Home, Refusing, login};
-use lazaret_host::TokenRequest;
-use lazaret_host::storage::VAULT;
+use lazaretto_host::TokenRequest;
+use lazaretto_host::storage::VAULT;
 use serde_json::{Value, json};
 
-const SEALED: &str = "vault.lazaret-sealed";
+const SEALED: &str = "vault.lazaretto-sealed";
 
 fn home_with_login() -> Home {
     let home = Home::new();
@@ -52,7 +52,7 @@ fn a_vault_that_cannot_be_written_gets_its_successor_from_the_sealed_document() 
     assert_eq!(home.token("xai-oauth").expect("the same").token, token.token);
     assert!(home.server.is_live(&stored_refresh_token(&home)));
     assert_eq!((home.server.requests(), home.server.replays()), (1, 0));
-    let sealed = fs::read_to_string(home.folder.path().join("auth.json.lazaret-sealed")).expect("sealed");
+    let sealed = fs::read_to_string(home.folder.path().join("auth.json.lazaretto-sealed")).expect("sealed");
     assert!(!sealed.contains(&stored_refresh_token(&home)), "nothing waits any more");
     home.refresh("xai-oauth").expect("and on it goes");
 }
@@ -94,7 +94,7 @@ fn what_can_be_stored_nowhere_is_handed_over_and_can_be_saved_later() {
 fn nothing_is_sent_if_the_intent_cannot_be_made_durable() {
     let home = home_with_login();
     expire(&home);
-    let refuse = Arc::new(Mutex::new(vec!["vault.lazaret"]));
+    let refuse = Arc::new(Mutex::new(vec!["vault.lazaretto"]));
     let keeper = home.keeper_on(Refusing { storage: home.storage(), refuse });
     let error = keeper.token(&request()).expect_err("no intent, no send");
     assert_eq!(error.action, "inspect");
@@ -132,7 +132,7 @@ fn a_ledger_that_cannot_be_read_stops_refreshing_and_not_serving() {
     let home = home_with_login();
     let good = home.token("xai-oauth").expect("good").token;
     for ledger in ["{", "{\"schema\": 9, \"tokens\": {}}", "{\"schema\": 1}", "[]"] {
-        fs::write(home.folder.path().join("auth.json.lazaret"), ledger).expect("written");
+        fs::write(home.folder.path().join("auth.json.lazaretto"), ledger).expect("written");
         assert_eq!(home.token("xai-oauth").expect("served").token, good, "{ledger}");
         let error = home.refresh("xai-oauth").expect_err("not refreshed");
         assert_eq!(error.action, "inspect", "{ledger}: {error}");

@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Home, client_id};
-use lazaret_host::demo_server::{Behaviour, Fault, Login, TokenServer};
-use lazaret_host::storage::{FROM, FileStorage, VAULT};
-use lazaret_host::{Keeper, KeeperError, StatusReport, TokenRequest};
+use lazaretto_host::demo_server::{Behaviour, Fault, Login, TokenServer};
+use lazaretto_host::storage::{FROM, FileStorage, VAULT};
+use lazaretto_host::{Keeper, KeeperError, StatusReport, TokenRequest};
 use serde_json::{Value, json};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -135,7 +135,7 @@ impl Tool {
     /// The tool's file around these tokens, as the tool would write it, but for the times.
     fn filled(&self, template: &str, access: &str, refresh: &str, expires_ms: i64) -> String {
         let expires = match self.layout.expiry {
-            Some((_, false)) => lazaret::time::to_rfc3339(expires_ms as u64, lazaret::time::Zone::Offset),
+            Some((_, false)) => lazaretto::time::to_rfc3339(expires_ms as u64, lazaretto::time::Zone::Offset),
             _ => expires_ms.to_string(),
         };
         template.replace("ACCESS", access).replace("REFRESH", refresh).replace("EXPIRES", &expires)
@@ -242,7 +242,7 @@ fn a_refresh_in_place_changes_the_tokens_and_their_times_and_not_a_byte_else() {
                 expires_ms = if is_ms {
                     expiry.as_i64().expect("a number")
                 } else {
-                    lazaret::time::from_rfc3339(expiry.as_str().expect("a text")).expect("a time") as i64
+                    lazaretto::time::from_rfc3339(expiry.as_str().expect("a text")).expect("a time") as i64
                 };
                 assert!((expires_ms - now_ms() - HOUR_MS).abs() < 60_000, "{} says {expiry}", layout.name);
             }
@@ -496,7 +496,7 @@ fn whose_a_renamed_file_is_a_person_can_state() {
         let stated = other.home.keeper_on(other.storage().layout(layout.as_str()));
         assert_eq!(stated.status(VAULT, None).expect("known").credentials[0].provider, provider, "{}", other.name);
         // Or once and for all, in the settings.
-        let settings = format!("{}.lazaret-settings.json", other.path.display());
+        let settings = format!("{}.lazaretto-settings.json", other.path.display());
         fs::write(settings, json!({ "layout": layout }).to_string()).expect("written");
         let keeper = other.home.keeper_on(other.storage());
         assert_eq!(keeper.status(VAULT, None).expect("known").credentials[0].provider, provider, "{}", other.name);
@@ -527,7 +527,7 @@ fn settings_that_come_to_state_a_layout_are_heeded_by_an_open_keeper() {
     let other = Other::all().into_iter().find(|other| other.layout.is_some()).expect("one");
     let keeper = other.home.keeper_on(other.storage());
     other.is_refused("status", keeper.status(VAULT, None));
-    let settings = format!("{}.lazaret-settings.json", other.path.display());
+    let settings = format!("{}.lazaretto-settings.json", other.path.display());
     fs::write(settings, json!({ "layout": other.layout }).to_string()).expect("written");
     assert_eq!(keeper.status(VAULT, None).expect("known").credentials.len(), 1);
 }
@@ -588,7 +588,7 @@ fn what_a_move_erases_is_sealed_and_can_be_put_back() {
 fn an_end_in_another_spelling_is_read_in_every_layout() {
     for layout in LAYOUTS.iter().filter(|layout| layout.expiry.is_some()) {
         let (end, later) = (now_ms() / 1_000 - 60, now_ms() / 1_000 + 36_000);
-        let iso = |at: i64| lazaret::time::to_rfc3339(at as u64 * 1_000, lazaret::time::Zone::Letter);
+        let iso = |at: i64| lazaretto::time::to_rfc3339(at as u64 * 1_000, lazaretto::time::Zone::Letter);
         let spelled = |at: i64| {
             let nanoseconds = iso(at).replace(".000000Z", ".000000000+00:00");
             [

@@ -4,17 +4,17 @@ mod common;
 
 use common::Home;
 use common::oidc::OidcServer;
-use lazaret_host::storage::VAULT;
-use lazaret_host::{Admin, KeeperError, LoginBegun, Selector};
+use lazaretto_host::storage::VAULT;
+use lazaretto_host::{Admin, KeeperError, LoginBegun, Selector};
 use serde_json::{Value, json};
 
 const REDIRECT: &str = "http://127.0.0.1:45678/callback";
 
 /// None where there is no Node.
 fn home() -> Option<Home<OidcServer>> {
-    let server = OidcServer::start("lazaret-test")?;
+    let server = OidcServer::start("lazaretto-test")?;
     let profile = json!({
-        "token_endpoint": server.token_endpoint, "client_id": "lazaret-test", "authorization": server.authorization(),
+        "token_endpoint": server.token_endpoint, "client_id": "lazaretto-test", "authorization": server.authorization(),
     });
     Some(Home::around(server, &json!({ "acme": profile })))
 }
@@ -131,9 +131,9 @@ fn an_answer_is_taken_once_and_only_if_it_is_to_our_own_question() {
 #[test]
 fn a_client_with_a_secret_logs_in_refreshes_and_revokes() {
     for (auth, word) in [("client_secret_basic", "basic"), ("client_secret_post", "body")] {
-        let Some(server) = OidcServer::start_confidential("lazaret-test", "s3cret:+ /", auth) else { return };
+        let Some(server) = OidcServer::start_confidential("lazaretto-test", "s3cret:+ /", auth) else { return };
         let mut profile = json!({
-            "token_endpoint": server.token_endpoint, "client_id": "lazaret-test", "client_auth": word,
+            "token_endpoint": server.token_endpoint, "client_id": "lazaretto-test", "client_auth": word,
             "client_secret_file": "client-secret", "authorization": server.authorization(),
         });
         let home = Home::around(server, &json!({ "acme": profile }));

@@ -3,10 +3,10 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::error::{Action, KeeperError};
-use lazaret::keeper::Keeper;
-use lazaret::login::{Begun, LoggedOut, Progress, Revocation};
-use lazaret::secret::Secret;
+use lazaretto::error::{Action, KeeperError};
+use lazaretto::keeper::Keeper;
+use lazaretto::login::{Begun, LoggedOut, Progress, Revocation};
+use lazaretto::secret::Secret;
 use machine::{Moment, SECOND_MS, World, login, now, tokens};
 use serde_json::{Value, json};
 
@@ -179,7 +179,7 @@ fn a_login_that_could_not_be_stored_is_not_begun() {
         ("vault", "{", "corrupt-vault"),
         ("vault", r#"{"providers":{"acme":{"tokens":{},"tokens":{}}}}"#, "corrupt-vault"),
         ("vault", r#"{"providers":{"acme":7}}"#, "corrupt-vault"),
-        ("vault.lazaret", "{", "corrupt-ledger"),
+        ("vault.lazaretto", "{", "corrupt-ledger"),
     ] {
         let world = world();
         world.write(name, text);
@@ -331,11 +331,11 @@ fn a_token_that_was_dead_is_good_again_when_the_server_gives_it_anew_and_what_wa
     let world = world();
     world.answer(400, &error("invalid_grant"));
     world.token().expect_err("refused");
-    assert!(world.text("vault.lazaret-sealed").contains("rt-1"));
+    assert!(world.text("vault.lazaretto-sealed").contains("rt-1"));
     let begun = begun_by_device(&world);
     world.answer(200, &json!({ "access_token": "at-new", "refresh_token": "rt-1", "expires_in": 1 }));
     poll(&world, &begun.state).expect("approved");
-    assert!(!world.text("vault.lazaret-sealed").contains("rt-1"));
+    assert!(!world.text("vault.lazaretto-sealed").contains("rt-1"));
     assert!(world.vault()["providers"]["acme"].get("last_auth_error").is_none());
     world.pass(2 * SECOND_MS);
     world.answer(200, &tokens());
@@ -386,7 +386,7 @@ fn a_logout_tells_the_server_first_and_then_leaves_nothing() {
     assert_eq!(world.0.urls.borrow()[..], ["https://login.acme.example/revoke"]);
     assert_eq!(world.vault(), json!({ "providers": {} }));
     let deeds = world.0.deeds.borrow().join(", ");
-    assert_eq!(deeds, "send, vault.lazaret durably, vault durably");
+    assert_eq!(deeds, "send, vault.lazaretto durably, vault durably");
     // Whoever puts it back finds it dead.
     world.log_in("rt-1");
     assert_eq!(world.token().expect_err("dead").code, "quarantined");

@@ -5,14 +5,14 @@ use std::fs;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use lazaret::error::KeeperError;
-use lazaret::keeper::Keeper;
-use lazaret::ports::{
+use lazaretto::error::KeeperError;
+use lazaretto::keeper::Keeper;
+use lazaretto::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
 };
-use lazaret::secret::Secret;
-use lazaret_host::storage::{self as host, FileStorage, Storage as _};
+use lazaretto::secret::Secret;
+use lazaretto_host::storage::{self as host, FileStorage, Storage as _};
 
 const FILE: &str =
     r#"{"claudeAiOauth":{"accessToken":"a1","refreshToken":"r1","expiresAt":1, "scopes":[]},"other":1.0}"#;
@@ -198,7 +198,7 @@ fn wherever_it_is_interrupted_the_login_is_somewhere_and_once_more_completes_it(
 #[test]
 fn what_could_not_be_taken_stays_and_what_is_gone_is_not_taken_twice() {
     let folder = Folder::new(FILE);
-    let full = || KeeperError::new("storage", lazaret::error::Action::Inspect, "full");
+    let full = || KeeperError::new("storage", lazaretto::error::Action::Inspect, "full");
     assert_eq!(folder.hand_over(u32::MAX, |_| Err(full())).expect_err("not taken").code, "storage");
     assert_eq!(folder.text(), FILE);
     folder.hand_over(u32::MAX, |_| Ok(())).expect("taken");

@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Home, entry, login, moment};
-use lazaret_host::demo_server::Login;
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{AccessToken, KeeperError, TokenRequest};
+use lazaretto_host::demo_server::Login;
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{AccessToken, KeeperError, TokenRequest};
 use serde_json::{Value, json};
 
 /// The reference's root folder, with its files around one server's logins.
@@ -76,7 +76,7 @@ fn is_owned_by(error: &KeeperError, path: &Path, provider: &str) {
     let run = error.run.as_deref().unwrap_or_default();
     // The vault that owns it, once, and the options in use.
     let there = format!("--vault {} token {provider}", path.display());
-    assert!(run.starts_with("lazaret ") && run.ends_with(&there) && run.matches("--vault").count() == 1, "{run}");
+    assert!(run.starts_with("lazaretto ") && run.ends_with(&there) && run.matches("--vault").count() == 1, "{run}");
 }
 
 #[test]
@@ -218,7 +218,7 @@ fn the_settings_can_make_a_file_the_owner() {
     let own = root.home.log_in("nous");
     root.write(ROOT, &store("nous", &own));
     root.write(SHARED, &shared(&own, -1_000));
-    root.write("auth.json.lazaret-settings.json", &json!({ "owner": true }));
+    root.write("auth.json.lazaretto-settings.json", &json!({ "owner": true }));
     assert_eq!(root.token(ROOT, "nous").expect("refreshed").origin, "refreshed");
 }
 

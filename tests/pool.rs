@@ -4,9 +4,9 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
-use lazaret::pool::{Advice, ApiCall, WhatToDo};
-use lazaret::secret::Secret;
+use lazaretto::keeper::{AccessToken, Keeper, TokenRequest};
+use lazaretto::pool::{Advice, ApiCall, WhatToDo};
+use lazaretto::secret::Secret;
 use machine::{DAY_MS, SECOND_MS, START_MS, World, now, tokens};
 use serde_json::{Value, json};
 
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 fn oauth(id: &str, priority: u64) -> Value {
     json!({ "id": id, "label": id, "auth_type": "oauth", "priority": priority, "source": "manual:device_code",
         "access_token": format!("at-{id}"), "refresh_token": format!("rt-{id}"), "expires_in": 3600,
-        "last_refresh": lazaret::time::to_rfc3339(START_MS, lazaret::time::Zone::Letter), "x_own": [1, 2.50] })
+        "last_refresh": lazaretto::time::to_rfc3339(START_MS, lazaretto::time::Zone::Letter), "x_own": [1, 2.50] })
 }
 
 fn key(id: &str, priority: u64) -> Value {
@@ -59,7 +59,7 @@ fn row(world: &World, at: usize) -> Value {
 
 /// What the pool document remembers of acme.
 fn remembered(world: &World) -> Value {
-    serde_json::from_str::<Value>(&world.text("vault.lazaret-pool")).expect("json")["pools"]["acme"].clone()
+    serde_json::from_str::<Value>(&world.text("vault.lazaretto-pool")).expect("json")["pools"]["acme"].clone()
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn a_401_straight_after_a_refresh_asks_for_a_login_and_stops() {
             Some(newer) => newer.token.expose().clone_into(&mut token),
             None => {
                 assert_eq!(advice.what, WhatToDo::GiveUp);
-                assert_eq!(advice.run.as_deref(), Some("lazaret providers acme"));
+                assert_eq!(advice.run.as_deref(), Some("lazaretto providers acme"));
                 break;
             }
         }
@@ -323,7 +323,7 @@ fn a_new_login_ends_a_rest() {
     copy["last_refresh"] = json!("2026-07-20T07:00:00Z");
     world.profile_with(&json!({ "client_id": "c", "seeded_sources": ["device_code"] }));
     let mut login = machine::login("rt-login");
-    login["last_refresh"] = json!(lazaret::time::to_rfc3339(START_MS, lazaret::time::Zone::Letter));
+    login["last_refresh"] = json!(lazaretto::time::to_rfc3339(START_MS, lazaretto::time::Zone::Letter));
     world.write("vault", &json!({ "providers": { "acme": login }, "credential_pool": { "acme": [copy] } }).to_string());
     assert_eq!(pick(&world).token.expose(), "at-old");
 }
@@ -386,7 +386,7 @@ fn keys_from_the_environment_are_served_and_not_written() {
     );
     assert_eq!((world.text("vault"), world.status().state), (before, "key"));
     report(&world, "key-from-outside", 429, &[("retry-after", "30")], "");
-    assert!(!world.text("vault").contains("outside") && !world.text("vault.lazaret-pool").contains("outside"));
+    assert!(!world.text("vault").contains("outside") && !world.text("vault.lazaretto-pool").contains("outside"));
     assert_eq!(world.token().expect_err("rests").retry_after_s, Some(30));
 }
 
@@ -446,10 +446,10 @@ fn a_pool_document_that_cannot_be_read_stops_nothing_and_stays() {
     let world = with_rows(&[key("a", 0), key("b", 1)]);
     world.write("settings.json", r#"{"pool":{"strategy":"round_robin"}}"#);
     for text in ["{", r#"{"schema":99}"#, r#"{"schema":1,"pools":{"acme":7}}"#] {
-        world.write("vault.lazaret-pool", text);
+        world.write("vault.lazaretto-pool", text);
         assert_eq!(pick(&world).credential, "a");
         report(&world, "key-a", 500, &[], "");
-        assert_eq!(world.text("vault.lazaret-pool"), text);
+        assert_eq!(world.text("vault.lazaretto-pool"), text);
     }
 }
 

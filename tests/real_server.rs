@@ -7,9 +7,9 @@ use std::thread;
 
 use common::oidc::{Counted, OidcServer};
 use common::{Home, client_id, household};
-use lazaret_host::demo_server::Login;
-use lazaret_host::storage::VAULT;
-use lazaret_host::{AccessToken, KeeperError, TokenRequest};
+use lazaretto_host::demo_server::Login;
+use lazaretto_host::storage::VAULT;
+use lazaretto_host::{AccessToken, KeeperError, TokenRequest};
 use serde_json::{Value, json};
 
 /// A provider of the user's own, and a built-in one with the seed's status rule and seeded entries.
@@ -26,7 +26,7 @@ impl Story {
     /// A household at each provider that the server plays; none where there is no Node.
     fn each() -> impl Iterator<Item = Self> {
         PLAYED.into_iter().map_while(|provider| {
-            let client_id = if provider == "acme" { "lazaret-test" } else { client_id(provider) };
+            let client_id = if provider == "acme" { "lazaretto-test" } else { client_id(provider) };
             let server = OidcServer::start(client_id)?;
             let (own, manual) = (server.log_in(), server.log_in());
             let mut profile = json!({ "token_endpoint": server.token_endpoint });

@@ -8,9 +8,9 @@ use std::fs;
 
 use common::Home;
 use common::reference::Reference;
-use lazaret::fingerprint::Fingerprint;
-use lazaret_host::demo_server::{Behaviour, Login};
-use lazaret_host::storage::VAULT;
+use lazaretto::fingerprint::Fingerprint;
+use lazaretto_host::demo_server::{Behaviour, Login};
+use lazaretto_host::storage::VAULT;
 use serde_json::{Value, json};
 
 const PROVIDERS: [&str; 3] = ["xai-oauth", "openai-codex", "nous"];
@@ -299,7 +299,7 @@ fn a_nous_login_with_a_shared_copy_is_refreshed_only_there_so_the_reference_is_l
     assert_eq!((error.code.as_str(), error.action.as_str()), ("owned-elsewhere", "configure"));
     let run = error.run.as_deref().unwrap_or_default();
     assert!(
-        error.message.contains(SHARED_COPY) && run.starts_with("lazaret ") && run.contains("--vault"),
+        error.message.contains(SHARED_COPY) && run.starts_with("lazaretto ") && run.contains("--vault"),
         "{error} {run}"
     );
     assert!(run.contains(SHARED_COPY), "{run}");

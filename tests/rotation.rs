@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::thread;
 
 use common::{Home, client_id, entry, login, seeded};
-use lazaret_host::TokenRequest;
-use lazaret_host::demo_server::{Behaviour, Fault, Rotation};
-use lazaret_host::storage::VAULT;
+use lazaretto_host::TokenRequest;
+use lazaretto_host::demo_server::{Behaviour, Fault, Rotation};
+use lazaretto_host::storage::VAULT;
 use serde_json::json;
 
 fn home_with(rotate: Rotation) -> Home {
@@ -227,7 +227,7 @@ fn each_profile_speaks_its_providers_dialect() {
         assert_eq!(received.had_header_token, provider == "nous");
         let json = received.content_type.as_deref() == Some("application/json");
         assert_eq!(json, provider == "anthropic");
-        assert_eq!(received.user_agent.as_deref(), Some(concat!("lazaret/", env!("CARGO_PKG_VERSION"))));
+        assert_eq!(received.user_agent.as_deref(), Some(concat!("lazaretto/", env!("CARGO_PKG_VERSION"))));
         if provider == "anthropic" {
             assert!(home.json()["credential_pool"]["anthropic"][0]["expires_at_ms"].as_u64() > Some(1_784_541_600_000));
         }

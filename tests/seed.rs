@@ -1,17 +1,17 @@
-//! The change lazaret started from, case by case, through the compiled component: a terminal refusal is quarantined, a passing
+//! The change lazaretto started from, case by case, through the compiled component: a terminal refusal is quarantined, a passing
 //! one changes nothing, and no dead token is sent in any later session.
 
 mod common;
 
 use common::{Home, login};
-use lazaret_host::demo_server::Fault;
-use lazaret_host::storage::VAULT;
-use lazaret_host::{Answer, KeeperError};
+use lazaretto_host::demo_server::Fault;
+use lazaretto_host::storage::VAULT;
+use lazaretto_host::{Answer, KeeperError};
 use serde_json::{Value, json};
 
 const PROVIDERS: [&str; 3] = ["xai-oauth", "openai-codex", "nous"];
 
-fn household(home: &Home, provider: &str) -> (lazaret_host::demo_server::Login, Value) {
+fn household(home: &Home, provider: &str) -> (lazaretto_host::demo_server::Login, Value) {
     let (own, manual) = (home.log_in(provider), home.log_in(provider));
     let vault = common::household(provider, &own, &manual);
     home.write_json(&vault);
@@ -153,9 +153,9 @@ fn tokens_that_another_process_rotated_meanwhile_are_adopted_and_nothing_is_clea
             .replace(&own.refresh_token, &newer.refresh_token);
         home.server.revoke(&own.refresh_token);
         let hooked = home.session_with(move || std::fs::write(&vault, &text).expect("written"));
-        let request = lazaret_host::TokenRequest {
+        let request = lazaretto_host::TokenRequest {
             credential: Some("login".into()),
-            ..lazaret_host::TokenRequest::new(VAULT, provider)
+            ..lazaretto_host::TokenRequest::new(VAULT, provider)
         };
         let token = hooked.refresh(&request).expect("adopted");
         assert_eq!(token.token, newer.access_token, "{provider}");
@@ -250,7 +250,7 @@ fn what_was_quarantined_wrongly_can_be_put_back_and_works() {
     assert_eq!(after["credential_pool"]["xai-oauth"].as_array().expect("a pool").len(), 4);
     home.refresh_entry("xai-oauth", "login").expect("it lives");
     assert!(!home.server.is_live(&own.refresh_token), "it was spent for another");
-    let sealed = std::fs::read_to_string(home.folder.path().join("auth.json.lazaret-sealed")).expect("sealed");
+    let sealed = std::fs::read_to_string(home.folder.path().join("auth.json.lazaretto-sealed")).expect("sealed");
     assert!(!sealed.contains(&own.refresh_token), "its sealed copy is wiped");
     home.session().unquarantine(&home.selector("xai-oauth")).expect_err("nothing is sealed any more");
 }
@@ -273,9 +273,9 @@ fn a_dead_refresh_token_beside_a_live_access_token_leaves_that_one_served() {
     }
     assert_eq!(home.server.requests(), 1);
     // Named as refused it is not served either.
-    let request = lazaret_host::TokenRequest {
+    let request = lazaretto_host::TokenRequest {
         refused_access_token: Some("opaque-but-good".into()),
-        ..lazaret_host::TokenRequest::new(VAULT, "xai-oauth")
+        ..lazaretto_host::TokenRequest::new(VAULT, "xai-oauth")
     };
     assert_eq!(home.session().token(&request).expect_err("refused").action, "login");
 }

@@ -3,7 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::keeper::{Keeper, TokenRequest};
+use lazaretto::keeper::{Keeper, TokenRequest};
 use machine::{SECOND_MS, START_MS, World, now, tokens};
 use serde_json::{Value, json};
 
@@ -27,8 +27,8 @@ fn request(provider: &str, credential: Option<&str>) -> TokenRequest {
 
 /// The intent of the login's first token, as the ledger has it.
 fn intent(world: &World) -> Value {
-    let ledger: Value = serde_json::from_str(&world.text("vault.lazaret")).expect("json");
-    ledger["tokens"][lazaret::fingerprint::Fingerprint::of("rt-1").as_str()]["intent"].clone()
+    let ledger: Value = serde_json::from_str(&world.text("vault.lazaretto")).expect("json");
+    ledger["tokens"][lazaretto::fingerprint::Fingerprint::of("rt-1").as_str()]["intent"].clone()
 }
 
 #[test]
@@ -94,7 +94,7 @@ fn a_refresh_token_that_cannot_be_used_is_never_taken_for_none() {
         world.pass(3_600 * SECOND_MS);
         world.answer(400, &json!({ "error": "invalid_grant" }));
         assert_eq!(world.token().expect_err("refused").code, "quarantined", "{unusable}");
-        assert!(world.text("vault.lazaret").contains("\"answer-lost\""), "{unusable}");
+        assert!(world.text("vault.lazaretto").contains("\"answer-lost\""), "{unusable}");
     }
 }
 
@@ -136,7 +136,7 @@ fn an_access_token_that_no_header_can_carry_is_refreshed_and_never_served() {
     for unsendable in UNSENDABLE {
         let world = World::new();
         let login = json!({ "access_token": unsendable, "refresh_token": "rt-1", "expires_in": 3600 });
-        let moment = lazaret::time::to_rfc3339(START_MS, lazaret::time::Zone::Letter);
+        let moment = lazaretto::time::to_rfc3339(START_MS, lazaretto::time::Zone::Letter);
         let login = json!({ "tokens": login, "last_refresh": moment });
         world.write("vault", &json!({ "providers": { "acme": login } }).to_string());
         assert_eq!(world.status().state, "expired", "{unsendable:?}: it will be refreshed");
@@ -205,7 +205,7 @@ fn a_token_type_is_an_rfc_9110_token_or_bearer_with_a_warning() {
         // And in the vault.
         let world = World::new();
         let tokens = json!({ "access_token": "at", "refresh_token": "rt-1", "expires_in": 3600, "token_type": said });
-        let moment = lazaret::time::to_rfc3339(START_MS, lazaret::time::Zone::Letter);
+        let moment = lazaretto::time::to_rfc3339(START_MS, lazaretto::time::Zone::Letter);
         let login = json!({ "tokens": tokens, "last_refresh": moment });
         world.write("vault", &json!({ "providers": { "acme": login } }).to_string());
         world.profile_with(&json!({ "client_id": "c", "login": { "token_type": "/tokens/token_type" } }));

@@ -4,14 +4,14 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaret::fingerprint::Fingerprint;
+use lazaretto::fingerprint::Fingerprint;
 use machine::{Moment, SECOND_MS, START_MS, World, login, tokens};
 use serde_json::{Value, json};
 
 /// The login of another program, with an access token that is good for an hour.
 fn newer_login() -> Value {
     json!({ "tokens": { "access_token": "at-theirs", "refresh_token": "rt-theirs", "expires_in": 3600 },
-        "last_refresh": lazaret::time::to_rfc3339(START_MS, lazaret::time::Zone::Letter) })
+        "last_refresh": lazaretto::time::to_rfc3339(START_MS, lazaretto::time::Zone::Letter) })
 }
 
 fn write_login(world: &World, login: &Value) {
@@ -20,7 +20,7 @@ fn write_login(world: &World, login: &Value) {
 
 /// What the ledger has of a token.
 fn record(world: &World, token: &str) -> Value {
-    let ledger: Value = serde_json::from_str(&world.text("vault.lazaret")).expect("json");
+    let ledger: Value = serde_json::from_str(&world.text("vault.lazaretto")).expect("json");
     ledger["tokens"][Fingerprint::of(token).as_str()].clone()
 }
 
@@ -32,7 +32,10 @@ fn an_intent_is_durable_before_the_send_and_the_successor_before_its_caller_has_
         assert!(record(world, "rt-1")["intent"].is_object());
     });
     world.token().expect("refreshed");
-    assert_eq!(*world.0.deeds.borrow(), ["vault.lazaret durably", "send", "vault durably", "vault.lazaret at leisure"]);
+    assert_eq!(
+        *world.0.deeds.borrow(),
+        ["vault.lazaretto durably", "send", "vault durably", "vault.lazaretto at leisure"]
+    );
     assert_eq!(world.tokens()["refresh_token"], "rt-2");
 }
 
@@ -43,7 +46,13 @@ fn a_tombstone_comes_before_the_sealed_copy_and_that_before_the_vault() {
     world.token().expect_err("dead");
     assert_eq!(
         *world.0.deeds.borrow(),
-        ["vault.lazaret durably", "send", "vault.lazaret durably", "vault.lazaret-sealed durably", "vault durably"]
+        [
+            "vault.lazaretto durably",
+            "send",
+            "vault.lazaretto durably",
+            "vault.lazaretto-sealed durably",
+            "vault durably"
+        ]
     );
 }
 
@@ -125,7 +134,7 @@ fn a_process_that_dies_with_its_request_out_leaves_a_note_of_the_token_and_since
     world.token_of_a_process_that_dies();
     let intent = record(&world, "rt-1")["intent"].clone();
     assert_eq!((&intent["since_ms"], &intent["sends"]), (&json!(START_MS), &json!(1)));
-    assert!(!world.text("vault.lazaret").contains("rt-1"), "by its fingerprint only");
+    assert!(!world.text("vault.lazaretto").contains("rt-1"), "by its fingerprint only");
     assert_eq!(world.status().state, "in-doubt");
     // The next session sends the same token; a refusal then is no revocation, and says so.
     world.pass(7 * SECOND_MS);
@@ -308,22 +317,22 @@ fn how_long_a_refresh_token_is_said_to_live_stops_no_refresh() {
 #[test]
 fn an_older_token_put_back_does_not_end_what_is_saved_later() {
     let world = World::new();
-    let moment = |ms: u64| lazaret::time::to_rfc3339(ms, lazaret::time::Zone::Letter);
+    let moment = |ms: u64| lazaretto::time::to_rfc3339(ms, lazaretto::time::Zone::Letter);
     let old = json!({ "tokens": { "access_token": "at-backup", "refresh_token": "rt-backup", "expires_in": 3600 },
         "last_refresh": moment(START_MS - 50 * 3_600 * SECOND_MS) });
     world.answer(200, &tokens());
     world.meanwhile(Moment::Before("send"), move |world| {
         write_login(world, &old);
         // The sealed document is read right after the vault.
-        world.refuse("vault.lazaret-sealed");
+        world.refuse("vault.lazaretto-sealed");
     });
     let token = world.token().expect("refreshed");
     let unsaved = token.unsaved.expect("stored nowhere");
     world.refuse("");
-    let keeper = lazaret::keeper::Keeper::new(world.clone());
+    let keeper = lazaretto::keeper::Keeper::new(world.clone());
     machine::now(keeper.save_unsaved(&unsaved)).expect("kept somewhere");
     assert_eq!(world.tokens()["refresh_token"], "rt-backup", "what somebody put back is not written over");
-    assert!(world.text("vault.lazaret-sealed").contains("rt-2"), "and the new tokens wait");
+    assert!(world.text("vault.lazaretto-sealed").contains("rt-2"), "and the new tokens wait");
     world.answer(400, &json!({ "error": "invalid_grant" }));
     assert_eq!(world.token().expect("they are used when the old ones are refused").token.expose(), "at-new");
     assert_eq!(world.tokens()["refresh_token"], "rt-2");

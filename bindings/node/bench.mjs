@@ -7,7 +7,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Keeper } from 'lazaret';
+import { Keeper } from 'lazaretto';
 
 const [mode, argument] = process.argv.slice(2);
 if (mode === '--once') {
@@ -18,7 +18,7 @@ if (mode === '--once') {
   process.exit(0);
 }
 
-const folder = mkdtempSync(join(tmpdir(), 'lazaret-bench-'));
+const folder = mkdtempSync(join(tmpdir(), 'lazaretto-bench-'));
 const vault = join(folder, 'auth.json');
 const providers = join(folder, 'providers.json');
 const expires_at = new Date(Date.now() + 86_400_000).toISOString();

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Callable, Dict
 
 HERE = Path(__file__).resolve().parent
-ONCE = "import sys; sys.path.insert(0, sys.argv[2]); from lazaret import Keeper; print(Keeper(sys.argv[1]).token('xai-oauth').origin)"
+ONCE = "import sys; sys.path.insert(0, sys.argv[2]); from lazaretto import Keeper; print(Keeper(sys.argv[1]).token('xai-oauth').origin)"
 
 
 def micros(run: Callable[[], Any], times: int) -> float:
@@ -57,14 +57,14 @@ def main() -> None:
             bare = [sys.executable, "-c", "import wasmtime.component"]
             found["of_it_python_and_wasmtime_us"] = micros(lambda: subprocess.run(bare, check=True), 10)
         else:
-            from lazaret import Keeper
+            from lazaretto import Keeper
 
             keeper = Keeper(path)
             keeper.token("xai-oauth")
             found["token_warm_us"] = micros(lambda: keeper.token("xai-oauth"), given.times)
             found["open_and_token_us"] = micros(lambda: Keeper(path).token("xai-oauth"), given.times)
         if given.refresh:
-            from lazaret import Keeper
+            from lazaretto import Keeper
 
             providers = Path(folder) / "providers.json"
             profile = {"token_endpoint": given.refresh, "client_id": given.client_id}

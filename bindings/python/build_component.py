@@ -1,7 +1,7 @@
 """Puts the core component and the built-in profiles into the package: ``python build_component.py``, or by itself when a wheel is
 built.
 
-It is the file that the environment variable LAZARET_WASM names, else the newest that cargo has built in this source tree, else
+It is the file that the environment variable LAZARETTO_WASM names, else the newest that cargo has built in this source tree, else
 the one that is there already (in an unpacked source distribution).
 """
 
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Dict
 
 HERE = Path(__file__).resolve().parent
-INSIDE = HERE / "lazaret" / "lazaret.wasm"
+INSIDE = HERE / "lazaretto" / "lazaretto.wasm"
 PROFILES = HERE.parent.parent / "src" / "providers.json"
 
 
@@ -22,21 +22,21 @@ def put_in() -> Path:
     """Copies both to where the package reads them, and says where the component is from."""
     if PROFILES.is_file():  # in an unpacked source distribution they are there already
         shutil.copyfile(PROFILES, INSIDE.with_name(PROFILES.name))
-    named = os.environ.get("LAZARET_WASM")
+    named = os.environ.get("LAZARETTO_WASM")
     if named:
         source = Path(named)
         if not source.is_file():
-            raise SystemExit(f"LAZARET_WASM names {named}, and there is no such file")
+            raise SystemExit(f"LAZARETTO_WASM names {named}, and there is no such file")
     else:
         target = Path(os.environ.get("CARGO_TARGET_DIR", HERE.parent.parent / "target"))
-        made = "build/lazaret-host-*/out/lazaret.wasm"
+        made = "build/lazaretto-host-*/out/lazaretto.wasm"
         found = [*target.glob(f"*/{made}"), *target.glob(f"*/*/{made}")]
         if not found and INSIDE.is_file():
             return INSIDE
         if not found:
             raise SystemExit(
-                f"there is no lazaret.wasm in {target}: build it with `cargo build -p lazaret-host` in the root of the source tree, or "
-                "name a built one in LAZARET_WASM"
+                f"there is no lazaretto.wasm in {target}: build it with `cargo build -p lazaretto-host` in the root of the source tree, or "
+                "name a built one in LAZARETTO_WASM"
             )
         source = max(found, key=lambda path: path.stat().st_mtime)
     shutil.copyfile(source, INSIDE)

@@ -1,8 +1,8 @@
 // Builds the page: one file, dist/index.html, with the classifier component, the script, the style and the examples in it. It loads
 // nothing, so it works from a file server, from file://, and as an attachment of a letter.
 //
-//   npm run build -- <path to lazaret-classifier.wasm>
-//   LAZARET_CLASSIFIER_WASM=<path> npm run build
+//   npm run build -- <path to lazaretto-classifier.wasm>
+//   LAZARETTO_CLASSIFIER_WASM=<path> npm run build
 
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -12,7 +12,7 @@ import { findComponent, transpileTo } from '../../bindings/node/scripts/transpil
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 
-const component = findComponent('lazaret-classifier.wasm', process.argv[2] ?? process.env.LAZARET_CLASSIFIER_WASM);
+const component = findComponent('lazaretto-classifier.wasm', process.argv[2] ?? process.env.LAZARETTO_CLASSIFIER_WASM);
 for (const directory of ['generated', 'dist']) rmSync(here(directory), { recursive: true, force: true });
 mkdirSync(here('dist'), { recursive: true });
 await transpileTo(transpileBytes, component, here('generated'), 'classifier');

@@ -4,7 +4,7 @@
  *   ./bench OPTIONS_JSON PROVIDER TIMES REFRESHES     refreshes too, as many times
  */
 #define _POSIX_C_SOURCE 200809L
-#include <lazaret.h>
+#include <lazaretto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -20,9 +20,9 @@ static int by_size(const void *one, const void *other) {
     return (a > b) - (a < b);
 }
 
-static lazaret_keeper *open_or_end(const char *options) {
+static lazaretto_keeper *open_or_end(const char *options) {
     char *error = NULL;
-    lazaret_keeper *keeper = lazaret_open(options, &error);
+    lazaretto_keeper *keeper = lazaretto_open(options, &error);
     if (keeper == NULL) {
         fprintf(stderr, "%s\n", error);
         exit(1);
@@ -32,25 +32,25 @@ static lazaret_keeper *open_or_end(const char *options) {
 
 static void take(char *answer) {
     if (answer == NULL) {
-        fprintf(stderr, "%s\n", lazaret_last_error());
+        fprintf(stderr, "%s\n", lazaretto_last_error());
         exit(1);
     }
-    lazaret_free(answer);
+    lazaretto_free(answer);
 }
 
 /* The median over so many runs of one kind. */
-static double median(char kind, lazaret_keeper *keeper, const char *options, const char *provider, int times) {
+static double median(char kind, lazaretto_keeper *keeper, const char *options, const char *provider, int times) {
     double *taken = malloc(sizeof(double) * (size_t)times);
     for (int i = 0; i < times; i++) {
         double begun = now_us();
         if (kind == 'o') {
-            lazaret_keeper *own = open_or_end(options);
-            take(lazaret_token(own, provider, NULL));
-            lazaret_close(own);
+            lazaretto_keeper *own = open_or_end(options);
+            take(lazaretto_token(own, provider, NULL));
+            lazaretto_close(own);
         } else if (kind == 'r') {
-            take(lazaret_refresh(keeper, provider, NULL, NULL));
+            take(lazaretto_refresh(keeper, provider, NULL, NULL));
         } else {
-            take(lazaret_token(keeper, provider, NULL));
+            take(lazaretto_token(keeper, provider, NULL));
         }
         taken[i] = now_us() - begun;
     }
@@ -71,14 +71,14 @@ int main(int argc, char **argv) {
     if (times < 1) {
         times = 1;
     }
-    lazaret_keeper *keeper = open_or_end(options);
-    take(lazaret_token(keeper, provider, NULL));
+    lazaretto_keeper *keeper = open_or_end(options);
+    take(lazaretto_token(keeper, provider, NULL));
     printf("{\"language\":\"c\",\"token_warm_us\":%.1f", median('t', keeper, options, provider, times));
     printf(",\"open_and_token_us\":%.1f", median('o', keeper, options, provider, times > 100 ? 100 : times));
     if (refreshes > 0) {
         printf(",\"refresh_us\":%.1f", median('r', keeper, options, provider, refreshes));
     }
     puts("}");
-    lazaret_close(keeper);
+    lazaretto_close(keeper);
     return 0;
 }

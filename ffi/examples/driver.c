@@ -1,6 +1,6 @@
 /* The conformance driver: the first line opens a keeper, each further line is a call, and each answer is one line. */
 #define _POSIX_C_SOURCE 200809L
-#include <lazaret.h>
+#include <lazaretto.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,20 +23,20 @@ static char *next_line(void) {
 int main(void) {
     char *line = next_line();
     char *error = NULL;
-    lazaret_keeper *keeper = lazaret_open(line, &error);
+    lazaretto_keeper *keeper = lazaretto_open(line, &error);
     free(line);
     while ((line = next_line()) != NULL) {
         if (keeper == NULL) {
             printf("{\"error\":%s}\n", error);
         } else {
-            char *answer = lazaret_call(keeper, line);
+            char *answer = lazaretto_call(keeper, line);
             puts(answer);
-            lazaret_free(answer);
+            lazaretto_free(answer);
         }
         fflush(stdout);
         free(line);
     }
-    lazaret_free(error);
-    lazaret_close(keeper);
+    lazaretto_free(error);
+    lazaretto_close(keeper);
     return 0;
 }

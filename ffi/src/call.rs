@@ -5,8 +5,8 @@ use std::borrow::Cow;
 use std::env;
 use std::path::PathBuf;
 
-use lazaret_host::storage::VAULT;
-use lazaret_host::{
+use lazaretto_host::storage::VAULT;
+use lazaretto_host::{
     AccessToken, Advice, ApiCall, CredentialStatus, Judgement, Keeper, KeeperError, OpenError, Selector, StatusReport,
     TokenRequest,
 };
@@ -32,7 +32,7 @@ struct Options {
 /// The keeper that `options` describe.
 #[cfg(unix)]
 pub(crate) fn open(options: &str) -> Result<Keeper, Failure> {
-    use lazaret_host::storage::FileStorage;
+    use lazaretto_host::storage::FileStorage;
 
     let options: Options = serde_json::from_str(options).map_err(|error| not_as_described("options_json", &error))?;
     let mut storage = FileStorage::open(at_home(options.vault)).with_environment(options.environment.unwrap_or(false));
@@ -92,7 +92,7 @@ pub(crate) enum Call {
     EndUse(Selector),
     SaveUnsaved(String),
     Origins,
-    Classify(lazaret_host::Answer, u64),
+    Classify(lazaretto_host::Answer, u64),
 }
 
 /// Every member that some call has.
@@ -170,7 +170,7 @@ impl Call {
             "origins" => Self::Origins,
             "classify" => {
                 let answer = line.answer.ok_or_else(|| wanted("answer"))?;
-                let judged = lazaret_host::Answer {
+                let judged = lazaretto_host::Answer {
                     provider: answer.provider,
                     status: answer.status,
                     headers: answer.headers.unwrap_or_default(),
@@ -354,7 +354,7 @@ pub(crate) fn member<'a>(json: &'a str, name: &str) -> Option<Cow<'a, str>> {
 fn not_as_described(what: &str, error: &serde_json::Error) -> Failure {
     let why = match error.classify() {
         serde_json::error::Category::Data => {
-            "a member is missing, has another type than lazaret.h says, or is none that it names"
+            "a member is missing, has another type than lazaretto.h says, or is none that it names"
         }
         _ => "it is not JSON",
     };

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use std::ptr;
 use std::sync::{LazyLock, PoisonError, RwLock};
 
-use lazaret_host::Keeper;
+use lazaretto_host::Keeper;
 
-use crate::LazaretKeeper;
+use crate::LazarettoKeeper;
 
 #[derive(Default)]
 struct Open {
@@ -17,7 +17,7 @@ struct Open {
 
 static OPEN: LazyLock<RwLock<Open>> = LazyLock::new(RwLock::default);
 
-pub(crate) fn keep(keeper: Keeper) -> *mut LazaretKeeper {
+pub(crate) fn keep(keeper: Keeper) -> *mut LazarettoKeeper {
     let mut open = OPEN.write().unwrap_or_else(PoisonError::into_inner);
     // Even, as a pointer is; and none that a debugger would take for one into a mapped page.
     open.last += 16;
@@ -26,11 +26,11 @@ pub(crate) fn keep(keeper: Keeper) -> *mut LazaretKeeper {
     ptr::without_provenance_mut(number)
 }
 
-pub(crate) fn find(keeper: *const LazaretKeeper) -> Option<Keeper> {
+pub(crate) fn find(keeper: *const LazarettoKeeper) -> Option<Keeper> {
     OPEN.read().unwrap_or_else(PoisonError::into_inner).keepers.get(&keeper.addr()).cloned()
 }
 
-pub(crate) fn close(keeper: *const LazaretKeeper) {
+pub(crate) fn close(keeper: *const LazarettoKeeper) {
     let closed = OPEN.write().unwrap_or_else(PoisonError::into_inner).keepers.remove(&keeper.addr());
     drop(closed); // outside the lock of the table
 }

@@ -22,19 +22,19 @@ use std::ffi::{CStr, CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use lazaret_host::storage::VAULT;
-use lazaret_host::{Keeper, KeeperError};
+use lazaretto_host::storage::VAULT;
+use lazaretto_host::{Keeper, KeeperError};
 
 use call::{Call, Failure};
 
 /// An open keeper. There is nothing behind the pointer to look at.
-pub struct LazaretKeeper {
+pub struct LazarettoKeeper {
     _private: [u8; 0],
 }
 
 /// What the library frees is wiped. The C program's own heap is its own.
 #[global_allocator]
-static HEAP: lazaret_wipe::Wiping<std::alloc::System> = lazaret_wipe::Wiping(std::alloc::System);
+static HEAP: lazaretto_wipe::Wiping<std::alloc::System> = lazaretto_wipe::Wiping(std::alloc::System);
 
 thread_local! {
     /// Why this thread's last call failed, if it did.
@@ -48,16 +48,16 @@ thread_local! {
 /// where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
 /// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
 /// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
-/// calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaret about this vault, if
-/// not `lazaret --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
+/// calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaretto about this vault, if
+/// not `lazaretto --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
 /// person runs, or does, to log in to your program in place of that command; `{provider}` in it stands for the provider.
 ///
-/// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
+/// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaretto_close, lazaretto_free.
 ///
 /// # Safety
 /// `options_json` is null or ends with a NUL; `error` is null or can be written to.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lazaret_open(options_json: *const c_char, error: *mut *mut c_char) -> *mut LazaretKeeper {
+pub unsafe extern "C" fn lazaretto_open(options_json: *const c_char, error: *mut *mut c_char) -> *mut LazarettoKeeper {
     // SAFETY: this function's own condition.
     let options = unsafe { text_at(options_json, "options_json") };
     let opened = guarded(|| call::open(options?));
@@ -96,25 +96,25 @@ pub unsafe extern "C" fn lazaret_open(options_json: *const c_char, error: *mut *
 /// # Safety
 /// `call_json` is null or ends with a NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lazaret_call(keeper: *const LazaretKeeper, call_json: *const c_char) -> *mut c_char {
+pub unsafe extern "C" fn lazaretto_call(keeper: *const LazarettoKeeper, call_json: *const c_char) -> *mut c_char {
     // SAFETY: this function's own condition.
     let text = unsafe { text_at(call_json, "call_json") };
     let answer = called(keeper, || Call::parse(text?), |answer| strings::hand_over(&call::WentWell { ok: answer }));
     answer.unwrap_or_else(|failure| strings::hand_over(&call::WentWrong { error: &failure }))
 }
 
-/// An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaret_member.
+/// An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaretto_member.
 ///
 /// `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
 /// to `save_unsaved` as soon as the disk works again, or the login is lost.
 ///
-/// Null: it failed, and lazaret_last_error says why.
+/// Null: it failed, and lazaretto_last_error says why.
 ///
 /// # Safety
 /// `provider` and `credential` are null or end with a NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lazaret_token(
-    keeper: *const LazaretKeeper,
+pub unsafe extern "C" fn lazaretto_token(
+    keeper: *const LazarettoKeeper,
     provider: *const c_char,
     credential: *const c_char,
 ) -> *mut c_char {
@@ -125,13 +125,13 @@ pub unsafe extern "C" fn lazaret_token(
 }
 
 /// Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
-/// as lazaret_token.
+/// as lazaretto_token.
 ///
 /// # Safety
 /// `provider`, `credential` and `refused_access_token` are null or end with a NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lazaret_refresh(
-    keeper: *const LazaretKeeper,
+pub unsafe extern "C" fn lazaretto_refresh(
+    keeper: *const LazarettoKeeper,
     provider: *const c_char,
     credential: *const c_char,
     refused_access_token: *const c_char,
@@ -150,12 +150,12 @@ pub unsafe extern "C" fn lazaret_refresh(
 
 /// Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
 ///
-/// Null: it failed, and lazaret_last_error says why.
+/// Null: it failed, and lazaretto_last_error says why.
 ///
 /// # Safety
 /// `provider` is null or ends with a NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lazaret_status(keeper: *const LazaretKeeper, provider: *const c_char) -> *mut c_char {
+pub unsafe extern "C" fn lazaretto_status(keeper: *const LazarettoKeeper, provider: *const c_char) -> *mut c_char {
     // SAFETY: this function's own condition.
     let provider = unsafe { optional_text_at(provider, "provider") };
     let call = || Ok(Call::Status { vault: VAULT.into(), provider: provider?.map(Into::into), with_warnings: true });
@@ -164,12 +164,12 @@ pub unsafe extern "C" fn lazaret_status(keeper: *const LazaretKeeper, provider: 
 
 /// A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
 ///
-/// Null: there is no such member, or it is null. Does not touch lazaret_last_error.
+/// Null: there is no such member, or it is null. Does not touch lazaretto_last_error.
 ///
 /// # Safety
 /// `json` and `name` are null or end with a NUL.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn lazaret_member(json: *const c_char, name: *const c_char) -> *mut c_char {
+pub unsafe extern "C" fn lazaretto_member(json: *const c_char, name: *const c_char) -> *mut c_char {
     // SAFETY: this function's own condition.
     let (json, name) = unsafe { (text_at(json, "json"), text_at(name, "name")) };
     guarded(|| Ok(call::member(json?, name?).map_or(ptr::null_mut(), |text| strings::hand_over_text(&text))))
@@ -179,26 +179,26 @@ pub unsafe extern "C" fn lazaret_member(json: *const c_char, name: *const c_char
 /// Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
 /// back.
 #[unsafe(no_mangle)]
-pub extern "C" fn lazaret_last_error() -> *const c_char {
+pub extern "C" fn lazaretto_last_error() -> *const c_char {
     LAST_ERROR.with_borrow(|last| last.as_ref().map_or(ptr::null(), |text| text.as_ptr()))
 }
 
 /// Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
 #[unsafe(no_mangle)]
-pub extern "C" fn lazaret_free(string: *mut c_char) {
+pub extern "C" fn lazaretto_free(string: *mut c_char) {
     strings::take_back(string);
 }
 
 /// Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
 #[unsafe(no_mangle)]
-pub extern "C" fn lazaret_close(keeper: *mut LazaretKeeper) {
+pub extern "C" fn lazaretto_close(keeper: *mut LazarettoKeeper) {
     // Nothing may unwind into C, also not a storage that is dropped.
     let _ = catch_unwind(|| keepers::close(keeper));
 }
 
 /// The version of this library, as in `0.1.0`. Not to be given back.
 #[unsafe(no_mangle)]
-pub extern "C" fn lazaret_version() -> *const c_char {
+pub extern "C" fn lazaretto_version() -> *const c_char {
     const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
         Ok(version) => version,
         Err(_) => c"unknown",
@@ -208,13 +208,13 @@ pub extern "C" fn lazaret_version() -> *const c_char {
 
 /// A call on a keeper, and its answer as `shown`. What fails is also this thread's last error.
 fn called<T>(
-    keeper: *const LazaretKeeper,
+    keeper: *const LazarettoKeeper,
     call: impl FnOnce() -> Result<Call, Failure>,
     shown: impl FnOnce(&call::Answer) -> T,
 ) -> Result<T, Failure> {
     let made = guarded(|| {
         let keeper: Keeper = keepers::find(keeper).ok_or_else(|| {
-            usage("this is no open keeper: it is null, was closed, or did not come from lazaret_open".into())
+            usage("this is no open keeper: it is null, was closed, or did not come from lazaretto_open".into())
         })?;
         let answer = call()?.make(&keeper)?;
         Ok(shown(&answer))
@@ -229,7 +229,11 @@ fn called<T>(
 /// Runs what may panic: into C nothing may unwind.
 fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
-        Err(failure("internal", "inspect", "lazaret panicked, and said why on standard error; please report it".into()))
+        Err(failure(
+            "internal",
+            "inspect",
+            "lazaretto panicked, and said why on standard error; please report it".into(),
+        ))
     })
 }
 
@@ -288,14 +292,14 @@ mod tests {
         let text = strings::hand_over(&["a", "\0b"]);
         // SAFETY: it was just handed over.
         assert_eq!(unsafe { CStr::from_ptr(text) }.to_str(), Ok("[\"a\",\"\\u0000b\"]"));
-        lazaret_free(text.wrapping_add(1));
+        lazaretto_free(text.wrapping_add(1));
         // SAFETY: it is still handed over.
         assert_eq!(unsafe { CStr::from_ptr(text) }.count_bytes(), 15);
-        lazaret_free(text);
-        lazaret_free(text);
+        lazaretto_free(text);
+        lazaretto_free(text);
         let cut = strings::hand_over_text("a\0b");
         // SAFETY: it was just handed over.
         assert_eq!(unsafe { CStr::from_ptr(cut) }, c"a");
-        lazaret_free(cut);
+        lazaretto_free(cut);
     }
 }

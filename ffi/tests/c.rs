@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
-use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
+use lazaretto_host::demo_server::{Behaviour, Fault, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -68,7 +68,7 @@ impl Home {
             .arg(source)
             .arg("-L")
             .arg(&library)
-            .args([OsStr::new("-llazaret_ffi"), &rpath, OsStr::new("-pthread"), OsStr::new("-o")])
+            .args([OsStr::new("-llazaretto_ffi"), &rpath, OsStr::new("-pthread"), OsStr::new("-o")])
             .arg(&program)
             .output()
             .expect("there is a C compiler");
@@ -100,7 +100,7 @@ fn here() -> &'static Path {
 /// Where cargo has put the library: beside the tests.
 fn library() -> PathBuf {
     let tests = env::current_exe().expect("a test").parent().expect("a folder").to_owned();
-    let name = if cfg!(target_os = "macos") { "liblazaret_ffi.dylib" } else { "liblazaret_ffi.so" };
+    let name = if cfg!(target_os = "macos") { "liblazaretto_ffi.dylib" } else { "liblazaretto_ffi.so" };
     assert!(tests.join(name).is_file(), "no {name} in {}", tests.display());
     tests
 }
@@ -124,7 +124,8 @@ fn text(bytes: &[u8]) -> &str {
 #[test]
 fn the_header_is_c90() {
     let home = Home::new();
-    let source = "#include <lazaret.h>\n#include <lazaret.h>\nint main(void) { return lazaret_version() == 0; }\n";
+    let source =
+        "#include <lazaretto.h>\n#include <lazaretto.h>\nint main(void) { return lazaretto_version() == 0; }\n";
     fs::write(home.path("old.c"), source).expect("written");
     let program = home.cc(&home.path("old.c"), &["-ansi", "-pedantic"]);
     assert!(Command::new(program).status().expect("it runs").success());
@@ -141,7 +142,7 @@ fn an_error_has_the_command_that_helps_as_the_embedder_says_it() {
         home.drive(&options, std::slice::from_ref(&call))[0]["error"]["run"].clone()
     };
     let (vault, providers) = (home.path("auth.json"), home.path("providers.json"));
-    let ours = format!("lazaret --vault {} --providers {} login xai-oauth", vault.display(), providers.display());
+    let ours = format!("lazaretto --vault {} --providers {} login xai-oauth", vault.display(), providers.display());
     assert_eq!(with(json!({})), json!(ours));
     assert_eq!(with(json!({ "command": "acme auth" })), json!("acme auth login xai-oauth"));
     assert_eq!(with(json!({ "login_hint": "acme login {provider}" })), json!("acme login xai-oauth"));
@@ -343,7 +344,7 @@ fn the_header_is_c_plus_plus_too_and_the_benchmark_measures() {
     let knows_cpp = Command::new(compiler()).args(["-x", "c++", "-E", "-"]).stdin(Stdio::null()).output();
     fs::write(
         home.path("plus.cc"),
-        "#include <lazaret.h>\n#include <lazaret.h>\nint main() { return lazaret_version() == nullptr; }\n",
+        "#include <lazaretto.h>\n#include <lazaretto.h>\nint main() { return lazaretto_version() == nullptr; }\n",
     )
     .expect("written");
     if knows_cpp.is_ok_and(|ran| ran.status.success()) {

@@ -15,14 +15,14 @@ fn the_header_is_that_of_the_source() {
         .expect("it is parsed")
         .write(&mut made);
     let made = without_safety(&String::from_utf8(made).expect("text"));
-    let header = here.join("include/lazaret.h");
+    let header = here.join("include/lazaretto.h");
     if env::var_os("BLESS").is_some() {
         fs::write(&header, &made).expect("written");
     }
     let committed = fs::read_to_string(&header).unwrap_or_default();
     assert!(
         committed == made,
-        "include/lazaret.h is not that of src/lib.rs: BLESS=1 cargo test -p lazaret-ffi --test header"
+        "include/lazaretto.h is not that of src/lib.rs: BLESS=1 cargo test -p lazaretto-ffi --test header"
     );
     for word in ["# Safety", "#[", "Keeper,"] {
         assert!(!made.contains(word), "{word} is for Rust's readers");

@@ -1,6 +1,6 @@
 /* Every wrong way to call, and many threads at once. Ends with 0 if each was an error or nothing, and prints what went wrong otherwise. */
 #define _POSIX_C_SOURCE 200809L
-#include <lazaret.h>
+#include <lazaretto.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,41 +17,41 @@ static void expect(int is_so, const char *what) {
 
 /* Whether a string is an error with this code. Gives it back. */
 static int has_code(char *answer, const char *code) {
-    char *error = lazaret_member(answer, "error");
-    char *found = lazaret_member(error != NULL ? error : answer, "code");
+    char *error = lazaretto_member(answer, "error");
+    char *found = lazaretto_member(error != NULL ? error : answer, "code");
     int is_so = found != NULL && strcmp(found, code) == 0;
     if (!is_so) {
         fprintf(stderr, "%s\n", answer != NULL ? answer : "(null)");
     }
-    lazaret_free(found);
-    lazaret_free(error);
-    lazaret_free(answer);
+    lazaretto_free(found);
+    lazaretto_free(error);
+    lazaretto_free(answer);
     return is_so;
 }
 
 static int last_has_code(const char *code) {
-    char *found = lazaret_member(lazaret_last_error(), "code");
+    char *found = lazaretto_member(lazaretto_last_error(), "code");
     int is_so = found != NULL && strcmp(found, code) == 0;
-    lazaret_free(found);
+    lazaretto_free(found);
     return is_so;
 }
 
 static int cannot_open(const char *options) {
     char *error = (char *)1;
-    lazaret_keeper *keeper = lazaret_open(options, &error);
+    lazaretto_keeper *keeper = lazaretto_open(options, &error);
     return keeper == NULL && last_has_code("bad-request") && has_code(error, "bad-request");
 }
 
 static void *ask(void *keeper) {
     for (int i = 0; i < 10; i++) {
-        char *found = lazaret_token(keeper, "acme", NULL);
-        char *token = lazaret_member(found, "token");
-        if (token == NULL || strcmp(token, "at-good") != 0 || lazaret_last_error() != NULL) {
+        char *found = lazaretto_token(keeper, "acme", NULL);
+        char *token = lazaretto_member(found, "token");
+        if (token == NULL || strcmp(token, "at-good") != 0 || lazaretto_last_error() != NULL) {
             return "a thread got no token";
         }
-        lazaret_free(token);
-        lazaret_free(found);
-        if (lazaret_token(keeper, "nobody", NULL) != NULL || !last_has_code("unknown-provider")) {
+        lazaretto_free(token);
+        lazaretto_free(found);
+        if (lazaretto_token(keeper, "nobody", NULL) != NULL || !last_has_code("unknown-provider")) {
             return "a thread has another thread's error";
         }
     }
@@ -68,16 +68,16 @@ int main(int argc, char **argv) {
     expect(cannot_open("{\"vault\":7}"), "a vault that is no path");
     expect(cannot_open("{\"vault\":\"/tmp/x\",\"valut\":1}"), "an unknown option");
     expect(cannot_open("\xff\xfe"), "no UTF-8");
-    expect(lazaret_open(NULL, NULL) == NULL, "nowhere to say why");
+    expect(lazaretto_open(NULL, NULL) == NULL, "nowhere to say why");
 
     char *error = (char *)1;
-    lazaret_keeper *keeper = lazaret_open(argv[1], &error);
+    lazaretto_keeper *keeper = lazaretto_open(argv[1], &error);
     expect(keeper != NULL && error == NULL, "it opens");
 
-    expect(has_code(lazaret_call(NULL, "{\"call\":\"origins\"}"), "bad-request"), "a null keeper");
-    expect(has_code(lazaret_call((lazaret_keeper *)&failures, "{\"call\":\"origins\"}"), "bad-request"), "a made up keeper");
-    expect(has_code(lazaret_call(keeper, NULL), "bad-request"), "a null call");
-    expect(has_code(lazaret_call(keeper, "\xc3("), "bad-request"), "a call that is no UTF-8");
+    expect(has_code(lazaretto_call(NULL, "{\"call\":\"origins\"}"), "bad-request"), "a null keeper");
+    expect(has_code(lazaretto_call((lazaretto_keeper *)&failures, "{\"call\":\"origins\"}"), "bad-request"), "a made up keeper");
+    expect(has_code(lazaretto_call(keeper, NULL), "bad-request"), "a null call");
+    expect(has_code(lazaretto_call(keeper, "\xc3("), "bad-request"), "a call that is no UTF-8");
     const char *bad[] = {
         "", "{", "[]", "null", "7", "{}", "{\"call\":7}", "{\"call\":\"none\"}", "{\"call\":\"token\"}",
         "{\"call\":\"token\",\"provider\":\"acme\",\"min_valid_s\":-1}", "{\"call\":\"token\",\"provider\":\"acme\",\"other\":1}",
@@ -87,7 +87,7 @@ int main(int argc, char **argv) {
         "{\"call\":\"save_unsaved\",\"unsaved\":\"s3cret\"}",
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
-        char *answer = lazaret_call(keeper, bad[i]);
+        char *answer = lazaretto_call(keeper, bad[i]);
         expect(answer != NULL && strstr(answer, "s3cret") == NULL, "no secret is repeated");
         expect(has_code(answer, "bad-request"), bad[i]);
     }
@@ -95,26 +95,26 @@ int main(int argc, char **argv) {
     char *deep = malloc(depth + 1);
     memset(deep, '[', depth);
     deep[depth] = '\0';
-    expect(has_code(lazaret_call(keeper, deep), "bad-request"), "brackets without end");
+    expect(has_code(lazaretto_call(keeper, deep), "bad-request"), "brackets without end");
     free(deep);
 
-    expect(lazaret_token(keeper, NULL, NULL) == NULL && last_has_code("bad-request"), "a null provider");
-    expect(lazaret_token(NULL, "acme", NULL) == NULL && last_has_code("bad-request"), "a null keeper of token");
-    expect(lazaret_refresh(keeper, "\xff", NULL, NULL) == NULL && last_has_code("bad-request"), "a provider that is no UTF-8");
-    expect(lazaret_status((lazaret_keeper *)1, NULL) == NULL && last_has_code("bad-request"), "a made up keeper of status");
-    expect(lazaret_token(keeper, "acme", "nobody") == NULL && last_has_code("unknown-credential"), "an unknown credential");
-    char *status = lazaret_status(keeper, NULL);
-    expect(status != NULL && lazaret_last_error() == NULL, "what went well leaves no error");
-    expect(lazaret_member(status, "none") == NULL && lazaret_member(NULL, "a") == NULL, "no such member");
-    expect(lazaret_member(status, NULL) == NULL && lazaret_member("\xff", "a") == NULL, "no such name");
-    char *warnings = lazaret_member(status, "warnings");
+    expect(lazaretto_token(keeper, NULL, NULL) == NULL && last_has_code("bad-request"), "a null provider");
+    expect(lazaretto_token(NULL, "acme", NULL) == NULL && last_has_code("bad-request"), "a null keeper of token");
+    expect(lazaretto_refresh(keeper, "\xff", NULL, NULL) == NULL && last_has_code("bad-request"), "a provider that is no UTF-8");
+    expect(lazaretto_status((lazaretto_keeper *)1, NULL) == NULL && last_has_code("bad-request"), "a made up keeper of status");
+    expect(lazaretto_token(keeper, "acme", "nobody") == NULL && last_has_code("unknown-credential"), "an unknown credential");
+    char *status = lazaretto_status(keeper, NULL);
+    expect(status != NULL && lazaretto_last_error() == NULL, "what went well leaves no error");
+    expect(lazaretto_member(status, "none") == NULL && lazaretto_member(NULL, "a") == NULL, "no such member");
+    expect(lazaretto_member(status, NULL) == NULL && lazaretto_member("\xff", "a") == NULL, "no such name");
+    char *warnings = lazaretto_member(status, "warnings");
     expect(warnings != NULL && strcmp(warnings, "[]") == 0, "a member that is no string");
-    lazaret_free(warnings);
-    lazaret_free(status);
-    lazaret_free(status); /* twice */
-    lazaret_free(NULL);
-    lazaret_free((char *)&failures);
-    expect(strcmp(lazaret_version(), "0.1.0") == 0, "its version");
+    lazaretto_free(warnings);
+    lazaretto_free(status);
+    lazaretto_free(status); /* twice */
+    lazaretto_free(NULL);
+    lazaretto_free((char *)&failures);
+    expect(strcmp(lazaretto_version(), "0.1.0") == 0, "its version");
 
     pthread_t threads[8];
     for (int i = 0; i < 8; i++) {
@@ -126,15 +126,15 @@ int main(int argc, char **argv) {
         expect(wrong == NULL, wrong != NULL ? wrong : "");
     }
 
-    lazaret_keeper *second = lazaret_open(argv[1], NULL);
-    lazaret_close(keeper);
-    lazaret_close(keeper);
-    lazaret_close(NULL);
-    lazaret_close((lazaret_keeper *)&failures);
-    expect(lazaret_token(keeper, "acme", NULL) == NULL && last_has_code("bad-request"), "a keeper that was closed");
-    char *found = lazaret_token(second, "acme", NULL);
+    lazaretto_keeper *second = lazaretto_open(argv[1], NULL);
+    lazaretto_close(keeper);
+    lazaretto_close(keeper);
+    lazaretto_close(NULL);
+    lazaretto_close((lazaretto_keeper *)&failures);
+    expect(lazaretto_token(keeper, "acme", NULL) == NULL && last_has_code("bad-request"), "a keeper that was closed");
+    char *found = lazaretto_token(second, "acme", NULL);
     expect(found != NULL, "the other one is open");
-    lazaret_free(found);
-    lazaret_close(second);
+    lazaretto_free(found);
+    lazaretto_close(second);
     return failures != 0;
 }

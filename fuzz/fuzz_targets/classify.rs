@@ -3,8 +3,8 @@
 
 use std::sync::LazyLock;
 
-use lazaret::classify::{Answer, Rules, Verdict, classify};
-use lazaret::provider::Catalog;
+use lazaretto::classify::{Answer, Rules, Verdict, classify};
+use lazaretto::provider::Catalog;
 use libfuzzer_sys::fuzz_target;
 
 static RULES: LazyLock<Vec<Rules>> = LazyLock::new(|| {

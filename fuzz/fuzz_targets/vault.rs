@@ -3,10 +3,10 @@
 
 use std::sync::LazyLock;
 
-use lazaret::provider::{Catalog, Profile};
-use lazaret::secret::Secret;
-use lazaret::vault::edit::Edits;
-use lazaret::vault::{Fresh, Provenance, Spot, Vault};
+use lazaretto::provider::{Catalog, Profile};
+use lazaretto::secret::Secret;
+use lazaretto::vault::edit::Edits;
+use lazaretto::vault::{Fresh, Provenance, Spot, Vault};
 use libfuzzer_sys::fuzz_target;
 
 static PROFILES: LazyLock<Vec<Profile>> = LazyLock::new(|| {

@@ -1,4 +1,4 @@
-//! What lazaret costs: a cold process, a warm call, loading, and one refresh. Run with `cargo bench`.
+//! What lazaretto costs: a cold process, a warm call, loading, and one refresh. Run with `cargo bench`.
 //!
 //! Compare the figures of one run with each other; the machines are shared and noisy. `--features compiler` adds what
 //! compiling ahead of time saves.
@@ -11,9 +11,9 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use divan::Bencher;
-use lazaret_host::demo_server::{Behaviour, Rotation, TokenServer};
-use lazaret_host::storage::{FileStorage, LoadOutcome, Storage, VAULT};
-use lazaret_host::{Answer, Keeper, TokenRequest};
+use lazaretto_host::demo_server::{Behaviour, Rotation, TokenServer};
+use lazaretto_host::storage::{FileStorage, LoadOutcome, Storage, VAULT};
+use lazaretto_host::{Answer, Keeper, TokenRequest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -69,8 +69,8 @@ impl Home {
     }
 }
 
-fn lazaret(vault: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+fn lazaretto(vault: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--vault").arg(vault).args(["token", "xai-oauth"]);
     command
 }
@@ -78,7 +78,7 @@ fn lazaret(vault: &Path) -> Command {
 #[allow(unsafe_code, reason = "the standard library does not tell what a child used")]
 fn peak_memory_of_a_cold_token() -> String {
     let home = Home::new(10);
-    let output = lazaret(&home.path("auth.json")).output().expect("it runs");
+    let output = lazaretto(&home.path("auth.json")).output().expect("it runs");
     assert_eq!(output.stdout, b"at-0\n");
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: the pointer is to a rusage of our own, which all zeroes is a valid value of.
@@ -86,22 +86,22 @@ fn peak_memory_of_a_cold_token() -> String {
         libc::getrusage(libc::RUSAGE_CHILDREN, usage.as_mut_ptr());
         usage.assume_init()
     };
-    format!("{} KiB resident at its peak (lazaret token)", usage.ru_maxrss)
+    format!("{} KiB resident at its peak (lazaretto token)", usage.ru_maxrss)
 }
 
-/// `lazaret token` on a fresh token, as a whole process.
+/// `lazaretto token` on a fresh token, as a whole process.
 #[divan::bench(sample_count = 50)]
 fn cold_token_process(bencher: Bencher<'_, '_>) {
     let home = Home::new(10);
     let vault = home.path("auth.json");
-    bencher.bench_local(|| lazaret(&vault).output().expect("it runs").stdout.len());
+    bencher.bench_local(|| lazaretto(&vault).output().expect("it runs").stdout.len());
 }
 
 /// The same process doing nothing: what starting one costs.
 #[divan::bench(sample_count = 50)]
 fn cold_version_process(bencher: Bencher<'_, '_>) {
     bencher.bench_local(|| {
-        Command::new(env!("CARGO_BIN_EXE_lazaret")).arg("--version").output().expect("it runs").stdout.len()
+        Command::new(env!("CARGO_BIN_EXE_lazaretto")).arg("--version").output().expect("it runs").stdout.len()
     });
 }
 
@@ -150,7 +150,7 @@ fn classify_warm(bencher: Bencher<'_, '_>) {
 /// a code, a success, and a page.
 #[divan::bench(args = ["refusal", "message", "success", "page"])]
 fn classify_2_kb_natively(bencher: Bencher<'_, '_>, body: &str) {
-    use lazaret::classify::{Answer, classify};
+    use lazaretto::classify::{Answer, classify};
     let filler = "Trace ID and correlation of the request that was refused. ".repeat(32);
     let (status, kind, body) = match body {
         "refusal" => (400, "application/json", json!({ "error": "invalid_grant", "error_description": format!("AADSTS700082: The refresh token has expired due to inactivity. {filler}"), "error_codes": [700_082] }).to_string()),
@@ -158,7 +158,7 @@ fn classify_2_kb_natively(bencher: Bencher<'_, '_>, body: &str) {
         "success" => (200, "application/json", json!({ "access_token": "x".repeat(1_500), "refresh_token": "y".repeat(300), "expires_in": 3_600, "token_type": "Bearer" }).to_string()),
         _ => (403, "text/html", format!("<!DOCTYPE html><html><body>{filler}</body></html>")),
     };
-    let catalog = lazaret::provider::Catalog::new(None).expect("the built-in profiles");
+    let catalog = lazaretto::provider::Catalog::new(None).expect("the built-in profiles");
     let rules = catalog.profile("microsoft-entra").expect("a good profile").expect("it is there").rules;
     let headers = [("content-type".to_owned(), kind.to_owned())];
     let answer = Answer {
@@ -190,7 +190,7 @@ fn compile(bencher: Bencher<'_, '_>) {
     config.wasm_component_model(true).epoch_interruption(true);
     let engine = wasmtime::Engine::new(&config).expect("an engine");
     bencher.bench_local(|| {
-        wasmtime::component::Component::new(&engine, lazaret_host::COMPONENT_WASM).expect("a component")
+        wasmtime::component::Component::new(&engine, lazaretto_host::COMPONENT_WASM).expect("a component")
     });
 }
 
@@ -231,13 +231,13 @@ fn cost_of_writing(spent: usize) -> String {
     for round in 0.. {
         let is_put_back = round % PUT_BACK_EVERY == 0;
         if is_put_back {
-            bare_replace(&home.path("auth.json.lazaret"), ledger.as_bytes());
+            bare_replace(&home.path("auth.json.lazaretto"), ledger.as_bytes());
         }
         let before = server.requests();
         let refresh = timed(|| keeper.refresh(&request).map(drop).expect("refreshed"));
         requests = requests.max(server.requests() - before);
         let exchange = timed(|| bare_token = bare_exchange(&server, &bare_token));
-        let texts = ["auth.json", "auth.json.lazaret"].map(|name| fs::read(home.path(name)).expect("there"));
+        let texts = ["auth.json", "auth.json.lazaretto"].map(|name| fs::read(home.path(name)).expect("there"));
         let replace = timed(|| texts.iter().for_each(|text| bare_replace(&home.path("bare"), text)));
         if refreshes.len() == ROUNDS {
             break;
@@ -261,7 +261,7 @@ fn cost_of_writing(spent: usize) -> String {
 
 /// A ledger as a first refresh left it, with more tokens of other lineages.
 fn ledger_that_knows(spent: usize, storage: &FileStorage) -> String {
-    let Ok(LoadOutcome::Loaded(ledger)) = storage.load("vault.lazaret", None) else { panic!("no ledger") };
+    let Ok(LoadOutcome::Loaded(ledger)) = storage.load("vault.lazaretto", None) else { panic!("no ledger") };
     let mut ledger: Value = serde_json::from_str(&ledger.text).expect("json");
     let tokens = ledger["tokens"].as_object_mut().expect("tokens");
     let record = tokens.values().find(|record| record["state"] == "spent").expect("a spent token").clone();

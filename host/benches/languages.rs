@@ -1,5 +1,5 @@
 //! The same component from Rust, C, Node and Python, in one run on one machine: a token that is good, a refresh, a process that prints one
-//! token. Run with `cargo bench --bench languages`, after `cargo test -p lazaret --test conformance` has built the bindings.
+//! token. Run with `cargo bench --bench languages`, after `cargo test -p lazaretto --test conformance` has built the bindings.
 //!
 //! Each binding measures itself, with its own clock and in its own process. What is not there is left out. The machines are shared and
 //! noisy: compare what stands in one line. Nothing is asserted.
@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{Keeper, TokenRequest};
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{Keeper, TokenRequest};
 use serde_json::{Value, json};
 use server::{Answer, Server};
 use tempfile::TempDir;
@@ -151,7 +151,7 @@ fn rust(home: &Home) -> Figures {
     figures.insert("refresh", median(REFRESHES, || drop(keeper.refresh(&request).expect("refreshed"))));
     let vault = home.path(".hermes/auth.json");
     let cold = process(|| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
         command.arg("--vault").arg(&vault).args(["token", "xai-oauth"]);
         command
     });
@@ -162,7 +162,7 @@ fn rust(home: &Home) -> Figures {
 fn c(home: &Home) -> Figures {
     let root = repository("ffi");
     let built =
-        Command::new(env!("CARGO")).args(["build", "--release", "--quiet", "--package", "lazaret-ffi"]).status();
+        Command::new(env!("CARGO")).args(["build", "--release", "--quiet", "--package", "lazaretto-ffi"]).status();
     if !built.is_ok_and(|status| status.success()) {
         return Figures::new();
     }
@@ -171,7 +171,7 @@ fn c(home: &Home) -> Figures {
         let program = home.path(name);
         let mut build = Command::new("cc");
         build.arg("-O2").arg("-I").arg(root.join("include")).arg(root.join("examples").join(format!("{name}.c")));
-        build.arg("-L").arg(&library).arg("-llazaret_ffi").arg(format!("-Wl,-rpath,{}", library.display()));
+        build.arg("-L").arg(&library).arg("-llazaretto_ffi").arg(format!("-Wl,-rpath,{}", library.display()));
         build.args(["-pthread", "-o"]).arg(&program);
         let built = build.status().is_ok_and(|status| status.success());
         built.then_some(program)
@@ -227,7 +227,7 @@ fn python(home: &Home) -> Figures {
             && Command::new(python).args(["-c", "import wasmtime"]).status().is_ok_and(|status| status.success())
     });
     let Some(python) = python else { return Figures::new() };
-    let once = "import sys; sys.path.insert(0, sys.argv[2]); from lazaret import Keeper; print(Keeper(sys.argv[1]).token('xai-oauth').token)";
+    let once = "import sys; sys.path.insert(0, sys.argv[2]); from lazaretto import Keeper; print(Keeper(sys.argv[1]).token('xai-oauth').token)";
     let vault = home.path(".hermes/auth.json");
     figures(
         measured(Command::new(&python).arg(folder.join("bench.py")).args(["--refresh", &home.server.token_endpoint()])),

@@ -1,4 +1,4 @@
-//! lazaret beside the reference, hermes-agent 0.19.0, in one run on one machine and on the same vaults: loading a pool and
+//! lazaretto beside the reference, hermes-agent 0.19.0, in one run on one machine and on the same vaults: loading a pool and
 //! choosing from it, a cold command, one refusal for good; and what a vault of 10,000 entries costs. Run with
 //! `cargo bench --bench pool`.
 //!
@@ -18,9 +18,9 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use lazaret_host::demo_server::{Behaviour, Login, TokenServer};
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{Keeper, TokenRequest};
+use lazaretto_host::demo_server::{Behaviour, Login, TokenServer};
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{Keeper, TokenRequest};
 use reference::{Reference, Session};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -38,7 +38,7 @@ fn main() {
         println!("no Python to run the reference on: its figures are left out");
     }
     let reference = reference.as_ref();
-    println!("{:<44}{:>11}{:>13}{:>9}", "median of many", "lazaret", "reference", "ratio");
+    println!("{:<44}{:>11}{:>13}{:>9}", "median of many", "lazaretto", "reference", "ratio");
     for entries in [1, 10, 100, 1_000] {
         choosing(reference, entries);
     }
@@ -161,7 +161,7 @@ fn cold(reference: Option<&Reference>) {
         start.elapsed()
     };
     let ours = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
         run(command.arg("--vault").arg(home.vault()).args(["token", PROVIDER]))
     };
     let theirs = |reference: &Reference| {

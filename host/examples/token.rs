@@ -1,5 +1,5 @@
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{Keeper, TokenRequest};
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{Keeper, TokenRequest};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let vault = std::env::home_dir().unwrap_or_default().join(".hermes/auth.json");

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wasmtime::Store;
 use wasmtime::component::Linker;
 
-use crate::bindings::admin::exports::lazaret::keeper::admin as wit;
+use crate::bindings::admin::exports::lazaretto::keeper::admin as wit;
 use crate::bindings::admin::{AdminWorld, AdminWorldPre};
 use crate::component::ADMIN_CWASM;
 use crate::keeper::{Code, Inner, deserialize};
@@ -30,7 +30,7 @@ impl Admin {
     /// If it is there already, or is none.
     pub fn add(&self, credential: &NewCredential) -> Result<CredentialStatus, KeeperError> {
         let credential = credential.into();
-        self.call(|world, store| world.lazaret_keeper_admin().call_add(store, &credential))?
+        self.call(|world, store| world.lazaretto_keeper_admin().call_add(store, &credential))?
             .map(Into::into)
             .map_err(Into::into)
     }
@@ -41,7 +41,7 @@ impl Admin {
     /// If there is none of that name, or more than one.
     pub fn remove(&self, selector: &Selector) -> Result<(), KeeperError> {
         let selector = selector.into();
-        self.call(|world, store| world.lazaret_keeper_admin().call_remove(store, &selector))?.map_err(Into::into)
+        self.call(|world, store| world.lazaretto_keeper_admin().call_remove(store, &selector))?.map_err(Into::into)
     }
 
     /// Brings what another tool's file holds into a vault: [`FileStorage::from_file`](crate::storage::FileStorage::from_file) names
@@ -57,8 +57,8 @@ impl Admin {
         provider: Option<&str>,
         is_move: bool,
     ) -> Result<Vec<CredentialStatus>, KeeperError> {
-        let brought =
-            self.call(|world, store| world.lazaret_keeper_admin().call_import(store, vault, from, provider, is_move))??;
+        let brought = self
+            .call(|world, store| world.lazaretto_keeper_admin().call_import(store, vault, from, provider, is_move))??;
         Ok(brought.into_iter().map(Into::into).collect())
     }
 
@@ -68,7 +68,8 @@ impl Admin {
     /// # Errors
     /// If the name is none of a document. Whatever is wrong with the vault is a finding.
     pub fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {
-        let found = self.call(|world, store| world.lazaret_keeper_admin().call_doctor(store, vault, ask_servers))??;
+        let found =
+            self.call(|world, store| world.lazaretto_keeper_admin().call_doctor(store, vault, ask_servers))??;
         let finding = |finding: wit::Finding| Finding {
             severity: finding.severity,
             code: finding.code,
@@ -86,7 +87,7 @@ impl Admin {
     /// # Errors
     /// If no provider has that name (the message names the nearest), or the user's profiles cannot be read.
     pub fn providers(&self, name: Option<&str>) -> Result<Vec<ProviderInfo>, KeeperError> {
-        let infos = self.call(|world, store| world.lazaret_keeper_admin().call_providers(store, name))??;
+        let infos = self.call(|world, store| world.lazaretto_keeper_admin().call_providers(store, name))??;
         Ok(infos.into_iter().map(Into::into).collect())
     }
 
@@ -95,7 +96,7 @@ impl Admin {
     /// # Errors
     /// If the profiles cannot be read.
     pub fn login_flows(&self, provider: &str) -> Result<Vec<LoginFlow>, KeeperError> {
-        let flows = self.call(|world, store| world.lazaret_keeper_login().call_login_flows(store, provider))??;
+        let flows = self.call(|world, store| world.lazaretto_keeper_login().call_login_flows(store, provider))??;
         Ok(flows.into_iter().map(|flow| LoginFlow { flow: flow.flow, redirect_url: flow.redirect_url }).collect())
     }
 
@@ -127,7 +128,7 @@ impl Admin {
         label: Option<&str>,
     ) -> Result<LoginBegun, KeeperError> {
         let begun = self.call(|world, store| {
-            world.lazaret_keeper_login().call_login_start(store, vault, provider, flow, redirect_url, label)
+            world.lazaretto_keeper_login().call_login_start(store, vault, provider, flow, redirect_url, label)
         })??;
         Ok(LoginBegun {
             state: begun.state,
@@ -145,7 +146,7 @@ impl Admin {
     /// # Errors
     /// The login is over then: begin anew.
     pub fn login_poll(&self, state: &str) -> Result<LoginProgress, KeeperError> {
-        let progress = self.call(|world, store| world.lazaret_keeper_login().call_login_poll(store, state))??;
+        let progress = self.call(|world, store| world.lazaretto_keeper_login().call_login_poll(store, state))??;
         Ok(LoginProgress {
             done: progress.done.map(Into::into),
             state: progress.state,
@@ -158,7 +159,7 @@ impl Admin {
     /// # Errors
     /// `bad-request` if it is no answer to this login: go on listening. Otherwise the login is over.
     pub fn login_finish(&self, state: &str, redirected_to: &str) -> Result<CredentialStatus, KeeperError> {
-        self.call(|world, store| world.lazaret_keeper_login().call_login_finish(store, state, redirected_to))?
+        self.call(|world, store| world.lazaretto_keeper_login().call_login_finish(store, state, redirected_to))?
             .map(Into::into)
             .map_err(Into::into)
     }
@@ -170,8 +171,8 @@ impl Admin {
     /// If there is none of that name, or it was not revoked and is kept.
     pub fn logout(&self, selector: &Selector, keep_if_not_revoked: bool) -> Result<LoggedOut, KeeperError> {
         let selector = selector.into();
-        let left =
-            self.call(|world, store| world.lazaret_keeper_login().call_logout(store, &selector, keep_if_not_revoked))??;
+        let left = self
+            .call(|world, store| world.lazaretto_keeper_login().call_logout(store, &selector, keep_if_not_revoked))??;
         Ok(LoggedOut { revocation: left.revocation, message: left.message })
     }
 
@@ -180,7 +181,7 @@ impl Admin {
     /// # Errors
     /// If the user's profiles cannot be read.
     pub fn origins(&self) -> Result<Vec<String>, KeeperError> {
-        self.call(|world, store| world.lazaret_keeper_login().call_origins(store))?.map_err(Into::into)
+        self.call(|world, store| world.lazaretto_keeper_login().call_origins(store))?.map_err(Into::into)
     }
 
     fn call<T>(

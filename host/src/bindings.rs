@@ -12,9 +12,9 @@ pub(crate) mod admin {
         path: "../wit",
         world: "admin-world",
         with: {
-            "lazaret:keeper/storage@0.1.0": super::lazaret::keeper::storage,
-            "lazaret:keeper/http@0.1.0": super::lazaret::keeper::http,
-            "lazaret:keeper/events@0.1.0": super::lazaret::keeper::events,
+            "lazaretto:keeper/storage@0.1.0": super::lazaretto::keeper::storage,
+            "lazaretto:keeper/http@0.1.0": super::lazaretto::keeper::http,
+            "lazaretto:keeper/events@0.1.0": super::lazaretto::keeper::events,
             "wasi:clocks/wall-clock@0.2.0": super::wasi::clocks::wall_clock,
             "wasi:clocks/monotonic-clock@0.2.0": super::wasi::clocks::monotonic_clock,
             "wasi:random/random@0.2.0": super::wasi::random::random,

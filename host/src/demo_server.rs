@@ -1,6 +1,6 @@
 //! An authorization server on loopback that rotates for real, counts what it sees, and misbehaves on request.
 //!
-//! For `lazaret demo`, the tests and the benchmarks. It knows the refresh grant of RFC 6749 and nothing more: a login is a
+//! For `lazaretto demo`, the tests and the benchmarks. It knows the refresh grant of RFC 6749 and nothing more: a login is a
 //! method call. The request count is what proves that a dead token was not replayed.
 //!
 //! - [`Behaviour`]: what a healthy server does, above all how it rotates
@@ -8,7 +8,7 @@
 //! - [`TokenServer`]: the running server, and what it saw
 //!
 //! ```
-//! use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
+//! use lazaretto_host::demo_server::{Behaviour, Fault, TokenServer};
 //!
 //! let server = TokenServer::start(Behaviour::default())?;
 //! let login = server.login("demo-client");

@@ -1,6 +1,6 @@
 //! One request is one attempt: it goes to an allow-listed origin, once, on a connection of its own, and ends at its deadline.
 //!
-//! The host side of `lazaret:keeper/http`. A refresh token may be single use, so whatever an ordinary HTTP client does
+//! The host side of `lazaretto:keeper/http`. A refresh token may be single use, so whatever an ordinary HTTP client does
 //! to be helpful is off here: no retry, no redirect, no pool, no cookies, no content coding.
 //!
 //! - [`AllowList`]: which origins may be sent to, and how an entry is written

@@ -1,6 +1,6 @@
 //! The component as a Rust object. Each call runs in an instance of its own unless warm ones are asked for, so that in the
 //! component no secret outlives the call it was read for. What the host copies on the way (documents, requests, answers) is freed with
-//! the call; freed memory is overwritten in programs whose allocator does that, as the command's and the C library's do (`lazaret-wipe`).
+//! the call; freed memory is overwritten in programs whose allocator does that, as the command's and the C library's do (`lazaretto-wipe`).
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,9 @@ use wasmtime::{Engine, Store, StoreContextMut, UpdateDeadline};
 
 use crate::admin::Admin;
 use crate::bindings::admin::AdminWorldPre;
-use crate::bindings::exports::lazaret::keeper::{classifier as classifier_wit, keeper as keeper_wit, pool as pool_wit};
+use crate::bindings::exports::lazaretto::keeper::{
+    classifier as classifier_wit, keeper as keeper_wit, pool as pool_wit,
+};
 use crate::bindings::{KeeperWorld, KeeperWorldPre};
 use crate::component::COMPONENT_CWASM;
 use crate::engine;
@@ -236,7 +238,7 @@ impl Keeper {
     ///
     /// ```no_run
     /// # use std::{sync::mpsc, thread, time::Duration};
-    /// # use lazaret_host::{Keeper, TokenRequest, storage::VAULT};
+    /// # use lazaretto_host::{Keeper, TokenRequest, storage::VAULT};
     /// # fn within(keeper: Keeper, patience: Duration) {
     /// let (answer, answers) = mpsc::sync_channel(1);
     /// // Nobody may be waiting for the answer any more. What matters is stored by then.
@@ -246,7 +248,7 @@ impl Keeper {
     /// ```
     ///
     /// What is left is the end of the whole process: one that handles SIGTERM and the like should join such threads
-    /// before it goes, as the `lazaret` command does. A process that is killed in that window leaves a note in the ledger,
+    /// before it goes, as the `lazaretto` command does. A process that is killed in that window leaves a note in the ledger,
     /// and the next caller sends the same refresh token once more; a server that gives its successor again, loses nothing.
     ///
     /// # Errors
@@ -255,7 +257,7 @@ impl Keeper {
         self.0.look_who_may_read();
         self.0.store_rescued();
         self.0
-            .call(|instance| instance.world.lazaret_keeper_keeper().call_token(&mut instance.store, &request.into()))?
+            .call(|instance| instance.world.lazaretto_keeper_keeper().call_token(&mut instance.store, &request.into()))?
             .map(|token| self.0.rescue(token.into()))
             .map_err(Into::into)
     }
@@ -269,7 +271,9 @@ impl Keeper {
         self.0.look_who_may_read();
         self.0.store_rescued();
         self.0
-            .call(|instance| instance.world.lazaret_keeper_keeper().call_refresh(&mut instance.store, &request.into()))?
+            .call(|instance| {
+                instance.world.lazaretto_keeper_keeper().call_refresh(&mut instance.store, &request.into())
+            })?
             .map(|token| self.0.rescue(token.into()))
             .map_err(Into::into)
     }
@@ -281,7 +285,7 @@ impl Keeper {
     pub fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
         self.0.look_who_may_read();
         let report = self.0.call(|instance| {
-            instance.world.lazaret_keeper_keeper().call_status(&mut instance.store, vault, provider)
+            instance.world.lazaretto_keeper_keeper().call_status(&mut instance.store, vault, provider)
         })??;
         Ok(StatusReport {
             credentials: report.credentials.into_iter().map(Into::into).collect(),
@@ -296,7 +300,9 @@ impl Keeper {
     pub fn unquarantine(&self, selector: &Selector) -> Result<CredentialStatus, KeeperError> {
         let selector = selector.into();
         self.0
-            .call(|instance| instance.world.lazaret_keeper_keeper().call_unquarantine(&mut instance.store, &selector))?
+            .call(|instance| {
+                instance.world.lazaretto_keeper_keeper().call_unquarantine(&mut instance.store, &selector)
+            })?
             .map(Into::into)
             .map_err(Into::into)
     }
@@ -308,7 +314,7 @@ impl Keeper {
     pub fn reset(&self, selector: &Selector) -> Result<CredentialStatus, KeeperError> {
         let selector = selector.into();
         self.0
-            .call(|instance| instance.world.lazaret_keeper_keeper().call_reset(&mut instance.store, &selector))?
+            .call(|instance| instance.world.lazaretto_keeper_keeper().call_reset(&mut instance.store, &selector))?
             .map(Into::into)
             .map_err(Into::into)
     }
@@ -322,7 +328,7 @@ impl Keeper {
         self.0.look_who_may_read();
         self.0.store_rescued();
         let advice =
-            self.0.call(|instance| instance.world.lazaret_keeper_pool().call_report(&mut instance.store, &call))?;
+            self.0.call(|instance| instance.world.lazaretto_keeper_pool().call_report(&mut instance.store, &call))?;
         let advice: Advice = advice.map(Into::into)?;
         Ok(Advice { token: advice.token.map(|token| self.0.rescue(token)), ..advice })
     }
@@ -334,7 +340,7 @@ impl Keeper {
     pub fn end_use(&self, selector: &Selector) -> Result<(), KeeperError> {
         let selector = selector.into();
         self.0
-            .call(|instance| instance.world.lazaret_keeper_pool().call_end_use(&mut instance.store, &selector))?
+            .call(|instance| instance.world.lazaretto_keeper_pool().call_end_use(&mut instance.store, &selector))?
             .map_err(Into::into)
     }
 
@@ -389,7 +395,7 @@ impl Keeper {
             transport_error: answer.transport_error.clone(),
         };
         let judged = self.0.call(|instance| {
-            instance.world.lazaret_keeper_classifier().call_classify(
+            instance.world.lazaretto_keeper_classifier().call_classify(
                 &mut instance.store,
                 &answer,
                 profiles.as_deref(),
@@ -406,12 +412,12 @@ impl Keeper {
 
 impl Inner {
     fn origins(self: &Arc<Self>) -> Result<Vec<String>, KeeperError> {
-        self.call(|instance| instance.world.lazaret_keeper_keeper().call_origins(&mut instance.store))?
+        self.call(|instance| instance.world.lazaretto_keeper_keeper().call_origins(&mut instance.store))?
             .map_err(Into::into)
     }
 
     fn save_unsaved(&self, unsaved: &str) -> Result<(), KeeperError> {
-        self.call(|instance| instance.world.lazaret_keeper_keeper().call_save_unsaved(&mut instance.store, unsaved))?
+        self.call(|instance| instance.world.lazaretto_keeper_keeper().call_save_unsaved(&mut instance.store, unsaved))?
             .map_err(Into::into)
     }
 
@@ -773,7 +779,7 @@ mod tests {
         assert_eq!((token.unsaved, server.requests()), (None, 1));
         let warning = token.warning.unwrap();
         assert!(warning.contains("the next call stores them") && !warning.contains("unsaved"), "{warning}");
-        let kept = folder.path().join("state/lazaret/rescue");
+        let kept = folder.path().join("state/lazaretto/rescue");
         assert_eq!(std::fs::read_dir(&kept).unwrap().count(), 1);
 
         // A call that cannot store them either leaves them, and sends nothing in the place of the spent token.

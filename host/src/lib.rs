@@ -1,8 +1,8 @@
-//! Runs the lazaret component in wasmtime: a real file system, a real network, and the `lazaret` command.
+//! Runs the lazaretto component in wasmtime: a real file system, a real network, and the `lazaretto` command.
 //!
 //! ```no_run
-//! use lazaret_host::{Keeper, TokenRequest};
-//! use lazaret_host::storage::{FileStorage, VAULT};
+//! use lazaretto_host::{Keeper, TokenRequest};
+//! use lazaretto_host::storage::{FileStorage, VAULT};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let keeper = Keeper::builder().storage(FileStorage::open("/home/me/.hermes/auth.json")).build()?;

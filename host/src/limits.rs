@@ -113,7 +113,7 @@ impl Ticker {
         self.0.calls.fetch_add(1, Ordering::SeqCst);
         if !self.0.running.swap(true, Ordering::SeqCst) {
             let (engine, ticking) = (engine.weak(), self.0.clone());
-            let spawned = thread::Builder::new().name("lazaret-ticker".into()).spawn(move || {
+            let spawned = thread::Builder::new().name("lazaretto-ticker".into()).spawn(move || {
                 let mut idle_ticks = 0;
                 while idle_ticks < IDLE_TICKS {
                     thread::sleep(TICK);

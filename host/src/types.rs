@@ -346,7 +346,7 @@ pub struct ProviderInfo {
     pub keys_only: bool,
     /// Where tokens come from.
     pub token_endpoint: Option<String>,
-    /// As whom lazaret asks.
+    /// As whom lazaretto asks.
     pub client_id: Option<String>,
     /// `none`, `body` or `basic`.
     pub client_auth: String,

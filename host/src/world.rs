@@ -7,7 +7,7 @@ use std::time::Duration;
 use wasmtime::component::{HasSelf, Linker};
 use wasmtime::{StoreContextMut, StoreLimits};
 
-use crate::bindings::lazaret::keeper::{events, http, storage};
+use crate::bindings::lazaretto::keeper::{events, http, storage};
 use crate::bindings::wasi::clocks::wall_clock::Datetime;
 use crate::events::{Event, EventSink};
 use crate::http::{Http, HttpRequest, Sent};
@@ -133,7 +133,7 @@ impl Drop for World {
 pub(crate) fn add_to_linker(linker: &mut Linker<World>) -> wasmtime::Result<()> {
     storage::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
     events::add_to_linker::<_, HasSelf<World>>(linker, |world| world)?;
-    linker.instance("lazaret:keeper/http@0.1.0")?.func_wrap("send", send)?;
+    linker.instance("lazaretto:keeper/http@0.1.0")?.func_wrap("send", send)?;
     // Of the WASI interfaces the component uses these functions only.
     linker.instance("wasi:clocks/wall-clock@0.2.0")?.func_wrap("now", |store, (): ()| {
         let now = store.data().shared.clock.wall();

@@ -18,9 +18,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use home::{Home, Ran};
-use lazaret_host::demo_server::{Fault, Rotation, TokenServer};
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{Keeper, TokenRequest};
+use lazaretto_host::demo_server::{Fault, Rotation, TokenServer};
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{Keeper, TokenRequest};
 use oidc::OidcServer;
 use serde_json::json;
 
@@ -75,7 +75,7 @@ fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
 
 /// How many locks of this home's grants a process has open: it holds them, or waits for them.
 fn locks_open(process: &str, folder: &Path) -> usize {
-    let locks = folder.join("auth.json.lazaret-locks");
+    let locks = folder.join("auth.json.lazaretto-locks");
     let open = fs::read_dir(format!("/proc/{process}/fd")).into_iter().flatten().flatten();
     let paths = open.filter_map(|file| fs::read_link(file.path()).ok());
     paths.filter(|path| path.parent() == Some(&locks) && path.file_name().is_some_and(|name| name.len() == 2)).count()
@@ -97,7 +97,7 @@ fn ten_processes(home: &Home, server: &dyn Server) {
     let children: Vec<Child> = (0..10)
         .map(|_| {
             let mut shell = Command::new("sh");
-            shell.args(["-c", "read line; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_lazaret"));
+            shell.args(["-c", "read line; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_lazaretto"));
             shell.args(home.command(&["token", "acme"]).get_args());
             shell.stdin(held.try_clone().expect("a descriptor")).stdout(Stdio::piped()).stderr(Stdio::piped());
             shell.spawn().expect("it runs")

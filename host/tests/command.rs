@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use home::{Home, Ran};
-use lazaret::time::{Zone, to_rfc3339};
-use lazaret_host::demo_server::{Behaviour, Fault, TokenServer};
+use lazaretto::time::{Zone, to_rfc3339};
+use lazaretto_host::demo_server::{Behaviour, Fault, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -283,10 +283,10 @@ impl Nobody {
         let mut command = home.command(arguments);
         if let Some(id) = self.id {
             // The binary may lie where only root may go.
-            let binary = home.path("lazaret");
+            let binary = home.path("lazaretto");
             if !binary.exists() {
                 fs::set_permissions(home.folder.path(), fs::Permissions::from_mode(0o700)).expect("set");
-                fs::copy(env!("CARGO_BIN_EXE_lazaret"), &binary).expect("copied");
+                fs::copy(env!("CARGO_BIN_EXE_lazaretto"), &binary).expect("copied");
             }
             let arguments: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
             command = Command::new(binary);
@@ -311,7 +311,7 @@ fn a_full_disk_costs_neither_the_vault_nor_the_token() {
     let filled = fs::write(folder.path().join("filler"), vec![0; 1 << 20]);
     assert!(filled.is_err(), "the disk is full");
     let run = || {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
         command.arg("--vault").arg(&vault).arg("--providers").arg(home.path("providers.json"));
         Ran::of(command.args(["--allow-loopback-http", "token", "acme"]).output().expect("it runs"))
     };
@@ -355,7 +355,7 @@ fn a_bad_profile_is_named_and_nothing_is_sent() {
     assert!(ran.err.contains("line 1"), "{ran:?}");
     // Plain http on this machine needs the flag.
     home.profiles(&json!({ "acme": { "token_endpoint": home.server.token_endpoint(), "client_id": "acme-client" } }));
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--vault").arg(home.path("auth.json")).arg("--providers").arg(home.path("providers.json"));
     let ran = Ran::of(command.args(["token", "acme"]).output().expect("it runs"));
     assert_eq!(ran.code, Some(5), "{ran:?}");
@@ -438,6 +438,7 @@ fn classify_judges_line_by_line() {
 
 #[test]
 fn the_demo_holds() {
-    let ran = Ran::of(Command::new(env!("CARGO_BIN_EXE_lazaret")).args(["demo", "--json"]).output().expect("it runs"));
+    let ran =
+        Ran::of(Command::new(env!("CARGO_BIN_EXE_lazaretto")).args(["demo", "--json"]).output().expect("it runs"));
     assert_eq!(ran.code, Some(0), "{}\n{}", ran.out, ran.err);
 }

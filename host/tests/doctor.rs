@@ -1,4 +1,4 @@
-//! `lazaret doctor` as its user runs it: what it finds, what it says, and that the commands it shows mend what they are for.
+//! `lazaretto doctor` as its user runs it: what it finds, what it says, and that the commands it shows mend what they are for.
 
 mod home;
 
@@ -10,7 +10,7 @@ use std::process::Command;
 use home::{Home, Ran};
 use serde_json::Value;
 
-/// A vault that lazaret itself has used.
+/// A vault that lazaretto itself has used.
 fn used() -> Home {
     let home = Home::with_expired_login();
     fs::set_permissions(home.path("auth.json"), fs::Permissions::from_mode(0o600)).expect("chmod");
@@ -39,12 +39,12 @@ fn findings(home: &Home) -> Vec<Value> {
     findings.iter().filter(|finding| finding["severity"] != "ok").cloned().collect()
 }
 
-/// As a person pastes it, whose shell finds lazaret.
+/// As a person pastes it, whose shell finds lazaretto.
 fn paste(command: &str) -> Ran {
-    let binary = Path::new(env!("CARGO_BIN_EXE_lazaret")).parent().expect("a folder");
+    let binary = Path::new(env!("CARGO_BIN_EXE_lazaretto")).parent().expect("a folder");
     let path = format!("{}:{}", binary.display(), std::env::var("PATH").unwrap_or_default());
     let mut shell = Command::new("sh");
-    shell.args(["-c", command]).env("PATH", path).env_remove("LAZARET_VAULT");
+    shell.args(["-c", command]).env("PATH", path).env_remove("LAZARETTO_VAULT");
     Ran::of(shell.output().expect("sh runs"))
 }
 
@@ -76,8 +76,8 @@ fn a_server_that_is_gone_is_an_error_only_for_who_asks() {
 #[test]
 fn the_commands_it_shows_mend_what_they_are_for() {
     let home = used();
-    let ledger = home.path("auth.json.lazaret");
-    let locks = home.path("auth.json.lazaret-locks");
+    let ledger = home.path("auth.json.lazaretto");
+    let locks = home.path("auth.json.lazaretto-locks");
     let breaks: [(&str, &dyn Fn()); 4] = [
         ("mode-wide", &|| {
             fs::set_permissions(home.path("auth.json"), fs::Permissions::from_mode(0o644)).expect("chmod");
@@ -107,7 +107,7 @@ fn the_commands_it_shows_mend_what_they_are_for() {
 #[test]
 fn a_ledger_that_cannot_be_reached_is_named() {
     let home = used();
-    let ledger = home.path("auth.json.lazaret");
+    let ledger = home.path("auth.json.lazaretto");
     fs::remove_file(&ledger).expect("removed");
     fs::create_dir(&ledger).expect("made");
     let ran = home.run(&["doctor"]);
@@ -178,7 +178,7 @@ fn a_link_that_is_not_followed_is_one_finding() {
 #[test]
 fn what_somebody_else_put_beside_a_vault_is_one_finding() {
     let home = used();
-    let ledger = home.path("auth.json.lazaret");
+    let ledger = home.path("auth.json.lazaretto");
     if std::os::unix::fs::chown(&ledger, Some(54_321), None).is_err() {
         return; // only root can give a file away
     }
@@ -221,9 +221,9 @@ fn plain_http_without_the_option_is_an_error_with_the_command() {
     let home = used();
     let vault = home.path("auth.json").display().to_string();
     let providers = home.path("providers.json").display().to_string();
-    let ran = paste(&format!("lazaret --vault {vault} --providers {providers} doctor --ask-servers"));
+    let ran = paste(&format!("lazaretto --vault {vault} --providers {providers} doctor --ask-servers"));
     let fix =
-        format!("fix: lazaret --vault {vault} --providers {providers} --allow-loopback-http doctor --ask-servers\n");
+        format!("fix: lazaretto --vault {vault} --providers {providers} --allow-loopback-http doctor --ask-servers\n");
     assert!(ran.code == Some(1) && ran.out.contains("plain-http") && ran.out.contains(&fix), "{ran:?}");
     assert!(!ran.out.contains("server-unreachable"), "one cause, one finding: {ran:?}");
     let mended = paste(fix.trim_start_matches("fix: "));
@@ -254,10 +254,10 @@ fn as_user(user: u32, command: &str) -> Option<Ran> {
     if !rustix::process::geteuid().is_root() {
         return None;
     }
-    let binary = Path::new(env!("CARGO_BIN_EXE_lazaret"));
-    let copy = Path::new("/tmp").join(format!("lazaret-of-{}", std::process::id()));
+    let binary = Path::new(env!("CARGO_BIN_EXE_lazaretto"));
+    let copy = Path::new("/tmp").join(format!("lazaretto-of-{}", std::process::id()));
     fs::copy(binary, &copy).ok()?;
-    let command = command.replace("lazaret ", &format!("{} ", copy.display()));
+    let command = command.replace("lazaretto ", &format!("{} ", copy.display()));
     let id = user.to_string();
     let ran = Command::new("setpriv").args(["--reuid", &id, "--clear-groups", "sh", "-c", &command]).output().ok();
     fs::remove_file(&copy).ok()?;
@@ -276,7 +276,7 @@ fn a_folder_that_its_user_may_not_write() {
     }
     std::os::unix::fs::chown(folder, Some(54_321), None).expect("given");
     fs::set_permissions(folder, fs::Permissions::from_mode(0o555)).expect("chmod");
-    let doctor = format!("lazaret --vault {} --json doctor", vault.display());
+    let doctor = format!("lazaretto --vault {} --json doctor", vault.display());
     let Some(ran) = as_user(54_321, &doctor) else { return };
     let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     let closed =
@@ -295,7 +295,7 @@ fn another_users_vault() {
         return; // only root can give a file away
     }
     fs::set_permissions(home.folder.path(), fs::Permissions::from_mode(0o755)).expect("chmod");
-    let Some(ran) = as_user(54_322, &format!("lazaret --vault {} --json doctor", vault.display())) else { return };
+    let Some(ran) = as_user(54_322, &format!("lazaretto --vault {} --json doctor", vault.display())) else { return };
     let told: Value = serde_json::from_str(&ran.out).unwrap_or_else(|error| panic!("{error}: {ran:?}"));
     let errors = told["findings"].as_array().expect("a list").iter().filter(|finding| finding["severity"] == "error");
     let of_vault: Vec<_> =

@@ -15,7 +15,7 @@ const CODEX: &str = "openai-codex";
 /// A home folder of its own with no vault in it, and a profile that leads `openai-codex` to the server of the test.
 fn home() -> Home {
     let home = Home::new();
-    fs::create_dir_all(home.path("config/lazaret")).expect("made");
+    fs::create_dir_all(home.path("config/lazaretto")).expect("made");
     home.profiles(&json!({
         "openai-codex": { "token_endpoint": home.server.token_endpoint(), "client_id": "acme-client" },
         "acme": { "token_endpoint": home.server.token_endpoint(), "client_id": "acme-client" },
@@ -24,10 +24,10 @@ fn home() -> Home {
 }
 
 fn command(home: &Home, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--providers").arg(home.path("providers.json")).arg("--allow-loopback-http").args(arguments);
     command.env("HOME", home.folder.path()).env("XDG_CONFIG_HOME", home.path("config"));
-    command.env_remove("LAZARET_VAULT").env_remove("CODEX_HOME").stdin(Stdio::null());
+    command.env_remove("LAZARETTO_VAULT").env_remove("CODEX_HOME").stdin(Stdio::null());
     command
 }
 
@@ -99,17 +99,17 @@ fn the_default_vault_comes_first_and_a_named_one_alone() {
     let home = home();
     let file = codex_file(&home, ".codex/auth.json");
     run(&home, &["import", &file]);
-    vault(&home.path("config/lazaret/auth.json"), CODEX, "at-default");
+    vault(&home.path("config/lazaretto/auth.json"), CODEX, "at-default");
     let token = run(&home, &["token", CODEX]);
     assert_eq!((token.out.as_str(), token.err.as_str()), ("at-default\n", ""));
     // What the default one lacks is looked for; what was named is not left.
-    vault(&home.path("config/lazaret/auth.json"), "acme", "at-acme");
+    vault(&home.path("config/lazaretto/auth.json"), "acme", "at-acme");
     assert!(run(&home, &["token", CODEX]).err.contains(&file));
-    let named = home.path("config/lazaret/auth.json");
+    let named = home.path("config/lazaretto/auth.json");
     let asked = home.server.requests();
     let missing = run(&home, &["--vault", named.to_str().expect("text"), "token", CODEX]);
     assert!(missing.code == Some(3) && missing.out.is_empty() && !missing.err.contains("using"), "{missing:?}");
-    let by_variable = command(&home, &["token", CODEX]).env("LAZARET_VAULT", &named).output().expect("it runs");
+    let by_variable = command(&home, &["token", CODEX]).env("LAZARETTO_VAULT", &named).output().expect("it runs");
     assert_eq!(by_variable.status.code(), Some(3));
     assert_eq!(home.server.requests(), asked);
 }
@@ -162,7 +162,7 @@ fn a_vault_that_cannot_be_read_is_not_added() {
         assert_eq!((added.code, error["error"]["code"].as_str()), (Some(2), Some(code)), "{added:?}");
         assert!(added.err.contains(name), "{added:?}");
     }
-    assert!(!home.path("config/lazaret/vaults.json").exists());
+    assert!(!home.path("config/lazaretto/vaults.json").exists());
 }
 
 /// There is no way back out of a vault of our own form, and no word of a login that is not there.
@@ -172,7 +172,7 @@ fn what_was_moved_cannot_be_moved_back_and_stays() {
     let file = codex_file(&home, ".codex/auth.json");
     let moved = run(&home, &["import", &file, "--move"]);
     assert_eq!(moved.code, Some(0), "{moved:?}");
-    let ours = home.path("config/lazaret/auth.json");
+    let ours = home.path("config/lazaretto/auth.json");
     let (text, theirs) = (fs::read_to_string(&ours).expect("there"), fs::read_to_string(&file).expect("there"));
     put(home.path("other.json"), r#"{"version": 1, "providers": {}, "credential_pool": {}}"#);
     for into in [file.as_str(), home.path("other.json").to_str().expect("text")] {

@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::thread;
 
 use home::{Home, Ran};
-use lazaret_host::demo_server::Fault;
+use lazaretto_host::demo_server::Fault;
 use serde_json::{Value, json};
 
 const DOCKER: [&str; 6] = ["token", "acme", "--format", "docker", "--for-host", "ghcr.io"];
@@ -46,7 +46,7 @@ fn git_at(home: &Home, host: &str, arguments: &[&str], input: &str) -> Ran {
     let quoted = |path: &Path| format!("'{}'", path.display());
     let helper = format!(
         "!{} --vault {} --providers {} --allow-loopback-http token acme --format git-credential --for-host {host}",
-        quoted(Path::new(env!("CARGO_BIN_EXE_lazaret"))),
+        quoted(Path::new(env!("CARGO_BIN_EXE_lazaretto"))),
         quoted(&home.path("auth.json")),
         quoted(&home.path("providers.json")),
     );
@@ -213,7 +213,7 @@ fn a_refused_password_ends_no_login_and_a_dead_login_is_said_on_standard_error()
     let arguments = ["token", "acme", "--format", "git-credential", "--for-host", "git.example"];
     let ran = ask(&home, &[&arguments[..], &["get"]].concat(), QUESTION);
     assert_eq!((ran.code, ran.out.as_str()), (Some(3), ""), "{ran:?}");
-    assert!(ran.err.lines().any(|line| line.starts_with("run: lazaret ")), "{ran:?}");
+    assert!(ran.err.lines().any(|line| line.starts_with("run: lazaretto ")), "{ran:?}");
 
     let home = Home::new();
     let pool = json!({ "credential_pool": { "acme": [{ "id": "k", "auth_type": "api_key", "source": "manual", "access_token": "key" }] } });
@@ -290,7 +290,7 @@ fn docker_is_answered_in_its_own_words_on_standard_output() {
     let home = Home::with_expired_login();
     home.server.fault([Fault::status(400, "application/json", r#"{"error":"invalid_grant"}"#)]);
     let ran = docker(&home, "get", "ghcr.io");
-    assert!(ran.code == Some(1) && ran.out.contains("; run: lazaret ") && ran.out.lines().count() == 1, "{ran:?}");
+    assert!(ran.code == Some(1) && ran.out.contains("; run: lazaretto ") && ran.out.lines().count() == 1, "{ran:?}");
 }
 
 /// The two lines of the help, as the file that docker runs.
@@ -302,13 +302,13 @@ fn the_wrapper_of_the_help_is_a_docker_credential_helper() {
     let [shebang, exec] = lines[..] else { panic!("{help}") };
     let options = format!(
         "{} --vault {} --providers {} --allow-loopback-http token acme",
-        env!("CARGO_BIN_EXE_lazaret"),
+        env!("CARGO_BIN_EXE_lazaretto"),
         home.path("auth.json").display(),
         home.path("providers.json").display()
     );
-    let exec = exec.replace("lazaret token github", &options);
+    let exec = exec.replace("lazaretto token github", &options);
     assert!(exec.contains("--format docker"), "{exec}");
-    let wrapper = home.path("docker-credential-lazaret");
+    let wrapper = home.path("docker-credential-lazaretto");
     fs::write(&wrapper, format!("{shebang}\n{exec}\n")).expect("written");
     fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).expect("set");
     let ran = fed(Command::new(wrapper).arg("get"), "https://ghcr.io");

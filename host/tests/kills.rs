@@ -1,4 +1,4 @@
-//! Eight slots start `lazaret` processes on one vault again and again, some are killed at random, and the server misbehaves. The
+//! Eight slots start `lazaretto` processes on one vault again and again, some are killed at random, and the server misbehaves. The
 //! server is the referee: a login is lost only where no client could have kept it, and never once more.
 //!
 //! A login must be lost if the server has replaced its refresh token and the answer is gone: lost on the way, or with
@@ -6,13 +6,13 @@
 //! them, and counts the lost logins. The two numbers must be equal. A server that gives a successor again, or that does not
 //! rotate, loses none.
 //!
-//! The short loops run with all tests. The long ones, ten minutes for each server or as many as `LAZARET_KILLS_MINUTES` says:
+//! The short loops run with all tests. The long ones, ten minutes for each server or as many as `LAZARETTO_KILLS_MINUTES` says:
 //!
 //! ```text
-//! cargo test --release -p lazaret-host --test kills -- --ignored --nocapture --test-threads 1
+//! cargo test --release -p lazaretto-host --test kills -- --ignored --nocapture --test-threads 1
 //! ```
 //!
-//! `LAZARET_KILLS_SEED` is what the choices are made from. When the kernel runs which process is not in it.
+//! `LAZARETTO_KILLS_SEED` is what the choices are made from. When the kernel runs which process is not in it.
 
 #[path = "kills/chooser.rs"]
 mod chooser;
@@ -32,13 +32,13 @@ mod tools;
 use std::env;
 use std::time::{Duration, Instant};
 
-use lazaret_host::demo_server::{Behaviour, Rotation, TokenServer};
+use lazaretto_host::demo_server::{Behaviour, Rotation, TokenServer};
 use oidc::OidcServer;
 use referee::{Server, Window};
 use slots::{CLIENT, Rig, Sharing};
 
 fn seed() -> u64 {
-    env::var("LAZARET_KILLS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123)
+    env::var("LAZARETTO_KILLS_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(20_261_123)
 }
 
 /// Until so many processes have run, or so much time has passed.
@@ -78,7 +78,7 @@ fn play_at_a_real_server(until: &Until) {
 }
 
 fn minutes() -> Duration {
-    let minutes = env::var("LAZARET_KILLS_MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(10.0);
+    let minutes = env::var("LAZARETTO_KILLS_MINUTES").ok().and_then(|minutes| minutes.parse().ok()).unwrap_or(10.0);
     Duration::from_secs_f64(60.0 * minutes)
 }
 

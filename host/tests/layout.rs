@@ -31,9 +31,9 @@ fn renamed() -> (Home, PathBuf, String) {
 
 fn run(home: &Home, vault: &str, arguments: &[&str]) -> Ran {
     // The last one that is given counts, and the home's own command names its vault.
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--vault").arg(vault).arg("--providers").arg(home.path("providers.json")).arg("--allow-loopback-http");
-    command.args(arguments).env("HOME", home.folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("LAZARET_VAULT");
+    command.args(arguments).env("HOME", home.folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("LAZARETTO_VAULT");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("it runs");
     // Whoever reads no input may be gone already.
@@ -79,7 +79,7 @@ fn what_a_person_states_is_used_and_said_in_what_to_run() {
     let file = path.to_str().expect("text");
     let imported = run(&home, file, &["import", file, "--layout", "codex"]);
     assert_eq!(imported.code, Some(0), "{imported:?}");
-    let told = imported.out.lines().find(|line| line.starts_with("run: lazaret ")).unwrap_or_default();
+    let told = imported.out.lines().find(|line| line.starts_with("run: lazaretto ")).unwrap_or_default();
     assert!(told.contains(" --layout codex ") && told.ends_with(" token openai-codex"), "{}", imported.out);
     let token = run(&home, file, &["token", "openai-codex", "--layout", "codex"]);
     assert_eq!((token.code, home.server.requests()), (Some(0), 1), "{token:?}");

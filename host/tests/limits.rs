@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Instant;
 
-use lazaret_host::http::{Http, HttpFailure, HttpRequest, HttpResponse};
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{Event, Keeper, Limits, TokenRequest};
+use lazaretto_host::http::{Http, HttpFailure, HttpRequest, HttpResponse};
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{Event, Keeper, Limits, TokenRequest};
 use serde_json::json;
 use tempfile::TempDir;
 

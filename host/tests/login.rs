@@ -1,4 +1,4 @@
-//! `lazaret login`, `logout`, `add` and `remove` as a person meets them: what stands on which stream, exit codes, and where secrets are not.
+//! `lazaretto login`, `logout`, `add` and `remove` as a person meets them: what stands on which stream, exit codes, and where secrets are not.
 
 mod home;
 
@@ -229,7 +229,7 @@ fn what_no_time_mends_is_never_exit_4() {
     let home = home_at(&stub);
     let vault = home.path("auth.json");
     let providers = home.path("providers.json");
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--vault").arg(&vault).arg("--providers").arg(&providers).args(["login", "acme", "--json"]);
     let ran = Ran::of(command.stdin(Stdio::null()).output().expect("it runs"));
     let error: Value = serde_json::from_str(&ran.err).expect("one object");
@@ -257,7 +257,7 @@ fn of_a_key_nobody_logs_out_and_the_command_that_removes_it_is_told() {
     let run = next_step(&ran);
     assert!(run.contains(" remove openrouter --credential="), "{run}");
     let ran = std::process::Command::new("sh")
-        .args(["-c", &run.replacen("lazaret", env!("CARGO_BIN_EXE_lazaret"), 1)])
+        .args(["-c", &run.replacen("lazaretto", env!("CARGO_BIN_EXE_lazaretto"), 1)])
         .output()
         .expect("it runs");
     assert!(ran.status.success(), "{ran:?}");

@@ -46,10 +46,10 @@ fn with_credentials() -> Home {
 
 /// What a shell runs when the key is pressed behind these words.
 fn asked(home: &Home, shell: &str, words: &[&str]) -> Vec<String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
-    command.env("_LAZARET_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", words.len().to_string());
-    command.env("_CLAP_IFS", "\n").env_remove("LAZARET_VAULT").env("XDG_CONFIG_HOME", home.path("config"));
-    let ran = Ran::of(command.args(["--", "lazaret"]).args(words).output().expect("it runs"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
+    command.env("_LAZARETTO_COMPLETE", shell).env("_CLAP_COMPLETE_INDEX", words.len().to_string());
+    command.env("_CLAP_IFS", "\n").env_remove("LAZARETTO_VAULT").env("XDG_CONFIG_HOME", home.path("config"));
+    let ran = Ran::of(command.args(["--", "lazaretto"]).args(words).output().expect("it runs"));
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{words:?}");
     let values = ran.out.lines().filter_map(|line| line.split(['\t', ':']).next());
     values.filter(|value| !value.starts_with('-') && !value.is_empty()).map(str::to_owned).collect()
@@ -79,13 +79,13 @@ fn providers_and_credentials_are_those_that_are_there() {
 #[test]
 fn the_scripts_are_taken_by_their_shells() {
     let home = with_credentials();
-    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_lazaret")).parent().expect("a folder");
+    let folder = std::path::Path::new(env!("CARGO_BIN_EXE_lazaretto")).parent().expect("a folder");
     let vault = home.path("auth.json");
     let path = format!("PATH={}:$PATH", folder.display());
-    let line = format!("lazaret --vault {} token ", vault.display());
+    let line = format!("lazaretto --vault {} token ", vault.display());
     let bash = home.run(&["completions", "bash"]).out;
     let bash = format!(
-        "{path}\n{bash}\nCOMP_WORDS=({line} '')\nCOMP_CWORD=4\n_clap_complete_lazaret lazaret '' token\necho \"${{COMPREPLY[@]}}\"\n"
+        "{path}\n{bash}\nCOMP_WORDS=({line} '')\nCOMP_CWORD=4\n_clap_complete_lazaretto lazaretto '' token\necho \"${{COMPREPLY[@]}}\"\n"
     );
     if let Some(ran) = fed("bash", &["--norc"], &bash) {
         assert!(ran.out.starts_with("acme bolt ") && ran.err.is_empty(), "{ran:?}");
@@ -103,7 +103,7 @@ fn the_scripts_are_taken_by_their_shells() {
     if let Some(ran) = fed(
         "zsh",
         &["-f"],
-        &format!("autoload -U compinit; compinit -u -D\n{zsh}\nwhence -w _clap_dynamic_completer_lazaret\n"),
+        &format!("autoload -U compinit; compinit -u -D\n{zsh}\nwhence -w _clap_dynamic_completer_lazaretto\n"),
     ) {
         assert!(ran.out.contains("function") && ran.err.is_empty(), "{ran:?}");
     }

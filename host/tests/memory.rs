@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use home::Home;
-use lazaret_host::demo_server::{Behaviour, Fault};
+use lazaretto_host::demo_server::{Behaviour, Fault};
 use serde_json::json;
 
 /// How often a text is in what a process can write of its memory.

@@ -136,7 +136,7 @@ fn home_at(host: &str) -> Home {
     home
 }
 
-/// `lazaret token acme`, in an environment that says this of the network and nothing else.
+/// `lazaretto token acme`, in an environment that says this of the network and nothing else.
 fn token(home: &Home, environment: &[(&str, &str)]) -> Ran {
     Ran::of(token_command(home, environment).output().expect("it runs"))
 }

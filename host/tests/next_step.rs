@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 fn command(home: &Home, program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(home.folder.path()).stdin(Stdio::null());
-    command.env("HOME", home.folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("LAZARET_VAULT");
+    command.env("HOME", home.folder.path()).env_remove("XDG_CONFIG_HOME").env_remove("LAZARETTO_VAULT");
     command
 }
 
 fn run(home: &Home, arguments: &[&str]) -> Ran {
-    Ran::of(command(home, env!("CARGO_BIN_EXE_lazaret"), arguments).output().expect("it runs"))
+    Ran::of(command(home, env!("CARGO_BIN_EXE_lazaretto"), arguments).output().expect("it runs"))
 }
 
 /// The error, as a program gets it.
@@ -31,11 +31,11 @@ fn error(home: &Home, arguments: &[&str]) -> (Option<i32>, Value) {
     (ran.code, told["error"].clone())
 }
 
-/// Pastes a command into a shell that knows this `lazaret`.
+/// Pastes a command into a shell that knows this `lazaretto`.
 fn paste(home: &Home, told: &str) -> Ran {
     let programs = home.path("bin");
     fs::create_dir_all(&programs).expect("made");
-    let _ = symlink(env!("CARGO_BIN_EXE_lazaret"), programs.join("lazaret"));
+    let _ = symlink(env!("CARGO_BIN_EXE_lazaretto"), programs.join("lazaretto"));
     let path = format!("{}:{}", programs.display(), env::var("PATH").unwrap_or_default());
     Ran::of(command(home, "sh", &["-c", told]).env("PATH", path).output().expect("it runs"))
 }
@@ -67,16 +67,16 @@ fn without_a_vault_every_command_says_the_same() {
             (Some(3), Some("no-credential"), Some("login")),
             "{arguments:?}: {error}"
         );
-        let login = if arguments.contains(&"xai") { "lazaret login xai-oauth" } else { "lazaret providers" };
+        let login = if arguments.contains(&"xai") { "lazaretto login xai-oauth" } else { "lazaretto providers" };
         assert_eq!(error["run"].as_str(), Some(login), "{arguments:?}");
     }
-    assert_eq!(paste(&home, "lazaret providers").code, Some(0));
+    assert_eq!(paste(&home, "lazaretto providers").code, Some(0));
 }
 
 #[test]
 fn a_mistyped_provider_is_answered_with_the_nearest_by_every_command() {
     let home = Home::new();
-    vault(&home.path(".config/lazaret/auth.json"), "xai-oauth");
+    vault(&home.path(".config/lazaretto/auth.json"), "xai-oauth");
     for (arguments, code, exit) in [
         (&["token", "xia-oauth"][..], "unknown-provider", 5),
         (&["refresh", "xia-oauth"], "unknown-provider", 5),
@@ -106,8 +106,8 @@ fn a_credential_is_asked_for_by_the_labels_that_there_are() {
     let keys = json!({ "providers": {}, "credential_pool": { "openrouter": [
         { "id": "d4e5f6", "label": "my key", "auth_type": "api_key", "access_token": "k1", "source": "manual" },
     ] } });
-    fs::create_dir_all(home.path(".config/lazaret")).expect("made");
-    fs::write(home.path(".config/lazaret/auth.json"), keys.to_string()).expect("written");
+    fs::create_dir_all(home.path(".config/lazaretto")).expect("made");
+    fs::write(home.path(".config/lazaretto/auth.json"), keys.to_string()).expect("written");
     let (code, error) = error(&home, &["token", "openrouter", "--credential", "work"]);
     assert_eq!((code, error["code"].as_str()), (Some(2), Some("unknown-credential")), "{error}");
     assert!(error["message"].as_str().is_some_and(|message| message.contains(r#""my key" (d4e5f6)"#)), "{error}");
@@ -157,8 +157,8 @@ fn of_two_vaults_each_is_named_with_its_command() {
 #[test]
 fn a_settings_file_that_is_wrong_is_named() {
     let home = Home::new();
-    vault(&home.path(".config/lazaret/auth.json"), "acme");
-    let settings = home.path(".config/lazaret/auth.json.lazaret-settings.json");
+    vault(&home.path(".config/lazaretto/auth.json"), "acme");
+    let settings = home.path(".config/lazaretto/auth.json.lazaretto-settings.json");
     fs::write(&settings, r#"{"ownre": true}"#).expect("written");
     let (code, error) = error(&home, &["refresh", "acme"]);
     assert_eq!((code, error["code"].as_str()), (Some(5), Some("bad-settings")), "{error}");

@@ -1,4 +1,4 @@
-//! `lazaret providers`: what is known, how to log in, and what to write where none can.
+//! `lazaretto providers`: what is known, how to log in, and what to write where none can.
 
 mod home;
 
@@ -49,7 +49,7 @@ fn what_it_says_to_write_makes_the_login_offered() {
     fs::write(home.path("providers.json"), written.to_string()).expect("written");
     let offered = home.run(&["providers", "acme"]);
     assert!(
-        offered.out.contains("browser") && offered.out.contains("lazaret") && !offered.out.contains("none: "),
+        offered.out.contains("browser") && offered.out.contains("lazaretto") && !offered.out.contains("none: "),
         "{offered:?}"
     );
     assert_eq!(of(&home, "acme")["no_login"], Value::Null);

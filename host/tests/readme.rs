@@ -41,11 +41,11 @@ fn the_example_of_a_profile_needs_its_rules() {
     let profiles = home.path().join("providers.json");
     fs::write(&profiles, example("README.md", "json")).expect("written");
     let page = fs::read_to_string(repository("README.md")).expect("a page");
-    let (_, after) = page.split_once("what lazaret makes of an answer: `echo '").expect("the command");
-    let asked = after.split_once("' | lazaret classify").expect("its end").0;
+    let (_, after) = page.split_once("what lazaretto makes of an answer: `echo '").expect("the command");
+    let asked = after.split_once("' | lazaretto classify").expect("its end").0;
     let verdict = |arguments: &[&std::ffi::OsStr]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
-        command.args(arguments).arg("classify").env("XDG_CONFIG_HOME", home.path()).env_remove("LAZARET_VAULT");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
+        command.args(arguments).arg("classify").env("XDG_CONFIG_HOME", home.path()).env_remove("LAZARETTO_VAULT");
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("it runs");
         child.stdin.take().expect("piped").write_all(asked.as_bytes()).expect("written");
         let output = child.wait_with_output().expect("it ends");

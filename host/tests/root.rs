@@ -10,7 +10,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use lazaret_host::storage::{FileStorage, Scope, Storage, VAULT};
+use lazaretto_host::storage::{FileStorage, Scope, Storage, VAULT};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use home::{Home, Ran};
@@ -18,7 +18,7 @@ use home::{Home, Ran};
 /// No user that the system knows.
 const SOMEBODY: u32 = 54_321;
 /// Turns the test below into the attacker's part of another: the folder in which it exchanges two names.
-const EXCHANGED: &str = "LAZARET_TEST_EXCHANGED";
+const EXCHANGED: &str = "LAZARETTO_TEST_EXCHANGED";
 
 /// False, and says so, where this is not root.
 fn is_root() -> bool {
@@ -119,14 +119,14 @@ fn root_finds_no_login_in_a_known_vault_of_another_user() {
         return;
     }
     let (home, of_root) = (of_somebody(), of_root());
-    let config = of_root.path().join("lazaret");
+    let config = of_root.path().join("lazaretto");
     fs::create_dir(&config).expect("made");
     let known = serde_json::json!({ "vaults": [{ "path": home.path("auth.json") }] });
     fs::write(config.join("vaults.json"), known.to_string()).expect("written");
     let before = home.text();
-    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--providers").arg(home.path("providers.json")).args(["--allow-loopback-http", "token", "acme"]);
-    command.env("XDG_CONFIG_HOME", of_root.path()).env("HOME", of_root.path()).env_remove("LAZARET_VAULT");
+    command.env("XDG_CONFIG_HOME", of_root.path()).env("HOME", of_root.path()).env_remove("LAZARETTO_VAULT");
     let ran = Ran::of(command.output().expect("it runs"));
     assert!(ran.code != Some(0) && ran.out.is_empty() && !ran.err.contains("using"), "{ran:?}");
     assert_eq!((home.text(), home.server.requests()), (before, 0));
@@ -155,7 +155,7 @@ fn whatever_its_owner_exchanges_the_command_writes_nothing_as_root() {
     }
     let (home, elsewhere) = (of_somebody(), of_root());
     assert_eq!(home.run(&["token", "acme"]).code, Some(0), "so that there are locks");
-    let exchanging = Exchanging::begin(home.folder.path(), "auth.json.lazaret-locks", elsewhere.path());
+    let exchanging = Exchanging::begin(home.folder.path(), "auth.json.lazaretto-locks", elsewhere.path());
     for _ in 0..12 {
         home.run(&["refresh", "acme"]);
         assert_eq!(names_in(elsewhere.path()), BTreeSet::new());
@@ -170,7 +170,7 @@ fn whatever_its_owner_exchanges_the_command_writes_nothing_as_root() {
     chown(&folder, Some(SOMEBODY), Some(SOMEBODY)).expect("given away");
     let exchanging = Exchanging::begin(home.folder.path(), "folder", elsewhere.path());
     for _ in 0..12 {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
         command.arg("--vault").arg(folder.join("auth.json")).arg("--providers").arg(home.path("providers.json"));
         Ran::of(command.args(["--allow-loopback-http", "refresh", "acme"]).output().expect("it runs"));
         assert_eq!(names_in(elsewhere.path()), BTreeSet::new());
@@ -184,15 +184,15 @@ fn whatever_its_owner_exchanges_a_library_of_roots_writes_nothing() {
         return;
     }
     let (home, elsewhere) = (of_somebody(), of_root());
-    let locks = home.path("auth.json.lazaret-locks");
+    let locks = home.path("auth.json.lazaretto-locks");
     fs::create_dir(&locks).expect("made");
     chown(&locks, Some(SOMEBODY), Some(SOMEBODY)).expect("given away");
-    let exchanging = Exchanging::begin(home.folder.path(), "auth.json.lazaret-locks", elsewhere.path());
+    let exchanging = Exchanging::begin(home.folder.path(), "auth.json.lazaretto-locks", elsewhere.path());
     for _ in 0..500 {
         let storage = FileStorage::open(home.path("auth.json"));
         let refused = storage.acquire(&Scope::Document(VAULT.into()), 1, 0).expect_err("refused");
         assert_eq!(refused.code, "unsafe", "{refused}");
-        assert_eq!(storage.store("vault.lazaret", "{}", None, true, None).map_err(|e| e.code), Err("unsafe"));
+        assert_eq!(storage.store("vault.lazaretto", "{}", None, true, None).map_err(|e| e.code), Err("unsafe"));
     }
     drop(exchanging);
     assert_eq!(names_in(elsewhere.path()), BTreeSet::new());
@@ -210,8 +210,8 @@ fn roots_own_locks_are_never_made_where_somebody_points_them() {
     fs::write(&vault, "{}").expect("written");
     fs::set_permissions(&vault, Permissions::from_mode(0o600)).expect("set");
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777)).expect("set");
-    fs::create_dir(folder.path().join("auth.json.lazaret-locks")).expect("made");
-    let exchanging = Exchanging::begin(folder.path(), "auth.json.lazaret-locks", elsewhere.path());
+    fs::create_dir(folder.path().join("auth.json.lazaretto-locks")).expect("made");
+    let exchanging = Exchanging::begin(folder.path(), "auth.json.lazaretto-locks", elsewhere.path());
     let mut outcomes = BTreeSet::new();
     for _ in 0..2_000 {
         let storage = FileStorage::open(&vault);

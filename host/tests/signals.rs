@@ -7,7 +7,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 use home::{Home, text};
-use lazaret_host::demo_server::{Fault, Rotation};
+use lazaretto_host::demo_server::{Fault, Rotation};
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -220,7 +220,7 @@ fn what_went_wrong_meanwhile_is_still_said() {
     home.server.let_go();
     let ended = child.wait_with_output().expect("it ends");
     assert_eq!(ended.status.signal(), Some(Signal::INT.as_raw()));
-    let command = text(&ended.stderr).lines().any(|line| line.starts_with("run: lazaret "));
+    let command = text(&ended.stderr).lines().any(|line| line.starts_with("run: lazaretto "));
     assert!(command, "{}", text(&ended.stderr));
     assert!(home.vault()["providers"]["acme"]["last_auth_error"].is_object(), "and its verdict is stored");
 }
@@ -251,7 +251,7 @@ fn a_signal_that_the_process_was_started_to_ignore_stays_ignored() {
     let home = Home::with_expired_login();
     home.server.fault([Fault::Held]);
     let mut shell = Command::new("sh");
-    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_lazaret"));
+    shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(env!("CARGO_BIN_EXE_lazaretto"));
     shell.args(home.command(&["token", "acme"]).get_args()).stdin(Stdio::null());
     let child = shell.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
     assert!(home.server.wait_for_requests(1, PATIENCE));

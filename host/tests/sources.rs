@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lazaret_host::http::{Http, HttpFailure, HttpRequest, HttpResponse, Sent};
-use lazaret_host::storage::{MemoryStorage, Storage, VAULT};
-use lazaret_host::{Builder, Clock, Keeper, Random, TokenRequest};
+use lazaretto_host::http::{Http, HttpFailure, HttpRequest, HttpResponse, Sent};
+use lazaretto_host::storage::{MemoryStorage, Storage, VAULT};
+use lazaretto_host::{Builder, Clock, Keeper, Random, TokenRequest};
 
 /// 2026-01-01T00:00:00Z, in seconds since 1970: when the vault's token was received, good for an hour.
 const RECEIVED_S: u64 = 1_767_225_600;

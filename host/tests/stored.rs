@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use home::{Home, Ran};
-use lazaret_host::demo_server::Fault;
+use lazaretto_host::demo_server::Fault;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -25,9 +25,13 @@ fn is_root() -> bool {
 }
 
 fn on(home: &Home, vault: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.arg("--vault").arg(vault).arg("--providers").arg(home.path("providers.json")).arg("--allow-loopback-http");
-    command.args(arguments).env_remove("LAZARET_VAULT").env("XDG_STATE_HOME", home.path("state")).stdin(Stdio::null());
+    command
+        .args(arguments)
+        .env_remove("LAZARETTO_VAULT")
+        .env("XDG_STATE_HOME", home.path("state"))
+        .stdin(Stdio::null());
     command
 }
 
@@ -42,11 +46,11 @@ fn nothing_is_sent_for_a_vault_that_is_mounted_as_a_single_file() {
     let (inside, before) = (home.path("inside.json"), home.text());
     fs::write(&inside, "").expect("written");
     for options in ["rw", "ro"] {
-        let lazaret = on(&home, &inside, &["token", "acme"]);
+        let lazaretto = on(&home, &inside, &["token", "acme"]);
         let script = r#"mount --bind "$1" "$2" && mount -o "remount,bind,$3" "$2" || exit 99; shift 3; exec "$@""#;
         let mut command = Command::new("unshare");
         command.args(["-m", "sh", "-c", script, "sh"]).arg(home.path("auth.json")).arg(&inside).arg(options);
-        command.arg(lazaret.get_program()).args(lazaret.get_args()).env("XDG_STATE_HOME", home.path("state"));
+        command.arg(lazaretto.get_program()).args(lazaretto.get_args()).env("XDG_STATE_HOME", home.path("state"));
         let Ok(output) = command.output() else { return skip("there is no unshare here") };
         let ran = Ran::of(output);
         if ran.code == Some(99) || ran.err.contains("unshare") {
@@ -56,7 +60,7 @@ fn nothing_is_sent_for_a_vault_that_is_mounted_as_a_single_file() {
         assert!(ran.err.contains("is mounted as a single file") && ran.err.contains("mount its folder"), "{ran:?}");
         assert_eq!((home.text(), fs::read_to_string(&inside).expect("there")), (before.clone(), String::new()));
     }
-    assert!(!home.path("inside.json.lazaret-sealed").exists());
+    assert!(!home.path("inside.json.lazaretto-sealed").exists());
 }
 
 #[test]
@@ -70,16 +74,16 @@ fn who_is_not_the_owner_sends_nothing_and_shuts_nobody_out() {
     let home = Home::with_expired_login();
     let vault = home.path("auth.json");
     // The binary may lie where only root may go.
-    let binary = home.path("lazaret");
-    fs::copy(env!("CARGO_BIN_EXE_lazaret"), &binary).expect("copied");
+    let binary = home.path("lazaretto");
+    fs::copy(env!("CARGO_BIN_EXE_lazaretto"), &binary).expect("copied");
     chown(&vault, Some(OWNER), Some(GROUP)).expect("given away");
     chown(home.folder.path(), Some(OWNER), Some(GROUP)).expect("given away");
     fs::set_permissions(&vault, Permissions::from_mode(0o640)).expect("set");
     fs::set_permissions(home.folder.path(), Permissions::from_mode(0o777)).expect("set");
     let as_user = |user: u32| {
-        let lazaret = on(&home, &vault, &["token", "acme"]);
+        let lazaretto = on(&home, &vault, &["token", "acme"]);
         let mut command = Command::new(&binary);
-        command.args(lazaret.get_args()).env("XDG_STATE_HOME", home.path("state")).env("HOME", "/nonexistent");
+        command.args(lazaretto.get_args()).env("XDG_STATE_HOME", home.path("state")).env("HOME", "/nonexistent");
         Ran::of(command.uid(user).gid(GROUP).current_dir("/").output().expect("it runs"))
     };
     let names = || fs::read_dir(home.folder.path()).expect("a folder").count();
@@ -144,7 +148,7 @@ fn tokens_that_can_be_stored_nowhere_are_stored_by_the_next_command() {
     }
     assert_eq!(ran.code, Some(0), "{ran:?}");
     assert!(ran.err.contains("the next call stores them") && !ran.err.contains("unsaved"), "{ran:?}");
-    let kept = home.path("state/lazaret/rescue");
+    let kept = home.path("state/lazaretto/rescue");
     let names: Vec<_> = fs::read_dir(&kept).expect("kept").map(|entry| entry.expect("an entry").path()).collect();
     assert_eq!((names.len(), fs::metadata(&names[0]).expect("there").mode() & 0o777), (1, 0o600));
     drop(immutable);

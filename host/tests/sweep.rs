@@ -1,4 +1,4 @@
-//! `lazaret refresh --all`: a line for each credential, the exit code of the worst, and an end between two of them.
+//! `lazaretto refresh --all`: a line for each credential, the exit code of the worst, and an end between two of them.
 
 mod home;
 
@@ -9,7 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use home::{Home, Ran};
-use lazaret_host::demo_server::{Behaviour, Fault};
+use lazaretto_host::demo_server::{Behaviour, Fault};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -74,7 +74,7 @@ fn one_that_fails_stops_no_other_and_the_worst_is_the_exit_code() {
     assert_eq!(ran.code, Some(3), "{ran:?}");
     let lines: Vec<&str> = ran.out.lines().collect();
     assert!(
-        lines.len() == 3 && lines[1].contains("; run: lazaret ") && lines[2].contains("cord (login): refreshed"),
+        lines.len() == 3 && lines[1].contains("; run: lazaretto ") && lines[2].contains("cord (login): refreshed"),
         "{ran:?}"
     );
     // The one is paused, the other has nothing to refresh: neither is due, and a timer is told that the other needs a person.
@@ -84,7 +84,7 @@ fn one_that_fails_stops_no_other_and_the_worst_is_the_exit_code() {
     let ran = home.run(&["refresh", "--all", "--due", "--json"]);
     let line: Value = serde_json::from_str(ran.out.trim_end()).expect("one line");
     assert_eq!((ran.code, &line["provider"], &line["error"]["action"]), (Some(3), &json!("bolt"), &json!("login")));
-    assert!(line["error"]["run"].as_str().is_some_and(|run| run.starts_with("lazaret ")), "{line}");
+    assert!(line["error"]["run"].as_str().is_some_and(|run| run.starts_with("lazaretto ")), "{line}");
     assert_eq!(line["vault"], json!(home.path("auth.json")));
     let ran = home.run(&["refresh", "--all", "--json"]);
     let lines: Vec<Value> = ran.out.lines().map(|line| serde_json::from_str(line).expect("json")).collect();
@@ -141,7 +141,7 @@ fn a_signal_finishes_the_one_under_way_and_begins_no_other() {
 
 /// No other program writes this vault: its exchanges need not exclude each other.
 fn at_once(home: &Home) {
-    std::fs::write(home.path("auth.json.lazaret-settings.json"), r#"{"shared_with_reference": false}"#)
+    std::fs::write(home.path("auth.json.lazaretto-settings.json"), r#"{"shared_with_reference": false}"#)
         .expect("written");
 }
 
@@ -191,14 +191,14 @@ fn a_signal_finishes_all_that_are_under_way() {
 #[test]
 fn without_a_named_vault_it_is_all_that_are_known() {
     let (home, other) = (home(), home());
-    let config = home.path("config/lazaret");
+    let config = home.path("config/lazaretto");
     std::fs::create_dir_all(&config).expect("made");
     let known = json!({ "vaults": [{ "path": home.path("auth.json") }, { "path": other.path("auth.json") }] });
     std::fs::write(config.join("vaults.json"), known.to_string()).expect("written");
     let run = |profiles: &Home, arguments: &[&str]| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
         command.arg("--providers").arg(profiles.path("providers.json")).arg("--allow-loopback-http").args(arguments);
-        command.env_remove("LAZARET_VAULT").env("XDG_CONFIG_HOME", home.path("config")).stdin(Stdio::null());
+        command.env_remove("LAZARETTO_VAULT").env("XDG_CONFIG_HOME", home.path("config")).stdin(Stdio::null());
         Ran::of(command.output().expect("it runs"))
     };
     // Of the other vault's logins this server knows nothing: what matters is that each was tried.

@@ -3,7 +3,7 @@
 mod home;
 
 use home::Home;
-use lazaret_host::demo_server::Fault;
+use lazaretto_host::demo_server::Fault;
 use serde_json::Value;
 
 fn answer(status: u16, error: &str) -> Fault {
@@ -60,7 +60,7 @@ fn a_provider_of_which_there_is_nothing_is_wrong_usage() {
         let ran = home::Ran::of(command.env("XDG_CONFIG_HOME", &config).output().expect("it runs"));
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
         let run = ran.err.lines().find_map(|line| line.strip_prefix("run: ")).expect("a command");
-        assert!(run.starts_with("lazaret ") && run.contains("status"), "{run}");
+        assert!(run.starts_with("lazaretto ") && run.contains("status"), "{run}");
     }
     let ran = home.run(&["status", "xai", "--json"]);
     let error: Value = serde_json::from_str(&ran.err).expect("json");

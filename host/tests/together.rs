@@ -1,13 +1,13 @@
-//! lazaret and the reference, hermes-agent 0.19.0, at work on one `auth.json`: each reads what the other wrote and acts on it, one
+//! lazaretto and the reference, hermes-agent 0.19.0, at work on one `auth.json`: each reads what the other wrote and acts on it, one
 //! after the other and both at once. A server on loopback ends a grant whose spent token is sent again.
 //!
 //! A known weakness of the reference is part of it: a session that loaded a list long ago writes that list back, whatever was
 //! refreshed meanwhile, and so puts spent refresh tokens where live ones were.
 //!
-//! The short load runs with all tests. The long one, a minute or as many seconds as `LAZARET_TOGETHER_SECONDS` says:
+//! The short load runs with all tests. The long one, a minute or as many seconds as `LAZARETTO_TOGETHER_SECONDS` says:
 //!
 //! ```text
-//! cargo test -p lazaret-host --test together -- --ignored --nocapture
+//! cargo test -p lazaretto-host --test together -- --ignored --nocapture
 //! ```
 
 mod home;
@@ -27,8 +27,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use home::{Home, Ran};
-use lazaret::fingerprint::Fingerprint;
-use lazaret_host::demo_server::{Behaviour, Login, Rotation};
+use lazaretto::fingerprint::Fingerprint;
+use lazaretto_host::demo_server::{Behaviour, Login, Rotation};
 use reference::{Reference, Session};
 use serde_json::{Value, json};
 
@@ -88,11 +88,11 @@ impl Together {
         self.reference.session(self.home.folder.path(), &self.home.server.token_endpoint())
     }
 
-    fn lazaret(&self, arguments: &[&str]) -> Ran {
+    fn lazaretto(&self, arguments: &[&str]) -> Ran {
         self.home.run(arguments)
     }
 
-    fn lazaret_reads(&self, arguments: &[&str], given: &str) -> Ran {
+    fn lazaretto_reads(&self, arguments: &[&str], given: &str) -> Ran {
         let mut command = self.home.command(arguments);
         let mut process =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
@@ -100,9 +100,9 @@ impl Together {
         Ran::of(process.wait_with_output().expect("it ends"))
     }
 
-    /// What `lazaret status` says of each credential of a provider.
+    /// What `lazaretto status` says of each credential of a provider.
     fn states(&self, provider: &str) -> BTreeMap<String, String> {
-        let ran = self.lazaret(&["status", provider, "--json"]);
+        let ran = self.lazaretto(&["status", provider, "--json"]);
         assert_eq!(ran.code, Some(0), "{}", ran.err);
         let report: Value = serde_json::from_str(&ran.out).expect("json");
         let text = |value: &Value| value.as_str().expect("text").to_owned();
@@ -165,7 +165,7 @@ fn what_the_reference_marks_and_resets_and_adds_counts_for_us_at_once() {
                     "reason": reason, "reset_in_s": 600 }));
                 assert_eq!(together.states(provider)[ours], state, "{provider} {ours}");
                 // Both of us would use the same one now.
-                let token = together.lazaret(&["token", provider]);
+                let token = together.lazaretto(&["token", provider]);
                 match next["key_sha256_128"].as_str() {
                     Some(next) => assert_eq!(fingerprint(token.out.trim_end()), next, "{provider}: {}", token.err),
                     None => assert_eq!((token.code, &*token.out), (Some(4), ""), "{provider}: {}", token.err),
@@ -175,7 +175,7 @@ fn what_the_reference_marks_and_resets_and_adds_counts_for_us_at_once() {
             assert_eq!(together.states(provider), before, "{provider}");
         }
         let added = session.ask(&json!({ "do": "add", "provider": provider, "access_token": "sk-new" }));
-        let token = together.lazaret(&["token", provider, "--credential", added["id"].as_str().expect("an id")]);
+        let token = together.lazaretto(&["token", provider, "--credential", added["id"].as_str().expect("an id")]);
         assert_eq!((token.code, token.out.as_str()), (Some(0), "sk-new\n"), "{}", token.err);
     }
     assert_eq!(together.home.server.requests(), 0);
@@ -184,12 +184,12 @@ fn what_the_reference_marks_and_resets_and_adds_counts_for_us_at_once() {
 #[test]
 fn what_we_add_and_remove_the_reference_selects_and_no_longer_selects() {
     let Some(together) = Together::new() else { return };
-    let added = together.lazaret_reads(&["add", "openrouter", "--label", "ours", "--json"], "sk-ours");
+    let added = together.lazaretto_reads(&["add", "openrouter", "--label", "ours", "--json"], "sk-ours");
     assert_eq!(added.code, Some(0), "{}", added.err);
     let ours =
         serde_json::from_str::<Value>(&added.out).expect("json")["credential"].as_str().expect("an id").to_owned();
     for label in ["sk-one", "sk-two"] {
-        let removed = together.lazaret(&["remove", "openrouter", "--credential", label]);
+        let removed = together.lazaretto(&["remove", "openrouter", "--credential", label]);
         assert_eq!(removed.code, Some(0), "{}", removed.err);
     }
     let mut session = together.session();
@@ -225,12 +225,12 @@ fn a_login_that_the_reference_refreshes_or_quarantines_is_that_to_us_too_and_not
             let state = together.states(provider)["login"].clone();
             if revoked {
                 assert_eq!(state, "quarantined", "{provider}");
-                let token = together.lazaret(&["token", provider, "--credential", "login"]);
+                let token = together.lazaretto(&["token", provider, "--credential", "login"]);
                 assert_eq!((token.code, token.out.as_str()), (Some(3), ""), "{provider}: {}", token.err);
                 assert_eq!(together.home.server.requests(), sent, "{provider}");
             } else {
                 assert_eq!(state, "expired", "the server's clock is behind, {provider}");
-                let refreshed = together.lazaret(&["refresh", provider, "--credential", "login"]);
+                let refreshed = together.lazaretto(&["refresh", provider, "--credential", "login"]);
                 assert_eq!(refreshed.code, Some(0), "{provider}: {}", refreshed.err);
                 assert_eq!(
                     together.home.server.replays(),
@@ -247,7 +247,7 @@ fn a_quarantine_of_ours_leaves_the_reference_nothing_to_send_but_the_other_accou
     let Some(together) = Together::new() else { return };
     for (provider, _) in PROVIDERS {
         together.home.server.revoke(&together.own[provider].refresh_token);
-        assert_eq!(together.lazaret(&["refresh", provider, "--credential", "login"]).code, Some(3));
+        assert_eq!(together.lazaretto(&["refresh", provider, "--credential", "login"]).code, Some(3));
         let sent = together.home.server.requests();
         let mut session = together.session();
         let loaded = session.ask(&json!({ "do": "load", "provider": provider }));
@@ -268,14 +268,14 @@ fn a_spent_token_of_a_login_that_an_old_list_brings_back_is_never_sent_and_its_s
         let spent = &together.own[provider].refresh_token;
         let mut old = together.session();
         old.ask(&json!({ "do": "select", "provider": provider }));
-        assert_eq!(together.lazaret(&["refresh", provider, "--credential", "login"]).code, Some(0));
+        assert_eq!(together.lazaretto(&["refresh", provider, "--credential", "login"]).code, Some(0));
         assert!(!together.home.text().contains(spent.as_str()), "{provider}");
         old.mark(provider, &together.id(provider, "key"), 429, 0);
         assert!(together.home.text().contains(spent.as_str()), "{provider}: the old list is back");
 
-        let token = together.lazaret(&["token", provider, "--credential", "login"]);
+        let token = together.lazaretto(&["token", provider, "--credential", "login"]);
         assert_eq!(token.code, Some(0), "{provider}: {}", token.err);
-        let refreshed = together.lazaret(&["refresh", provider, "--credential", "login"]);
+        let refreshed = together.lazaretto(&["refresh", provider, "--credential", "login"]);
         assert_eq!(refreshed.code, Some(0), "{provider}: {}", refreshed.err);
         assert_eq!(together.home.server.replays(), 0, "{provider}");
         assert!(!together.home.text().contains(spent.as_str()), "{provider}: the spent token is out of every place");
@@ -298,15 +298,15 @@ fn a_spent_token_of_an_entry_that_an_old_list_brings_back_is_never_sent_and_the_
         let (spent, id) = (&together.manual[provider].refresh_token, together.id(provider, "second"));
         let mut old = together.session();
         old.ask(&json!({ "do": "select", "provider": provider }));
-        assert_eq!(together.lazaret(&["refresh", provider, "--credential", &id]).code, Some(0));
+        assert_eq!(together.lazaretto(&["refresh", provider, "--credential", &id]).code, Some(0));
         assert!(!together.home.text().contains(spent.as_str()), "{provider}");
         old.mark(provider, &together.id(provider, "key"), 429, 0);
         assert!(together.home.text().contains(spent.as_str()), "{provider}: the old list is back");
 
         // The access token it came with is still good.
-        assert_eq!(together.lazaret(&["token", provider, "--credential", &id]).code, Some(0));
+        assert_eq!(together.lazaretto(&["token", provider, "--credential", &id]).code, Some(0));
         for again in ["once", "and once more, as often as the list is written"] {
-            let refreshed = together.lazaret(&["refresh", provider, "--credential", &id]);
+            let refreshed = together.lazaretto(&["refresh", provider, "--credential", &id]);
             assert_eq!(refreshed.code, Some(0), "{provider}, {again}: {}", refreshed.err);
             assert_eq!(together.home.server.replays(), 0, "{provider}, {again}");
             let row = together.rows(provider).into_iter().find(|row| row["id"] == *id).expect("the entry");
@@ -325,21 +325,21 @@ fn a_successor_that_was_kept_does_not_come_back_after_its_login_ended() {
         let id = together.id(provider, "second");
         let mut old = together.session();
         old.ask(&json!({ "do": "select", "provider": provider }));
-        assert_eq!(together.lazaret(&["refresh", provider, "--credential", &id]).code, Some(0));
+        assert_eq!(together.lazaretto(&["refresh", provider, "--credential", &id]).code, Some(0));
         let row = together.rows(provider).into_iter().find(|row| row["id"] == *id).expect("the entry");
         let live = row["refresh_token"].as_str().expect("text").to_owned();
-        let sealed = || fs::read_to_string(together.home.path("auth.json.lazaret-sealed")).unwrap_or_default();
+        let sealed = || fs::read_to_string(together.home.path("auth.json.lazaretto-sealed")).unwrap_or_default();
         assert!(sealed().contains(&live), "{provider}: a copy is kept");
         if grant == 0 {
             together.home.server.revoke(&live);
-            assert_eq!(together.lazaret(&["refresh", provider, "--credential", &id]).code, Some(3));
+            assert_eq!(together.lazaretto(&["refresh", provider, "--credential", &id]).code, Some(3));
             let sent = together.home.server.requests();
             old.mark(provider, &together.id(provider, "key"), 429, 0);
-            let refreshed = together.lazaret(&["refresh", provider, "--credential", &id]);
+            let refreshed = together.lazaretto(&["refresh", provider, "--credential", &id]);
             assert_eq!((refreshed.code, together.home.server.requests()), (Some(3), sent), "{}", refreshed.err);
             assert_eq!(together.home.server.replays(), 0);
         } else {
-            assert_eq!(together.lazaret(&["remove", provider, "--credential", &id]).code, Some(0));
+            assert_eq!(together.lazaretto(&["remove", provider, "--credential", &id]).code, Some(0));
             assert!(!sealed().contains(&live), "{provider}: nothing of it is left");
         }
     }
@@ -433,7 +433,7 @@ struct Ours {
     stale: u32,
 }
 
-/// Runs one `lazaret` after the other. `which` makes the loops do different things at a time.
+/// Runs one `lazaretto` after the other. `which` makes the loops do different things at a time.
 fn our_loop(together: &Together, which: usize, end: Instant, who: Refreshing) -> Ours {
     let mut ours = Ours::default();
     let second: Vec<String> = PROVIDERS.iter().map(|(provider, _)| together.id(provider, "second")).collect();
@@ -445,21 +445,23 @@ fn our_loop(together: &Together, which: usize, end: Instant, who: Refreshing) ->
         let provider = PROVIDERS[at].0;
         let last = ours.kept.last().cloned().unwrap_or_default();
         let (what, ran) = match turn % 7 {
-            0 | 3 => ("refresh", together.lazaret(&["refresh", provider, "--credential", "login"])),
-            1 => ("token", together.lazaret(&["token", provider])),
+            0 | 3 => ("refresh", together.lazaretto(&["refresh", provider, "--credential", "login"])),
+            1 => ("token", together.lazaretto(&["token", provider])),
             // Where the reference leaves it alone: see `at_once`.
             2 if who == Refreshing::Ours => {
-                ("refresh of the second", together.lazaret(&["refresh", provider, "--credential", &second[at]]))
+                ("refresh of the second", together.lazaretto(&["refresh", provider, "--credential", &second[at]]))
             }
-            2 => ("token of the second", together.lazaret(&["token", provider, "--credential", &second[at]])),
-            4 => ("add", together.lazaret_reads(&["add", "openrouter", "--json"], &format!("sk-ours-{which}-{turn}"))),
+            2 => ("token of the second", together.lazaretto(&["token", provider, "--credential", &second[at]])),
+            4 => {
+                ("add", together.lazaretto_reads(&["add", "openrouter", "--json"], &format!("sk-ours-{which}-{turn}")))
+            }
             5 if !last.is_empty() && turn % 2 == 0 => {
-                let ran = together.lazaret(&["remove", "openrouter", "--credential", &last]);
+                let ran = together.lazaretto(&["remove", "openrouter", "--credential", &last]);
                 ours.removed.extend(ours.kept.pop());
                 ("remove", ran)
             }
-            5 => ("reset", together.lazaret(&["reset", provider])),
-            _ => ("status", together.lazaret(&["status"])),
+            5 => ("reset", together.lazaretto(&["reset", provider])),
+            _ => ("status", together.lazaretto(&["status"])),
         };
         ours.stale += u32::from(together.has_a_stale_copy(provider));
         let code = ran.code.unwrap_or(-1);
@@ -580,11 +582,12 @@ fn at_once(time: Duration, who: Refreshing) {
             row.expect("a row")["refresh_token"].clone()
         };
         if who == Refreshing::Ours {
-            let refreshed = together.lazaret(&["refresh", provider, "--credential", &together.id(provider, "second")]);
+            let refreshed =
+                together.lazaretto(&["refresh", provider, "--credential", &together.id(provider, "second")]);
             assert_eq!(refreshed.code, Some(0), "{provider}: {}", refreshed.err);
         }
         assert_eq!(stored("label", "second"), *together.live(2 * grant + 1), "{provider}");
-        let refreshed = together.lazaret(&["refresh", provider, "--credential", "login"]);
+        let refreshed = together.lazaretto(&["refresh", provider, "--credential", "login"]);
         assert_eq!(refreshed.code, Some(0), "{provider}: {}", refreshed.err);
         let live = together.live(2 * grant);
         assert_eq!(together.home.vault()["providers"][provider]["tokens"]["refresh_token"], *live, "{provider}");
@@ -606,7 +609,7 @@ fn both_at_once_and_both_refreshing_lose_no_login_and_no_entry_and_no_field() {
 #[test]
 #[ignore = "a minute; run by cargo xtask prove, 20 seconds"]
 fn both_at_once_for_a_long_time() {
-    let seconds = env::var("LAZARET_TOGETHER_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60.0);
+    let seconds = env::var("LAZARETTO_TOGETHER_SECONDS").ok().and_then(|seconds| seconds.parse().ok()).unwrap_or(60.0);
     for who in [Refreshing::Ours, Refreshing::Both] {
         at_once(Duration::from_secs_f64(seconds / 2.0), who);
     }

@@ -12,9 +12,9 @@ use serde_json::{Value, json};
 
 /// With a config directory of its own, and the vault in use not named.
 fn run(home: &Home, arguments: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
     command.args(arguments).current_dir(home.folder.path());
-    command.env_remove("LAZARET_VAULT").env("XDG_CONFIG_HOME", home.path("config"));
+    command.env_remove("LAZARETTO_VAULT").env("XDG_CONFIG_HOME", home.path("config"));
     Ran::of(command.output().expect("it runs"))
 }
 
@@ -30,14 +30,14 @@ fn vault(home: &Home, name: &str, provider: &str) {
 #[test]
 fn every_known_vault_is_shown_under_its_path_and_one_that_is_broken_hides_no_other() {
     let home = Home::new();
-    vault(&home, "config/lazaret/auth.json", "xai-oauth");
+    vault(&home, "config/lazaretto/auth.json", "xai-oauth");
     vault(&home, "other/auth.json", "nous");
     for _ in 0..2 {
         assert_eq!(run(&home, &["vaults", "add", "other/auth.json"]).code, Some(0));
     }
     let listed = run(&home, &["vaults"]);
     let lines: Vec<&str> = listed.out.lines().collect();
-    assert!(lines.len() == 2 && lines[0].ends_with("config/lazaret/auth.json"), "{lines:?}");
+    assert!(lines.len() == 2 && lines[0].ends_with("config/lazaretto/auth.json"), "{lines:?}");
     assert!(Path::new(lines[1]).is_absolute() && lines[1].ends_with("other/auth.json"), "{lines:?}");
 
     let shown = run(&home, &["status", "--all"]);
@@ -72,17 +72,17 @@ fn a_default_vault_that_is_not_there_is_not_shown_beside_others() {
     vault(&home, "other/auth.json", "nous");
     run(&home, &["vaults", "add", "other/auth.json"]);
     let shown = run(&home, &["status", "--all"]);
-    assert!(shown.code == Some(0) && !shown.out.contains("config/lazaret"), "{shown:?}");
+    assert!(shown.code == Some(0) && !shown.out.contains("config/lazaretto"), "{shown:?}");
 }
 
 #[test]
 fn a_list_that_cannot_be_read_is_named_and_left() {
     let home = Home::new();
-    fs::create_dir_all(home.path("config/lazaret")).expect("made");
-    fs::write(home.path("config/lazaret/vaults.json"), "[not json").expect("written");
+    fs::create_dir_all(home.path("config/lazaretto")).expect("made");
+    fs::write(home.path("config/lazaretto/vaults.json"), "[not json").expect("written");
     for arguments in [&["vaults"][..], &["vaults", "add", "x"], &["status", "--all"]] {
         let ran = run(&home, arguments);
         assert!(ran.code == Some(1) && ran.err.contains("vaults.json: it is not JSON (line 1"), "{ran:?}");
     }
-    assert_eq!(fs::read_to_string(home.path("config/lazaret/vaults.json")).expect("there"), "[not json");
+    assert_eq!(fs::read_to_string(home.path("config/lazaretto/vaults.json")).expect("there"), "[not json");
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use home::Home;
 use home::terminal::Terminal;
-use lazaret_host::demo_server::Fault;
+use lazaretto_host::demo_server::Fault;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,4 +1,4 @@
-//! `lazaret watch` on a terminal of its own: what it draws, that it follows what others do, and that it gives the terminal back.
+//! `lazaretto watch` on a terminal of its own: what it draws, that it follows what others do, and that it gives the terminal back.
 
 mod home;
 
@@ -8,7 +8,7 @@ use std::os::unix::process::ExitStatusExt;
 
 use home::Home;
 use home::terminal::Terminal;
-use lazaret_host::demo_server::Fault;
+use lazaretto_host::demo_server::Fault;
 use rustix::process::{Pid, Signal, kill_process};
 
 const ENTER: &str = "\u{1b}[?1049h";
@@ -71,6 +71,6 @@ fn what_is_no_terminal_gets_an_error_that_names_status() {
         let ran = home.run(arguments);
         assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{ran:?}");
     }
-    assert!(home.run(&["watch"]).err.contains("lazaret status --all"));
+    assert!(home.run(&["watch"]).err.contains("lazaretto status --all"));
     assert!(fs::read_dir(home.folder.path()).expect("a folder").count() <= 2, "nothing was made");
 }

@@ -223,7 +223,7 @@ mod tests {
                 "HTTP 400: the answer does not say what is wrong (it said: ..)",
                 "HTTP 400: the answer does not say what is wrong; it said: ..",
             ),
-            // As another program, or an older lazaret, has written it.
+            // As another program, or an older lazaretto, has written it.
             ("revoked", "revoked"),
             ("", ""),
         ] {

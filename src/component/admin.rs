@@ -7,7 +7,7 @@ use crate::provider::ProviderInfo;
 use crate::secret::Secret;
 
 use super::bindings::Component;
-use super::bindings::exports::lazaret::keeper::{admin as wit, login};
+use super::bindings::exports::lazaretto::keeper::{admin as wit, login};
 use super::types::advised;
 use super::world::keeper;
 

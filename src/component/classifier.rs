@@ -9,7 +9,7 @@ use crate::table::Table;
 use crate::text;
 
 use super::bindings::Component;
-use super::bindings::exports::lazaret::keeper::classifier as wit;
+use super::bindings::exports::lazaretto::keeper::classifier as wit;
 
 thread_local! {
     // Reading profiles takes far longer than judging by them, and the same ones come again and again.

@@ -6,8 +6,8 @@ use crate::pool::{Advice, ApiCall};
 use crate::secret::Secret;
 
 use super::bindings::Component;
-use super::bindings::exports::lazaret::keeper::keeper as wit;
-use super::bindings::exports::lazaret::keeper::pool;
+use super::bindings::exports::lazaretto::keeper::keeper as wit;
+use super::bindings::exports::lazaretto::keeper::pool;
 use super::types::advised;
 use super::world::keeper;
 

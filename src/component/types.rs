@@ -5,9 +5,9 @@ use crate::status::CredentialStatus;
 use crate::vault::{CredentialKind, LastError};
 
 #[cfg(feature = "admin")]
-use super::bindings::exports::lazaret::keeper::admin as wit;
+use super::bindings::exports::lazaretto::keeper::admin as wit;
 #[cfg(not(feature = "admin"))]
-use super::bindings::exports::lazaret::keeper::keeper as wit;
+use super::bindings::exports::lazaretto::keeper::keeper as wit;
 use super::world::keeper;
 
 impl From<LastError> for wit::LastError {

@@ -7,7 +7,7 @@ use crate::ports::{
 };
 use crate::secret::Secret;
 
-use super::bindings::lazaret::keeper::{events, http, storage};
+use super::bindings::lazaretto::keeper::{events, http, storage};
 use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use super::bindings::wasi::random::random;
 

@@ -17,7 +17,7 @@ use super::{Code, Findings, Held, Help, Level, shell_word};
 /// A refresh that takes longer than this is over, whatever became of it.
 const STALE_MS: u64 = 3_600_000;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// The ledger and the sealed document; empty where they are not there or cannot be read.
     pub(super) async fn look_at_documents(

@@ -166,7 +166,7 @@ fn is_over(status: &CredentialStatus) -> bool {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request; nothing of the vault is in it.
     pub async fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {

@@ -8,7 +8,7 @@ use crate::text;
 
 use super::{Code, Findings, Held, Help, Level};
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(super) fn look_over_profiles(&self, held: &[Held], findings: &mut Findings) -> Result<(), KeeperError> {
         for id in self.own_profiles() {

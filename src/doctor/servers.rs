@@ -40,7 +40,7 @@ enum Who {
     Unknown,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(super) async fn ask_servers(&self, held: &[Held], findings: &mut Findings) {
         let mut asked: Vec<&str> = Vec::new();

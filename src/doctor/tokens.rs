@@ -234,7 +234,7 @@ fn shared(first: (&Held, &Credential), second: (&Held, &Credential), findings: &
     findings.names_also(&other.profile.id);
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// What is out of use and can be put back, and what waits to be.
     pub(super) fn look_at_sealed(

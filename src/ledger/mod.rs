@@ -18,7 +18,7 @@ use crate::time::DAY_MS;
 pub use record::{Intent, Pause, Record, State, Tombstone, Until};
 pub use records::Records;
 
-const ABOUT: &str = "lazaret's ledger. No secrets; without it dead tokens may be sent again.";
+const ABOUT: &str = "lazaretto's ledger. No secrets; without it dead tokens may be sent again.";
 const NAME: &str = "the ledger";
 const ADVICE: &str = ": nothing is sent, for it says which tokens are dead. Restore it, or set it aside";
 /// Pruning takes the time of reading every record, so it is not done at every write.
@@ -31,7 +31,7 @@ const ATTEMPTS: usize = 64;
 
 /// The ledger's name beside a vault.
 pub fn name(vault: &str) -> String {
-    format!("{vault}.lazaret")
+    format!("{vault}.lazaretto")
 }
 
 /// Everything that is known.
@@ -224,7 +224,7 @@ pub struct Read {
 }
 
 /// Reads the ledger of a vault. One that cannot be understood is an error: nothing may be sent without it.
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError> {
     let name = name(vault);
     match document::loaded(&name, ports.load(&name, None).await)? {
@@ -234,7 +234,7 @@ pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError>
 }
 
 /// Whether somebody stored the ledger since it was read at this version.
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub(crate) async fn has_changed<P: Ports>(ports: &P, vault: &str, version: &Option<Version>) -> bool {
     match ports.load(&name(vault), version.as_ref()).await {
         Ok(Loaded::Unchanged) => false,
@@ -254,7 +254,7 @@ pub enum Swapped {
 
 /// Writes a ledger that was read and changed, if nobody changed it meanwhile. `written` tells it from another's
 /// when the storage cannot say.
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn swap<P: Ports>(
     ports: &P,
     vault: &str,
@@ -284,7 +284,7 @@ pub async fn swap<P: Ports>(
 
 /// Changes the ledger, whoever else does too. The change must come to the same when it is made twice. `known` is the ledger as
 /// this call wrote it last: if nobody has changed it since, it need not be read.
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn update<P: Ports>(
     ports: &P,
     vault: &str,

@@ -21,7 +21,7 @@ use crate::vault::{CredentialKind, Fresh, LOGIN, Vault, is_seeded};
 
 use super::With;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Stores what a login brought. Whoever holds the vault is waited for: these tokens are nowhere else.
     pub(super) async fn arrive(

@@ -18,7 +18,7 @@ const SLOWER_S: u64 = 5;
 const LONGEST_INTERVAL_S: u64 = 60;
 const LONGEST_LIFE_S: u64 = 3_600;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(super) async fn start_by_device(
         &self,

@@ -52,7 +52,7 @@ impl Revocation {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Revokes at the server where that can be done, then removes.
     pub async fn logout(

@@ -18,7 +18,7 @@ use super::{Begun, LOOPBACK, State, With, refused};
 /// How long a person has.
 const LIFE_MS: u64 = 600_000;
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     pub(super) fn start_by_loopback(
         &self,

@@ -188,7 +188,7 @@ impl With {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// The ways to log in that a profile describes, the one to try first first.
     pub async fn login_flows(&self, provider: &str) -> Result<Vec<Flow>, KeeperError> {

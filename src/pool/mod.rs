@@ -5,7 +5,7 @@
 //! | what | where |
 //! |---|---|
 //! | an entry's rest | the entry's own status fields, for other programs read them too |
-//! | a login's rest, failures in a row, whose turn it is, who is using what | the pool document `N.lazaret-pool` |
+//! | a login's rest, failures in a row, whose turn it is, who is using what | the pool document `N.lazaretto-pool` |
 //!
 //! The pool document holds no secret. It may be lost at any time: then every turn begins anew.
 
@@ -30,7 +30,7 @@ pub(crate) use pick::{ask, is_sole};
 pub use report::{Advice, ApiCall, WhatToDo};
 pub(crate) use rest::{Resting, resting};
 
-const ABOUT: &str = "Whose turn it is in lazaret's pools, and what rests. No secrets; it may be deleted.";
+const ABOUT: &str = "Whose turn it is in lazaretto's pools, and what rests. No secrets; it may be deleted.";
 /// How often a change is tried against others who write too. It is only a count that is lost.
 const ATTEMPTS: usize = 16;
 /// Sessions of one pool that are remembered.
@@ -38,7 +38,7 @@ const MOST_SESSIONS: usize = 1_000;
 
 /// The pool document's name beside a vault.
 pub fn name(vault: &str) -> String {
-    format!("{vault}.lazaret-pool")
+    format!("{vault}.lazaretto-pool")
 }
 
 /// The pool document, as it was read.
@@ -173,7 +173,7 @@ impl Pool {
         self.members.get(id).map_or(0, |member| member.in_use.iter().filter(is_on).count() as u64)
     }
 
-    /// How often a credential was picked, as far as lazaret knows.
+    /// How often a credential was picked, as far as lazaretto knows.
     pub(crate) fn uses(&self, id: &str) -> u64 {
         self.members.get(id).map_or(0, |member| member.uses)
     }
@@ -264,7 +264,7 @@ impl Trouble {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// The pool document as it is now; not read again if it has not changed. One that cannot be read holds nothing, and stays.
     pub(crate) async fn pool_state(&self, vault: &str) -> Rc<State> {

@@ -69,7 +69,7 @@ struct Choice<'a> {
     tried: &'a [usize],
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// An access token of the credential that is picked; of another one if that cannot serve.
     pub(crate) async fn picked(

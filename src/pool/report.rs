@@ -86,7 +86,7 @@ struct Blame<'a> {
     now_ms: u64,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Takes note of what an API answered, and says what to do next.
     pub async fn report(&self, call: &ApiCall) -> Result<Advice, KeeperError> {

@@ -37,9 +37,9 @@ pub struct ProviderInfo {
 /// Where a profile comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Whose {
-    /// lazaret has it.
+    /// lazaretto has it.
     BuiltIn,
-    /// lazaret has it, and the user's file lies over it.
+    /// lazaretto has it, and the user's file lies over it.
     Changed,
     /// The user's file alone.
     User,
@@ -67,7 +67,7 @@ impl ClientAuth {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaret_macros::synchronous)]
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
     /// Every provider that is known, or the one that a name stands for.
     pub async fn providers(&self, name: Option<&str>) -> Result<Vec<ProviderInfo>, KeeperError> {

@@ -10,14 +10,14 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use lazaret::error::KeeperError;
-use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
-use lazaret::ports::{
+use lazaretto::error::KeeperError;
+use lazaretto::keeper::{AccessToken, Keeper, TokenRequest};
+use lazaretto::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Severity, Storage, StorageError, Stored, Version,
 };
-use lazaret::secret::Secret;
-use lazaret::status::CredentialStatus;
+use lazaretto::secret::Secret;
+use lazaretto::status::CredentialStatus;
 use serde_json::{Value, json};
 
 pub const START_MS: u64 = 1_784_541_600_000;

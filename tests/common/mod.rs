@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lazaret_host::demo_server::{Behaviour, Login, Rotation, TokenServer};
-use lazaret_host::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp};
-use lazaret_host::storage::{
+use lazaretto_host::demo_server::{Behaviour, Login, Rotation, TokenServer};
+use lazaretto_host::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp};
+use lazaretto_host::storage::{
     AcquireOutcome, Capabilities, FileStorage, Holder, LoadOutcome, Scope, Storage, StorageError, StoreOutcome, VAULT,
 };
-use lazaret_host::{AccessToken, Event, Keeper, KeeperError, Selector, TokenRequest};
+use lazaretto_host::{AccessToken, Event, Keeper, KeeperError, Selector, TokenRequest};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -103,7 +103,7 @@ impl<S> Home<S> {
     }
 
     pub fn ledger(&self) -> String {
-        match self.storage().load("vault.lazaret", None) {
+        match self.storage().load("vault.lazaretto", None) {
             Ok(LoadOutcome::Loaded(document)) => document.text,
             _ => String::new(),
         }
@@ -231,7 +231,7 @@ pub fn login(provider: &str, login: &Login) -> Value {
             "tokens": { "access_token": login.access_token, "refresh_token": login.refresh_token, "id_token": "",
                         "expires_in": login.expires_in_s, "token_type": "Bearer" },
             "last_refresh": moment(0).replace("+00:00", "Z"), "auth_mode": "oauth_device_code",
-            "unknown_to_lazaret": [1, 2.50, { "deep": true }]
+            "unknown_to_lazaretto": [1, 2.50, { "deep": true }]
         }),
     }
 }
@@ -284,5 +284,5 @@ pub fn api_key(id: &str, priority: u64) -> Value {
 /// Now, or so many milliseconds later or earlier, as the reference spells it.
 pub fn moment(later_ms: i64) -> String {
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
-    lazaret::time::to_rfc3339(now_ms.saturating_add_signed(later_ms), lazaret::time::Zone::Offset)
+    lazaretto::time::to_rfc3339(now_ms.saturating_add_signed(later_ms), lazaretto::time::Zone::Offset)
 }

@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use lazaret_host::demo_server::Login;
-use lazaret_host::http::{AllowList, Http, HttpRequest, NetworkHttp};
+use lazaretto_host::demo_server::Login;
+use lazaretto_host::http::{AllowList, Http, HttpRequest, NetworkHttp};
 use serde_json::{Value, json};
 
 use super::tools;
@@ -166,7 +166,7 @@ impl OidcServer {
 
     /// Whether the server would take this refresh token.
     pub fn is_live(&self, refresh_token: &str) -> bool {
-        let fingerprint = lazaret::fingerprint::Fingerprint::of(refresh_token);
+        let fingerprint = lazaretto::fingerprint::Fingerprint::of(refresh_token);
         let state = self.ask("GET", "state", &Value::Null);
         state["live_refresh_tokens"].as_array().expect("a list").iter().any(|live| live == fingerprint.as_str())
     }

@@ -54,7 +54,7 @@ impl Case {
         write(&providers, &profiles.expect("profiles").replace("{{endpoint}}", &endpoint));
         let settings = self.json.get("settings").cloned().unwrap_or_else(|| json!({ "shared_with_reference": false }));
         let mut settings_file = vault.clone().into_os_string();
-        settings_file.push(".lazaret-settings.json");
+        settings_file.push(".lazaretto-settings.json");
         write(Path::new(&settings_file), &settings.to_string());
         let before = self.file("vault.json").map(|file| fs::read_to_string(file).expect("the vault"));
         if let Some(before) = &before {
@@ -149,7 +149,7 @@ impl Case {
     fn files(&self, home: &Path, vault: &Path, before: Option<&str>, excludes: bool) -> Result<(), String> {
         let wrong = |what: String| Err(format!("{}: {what}", self.name));
         let after = fs::read_to_string(vault).ok();
-        if env::var_os("LAZARET_BLESS").is_some() {
+        if env::var_os("LAZARETTO_BLESS").is_some() {
             match &after {
                 Some(after) if Some(after.as_str()) != before => {
                     write(&self.folder.join("after.json"), &blessed(after))
@@ -175,10 +175,10 @@ impl Case {
         for entry in fs::read_dir(home).expect("the folder") {
             let path = entry.expect("an entry").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if name.contains(".lazaret-tmp.") {
+            if name.contains(".lazaretto-tmp.") {
                 return wrong(format!("{name} was left behind"));
             }
-            if name.ends_with(".lazaret")
+            if name.ends_with(".lazaretto")
                 && fs::read_to_string(&path).is_ok_and(|text| text.contains("rt-") || text.contains("at-"))
             {
                 return wrong("there is a token in the ledger".to_owned());
@@ -187,7 +187,7 @@ impl Case {
         Ok(())
     }
 
-    /// Why one way to run lazaret cannot do what this case wants.
+    /// Why one way to run lazaretto cannot do what this case wants.
     pub fn exception(&self, way: &str) -> Option<&str> {
         self.json["except"][way].as_str()
     }

@@ -1,4 +1,4 @@
-//! One list of cases for every way to run lazaret: the native code, the component in the Rust host, the stock component in a host that
+//! One list of cases for every way to run lazaretto: the native code, the component in the Rust host, the stock component in a host that
 //! nobody here wrote, and the bindings for Node, Python and C. Each gets the same vault, the same answers from the same
 //! server and the same calls, and has to come to the same results, the same requests and the same bytes.
 //!
@@ -22,7 +22,7 @@ use std::fs;
 
 use drivers::Driver;
 
-/// A way to run lazaret.
+/// A way to run lazaretto.
 struct Way {
     name: &'static str,
     /// None where the machine has not what it needs.

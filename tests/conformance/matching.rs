@@ -104,7 +104,7 @@ pub fn blessed(text: &str) -> String {
 
 /// Of a date and time as RFC 3339 spells it, in UTC.
 fn seconds(moment: &str) -> Option<i64> {
-    lazaret::time::from_rfc3339(moment).map(|at_ms| at_ms as i64 / 1_000)
+    lazaretto::time::from_rfc3339(moment).map(|at_ms| at_ms as i64 / 1_000)
 }
 
 fn window(text: &str, at: usize) -> String {

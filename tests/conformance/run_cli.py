@@ -2,7 +2,7 @@
 
     run_cli.py <component.wasm> <folder> [arguments...]
 
-The folder is `/` to the component. Variables that begin with LAZARET_ are handed on.
+The folder is `/` to the component. Variables that begin with LAZARETTO_ are handed on.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ RUN = "wasi:cli/run@0.2.0"
 def main() -> int:
     path, folder, *arguments = sys.argv[1:]
     engine, component = load(path)
-    env = {name: value for name, value in os.environ.items() if name.startswith("LAZARET_")}
+    env = {name: value for name, value in os.environ.items() if name.startswith("LAZARETTO_")}
     command = Wasi(
         engine,
         component,
         folders=[(folder, "/")],
         env=env,
-        argv=["lazaret", *arguments],
+        argv=["lazaretto", *arguments],
         streams=True,
     )
     try:

@@ -1,6 +1,6 @@
-"""The driver for `lazaret-stock.wasm` on wasmtime-py: a granted folder and wasi:http, and no host code of lazaret's.
+"""The driver for `lazaretto-stock.wasm` on wasmtime-py: a granted folder and wasi:http, and no host code of lazaretto's.
 
-    stock.py <path to lazaret-stock.wasm>
+    stock.py <path to lazaretto-stock.wasm>
 
 Reads calls and prints answers, one JSON object a line; the protocol is in README.md.
 """
@@ -16,9 +16,9 @@ from wasmtime import WasmtimeError
 
 from wasi_host import Refused, Wasi, load
 
-KEEPER = "lazaret:keeper/keeper@0.1.0"
-POOL = "lazaret:keeper/pool@0.1.0"
-CLASSIFIER = "lazaret:keeper/classifier@0.1.0"
+KEEPER = "lazaretto:keeper/keeper@0.1.0"
+POOL = "lazaretto:keeper/pool@0.1.0"
+CLASSIFIER = "lazaretto:keeper/classifier@0.1.0"
 VAULT = "vault"
 
 
@@ -48,11 +48,11 @@ def opened(engine: Any, component: Any, opening: dict[str, Any]) -> Wasi:
         folder, name = os.path.split(os.path.abspath(path))
         return folders.setdefault(folder, guest) + "/" + name
 
-    env = {"LAZARET_VAULT": granted(opening["vault"], "/vault"), "LAZARET_FOLDER_IS_PRIVATE": "1"}
+    env = {"LAZARETTO_VAULT": granted(opening["vault"], "/vault"), "LAZARETTO_FOLDER_IS_PRIVATE": "1"}
     if opening.get("providers"):
-        env["LAZARET_PROVIDERS"] = granted(opening["providers"], "/providers")
+        env["LAZARETTO_PROVIDERS"] = granted(opening["providers"], "/providers")
     if opening.get("allow_loopback_http"):
-        env["LAZARET_ALLOW_LOOPBACK_HTTP"] = "1"
+        env["LAZARETTO_ALLOW_LOOPBACK_HTTP"] = "1"
     return Wasi(engine, component, folders=folders.items(), env=env)
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 ROOT = Path(__file__).resolve().parents[2]
-COMPONENT = "target/stock/lazaret-cli.wasm"
+COMPONENT = "target/stock/lazaretto-cli.wasm"
 COMMAND = "token acme"
 
 
@@ -91,20 +91,20 @@ class Host:
                 file.unlink()
         tokens = {"access_token": access, "refresh_token": refresh, "expires_at": expires_at}
         self.write("auth.json", {"version": 1, "providers": {"acme": {"tokens": tokens}}})
-        self.write("auth.json.lazaret-settings.json", {"shared_with_reference": False})
+        self.write("auth.json.lazaretto-settings.json", {"shared_with_reference": False})
         self.write("providers.json", {"profiles": self.profiles})
 
     def write(self, name: str, document: object) -> None:
         (self.acme / name).write_text(json.dumps(document))
         (self.acme / name).chmod(0o600)
 
-    def run(self, command: str = COMMAND, component: str = "lazaret-cli", flags: str = "") -> subprocess.CompletedProcess[str]:
+    def run(self, command: str = COMMAND, component: str = "lazaretto-cli", flags: str = "") -> subprocess.CompletedProcess[str]:
         """The README's block, with another command or another component in the place of its own. The server is on this machine and
         without TLS, which has to be asked for."""
         block = readme_block()
         assert block.count(COMPONENT) == 1 and block.rstrip().endswith(COMMAND), block
         block = block.replace(COMMAND, command)
-        block = block.replace(COMPONENT, f"{flags} --env LAZARET_ALLOW_LOOPBACK_HTTP=1 {self.components / component}.wasm")
+        block = block.replace(COMPONENT, f"{flags} --env LAZARETTO_ALLOW_LOOPBACK_HTTP=1 {self.components / component}.wasm")
         return self.sh(block)
 
     def sh(self, block: str) -> subprocess.CompletedProcess[str]:
@@ -168,7 +168,7 @@ def the_other_component_has_the_exit_codes_of_the_native_command(host: Host, _: 
     # Newer hosts have the import by themselves.
     flags = "" if int(re.search(r"(\d+)\.", version)[1]) >= 46 else "-S cli-exit-with-code"
     host.vault("at-old", "rt-dead", "2020-01-01T00:00:00Z")
-    codes = {command: host.run(command, "lazaret-cli-exit-codes", flags).returncode for command in (COMMAND, "token", "help")}
+    codes = {command: host.run(command, "lazaretto-cli-exit-codes", flags).returncode for command in (COMMAND, "token", "help")}
     assert codes == {COMMAND: 3, "token": 2, "help": 0}, codes
 
 
@@ -186,7 +186,7 @@ def main() -> int:
         server = Server()
         with tempfile.TemporaryDirectory() as home:
             case(Host(wasmtime, components, Path(home), server), server)
-        assert all(agent and agent.startswith("lazaret/") for agent in server.agents), server.agents
+        assert all(agent and agent.startswith("lazaretto/") for agent in server.agents), server.agents
         print(f"{version}: {case.__name__.replace('_', ' ')}")
         server.shutdown()
     return 0

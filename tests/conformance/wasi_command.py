@@ -3,7 +3,7 @@
     wasi_command.py <path to wasmtime> [<folder of the components>]
 
 What must hold: a vault never becomes readable for others without somebody's word, whatever the umask; what is told on standard error is
-what LAZARET_EVENTS asks for; a pause and a quarantine can be ended. Ends with 0 if it does.
+what LAZARETTO_EVENTS asks for; a pause and a quarantine can be ended. Ends with 0 if it does.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from urllib.parse import parse_qs
 
 ROOT = Path(__file__).resolve().parents[2]
-PRIVATE = {"LAZARET_FOLDER_IS_PRIVATE": "1"}
+PRIVATE = {"LAZARETTO_FOLDER_IS_PRIVATE": "1"}
 EXPIRED, LATER = "2020-01-01T00:00:00Z", "2099-01-01T00:00:00Z"
 
 
@@ -62,7 +62,7 @@ class Host:
         endpoint = f"http://127.0.0.1:{self.server.server_address[1]}/token"
         for name, document in {
             "auth.json": {"providers": {"acme": {"tokens": tokens}}},
-            "auth.json.lazaret-settings.json": {"shared_with_reference": False},
+            "auth.json.lazaretto-settings.json": {"shared_with_reference": False},
             "providers.json": {"profiles": {"acme": {"token_endpoint": endpoint, "client_id": "me"}}},
         }.items():
             (self.folder / name).write_text(json.dumps(document))
@@ -70,7 +70,7 @@ class Host:
         self.sent.clear()
 
     def run(self, *words: str, umask: int = 0o022, **env: str) -> subprocess.CompletedProcess[str]:
-        env = {"LAZARET_PROVIDERS": "providers.json", "LAZARET_ALLOW_LOOPBACK_HTTP": "1", **env}
+        env = {"LAZARETTO_PROVIDERS": "providers.json", "LAZARETTO_ALLOW_LOOPBACK_HTTP": "1", **env}
         options = [word for name, value in env.items() for word in ("--env", f"{name}={value}")]
         command = [self.wasmtime, "run", "-S", "http", "--dir", f"{self.folder}::/", *options, self.component, *words]
         return subprocess.run(command, capture_output=True, text=True, umask=umask, stdin=subprocess.DEVNULL, timeout=300)
@@ -91,10 +91,10 @@ def no_token_is_sent_or_written_before_somebody_said_that_the_folder_is_private(
     for umask in (0o022, 0o077):
         host.login("rt-1")
         before = host.vault.read_bytes()
-        for word in ({}, {"LAZARET_FOLDER_IS_PRIVATE": "0"}):
+        for word in ({}, {"LAZARETTO_FOLDER_IS_PRIVATE": "0"}):
             ran = host.run("token", "acme", umask=umask, **word)
             assert ran.returncode != 0 and ran.stdout == "", ran
-            assert "LAZARET_FOLDER_IS_PRIVATE=1" in ran.stderr and "umask 077" in ran.stderr, ran.stderr
+            assert "LAZARETTO_FOLDER_IS_PRIVATE=1" in ran.stderr and "umask 077" in ran.stderr, ran.stderr
             as_json = host.run("token", "acme", "--json", umask=umask, **word)
             error = json.loads([line for line in as_json.stderr.splitlines() if not is_event(line)][-1])["error"]
             assert (error["code"], error["action"]) == ("storage", "configure"), error
@@ -120,13 +120,13 @@ def with_it_and_the_umask_the_vault_stays_its_owners(host: Host) -> None:
 def events_are_told_as_they_are_asked_for(host: Host) -> None:
     for which, told in {"": [], "all": ["info"], "errors": [], "off": []}.items():
         host.login("rt-1")
-        ran = host.run("token", "acme", umask=0o077, **PRIVATE, **({"LAZARET_EVENTS": which} if which else {}))
+        ran = host.run("token", "acme", umask=0o077, **PRIVATE, **({"LAZARETTO_EVENTS": which} if which else {}))
         assert ran.returncode == 0 and events(ran) == told, (which, ran.stderr)
     host.login("rt-dead")
     ran = host.run("token", "acme", umask=0o077, **PRIVATE)
     assert events(ran) and "info" not in events(ran), ran.stderr
     host.login("rt-dead")
-    ran = host.run("token", "acme", umask=0o077, LAZARET_EVENTS="off", **PRIVATE)
+    ran = host.run("token", "acme", umask=0o077, LAZARETTO_EVENTS="off", **PRIVATE)
     assert ran.returncode != 0 and events(ran) == [], ran.stderr
 
 
@@ -143,7 +143,7 @@ def a_pause_and_a_quarantine_can_be_ended(host: Host) -> None:
     assert host.run("token", "acme", umask=0o077, **PRIVATE).returncode != 0
     assert "rt-dead" not in host.vault.read_text()
     refused = host.run("unquarantine", "acme", umask=0o077)
-    assert refused.returncode != 0 and "LAZARET_FOLDER_IS_PRIVATE=1" in refused.stderr, refused
+    assert refused.returncode != 0 and "LAZARETTO_FOLDER_IS_PRIVATE=1" in refused.stderr, refused
     ran = host.run("unquarantine", "acme", "--json", umask=0o077, **PRIVATE)
     assert (ran.returncode, json.loads(ran.stdout)["credential"]) == (0, "login"), ran
     assert "rt-dead" in host.vault.read_text()
@@ -151,7 +151,7 @@ def a_pause_and_a_quarantine_can_be_ended(host: Host) -> None:
 
 def a_command_of_the_embedders_own_is_proposed(host: Host) -> None:
     host.login("rt-dead")
-    ran = host.run("token", "acme", "--json", umask=0o077, LAZARET_LOGIN_HINT="acme login {provider}", **PRIVATE)
+    ran = host.run("token", "acme", "--json", umask=0o077, LAZARETTO_LOGIN_HINT="acme login {provider}", **PRIVATE)
     error = json.loads(ran.stderr.splitlines()[-1])["error"]
     assert error["run"] == "acme login acme", error
 
@@ -168,7 +168,7 @@ def main() -> int:
         a_command_of_the_embedders_own_is_proposed,
     ):
         with tempfile.TemporaryDirectory() as folder:
-            case(Host(wasmtime, components / "lazaret-cli.wasm", Path(folder)))
+            case(Host(wasmtime, components / "lazaretto-cli.wasm", Path(folder)))
         print(case.__name__.replace("_", " "))
     return 0
 

@@ -1,6 +1,6 @@
 """The HTTP adapter on wasmtime-py against servers that behave badly, on loopback.
 
-    wasi_http.py <path to lazaret-http.wasm>
+    wasi_http.py <path to lazaretto-http.wasm>
 
 What must hold: one attempt, no redirect followed, the deadline kept whatever the server does, bodies cut, and `sent: no` only where
 nothing can have been sent. Ends with 0 if it does.
@@ -20,7 +20,7 @@ from pathlib import Path
 
 from wasi_host import Refused, Wasi, load
 
-HTTP = "lazaret:keeper/http@0.1.0"
+HTTP = "lazaretto:keeper/http@0.1.0"
 SECRET = "s3cret"
 
 
@@ -70,7 +70,7 @@ def main() -> None:
             endpoint = more.get("endpoint", f"http://127.0.0.1:{port}/token")
             profiles = {"profiles": {"acme": {"token_endpoint": endpoint, "client_id": "c"}}}
             Path(folder, "providers.json").write_text(json.dumps(profiles))
-            env = {"LAZARET_PROVIDERS": "providers.json", "LAZARET_ALLOW_LOOPBACK_HTTP": loopback}
+            env = {"LAZARETTO_PROVIDERS": "providers.json", "LAZARETTO_ALLOW_LOOPBACK_HTTP": loopback}
             env |= {name: value for name, value in more.items() if name.isupper()}
             http = Wasi(engine, component, folders=[(folder, "/")], env=env)
             request = {
@@ -151,12 +151,12 @@ def main() -> None:
         failed("not-allowed", "no", server, url=f"http://127.0.0.1:{other.port}/")
         failed("not-allowed", "no", server, endpoint=f"http://localhost:{server.port}/token")
         failed("not-allowed", "no", server, url="http://example.com/")
-        failed("not-allowed", "no", server, LAZARET_ALLOWED_ORIGINS="https://auth.x.ai")
+        failed("not-allowed", "no", server, LAZARETTO_ALLOWED_ORIGINS="https://auth.x.ai")
         failed("unsupported", "no", server, url=f"http://{SECRET}@127.0.0.1:{server.port}/")
         failed("unsupported", "no", server, method="PUT")
         failed("unsupported", "no", server, header="host")
         assert (server.requests, other.requests) == ([], []), "something was sent"
-        assert send(server, LAZARET_ALLOWED_ORIGINS=f"https://auth.x.ai, http://127.0.0.1:{server.port}")["status"] == 200
+        assert send(server, LAZARETTO_ALLOWED_ORIGINS=f"https://auth.x.ai, http://127.0.0.1:{server.port}")["status"] == 200
     print("HTTP over WASI: all held")
 
 

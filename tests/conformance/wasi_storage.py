@@ -1,6 +1,6 @@
 """The storage adapter in several processes on one ledger, each of which is stopped, set going again and killed at random.
 
-    wasi_storage.py <path to lazaret-storage.wasm> [seconds]
+    wasi_storage.py <path to lazaretto-storage.wasm> [seconds]
 
 What must hold: no update that was acknowledged is lost, none is there twice, no two hold a lease at once, whoever was killed stands in
 nobody's way, and nothing is left behind. Before that one process sees that the adapter keeps what docs/file-store.md says. Ends with 0 if
@@ -23,12 +23,12 @@ from pathlib import Path
 
 from wasi_host import Refused, Wasi, load
 
-STORAGE = "lazaret:keeper/storage@0.1.0"
-LEDGER = "vault.lazaret"
+STORAGE = "lazaretto:keeper/storage@0.1.0"
+LEDGER = "vault.lazaretto"
 SCOPE = ("grant", {"document": "vault", "fingerprint": "07" + "0" * 30})
 SIBLING = ("grant", {"document": "vault", "fingerprint": "47" + "0" * 30})
 TTL_MS = 400
-PRIVATE = {"LAZARET_FOLDER_IS_PRIVATE": "1"}
+PRIVATE = {"LAZARETTO_FOLDER_IS_PRIVATE": "1"}
 WRITERS = 4
 # Two lines a round, one of which is kept: what is checked is a list, and it must not grow without end.
 SECONDS = 20
@@ -36,7 +36,7 @@ SECONDS = 20
 
 def opened(wasm: str, folder: str) -> Wasi:
     engine, component = load(wasm)
-    return Wasi(engine, component, folders=[(folder, "/vault")], env={"LAZARET_VAULT": "/vault/auth.json", **PRIVATE}, http=False)
+    return Wasi(engine, component, folders=[(folder, "/vault")], env={"LAZARETTO_VAULT": "/vault/auth.json", **PRIVATE}, http=False)
 
 
 def append(storage: Wasi, line: str) -> str:
@@ -85,11 +85,11 @@ def promises(wasm: str, folder: Path) -> None:
     engine, component = load(wasm)
 
     def at(vault: str, private: dict[str, str] = PRIVATE) -> Wasi:
-        return Wasi(engine, component, folders=[(str(folder), "/vault")], env={"LAZARET_VAULT": vault, **private}, http=False)
+        return Wasi(engine, component, folders=[(str(folder), "/vault")], env={"LAZARETTO_VAULT": vault, **private}, http=False)
 
     storage = at("/vault/auth.json")
-    vault, ledger, locks = folder / "auth.json", folder / "auth.json.lazaret", folder / "auth.json.lazaret-locks"
-    workshop = folder / "auth.json.lazaret-wasi"
+    vault, ledger, locks = folder / "auth.json", folder / "auth.json.lazaretto", folder / "auth.json.lazaretto-locks"
+    workshop = folder / "auth.json.lazaretto-wasi"
 
     def code(storage: Wasi, *call: object) -> str:
         try:
@@ -113,10 +113,10 @@ def promises(wasm: str, folder: Path) -> None:
         assert code(at(path), "load", "vault", None) == "denied", path
 
     # Nobody said that others cannot read what is made: no token is written, and none may be sent. A ledger holds none.
-    for private in [{}, {"LAZARET_FOLDER_IS_PRIVATE": "yes"}]:
+    for private in [{}, {"LAZARETTO_FOLDER_IS_PRIVATE": "yes"}]:
         public = at("/vault/auth.json", private)
         assert code(public, "store", "vault", "{}", None, True, None) == "not-private"
-        assert code(public, "store", "vault.lazaret-sealed", "{}", None, True, None) == "not-private"
+        assert code(public, "store", "vault.lazaretto-sealed", "{}", None, True, None) == "not-private"
         assert code(public, "acquire", SCOPE, TTL_MS, 0) == "not-private"
         assert code(public, "acquire", ("document", "vault"), TTL_MS, 0) == "not-private"
         assert os.listdir(folder) == []
@@ -159,9 +159,9 @@ def promises(wasm: str, folder: Path) -> None:
     assert code(storage, "store", "vault", "3", version("2"), True, grant["lease"]) == "invalid-lease"
 
     # What a host with flock left unsynced is the ledger, until the next store.
-    unsynced = folder / "auth.json.lazaret.unsynced"
+    unsynced = folder / "auth.json.lazaretto.unsynced"
     ledger.write_text("base")
-    unsynced.write_text(f"lazaret-unsynced 1 {version('base')} {version('newer')}\nnewer")
+    unsynced.write_text(f"lazaretto-unsynced 1 {version('base')} {version('newer')}\nnewer")
     assert storage.call(STORAGE, "load", LEDGER, None)[1]["text"] == "newer"
     assert storage.call(STORAGE, "store", LEDGER, "base", version("newer"), True, None)[0] == "stored"
     assert storage.call(STORAGE, "load", LEDGER, None)[1]["text"] == "base" and not unsynced.exists()
@@ -174,7 +174,7 @@ def promises(wasm: str, folder: Path) -> None:
     os.mkfifo(vault)
     assert code(storage, "load", "vault", None) == "unsupported"
     vault.unlink()
-    vault.symlink_to("auth.json.lazaret")
+    vault.symlink_to("auth.json.lazaretto")
     assert code(storage, "load", "vault", None) == "unsafe"
     assert code(storage, "store", "vault", "{}", None, True, None) == "unsafe"
     assert ledger.read_text() == "base"
@@ -263,7 +263,7 @@ def check(wasm: str, folder: str, kills: int, stops: int) -> None:
     for one, other in zip(held, held[1:]):
         # A millisecond is what the clocks are rounded to.
         assert one[1] <= other[0] + 0.002, f"two held the lease at once: {one}, {other}"
-    left = [name for name in os.listdir(Path(folder, "auth.json.lazaret-wasi")) if "." in name]
+    left = [name for name in os.listdir(Path(folder, "auth.json.lazaretto-wasi")) if "." in name]
     assert not left, f"left behind: {left}"
     print(
         f"{len(stored)} updates acknowledged and there, {len(held)} leases apart; {kills} killed, {stops} paused; "

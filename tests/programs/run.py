@@ -1,6 +1,6 @@
 """The examples of docs/other-programs.md, with the real programs and libraries, against a server on this machine.
 
-    run.py <path to lazaret> <folder with node_modules>
+    run.py <path to lazaretto> <folder with node_modules>
 
 Each example is taken from the page; only `acme.example` becomes this server, and a keeper is told of its profile. Every one begins
 with an expired login: the program must get through, with the token of exactly one refresh. Ends with 0 if all do.
@@ -121,18 +121,18 @@ class Answer(BaseHTTPRequestHandler):
 
 
 class Home:
-    """A home with an expired login of `acme`, and `lazaret` on the PATH, told where all this is."""
+    """A home with an expired login of `acme`, and `lazaretto` on the PATH, told where all this is."""
 
-    def __init__(self, folder: Path, server: Server, lazaret: Path, modules: Path) -> None:
+    def __init__(self, folder: Path, server: Server, lazaretto: Path, modules: Path) -> None:
         self.folder, self.server, self.modules = folder, server, modules
         tokens = {"access_token": "at-0", "refresh_token": "rt-0", "expires_at": "2020-01-01T00:00:00Z"}
         self.write("auth.json", json.dumps({"version": 1, "providers": {"acme": {"tokens": tokens}}}))
         profile = {"token_endpoint": f"{server.url}/token", "client_id": "me"}
         self.write("providers.json", json.dumps({"profiles": {"acme": profile}}))
         options = f"--vault '{folder}/auth.json' --providers '{folder}/providers.json' --allow-loopback-http"
-        self.write("bin/lazaret", f'#!/bin/sh\nexec \'{lazaret}\' {options} "$@"\n').chmod(0o700)
+        self.write("bin/lazaretto", f'#!/bin/sh\nexec \'{lazaretto}\' {options} "$@"\n').chmod(0o700)
         # Nothing of the caller's own programs.
-        kept = {name: value for name, value in os.environ.items() if not re.match("ANTHROPIC|OPENAI|CLAUDE|CODEX|LAZARET", name)}
+        kept = {name: value for name, value in os.environ.items() if not re.match("ANTHROPIC|OPENAI|CLAUDE|CODEX|LAZARETTO", name)}
         quiet = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1", "no_proxy": "127.0.0.1"}
         self.env = {**kept, **quiet, "HOME": str(folder), "PATH": f"{folder}/bin:{os.environ['PATH']}"}
 
@@ -233,14 +233,14 @@ PROGRAMS = {
 
 
 def main() -> int:
-    lazaret, modules = (Path(argument).resolve() for argument in sys.argv[1:3])
-    link = modules / "node_modules/lazaret"
+    lazaretto, modules = (Path(argument).resolve() for argument in sys.argv[1:3])
+    link = modules / "node_modules/lazaretto"
     link.unlink(missing_ok=True)
     link.symlink_to(ROOT / "bindings/node", target_is_directory=True)
     for program, refreshes in PROGRAMS.items():
         server = Server()
         with tempfile.TemporaryDirectory() as folder:
-            said = program(Home(Path(folder).resolve(), server, lazaret, modules))
+            said = program(Home(Path(folder).resolve(), server, lazaretto, modules))
         assert said.split("\n")[-2 if said.endswith("\n") else -1] == SAID, said
         assert server.refreshes == refreshes, f"{server.refreshes} refreshes: {server.heard}"
         print(f"{program.__name__.replace('_', ' ')}: through, with {refreshes} refresh{'es'[:2 * (refreshes > 1)]}")

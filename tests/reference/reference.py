@@ -5,7 +5,7 @@
 
 HERMES_HOME is a folder with an `auth.json`; PROVIDER is xai-oauth, openai-codex or nous (`load`
 takes any other id too). One JSON object on standard output, no token in it: tokens appear as
-lazaret's fingerprints (SHA-256 shortened to 128 bits, hex). README.md has the shapes.
+lazaretto's fingerprints (SHA-256 shortened to 128 bits, hex). README.md has the shapes.
 
 The reference's own functions decide everything said here. It cannot reach the network or start
 a program: see `seal_process`.

@@ -13,19 +13,19 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lazaret::error::{Action as Helps, KeeperError};
-use lazaret::keeper::{AccessToken, Origin, TokenRequest};
-use lazaret::pool::Picked;
-use lazaret::ports::{Event, Request, Scope, Severity};
-use lazaret::secret::Secret;
-use lazaret::status::{CredentialStatus, Renewal, Usable};
-use lazaret::vault::{CredentialKind, LastError};
-use lazaret_host::http::{Http, HttpFailure, HttpRequest, HttpResponse, Sent};
-use lazaret_host::storage::{
+use lazaretto::error::{Action as Helps, KeeperError};
+use lazaretto::keeper::{AccessToken, Origin, TokenRequest};
+use lazaretto::pool::Picked;
+use lazaretto::ports::{Event, Request, Scope, Severity};
+use lazaretto::secret::Secret;
+use lazaretto::status::{CredentialStatus, Renewal, Usable};
+use lazaretto::vault::{CredentialKind, LastError};
+use lazaretto_host::http::{Http, HttpFailure, HttpRequest, HttpResponse, Sent};
+use lazaretto_host::storage::{
     self, AcquireOutcome, Capabilities, Document, Holder, LeaseGrant, LoadOutcome, MemoryStorage, Storage,
     StorageError, StoreOutcome,
 };
-use lazaret_host::{Clock, EventSink, Keeper, Random, Selector};
+use lazaretto_host::{Clock, EventSink, Keeper, Random, Selector};
 
 use super::action::Action;
 use super::outside::Act;
@@ -186,8 +186,8 @@ impl Keeps for Compiled {
 
 // ---- The host's shapes as the library's, every field of them.
 
-fn wanted(request: &TokenRequest) -> lazaret_host::TokenRequest {
-    lazaret_host::TokenRequest {
+fn wanted(request: &TokenRequest) -> lazaretto_host::TokenRequest {
+    lazaretto_host::TokenRequest {
         vault: request.vault.clone(),
         provider: request.provider.clone(),
         credential: request.credential.clone(),
@@ -201,7 +201,7 @@ fn selector(vault: &str, provider: &str, named: &str) -> Selector {
     Selector { vault: vault.into(), provider: provider.into(), credential: Some(named.into()) }
 }
 
-fn access_token(token: lazaret_host::AccessToken) -> AccessToken {
+fn access_token(token: lazaretto_host::AccessToken) -> AccessToken {
     AccessToken {
         token: Secret::new(token.token),
         token_type: token.token_type,
@@ -220,7 +220,7 @@ fn access_token(token: lazaret_host::AccessToken) -> AccessToken {
     }
 }
 
-fn status(status: lazaret_host::CredentialStatus) -> CredentialStatus {
+fn status(status: lazaretto_host::CredentialStatus) -> CredentialStatus {
     CredentialStatus {
         provider: status.provider,
         credential: status.credential,
@@ -269,7 +269,7 @@ fn status(status: lazaret_host::CredentialStatus) -> CredentialStatus {
     }
 }
 
-fn error(error: lazaret_host::KeeperError) -> KeeperError {
+fn error(error: lazaretto_host::KeeperError) -> KeeperError {
     let all = [Helps::Login, Helps::Retry, Helps::Configure, Helps::Inspect, Helps::Usage];
     let action = one_of(all, |action| action.as_str(), &error.action);
     let mut same = KeeperError::new(word(&error.code), action, error.message);
@@ -467,7 +467,7 @@ impl Random for Link {
 }
 
 impl EventSink for Link {
-    fn emit(&self, event: &lazaret_host::Event) {
+    fn emit(&self, event: &lazaretto_host::Event) {
         if self.0.wrong == Wrong::Event && event.name == "refreshed" {
             return;
         }

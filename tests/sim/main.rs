@@ -34,7 +34,7 @@ const OF_A_MUTANT: u64 = 3_000_000;
 #[test]
 fn five_million_schedules_or_a_minute_of_them_break_nothing() {
     let begun = Instant::now();
-    let seeds = schedule::seeds(number("LAZARET_PLAN", 0), ORDERS).take(5_000_000);
+    let seeds = schedule::seeds(number("LAZARETTO_PLAN", 0), ORDERS).take(5_000_000);
     let figures = run(seeds, Duration::from_secs(60));
     say(&figures.told(begun.elapsed()));
 }
@@ -42,7 +42,7 @@ fn five_million_schedules_or_a_minute_of_them_break_nothing() {
 #[test]
 fn a_million_schedules_about_an_entry_that_lies_in_one_place_break_nothing() {
     let begun = Instant::now();
-    let first = schedule::FIRST_PLAN_ABOUT_AN_ENTRY + number("LAZARET_PLAN", 0);
+    let first = schedule::FIRST_PLAN_ABOUT_AN_ENTRY + number("LAZARETTO_PLAN", 0);
     let figures = run(schedule::seeds(first, ORDERS).take(1_000_000), Duration::from_secs(20));
     say(&figures.told(begun.elapsed()));
 }
@@ -51,18 +51,18 @@ fn a_million_schedules_about_an_entry_that_lies_in_one_place_break_nothing() {
 #[test]
 fn a_million_schedules_of_wide_worlds_break_nothing() {
     let begun = Instant::now();
-    let first = schedule::FIRST_WIDE_PLAN + number("LAZARET_PLAN", 0);
+    let first = schedule::FIRST_WIDE_PLAN + number("LAZARETTO_PLAN", 0);
     let figures = run(schedule::seeds(first, ORDERS).take(1_000_000), Duration::from_secs(20));
     say(&figures.told(begun.elapsed()));
 }
 
-/// By hand, on every core: `LAZARET_SCHEDULES` of them, 200 million if it does not say.
+/// By hand, on every core: `LAZARETTO_SCHEDULES` of them, 200 million if it does not say.
 #[test]
 #[ignore = "many minutes; run by cargo xtask prove --long"]
 fn two_hundred_million_schedules_break_nothing() {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    let (each, begun) = (number("LAZARET_SCHEDULES", 200_000_000) / cores, Instant::now());
-    let first = number("LAZARET_PLAN", 0);
+    let (each, begun) = (number("LAZARETTO_SCHEDULES", 200_000_000) / cores, Instant::now());
+    let first = number("LAZARETTO_PLAN", 0);
     let part = |core: u64| {
         let seeds = schedule::seeds(first + core * (each / ORDERS + 1), ORDERS).take(each as usize);
         std::thread::spawn(move || run(seeds, Duration::MAX))
@@ -133,12 +133,12 @@ fn every_mutant_is_caught() {
     assert!(missed.is_empty(), "not caught: {missed:?}");
 }
 
-/// The seeds are spread over plans. `LAZARET_COMPILED` asks for more of them.
+/// The seeds are spread over plans. `LAZARETTO_COMPILED` asks for more of them.
 #[test]
 fn the_compiled_component_does_step_by_step_what_the_native_code_does() {
     let (component, begun) = (Arc::new(Component::load()), Instant::now());
     let compared = compiled::compare(
-        compiled::spread(number("LAZARET_COMPILED", 2_000)),
+        compiled::spread(number("LAZARETTO_COMPILED", 2_000)),
         64,
         |per_call| Sessions::forgetful().with_a_keeper_per_call(per_call),
         |per_call| component.sessions().with_a_keeper_per_call(per_call),

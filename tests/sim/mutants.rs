@@ -204,7 +204,7 @@ publish = false
 autobins = false
 
 [lib]
-name = "lazaret"
+name = "lazaretto"
 
 [[bin]]
 name = "{name}"

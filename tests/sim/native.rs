@@ -6,14 +6,14 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
-use lazaret::error::KeeperError;
-use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
-use lazaret::ports::{
+use lazaretto::error::KeeperError;
+use lazaretto::keeper::{AccessToken, Keeper, TokenRequest};
+use lazaretto::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
 };
-use lazaret::secret::Secret;
-use lazaret::status::CredentialStatus;
+use lazaretto::secret::Secret;
+use lazaretto::status::CredentialStatus;
 
 use super::session::{
     Asked, End, FAILED, HOLDER, Heard, Keeps, Next, Notes, Now, Reply, Running, Start, no_answer, random, response,

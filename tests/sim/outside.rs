@@ -2,7 +2,7 @@
 //! writes what it read earlier; it copies a login over its row, older or newer; it writes row and login one after the other;
 //! it clears the login when it is refused itself.
 
-use lazaret::time::{self, Zone};
+use lazaretto::time::{self, Zone};
 use serde_json::{Value, json};
 
 use super::check::Broken;

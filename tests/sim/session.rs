@@ -10,11 +10,11 @@ use std::hash::Hasher;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use lazaret::error::KeeperError;
-use lazaret::keeper::{AccessToken, TokenRequest};
-use lazaret::ports::{Event, Request, Response, Scope};
-use lazaret::secret::Secret;
-use lazaret::status::CredentialStatus;
+use lazaretto::error::KeeperError;
+use lazaretto::keeper::{AccessToken, TokenRequest};
+use lazaretto::ports::{Event, Request, Response, Scope};
+use lazaretto::secret::Secret;
+use lazaretto::status::CredentialStatus;
 use rustc_hash::{FxHashMap, FxHasher};
 
 use super::native::Native;
@@ -589,11 +589,11 @@ impl Live {
 fn doc(name: &str) -> Doc {
     match name {
         "vault" => Doc::Vault,
-        "vault.lazaret" => Doc::Ledger,
-        "vault.lazaret-sealed" => Doc::Sealed,
+        "vault.lazaretto" => Doc::Ledger,
+        "vault.lazaretto-sealed" => Doc::Sealed,
         "settings.json" => Doc::Settings,
         // There is one file only.
-        "providers.json" | "also.json" | "vault.lazaret-pool" | "vault.lazaret-place" => Doc::Profiles,
+        "providers.json" | "also.json" | "vault.lazaretto-pool" | "vault.lazaretto-place" => Doc::Profiles,
         name => panic!("nobody needs a document called {name}"),
     }
 }

@@ -11,7 +11,7 @@ use core::alloc::{GlobalAlloc, Layout};
 ///
 /// ```
 /// use std::alloc::System;
-/// use lazaret_wipe::Wiping;
+/// use lazaretto_wipe::Wiping;
 ///
 /// #[global_allocator]
 /// static HEAP: Wiping<System> = Wiping(System);

@@ -76,19 +76,19 @@ mod tests {
             .expect("written");
         const PACK: &str = "
 import io, sys, tarfile, zipfile
-leak = b'at /home/me/work/lazaret/src'
-zipfile.ZipFile(sys.argv[1] + '/a.whl', 'w', zipfile.ZIP_DEFLATED).writestr('lazaret/a.wasm', leak)
+leak = b'at /home/me/work/lazaretto/src'
+zipfile.ZipFile(sys.argv[1] + '/a.whl', 'w', zipfile.ZIP_DEFLATED).writestr('lazaretto/a.wasm', leak)
 with tarfile.open(sys.argv[1] + '/b.tgz', 'w:gz') as tar:
     info = tarfile.TarInfo('package/b.wasm')
     info.size = len(leak)
     tar.addfile(info, io.BytesIO(leak))
 ";
         dist::tool(Command::new("python3").args(["-c", PACK]).arg(&published)).expect("packed");
-        let folders = ["/home/me/.cargo", "/home/me/work/lazaret", "/"].map(PathBuf::from);
+        let folders = ["/home/me/.cargo", "/home/me/work/lazaretto", "/"].map(PathBuf::from);
         let found = search(&published, &unpacked, &folders).expect("read");
         fs::remove_dir_all(&folder).expect("removed");
         let named = |name: &str| found.iter().filter(|line| line.contains(name)).count();
-        assert_eq!((named("leaking.wasm"), named("a.whl/lazaret/a.wasm"), named("b.tgz/package/b.wasm")), (1, 1, 1));
+        assert_eq!((named("leaking.wasm"), named("a.whl/lazaretto/a.wasm"), named("b.tgz/package/b.wasm")), (1, 1, 1));
         assert_eq!(found.len(), 3, "{found:?}");
     }
 }

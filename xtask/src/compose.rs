@@ -17,15 +17,15 @@ use wac_graph::{CompositionGraph, EncodeOptions, NodeId};
 use crate::Result;
 use crate::parts::Parts;
 
-const STORAGE: &str = "lazaret:keeper/storage@0.1.0";
-const HTTP: &str = "lazaret:keeper/http@0.1.0";
-const EVENTS: &str = "lazaret:keeper/events@0.1.0";
-const KEEPER: &str = "lazaret:keeper/keeper@0.1.0";
-const POOL: &str = "lazaret:keeper/pool@0.1.0";
-const CLASSIFIER: &str = "lazaret:keeper/classifier@0.1.0";
+const STORAGE: &str = "lazaretto:keeper/storage@0.1.0";
+const HTTP: &str = "lazaretto:keeper/http@0.1.0";
+const EVENTS: &str = "lazaretto:keeper/events@0.1.0";
+const KEEPER: &str = "lazaretto:keeper/keeper@0.1.0";
+const POOL: &str = "lazaretto:keeper/pool@0.1.0";
+const CLASSIFIER: &str = "lazaretto:keeper/classifier@0.1.0";
 const RUN: &str = "wasi:cli/run@0.2.0";
 
-/// The keeper for every WASI host, called as `lazaret.wasm` is.
+/// The keeper for every WASI host, called as `lazaretto.wasm` is.
 pub(crate) fn stock(parts: &Parts) -> Result<Vec<u8>> {
     let mut wiring = Wiring::new(parts)?;
     for interface in [KEEPER, POOL, CLASSIFIER] {
@@ -63,7 +63,7 @@ struct Wiring {
 impl Wiring {
     fn new(parts: &Parts) -> Result<Self> {
         let mut graph = CompositionGraph::new();
-        let core = Package::from_bytes("lazaret:keeper", None, parts.keeper.clone(), graph.types_mut())?;
+        let core = Package::from_bytes("lazaretto:keeper", None, parts.keeper.clone(), graph.types_mut())?;
         let core = graph.register_package(core)?;
         let (asked, keeper) = (graph.instantiate(core), graph.instantiate(core));
         let mut wiring = Self { graph, storage: keeper, http: keeper, keeper };
@@ -82,7 +82,7 @@ impl Wiring {
     }
 
     fn instance(&mut self, name: &str, component: &[u8]) -> Result<NodeId> {
-        let package = Package::from_bytes(&format!("lazaret:{name}"), None, component, self.graph.types_mut())?;
+        let package = Package::from_bytes(&format!("lazaretto:{name}"), None, component, self.graph.types_mut())?;
         let package = self.graph.register_package(package)?;
         Ok(self.graph.instantiate(package))
     }

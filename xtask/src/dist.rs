@@ -37,22 +37,22 @@ fn components(dist: &Path) -> Result<()> {
         Ok::<_, Box<dyn std::error::Error>>(fs::write(dist.join(format!("{name}.wasm")), said)?)
     };
     for (name, features, description) in [
-        ("lazaret", "keeper", "Keeps OAuth credentials alive, and stops dead ones from being used again"),
+        ("lazaretto", "keeper", "Keeps OAuth credentials alive, and stops dead ones from being used again"),
         (
-            "lazaret-admin",
+            "lazaretto-admin",
             "admin",
             "What a person does to a vault of OAuth credentials: log in, add, remove, import, doctor",
         ),
-        ("lazaret-classifier", "", "What a token endpoint's answer means. Imports nothing"),
+        ("lazaretto-classifier", "", "What a token endpoint's answer means. Imports nothing"),
     ] {
         say(name, &parts::core(name, features)?, description)?;
     }
     for Stock { name, component } in stock::build()? {
         let description = match name {
-            "lazaret-stock" => "lazaret on any WASI 0.2 host with a folder and HTTP",
-            "lazaret-cli" => "lazaret's command line on any WASI 0.2 host: token, refresh, status, classify",
-            "lazaret-cli-exit-codes" => {
-                "lazaret's command line with its exit codes, for hosts with wasi:cli/exit 0.2.12"
+            "lazaretto-stock" => "lazaretto on any WASI 0.2 host with a folder and HTTP",
+            "lazaretto-cli" => "lazaretto's command line on any WASI 0.2 host: token, refresh, status, classify",
+            "lazaretto-cli-exit-codes" => {
+                "lazaretto's command line with its exit codes, for hosts with wasi:cli/exit 0.2.12"
             }
             // A part of the others, for tests.
             _ => continue,
@@ -67,9 +67,12 @@ fn wit(dist: &Path) -> Result<()> {
     let mut resolve = Resolve::default();
     let (package, _) = resolve.push_dir(root().join("wit"))?;
     let encoded = wit_component::encode(&resolve, package, false)?;
-    let said =
-        metadata::said(&encoded, "lazaret:keeper", "The contract of lazaret: storage, http and events in, tokens out")?;
-    fs::write(dist.join("lazaret-wit.wasm"), said)?;
+    let said = metadata::said(
+        &encoded,
+        "lazaretto:keeper",
+        "The contract of lazaretto: storage, http and events in, tokens out",
+    )?;
+    fs::write(dist.join("lazaretto-wit.wasm"), said)?;
     copy(&root().join("wit"), &dist.join("wit"), &|path| path.extension() == Some(OsStr::new("wit")))?;
     Ok(())
 }
@@ -83,8 +86,8 @@ fn node(dist: &Path) -> Result<()> {
     if !package.join("node_modules").exists() {
         tool(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&package))?;
     }
-    let core = dist.join("lazaret.wasm");
-    tool(Command::new("npm").args(["run", "build"]).env("LAZARET_WASM", core).current_dir(&package))?;
+    let core = dist.join("lazaretto.wasm");
+    tool(Command::new("npm").args(["run", "build"]).env("LAZARETTO_WASM", core).current_dir(&package))?;
     tool(Command::new("npm").args(["pack", "--pack-destination"]).arg(dist).current_dir(&package))?;
     let is_type = |path: &Path| path.to_string_lossy().ends_with(".d.ts");
     for folder in ["dist", "generated"] {
@@ -114,16 +117,16 @@ fn python(dist: &Path) -> Result<()> {
             .args(["-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir"])
             .arg(dist)
             .arg(&package)
-            .env("LAZARET_WASM", dist.join("lazaret.wasm")),
+            .env("LAZARETTO_WASM", dist.join("lazaretto.wasm")),
     )
 }
 
 fn header(dist: &Path) -> Result<()> {
-    let header = root().join("ffi/include/lazaret.h");
+    let header = root().join("ffi/include/lazaretto.h");
     if !header.exists() {
-        return skipped("ffi/include/lazaret.h: no C header");
+        return skipped("ffi/include/lazaretto.h: no C header");
     }
-    fs::copy(header, dist.join("lazaret.h"))?;
+    fs::copy(header, dist.join("lazaretto.h"))?;
     Ok(())
 }
 

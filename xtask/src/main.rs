@@ -2,7 +2,7 @@
 //!
 //! | command | what it makes |
 //! |---|---|
-//! | `cargo xtask stock` | `target/stock/lazaret-stock.wasm`, `lazaret-cli.wasm` and `lazaret-cli-exit-codes.wasm`, which need nothing but WASI |
+//! | `cargo xtask stock` | `target/stock/lazaretto-stock.wasm`, `lazaretto-cli.wasm` and `lazaretto-cli-exit-codes.wasm`, which need nothing but WASI |
 //! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
 //! | `cargo xtask dist --native` | and with it the command and the C library for this machine |
 //! | `cargo xtask prove`, `prove --long` | nothing: it runs the long proofs |

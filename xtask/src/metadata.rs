@@ -5,7 +5,7 @@ use wasm_metadata::{AddMetadata, AddMetadataField, Description, Homepage, Licens
 
 use crate::Result;
 
-const REPOSITORY: &str = "https://github.com/lazaret/lazaret";
+const REPOSITORY: &str = "https://github.com/lazaretto/lazaretto";
 
 /// The component, or the WIT package, with a name and the rest.
 pub(crate) fn said(component: &[u8], name: &str, description: &'static str) -> Result<Vec<u8>> {
@@ -27,10 +27,10 @@ mod tests {
     #[test]
     fn a_component_says_what_it_is_and_whose() {
         let empty = b"\0asm\x0d\0\x01\0";
-        let component = said(empty, "lazaret", "What it does").expect("metadata");
+        let component = said(empty, "lazaretto", "What it does").expect("metadata");
         let payload = Payload::from_binary(&component).expect("a component");
         let metadata = payload.metadata();
-        assert_eq!(metadata.name.as_deref(), Some("lazaret"));
+        assert_eq!(metadata.name.as_deref(), Some("lazaretto"));
         assert_eq!(metadata.version.as_ref().map(ToString::to_string).as_deref(), Some("0.1.0"));
         assert_eq!(metadata.licenses.as_ref().map(ToString::to_string).as_deref(), Some("Apache-2.0 OR MIT"));
         assert_eq!(metadata.description.as_ref().map(ToString::to_string).as_deref(), Some("What it does"));

@@ -15,7 +15,16 @@ pub(crate) fn build(dist: &Path) -> Result<()> {
     dist::tool(
         Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
             .current_dir(root())
-            .args(["build", "--release", "--package", "lazaret-host", "--package", "lazaret-ffi", "--bins", "--lib"])
+            .args([
+                "build",
+                "--release",
+                "--package",
+                "lazaretto-host",
+                "--package",
+                "lazaretto-ffi",
+                "--bins",
+                "--lib",
+            ])
             .arg("--target-dir")
             .arg(&built)
             .arg("--config")
@@ -23,7 +32,7 @@ pub(crate) fn build(dist: &Path) -> Result<()> {
     )?;
     let published = dist.join(target);
     fs::create_dir(&published)?;
-    for file in ["lazaret", "liblazaret_ffi.so", "liblazaret_ffi.dylib"] {
+    for file in ["lazaretto", "liblazaretto_ffi.so", "liblazaretto_ffi.dylib"] {
         let from = built.join("release").join(file);
         if from.exists() {
             fs::copy(from, published.join(file))?;

@@ -22,18 +22,18 @@ impl Parts {
     pub(crate) fn build() -> Result<Self> {
         have_wasm_target("rustc")?;
         Ok(Self {
-            keeper: core("lazaret", "keeper")?,
-            storage: adapter("lazaret-storage-adapter")?,
-            http: adapter("lazaret-http-adapter")?,
-            closed: adapter("lazaret-closed-adapter")?,
-            events: adapter("lazaret-events-adapter")?,
-            front: adapter("lazaret-cli-front")?,
-            front_exit_codes: build(&Crate::with("lazaret-cli-front", "exit-codes"), "adapters-exit-codes")?,
+            keeper: core("lazaretto", "keeper")?,
+            storage: adapter("lazaretto-storage-adapter")?,
+            http: adapter("lazaretto-http-adapter")?,
+            closed: adapter("lazaretto-closed-adapter")?,
+            events: adapter("lazaretto-events-adapter")?,
+            front: adapter("lazaretto-cli-front")?,
+            front_exit_codes: build(&Crate::with("lazaretto-cli-front", "exit-codes"), "adapters-exit-codes")?,
         })
     }
 }
 
-/// One of the components of the crate `lazaret`. In the folders where `host/build.rs` builds them too, so that each is built once.
+/// One of the components of the crate `lazaretto`. In the folders where `host/build.rs` builds them too, so that each is built once.
 pub(crate) fn core(name: &str, features: &'static str) -> Result<Vec<u8>> {
     build(&Crate::core(features), name)
 }

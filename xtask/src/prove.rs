@@ -27,19 +27,19 @@ const SHORT: &[Proof] = &[
         environment: &[],
     },
     Proof {
-        what: "every conformance case, by every way to run lazaret",
+        what: "every conformance case, by every way to run lazaretto",
         command: "test --workspace --test conformance -- --ignored",
         environment: &[],
     },
     Proof {
         what: "processes that are killed lose no login that a client could have kept",
         command: "test --workspace --test kills -- --ignored --test-threads 1",
-        environment: &[("LAZARET_KILLS_MINUTES", "1")],
+        environment: &[("LAZARETTO_KILLS_MINUTES", "1")],
     },
     Proof {
-        what: "lazaret and hermes-agent at work on one vault",
+        what: "lazaretto and hermes-agent at work on one vault",
         command: "test --workspace --test together -- --ignored",
-        environment: &[("LAZARET_TOGETHER_SECONDS", "20")],
+        environment: &[("LAZARETTO_TOGETHER_SECONDS", "20")],
     },
 ];
 
@@ -47,12 +47,12 @@ const LONG: &[Proof] = &[
     Proof {
         what: "a hundred million schedules",
         command: "test --profile bench --workspace --test sim -- --ignored --nocapture two_hundred_million_schedules",
-        environment: &[("LAZARET_SCHEDULES", "100000000")],
+        environment: &[("LAZARETTO_SCHEDULES", "100000000")],
     },
     Proof {
         what: "kill loops, ten minutes at each of two servers",
         command: "test --release --workspace --test kills -- --ignored --nocapture --test-threads 1",
-        environment: &[("LAZARET_KILLS_MINUTES", "10")],
+        environment: &[("LAZARETTO_KILLS_MINUTES", "10")],
     },
     Proof {
         what: "fuzzing: any answer",

@@ -14,10 +14,11 @@ pub(crate) struct Stock {
 
 pub(crate) fn build() -> Result<[Stock; 5]> {
     let parts = Parts::build()?;
-    let stock = Stock { name: "lazaret-stock", component: compose::stock(&parts)? };
-    let command = Stock { name: "lazaret-cli", component: compose::command(&parts, &parts.front)? };
-    let codes = Stock { name: "lazaret-cli-exit-codes", component: compose::command(&parts, &parts.front_exit_codes)? };
-    let exports = ["lazaret:keeper/classifier@0.1.0", "lazaret:keeper/keeper@0.1.0", "lazaret:keeper/pool@0.1.0"];
+    let stock = Stock { name: "lazaretto-stock", component: compose::stock(&parts)? };
+    let command = Stock { name: "lazaretto-cli", component: compose::command(&parts, &parts.front)? };
+    let codes =
+        Stock { name: "lazaretto-cli-exit-codes", component: compose::command(&parts, &parts.front_exit_codes)? };
+    let exports = ["lazaretto:keeper/classifier@0.1.0", "lazaretto:keeper/keeper@0.1.0", "lazaretto:keeper/pool@0.1.0"];
     gate::only_oldest_wasi(stock.name, &stock.component, &exports)?;
     gate::only_oldest_wasi(command.name, &command.component, &["wasi:cli/run@0.2.0"])?;
     gate::only_wasi(codes.name, &codes.component, &["wasi:cli/run@0.2.0"])?;
@@ -33,10 +34,10 @@ pub(crate) fn build() -> Result<[Stock; 5]> {
         println!("{part:>16} {:>8} bytes", component.len());
     }
     let http = compose::http(&parts)?;
-    let storage = Stock { name: "lazaret-storage", component: parts.storage };
-    gate::only_oldest_wasi(storage.name, &storage.component, &["lazaret:keeper/storage@0.1.0"])?;
-    let http = Stock { name: "lazaret-http", component: http };
-    gate::only_oldest_wasi(http.name, &http.component, &["lazaret:keeper/http@0.1.0"])?;
+    let storage = Stock { name: "lazaretto-storage", component: parts.storage };
+    gate::only_oldest_wasi(storage.name, &storage.component, &["lazaretto:keeper/storage@0.1.0"])?;
+    let http = Stock { name: "lazaretto-http", component: http };
+    gate::only_oldest_wasi(http.name, &http.component, &["lazaretto:keeper/http@0.1.0"])?;
     Ok([stock, command, codes, storage, http])
 }
 

@@ -2,7 +2,7 @@
 
 /// How it is used.
 pub const USAGE: &str = "\
-lazaret: OAuth access tokens that are good, from a vault in a folder that the host grants
+lazaretto: OAuth access tokens that are good, from a vault in a folder that the host grants
 
 usage: token <provider>     an access token on standard output; refreshed if need be
        refresh <provider>   another one than the vault holds, and what is known of it
@@ -17,13 +17,13 @@ usage: token <provider>     an access token on standard output; refreshed if nee
   --session <name>    token, refresh: where the settings keep a session on its credential
   --json              one JSON object on standard output
 
-environment: LAZARET_VAULT (auth.json), LAZARET_LAYOUT (as its name and content tell), LAZARET_PROVIDERS (none), LAZARET_ALLOWED_ORIGINS (all that the profiles name),
-             LAZARET_COMMAND (lazaret: what the commands that are proposed begin with), LAZARET_LOGIN_HINT (what a person runs to log in, {provider} stands for the provider),
-             LAZARET_ALLOW_LOOPBACK_HTTP (1 for servers on this machine), LAZARET_EVENTS (off, errors, warnings, all; warnings),
-             LAZARET_FOLDER_IS_PRIVATE (1: nobody else can read what is made in the vault's folder. Without it no token is written or sent)
+environment: LAZARETTO_VAULT (auth.json), LAZARETTO_LAYOUT (as its name and content tell), LAZARETTO_PROVIDERS (none), LAZARETTO_ALLOWED_ORIGINS (all that the profiles name),
+             LAZARETTO_COMMAND (lazaretto: what the commands that are proposed begin with), LAZARETTO_LOGIN_HINT (what a person runs to log in, {provider} stands for the provider),
+             LAZARETTO_ALLOW_LOOPBACK_HTTP (1 for servers on this machine), LAZARETTO_EVENTS (off, errors, warnings, all; warnings),
+             LAZARETTO_FOLDER_IS_PRIVATE (1: nobody else can read what is made in the vault's folder. Without it no token is written or sent)
 failures:    one line on standard error that begins with what helps: `login:`, `retry:`, `configure:`, `inspect:` or `usage:`;
              with --json the member `action`
-exit codes:  0 done, 1 failed. lazaret-cli-exit-codes.wasm, for hosts with wasi:cli/exit 0.2.12: 1 inspect, 2 usage, 3 login, 4 retry, 5 configure
+exit codes:  0 done, 1 failed. lazaretto-cli-exit-codes.wasm, for hosts with wasi:cli/exit 0.2.12: 1 inspect, 2 usage, 3 login, 4 retry, 5 configure
 ";
 
 /// What to do.

@@ -1,4 +1,4 @@
-//! The keeper's command line for hosts that run `wasi:cli/run` and know nothing of lazaret: `token`, `refresh`, `status`, `reset`,
+//! The keeper's command line for hosts that run `wasi:cli/run` and know nothing of lazaretto: `token`, `refresh`, `status`, `reset`,
 //! `unquarantine`, `classify`.
 //!
 //! A failure's line on standard error begins with what helps (`login: ...`). With the feature `exit-codes` it is also the exit code, as

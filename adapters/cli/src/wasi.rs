@@ -1,6 +1,6 @@
 //! The only file that knows this is WebAssembly: the command on the streams of `wasi:cli`.
 
-use lazaret_wipe::Wiping;
+use lazaretto_wipe::Wiping;
 use serde_json::{Map, Value, json};
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
@@ -8,7 +8,7 @@ use crate::args::{self, Asked, Command};
 use crate::line::Line;
 use crate::show;
 
-use bindings::lazaret::keeper::{classifier, keeper, storage};
+use bindings::lazaretto::keeper::{classifier, keeper, storage};
 use bindings::wasi::cli0_2_0::{environment, stderr, stdin, stdout};
 use bindings::wasi::clocks::wall_clock;
 use bindings::wasi::io::streams::OutputStream;
@@ -22,14 +22,14 @@ mod bindings {
     #[cfg(not(feature = "exit-codes"))]
     wit_bindgen::generate!({
         path: ["../../wit", "../wit", "wit"],
-        world: "lazaret:front/cli-front",
+        world: "lazaretto:front/cli-front",
         generate_all,
     });
 
     #[cfg(feature = "exit-codes")]
     wit_bindgen::generate!({
         path: ["../../wit", "../wit", "wit"],
-        world: "lazaret:front/cli-front-exit-codes",
+        world: "lazaretto:front/cli-front-exit-codes",
         generate_all,
     });
 
@@ -100,7 +100,7 @@ fn obey(asked: &Asked) -> Result<(), Failure> {
         Command::Unquarantine => put_in_order(asked, keeper::unquarantine),
         Command::Classify => classify(asked),
         Command::Help => print(args::USAGE),
-        Command::Version => print(concat!("lazaret ", env!("CARGO_PKG_VERSION"), "\n")),
+        Command::Version => print(concat!("lazaretto ", env!("CARGO_PKG_VERSION"), "\n")),
     }
 }
 
@@ -289,12 +289,12 @@ fn classify(asked: &Asked) -> Result<(), Failure> {
 
 /// The user's own. Whoever grants no folder has none: judging needs no vault.
 fn profiles() -> Result<Option<String>, Failure> {
-    if !environment::get_environment().iter().any(|(name, path)| name == "LAZARET_PROVIDERS" && !path.is_empty()) {
+    if !environment::get_environment().iter().any(|(name, path)| name == "LAZARETTO_PROVIDERS" && !path.is_empty()) {
         return Ok(None);
     }
     match storage::load("providers.json", None) {
         Ok(storage::LoadOutcome::Loaded(document)) => Ok(Some(document.text)),
-        Ok(_) => Err(Failure::new("bad-profile", "configure", "the file that LAZARET_PROVIDERS names is not there")),
+        Ok(_) => Err(Failure::new("bad-profile", "configure", "the file that LAZARETTO_PROVIDERS names is not there")),
         Err(error) => Err(Failure::new("bad-profile", "configure", &error.message)),
     }
 }

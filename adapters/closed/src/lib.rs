@@ -6,7 +6,7 @@
 mod wasi {
     use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
-    use bindings::exports::lazaret::keeper::http as wit;
+    use bindings::exports::lazaretto::keeper::http as wit;
 
     #[global_allocator]
     static HEAP: WasmDynamicTalc = new_wasm_dynamic_allocator();
@@ -15,7 +15,7 @@ mod wasi {
     mod bindings {
         wit_bindgen::generate!({
             path: ["../../wit", "../wit"],
-            world: "lazaret:adapters/closed-adapter",
+            world: "lazaretto:adapters/closed-adapter",
             generate_all,
         });
 

@@ -5,9 +5,9 @@
 #![deny(missing_docs)]
 
 /// The user's variable for what is told.
-pub const WHICH: &str = "LAZARET_EVENTS";
+pub const WHICH: &str = "LAZARETTO_EVENTS";
 
-/// Whether an event of this severity is told: `LAZARET_EVENTS` is `off`, `errors`, `warnings` (and errors: so it is without it) or `all`.
+/// Whether an event of this severity is told: `LAZARETTO_EVENTS` is `off`, `errors`, `warnings` (and errors: so it is without it) or `all`.
 #[must_use]
 pub fn is_told(severity: &str, which: Option<&str>) -> bool {
     match which {
@@ -110,11 +110,11 @@ impl Default for Line {
 
 #[cfg(target_arch = "wasm32")]
 mod wasi {
-    use lazaret_wipe::Wiping;
+    use lazaretto_wipe::Wiping;
     use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
     use super::{Line, WHICH, is_told};
-    use bindings::exports::lazaret::keeper::events as wit;
+    use bindings::exports::lazaretto::keeper::events as wit;
     use bindings::wasi::cli::environment::get_environment;
     use bindings::wasi::cli::stderr::get_stderr;
 
@@ -125,7 +125,7 @@ mod wasi {
     mod bindings {
         wit_bindgen::generate!({
             path: ["../../wit", "../wit"],
-            world: "lazaret:adapters/events-adapter",
+            world: "lazaretto:adapters/events-adapter",
             generate_all,
         });
 

@@ -9,8 +9,8 @@
 //!
 //! | variable | what it does |
 //! |---|---|
-//! | `LAZARET_ALLOW_LOOPBACK_HTTP` | `1`: plain http may go to loopback, for servers on this machine |
-//! | `LAZARET_ALLOWED_ORIGINS` | separated by commas: of the origins that the profiles name, only these |
+//! | `LAZARETTO_ALLOW_LOOPBACK_HTTP` | `1`: plain http may go to loopback, for servers on this machine |
+//! | `LAZARETTO_ALLOWED_ORIGINS` | separated by commas: of the origins that the profiles name, only these |
 //!
 //! The list is made at the first request of an instance and never widened. What a host does beneath `wasi:http` is its own: whether
 //! it takes a connection from a pool, or which address of a name it dials. Where it does not say for certain that nothing was sent, the answer is

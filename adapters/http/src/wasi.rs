@@ -2,7 +2,7 @@
 
 use std::cell::{Cell, OnceCell};
 
-use lazaret_wipe::Wiping;
+use lazaretto_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
 use crate::allow::{AllowList, Refusal};
@@ -11,8 +11,8 @@ use crate::message;
 use crate::origin::parse_origin;
 use crate::{CAP_BYTES, body};
 
-use bindings::exports::lazaret::keeper::http as wit;
-use bindings::lazaret::keeper::keeper;
+use bindings::exports::lazaretto::keeper::http as wit;
+use bindings::lazaretto::keeper::keeper;
 use bindings::wasi::cli::environment::get_environment;
 use bindings::wasi::clocks::monotonic_clock::{now, subscribe_duration, subscribe_instant};
 use bindings::wasi::http::outgoing_handler::handle;
@@ -30,7 +30,7 @@ static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 mod bindings {
     wit_bindgen::generate!({
         path: ["../../wit", "../wit"],
-        world: "lazaret:adapters/http-adapter",
+        world: "lazaretto:adapters/http-adapter",
         generate_all,
     });
 
@@ -97,14 +97,14 @@ fn allow_list() -> Result<AllowList, String> {
     let environment = get_environment();
     let variable = |name: &str| environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
     let mut origins = keeper::origins().map_err(|error| format!("the allow-list cannot be made: {}", error.message))?;
-    if let Some(only) = variable("LAZARET_ALLOWED_ORIGINS").filter(|only| !only.trim().is_empty()) {
+    if let Some(only) = variable("LAZARETTO_ALLOWED_ORIGINS").filter(|only| !only.trim().is_empty()) {
         let only: Vec<_> = only
             .split(',')
-            .map(|entry| parse_origin(entry.trim()).map_err(|why| format!("LAZARET_ALLOWED_ORIGINS: {why}")))
+            .map(|entry| parse_origin(entry.trim()).map_err(|why| format!("LAZARETTO_ALLOWED_ORIGINS: {why}")))
             .collect::<Result<_, _>>()?;
         origins.retain(|origin| parse_origin(origin).is_ok_and(|origin| only.contains(&origin)));
     }
-    let is_loopback_allowed = variable("LAZARET_ALLOW_LOOPBACK_HTTP") == Some("1");
+    let is_loopback_allowed = variable("LAZARETTO_ALLOW_LOOPBACK_HTTP") == Some("1");
     AllowList::new(origins, is_loopback_allowed).map_err(|error| error.to_string())
 }
 
@@ -116,7 +116,7 @@ impl Target {
         }
         fields.set("accept-encoding", &[b"identity".to_vec()]).ok()?;
         if !fields.has("user-agent") {
-            fields.set("user-agent", &[concat!("lazaret/", env!("CARGO_PKG_VERSION")).into()]).ok()?;
+            fields.set("user-agent", &[concat!("lazaretto/", env!("CARGO_PKG_VERSION")).into()]).ok()?;
         }
         // Without it the body would go in chunks, which not every authorization server takes.
         if request.method == "POST" {
@@ -335,11 +335,11 @@ fn refused(refusal: Refusal) -> wit::Failure {
         Refusal::Url(_) => refusal.to_string(),
         Refusal::NotListed { origin, .. } => format!(
             "nothing is sent to {origin}: no profile names it. To allow it, give a profile an endpoint there in the file that \
-             LAZARET_PROVIDERS names; LAZARET_ALLOWED_ORIGINS, if it is set, must name the origin too"
+             LAZARETTO_PROVIDERS names; LAZARETTO_ALLOWED_ORIGINS, if it is set, must name the origin too"
         ),
         Refusal::LoopbackHttp { origin } => format!(
             "nothing is sent to {origin}: http without TLS must be asked for. For a server on this machine set \
-             LAZARET_ALLOW_LOOPBACK_HTTP=1"
+             LAZARETTO_ALLOW_LOOPBACK_HTTP=1"
         ),
     };
     not_sent(refusal.kind(), what)

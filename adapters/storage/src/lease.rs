@@ -4,14 +4,14 @@
 //! longer than it asked for.
 //!
 //! ```text
-//! lazaret-lease 1 <nonce> <since, ms since 1970> <until>
-//! lazaret-lease 1 free
+//! lazaretto-lease 1 <nonce> <since, ms since 1970> <until>
+//! lazaretto-lease 1 free
 //! ```
 
 /// What a lease's line begins with.
-const MARK: &str = "lazaret-lease 1 ";
+const MARK: &str = "lazaretto-lease 1 ";
 /// A lease that nobody holds.
-pub const FREE: &str = "lazaret-lease 1 free\n";
+pub const FREE: &str = "lazaretto-lease 1 free\n";
 /// No lease is granted for longer, and none in a file is believed for longer.
 pub const LONGEST_MS: u64 = 600_000;
 /// How far the clocks of two readers may be apart, as on one machine they are read from one.
@@ -120,7 +120,7 @@ mod tests {
         for cut in 0..whole.len() {
             assert_eq!(state(Some(&whole[..cut]), NOW), State::Free, "{cut}");
         }
-        assert_eq!(state(Some("lazaret-lease 1 a 5 4\n"), NOW), State::Free);
+        assert_eq!(state(Some("lazaretto-lease 1 a 5 4\n"), NOW), State::Free);
     }
 
     #[test]

@@ -44,9 +44,9 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Vault => VAULT,
-            Self::Ledger => "vault.lazaret",
-            Self::Sealed => "vault.lazaret-sealed",
-            Self::Pool => "vault.lazaret-pool",
+            Self::Ledger => "vault.lazaretto",
+            Self::Sealed => "vault.lazaretto-sealed",
+            Self::Pool => "vault.lazaretto-pool",
             Self::Settings => "settings.json",
             Self::Profiles => "providers.json",
         }
@@ -57,14 +57,14 @@ impl Kind {
     pub fn suffix(self) -> &'static str {
         match self {
             Self::Vault | Self::Profiles => "",
-            Self::Ledger => ".lazaret",
-            Self::Sealed => ".lazaret-sealed",
-            Self::Pool => ".lazaret-pool",
-            Self::Settings => ".lazaret-settings.json",
+            Self::Ledger => ".lazaretto",
+            Self::Sealed => ".lazaretto-sealed",
+            Self::Pool => ".lazaretto-pool",
+            Self::Settings => ".lazaretto-settings.json",
         }
     }
 
-    /// What files that belong to it begin with in the folder `T.lazaret-wasi`.
+    /// What files that belong to it begin with in the folder `T.lazaretto-wasi`.
     #[must_use]
     pub fn short(self) -> &'static str {
         match self {
@@ -83,7 +83,7 @@ impl Kind {
         matches!(self, Self::Vault | Self::Sealed)
     }
 
-    /// Whether lazaret writes it. The others are the user's.
+    /// Whether lazaretto writes it. The others are the user's.
     #[must_use]
     pub fn is_ours(self) -> bool {
         !matches!(self, Self::Settings | Self::Profiles)
@@ -102,7 +102,7 @@ pub fn find(name: &str) -> Result<Name, Problem> {
     if name == "also.json" {
         return Ok(Name::Never);
     }
-    if name == "vault.lazaret-place" {
+    if name == "vault.lazaretto-place" {
         return Ok(Name::Place);
     }
     if let Some(variable) = name.strip_prefix("env/") {
@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn a_name_that_nothing_here_has_is_unsupported() {
         for other in
-            ["vaults", "vault.json", "also/0", "also/0.lazaret", "env/home", "env/a/b_key", "vault.lazaret-wasi"]
+            ["vaults", "vault.json", "also/0", "also/0.lazaretto", "env/home", "env/a/b_key", "vault.lazaretto-wasi"]
         {
             assert_eq!(find(other).unwrap_err().code, "unsupported", "{other}");
         }
@@ -241,7 +241,7 @@ mod tests {
         assert_eq!(find("env/xai_api_key").unwrap(), Name::Variable("XAI_API_KEY".into()));
         assert!(find("secret/acme").unwrap_err().message.contains("write `client_secret` into the profile"));
         assert_eq!(find("also.json").unwrap(), Name::Never);
-        assert_eq!(find("vault.lazaret-place").unwrap(), Name::Place);
+        assert_eq!(find("vault.lazaretto-place").unwrap(), Name::Place);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::problem::Problem;
 /// Larger documents are refused.
 pub const MAX_BYTES: u64 = 16 << 20;
 /// What the ledger's unsynced text of a host with `flock` begins with.
-const UNSYNCED: &str = "lazaret-unsynced 1 ";
+const UNSYNCED: &str = "lazaretto-unsynced 1 ";
 
 /// A text and its version.
 #[derive(Clone, PartialEq, Eq)]

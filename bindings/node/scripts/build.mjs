@@ -1,9 +1,9 @@
 // Builds the package: the component is transpiled into generated/, the TypeScript compiled into dist/.
 //
-//   npm run build -- <path to lazaret.wasm>
-//   LAZARET_WASM=<path> npm run build
+//   npm run build -- <path to lazaretto.wasm>
+//   LAZARETTO_WASM=<path> npm run build
 //
-// Without a path: the newest lazaret.wasm that a build of the workspace has left in ../../target.
+// Without a path: the newest lazaretto.wasm that a build of the workspace has left in ../../target.
 
 import { spawnSync } from 'node:child_process';
 import { copyFileSync, rmSync } from 'node:fs';
@@ -12,9 +12,9 @@ import { transpileBytes } from '@bytecodealliance/jco-transpile';
 import { findComponent, transpileTo } from './transpile.mjs';
 
 const root = new URL('..', import.meta.url);
-const component = findComponent('lazaret.wasm', process.argv[2] ?? process.env.LAZARET_WASM);
+const component = findComponent('lazaretto.wasm', process.argv[2] ?? process.env.LAZARETTO_WASM);
 for (const directory of ['generated', 'dist']) rmSync(new URL(directory, root), { recursive: true, force: true });
-await transpileTo(transpileBytes, component, fileURLToPath(new URL('generated/', root)), 'lazaret');
+await transpileTo(transpileBytes, component, fileURLToPath(new URL('generated/', root)), 'lazaretto');
 // The host names the origins itself, from the same profiles.
 copyFileSync(new URL('../../src/providers.json', root), new URL('generated/providers.json', root));
 

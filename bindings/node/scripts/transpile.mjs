@@ -26,7 +26,7 @@ export function findComponent(name, asked) {
   found.sort((one, other) => other.at - one.at);
   if (found.length > 0) return found[0].path;
   throw fail(
-    `there is no ${name} yet: build it with \`cargo build -p lazaret-host\` in ${WORKSPACE}, or name one: npm run build -- <path to ${name}>`,
+    `there is no ${name} yet: build it with \`cargo build -p lazaretto-host\` in ${WORKSPACE}, or name one: npm run build -- <path to ${name}>`,
   );
 }
 

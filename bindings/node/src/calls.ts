@@ -1,6 +1,6 @@
 // The calls of the component, in JavaScript's shapes: what a worker is asked for, and what it answers.
 
-import type { Root } from '../generated/lazaret.js';
+import type { Root } from '../generated/lazaretto.js';
 import { headerPairs, judge, number } from './component.js';
 import type {
   AccessToken,

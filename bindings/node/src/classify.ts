@@ -1,7 +1,7 @@
 // The classifier on its own: a pure function, in the caller's thread, with no vault, no keeper and no worker.
 
 import { COMPONENT, instantiate, judge, modules, payloadOf, type Imports, type Transpiled } from './component.js';
-import { LazaretError } from './errors.js';
+import { LazarettoError } from './errors.js';
 import type { Answer, Judgement } from './types.js';
 
 /** What {@link classify} may be told besides the answer. */
@@ -22,7 +22,7 @@ export async function classify(answer: Answer, options: ClassifyOptions = {}): P
     return judge(instance.root.classifier, answer, options.profiles, options.nowSeconds ?? Date.now() / 1000);
   } catch (error) {
     const payload = payloadOf(error);
-    if (payload) throw LazaretError.from({ code: payload.code, action: 'configure', message: payload.message });
+    if (payload) throw LazarettoError.from({ code: payload.code, action: 'configure', message: payload.message });
     throw error;
   } finally {
     instance.wipe();
@@ -35,9 +35,9 @@ function nothing(): Imports {
     throw new Error('the classifier reaches nothing');
   };
   return {
-    'lazaret:keeper/storage': { load: never, store: never, acquire: never, release: never, holderOf: never, describe: never },
-    'lazaret:keeper/http': { send: never },
-    'lazaret:keeper/events': { emit: never },
+    'lazaretto:keeper/storage': { load: never, store: never, acquire: never, release: never, holderOf: never, describe: never },
+    'lazaretto:keeper/http': { send: never },
+    'lazaretto:keeper/events': { emit: never },
     'wasi:clocks/wall-clock': { now: never },
     'wasi:clocks/monotonic-clock': { now: never },
     'wasi:random/random': { getRandomU64: never },

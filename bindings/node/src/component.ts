@@ -1,15 +1,15 @@
 // The component as jco has transpiled it, and the shapes on both sides of it.
 
 import { readFile } from 'node:fs/promises';
-import type { ImportObject, Root } from '../generated/lazaret.js';
+import type { ImportObject, Root } from '../generated/lazaretto.js';
 import type { Answer, HeadersLike, Judgement } from './types.js';
 
 /** Core WebAssembly modules by file name. They are compiled once a process, and shared by all threads. */
 export type Modules = Record<string, WebAssembly.Module>;
 
 /** Where the transpiled component lies: its JavaScript, with the core modules beside it. */
-export const COMPONENT = new URL('../generated/lazaret.js', import.meta.url);
-const CORE_MODULES = ['lazaret.core.wasm', 'lazaret.core2.wasm', 'lazaret.core3.wasm'];
+export const COMPONENT = new URL('../generated/lazaretto.js', import.meta.url);
+const CORE_MODULES = ['lazaretto.core.wasm', 'lazaretto.core2.wasm', 'lazaretto.core3.wasm'];
 
 let compiled: Promise<Modules> | undefined;
 

@@ -14,8 +14,8 @@ export interface ErrorFields {
   retryAfterSeconds?: number | undefined;
 }
 
-/** Any error of lazaret. The message says what happened to which credential, and why; never a secret. */
-export class LazaretError extends Error {
+/** Any error of lazaretto. The message says what happened to which credential, and why; never a secret. */
+export class LazarettoError extends Error {
   /** An open set, in kebab case: `quarantined`, `cooling-down`, `unknown-provider`, ... */
   readonly code: string;
   /** What helps. */
@@ -39,24 +39,24 @@ export class LazaretError extends Error {
   }
 
   /** The error of the class that its action names. */
-  static from(fields: ErrorFields): LazaretError {
-    const Class = CLASSES[fields.action as Action] ?? LazaretError;
+  static from(fields: ErrorFields): LazarettoError {
+    const Class = CLASSES[fields.action as Action] ?? LazarettoError;
     return new Class(fields);
   }
 }
 
 /** A person must log in again: `login-required`, `quarantined`, `no-credential`, `access-refused`, `unusable`. */
-export class LoginRequired extends LazaretError {}
+export class LoginRequired extends LazarettoError {}
 /** Later, by itself: `cooling-down`, `busy`, `in-doubt`, `refresh-failed`. See `retryAfterSeconds`. */
-export class RetryLater extends LazaretError {}
+export class RetryLater extends LazarettoError {}
 /** A profile, a setting or the client must change: `unknown-provider`, `bad-profile`, `bad-settings`, `held`, `parked`, `shared-vault`, `owned-elsewhere`, `host-forbids`. */
-export class ConfigurationNeeded extends LazaretError {}
+export class ConfigurationNeeded extends LazarettoError {}
 /** Something around the vault is broken: `storage`, `corrupt-vault`, `corrupt-ledger`, `newer-ledger`, `unsaved`, `internal`. */
-export class InspectionNeeded extends LazaretError {}
+export class InspectionNeeded extends LazarettoError {}
 /** The call was wrong: `unknown-credential`, `unknown-layout`, `bad-request`, `nothing-to-do`. */
-export class WrongUsage extends LazaretError {}
+export class WrongUsage extends LazarettoError {}
 
-const CLASSES: Record<Action, new (fields: ErrorFields) => LazaretError> = {
+const CLASSES: Record<Action, new (fields: ErrorFields) => LazarettoError> = {
   login: LoginRequired,
   retry: RetryLater,
   configure: ConfigurationNeeded,
@@ -64,10 +64,10 @@ const CLASSES: Record<Action, new (fields: ErrorFields) => LazaretError> = {
   usage: WrongUsage,
 };
 
-export function internal(message: string): LazaretError {
-  return LazaretError.from({ code: 'internal', action: 'inspect', message });
+export function internal(message: string): LazarettoError {
+  return LazarettoError.from({ code: 'internal', action: 'inspect', message });
 }
 
-export function badRequest(message: string): LazaretError {
-  return LazaretError.from({ code: 'bad-request', action: 'usage', message });
+export function badRequest(message: string): LazarettoError {
+  return LazarettoError.from({ code: 'bad-request', action: 'usage', message });
 }

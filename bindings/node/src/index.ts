@@ -1,5 +1,5 @@
 /// <reference types="node" preserve="true" />
-// lazaret keeps the OAuth credentials of agents, command-line tools and plugin hosts alive, and stops dead ones from being used again.
+// lazaretto keeps the OAuth credentials of agents, command-line tools and plugin hosts alive, and stops dead ones from being used again.
 //
 // | file | what is in it |
 // |---|---|
@@ -15,7 +15,7 @@ export { classify, type ClassifyOptions } from './classify.js';
 export {
   ConfigurationNeeded,
   InspectionNeeded,
-  LazaretError,
+  LazarettoError,
   LoginRequired,
   RetryLater,
   WrongUsage,

@@ -3,7 +3,7 @@
 import { fileURLToPath } from 'node:url';
 import { resolve } from 'node:path';
 import type { Call, Results, Served } from './calls.js';
-import { badRequest, LazaretError } from './errors.js';
+import { badRequest, LazarettoError } from './errors.js';
 import { COMPONENT, headerPairs } from './component.js';
 import { hidingAlsoAsJson } from './hiding.js';
 import { Pool } from './pool.js';
@@ -16,7 +16,7 @@ import type {
   CredentialOptions,
   CredentialStatus,
   Judgement,
-  LazaretEvent,
+  LazarettoEvent,
   StatusReport,
   TokenOptions,
 } from './types.js';
@@ -31,8 +31,8 @@ export interface KeeperOptions {
   providers?: string | URL | undefined;
   /** Allows plain http to loopback, for profiles that name it. For tests. */
   allowLoopbackHttp?: boolean | undefined;
-  /** Is told what lazaret decides, as it decides it. Free of secrets. */
-  onEvent?: ((event: LazaretEvent) => void) | undefined;
+  /** Is told what lazaretto decides, as it decides it. Free of secrets. */
+  onEvent?: ((event: LazarettoEvent) => void) | undefined;
   /** At most so many calls at a time, each on a thread of its own; further ones wait. Default 8. */
   workers?: number | undefined;
   /** Whether variables of the environment that are called like a key or a token (`..._KEY`, `_TOKEN`, `_PAT`) may be read, for entries of
@@ -49,8 +49,8 @@ export interface KeeperOptions {
   also?: (string | URL)[] | undefined;
   /** Where logins that several profiles share lie. Default: `$HERMES_SHARED_AUTH_DIR`, or `shared` in the reference's root. */
   sharedLogins?: string | URL | undefined;
-  /** By which words a person calls the command `lazaret` so that it is about this vault: what an error's `run` and a status' `todo` begin with.
-   * Default: `lazaret --vault PATH`, with the layout and the profiles where they are named. */
+  /** By which words a person calls the command `lazaretto` so that it is about this vault: what an error's `run` and a status' `todo` begin with.
+   * Default: `lazaretto --vault PATH`, with the layout and the profiles where they are named. */
   command?: string | undefined;
   /** What a person runs, or does, to log in to your program, in place of that command. `{provider}` in it stands for the provider. */
   loginHint?: string | undefined;
@@ -82,8 +82,8 @@ export class Keeper {
   /** Opens a vault. Nothing is read or written before the first call. */
   static async open(options: KeeperOptions): Promise<Keeper> {
     if (process.platform === 'win32') {
-      const message = 'lazaret for Node needs flock(2), which Windows does not have: use Linux, macOS or WSL';
-      throw LazaretError.from({ code: 'unsupported', action: 'configure', message });
+      const message = 'lazaretto for Node needs flock(2), which Windows does not have: use Linux, macOS or WSL';
+      throw LazarettoError.from({ code: 'unsupported', action: 'configure', message });
     }
     const size = options.workers ?? 8;
     if (!Number.isInteger(size) || size < 1 || size > 256) throw badRequest('workers is a whole number from 1 to 256');
@@ -203,7 +203,7 @@ export class Keeper {
       return (await this.#run(call, options.signal)) as Results[C['method']];
     } catch (error) {
       // It was made where a worker's message came in: this is where the caller is found again.
-      if (error instanceof LazaretError) Error.captureStackTrace(error);
+      if (error instanceof LazarettoError) Error.captureStackTrace(error);
       throw error;
     }
   }
@@ -289,7 +289,7 @@ function keyOf(call: Call): string {
   }
 }
 
-function guarded(onEvent: KeeperOptions['onEvent']): (event: LazaretEvent) => void {
+function guarded(onEvent: KeeperOptions['onEvent']): (event: LazarettoEvent) => void {
   let isExposureTold = false;
   return (event) => {
     // Each worker looks for itself.
@@ -301,7 +301,7 @@ function guarded(onEvent: KeeperOptions['onEvent']): (event: LazaretEvent) => vo
       onEvent?.(event);
     } catch (error) {
       // A listener that throws costs its event, and not the call.
-      process.emitWarning(`a listener of lazaret's events threw ${error instanceof Error ? error.name : 'something'}`);
+      process.emitWarning(`a listener of lazaretto's events threw ${error instanceof Error ? error.name : 'something'}`);
     }
   };
 }

@@ -11,9 +11,9 @@
 import { MessageChannel, SHARE_ENV, Worker, type MessagePort } from 'node:worker_threads';
 import type { Call } from './calls.js';
 import { modules } from './component.js';
-import { internal, LazaretError } from './errors.js';
+import { internal, LazarettoError } from './errors.js';
 import { GuestTime } from './guest-time.js';
-import type { LazaretEvent } from './types.js';
+import type { LazarettoEvent } from './types.js';
 import type { FromWorker, ToWorker, WorkerData } from './worker.js';
 
 /** How often the guests' time is looked at. */
@@ -28,7 +28,7 @@ export interface PoolOptions {
   size: number;
   allowLoopbackHttp: boolean;
   data: Omit<WorkerData, 'time' | 'network'>;
-  onEvent: (event: LazaretEvent) => void;
+  onEvent: (event: LazarettoEvent) => void;
 }
 
 interface Job {
@@ -137,7 +137,7 @@ export class Pool {
     const time = new GuestTime();
     const { port1, port2 } = new MessageChannel();
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
-      name: 'lazaret',
+      name: 'lazaretto',
       workerData: { ...this.#options.data, time: time.buffer, network: port1 } satisfies WorkerData,
       transferList: [port1],
       // The files of a thread that is stopped are closed, and its locks with them.
@@ -169,7 +169,7 @@ export class Pool {
     crew.worker.unref();
     if (crew.isCutOff) this.#dismiss(crew);
     if ('result' in message) job?.resolve(message.result);
-    else job?.reject(LazaretError.from(message.error));
+    else job?.reject(LazarettoError.from(message.error));
     this.#assign();
   }
 
@@ -185,7 +185,7 @@ export class Pool {
     if (this.#network) return;
     const { allowLoopbackHttp } = this.#options;
     this.#network = new Worker(new URL('./http/thread.js', import.meta.url), {
-      name: 'lazaret-http',
+      name: 'lazaretto-http',
       workerData: { allowLoopbackHttp },
       env: SHARE_ENV,
       argv: [],

@@ -159,8 +159,8 @@ export interface Judgement {
   steps: { name: string; finding: string }[];
 }
 
-/** What lazaret decided, as it decides it. Free of secrets: it may be logged anywhere. */
-export interface LazaretEvent {
+/** What lazaretto decided, as it decides it. Free of secrets: it may be logged anywhere. */
+export interface LazarettoEvent {
   /** `refreshed`, `adopted`, `quarantined`, `cooling`, `held`, ... */
   name: string;
   /** `info`, `warning` or `error`. */

@@ -12,7 +12,7 @@ import { originsOf } from './http/named.js';
 import type { Http } from './http/contract.js';
 import type { Storage } from './storage/contract.js';
 import type { FileStorageOptions } from './storage/file-storage.js';
-import type { LazaretEvent } from './types.js';
+import type { LazarettoEvent } from './types.js';
 import { World } from './world.js';
 
 /** What a worker is made of. Nothing in here is secret. */
@@ -33,7 +33,7 @@ export type ToWorker = { modules: Modules } | { call: Call };
 export type FromWorker =
   /** Somebody must start the network thread. */
   | { wanted: 'network' }
-  | { event: LazaretEvent }
+  | { event: LazarettoEvent }
   | { result: unknown }
   | { error: ErrorFields };
 

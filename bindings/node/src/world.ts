@@ -7,20 +7,20 @@ import { hiding } from './hiding.js';
 import type { GuestTime } from './guest-time.js';
 import type { Http } from './http/contract.js';
 import { StorageError, type Holder, type Scope, type Storage } from './storage/contract.js';
-import type { LazaretEvent } from './types.js';
+import type { LazarettoEvent } from './types.js';
 
 /** The state of one worker between its guest and the world. */
 export class World {
   readonly #storage: Storage;
   readonly #http: Http;
   readonly #time: GuestTime;
-  readonly #tell: (event: LazaretEvent) => void;
+  readonly #tell: (event: LazarettoEvent) => void;
   /** Reads which origins to allow, before a request. */
   readonly #beforeSend: () => void;
   /** Leases that the guest holds, so that none outlives its call. */
   readonly #leases = new Set<string>();
 
-  constructor(storage: Storage, http: Http, time: GuestTime, tell: (event: LazaretEvent) => void, beforeSend: () => void) {
+  constructor(storage: Storage, http: Http, time: GuestTime, tell: (event: LazarettoEvent) => void, beforeSend: () => void) {
     this.#storage = storage;
     this.#http = http;
     this.#time = time;
@@ -37,7 +37,7 @@ export class World {
   imports(): Imports {
     const time = this.#time;
     return {
-      'lazaret:keeper/storage': {
+      'lazaretto:keeper/storage': {
         load: (name, known) => time.pause(() => orStorageError(() => this.#storage.load(name, known))),
         store: (name, text, expected, durable, lease) =>
           time.pause(() => {
@@ -60,7 +60,7 @@ export class World {
           ),
         describe: () => time.pause(() => this.#storage.describe()),
       },
-      'lazaret:keeper/http': {
+      'lazaretto:keeper/http': {
         send: ({ method, url, headers, body, deadlineMs }) => {
           try {
             this.#beforeSend();
@@ -80,7 +80,7 @@ export class World {
           return outcome.response;
         },
       },
-      'lazaret:keeper/events': {
+      'lazaretto:keeper/events': {
         emit: (event) =>
           time.pause(() => {
             const attributes = Object.fromEntries(event.attributes.map(({ key, value }) => [key, value]));

@@ -28,7 +28,7 @@ function install(path, { name, dependencies, files }, types) {
   }
 }
 
-const STORAGE = `import { FileStorage, type LoadOutcome } from 'lazaret/storage';
+const STORAGE = `import { FileStorage, type LoadOutcome } from 'lazaretto/storage';
 export const found: LoadOutcome = new FileStorage({ vault: 'auth.json' }).load('vault');
 `;
 
@@ -63,5 +63,5 @@ test('the README’s example ends with 1 when there is no token', (t) => {
     encoding: 'utf8',
   });
   assert.equal(ran.status, 1, ran.stderr);
-  assert.match(ran.stderr, /^run: lazaret --vault \S+auth\.json login xai-oauth$/m);
+  assert.match(ran.stderr, /^run: lazaretto --vault \S+auth\.json login xai-oauth$/m);
 });

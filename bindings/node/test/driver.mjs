@@ -1,7 +1,7 @@
 // The conformance driver of this binding: calls on standard input, results on standard output, one JSON object a line. All checking is in the harness.
 
 import { createInterface } from 'node:readline';
-import { Keeper, LazaretError } from 'lazaret';
+import { Keeper, LazarettoError } from 'lazaretto';
 
 /** A member that is null is as good as none. */
 const given = (value) => value ?? undefined;
@@ -109,7 +109,7 @@ function credentialStatus(status) {
 }
 
 function failure(error) {
-  if (!(error instanceof LazaretError)) {
+  if (!(error instanceof LazarettoError)) {
     return { code: 'driver', action: 'inspect', message: String(error?.stack ?? error), provider: null, credential: null, retry_after_s: null };
   }
   return {

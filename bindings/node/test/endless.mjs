@@ -7,7 +7,7 @@ const SPIN = new Uint8Array([
 
 export function instantiate(_modules, imports) {
   const token = () => {
-    const storage = imports['lazaret:keeper/storage'];
+    const storage = imports['lazaretto:keeper/storage'];
     for (let byte = 0; byte < 64; byte += 1) {
       const fingerprint = byte.toString(16).padStart(2, '0').padEnd(32, '0');
       storage.acquire({ tag: 'grant', val: { document: 'vault', fingerprint } }, 1000n, 0n);

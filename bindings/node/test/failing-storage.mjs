@@ -1,5 +1,5 @@
 // Files that cannot be written for so many milliseconds (`?for=`) once a request may have been sent: after the ledger's first durable store.
-import { FileStorage, StorageError } from 'lazaret/storage';
+import { FileStorage, StorageError } from 'lazaretto/storage';
 
 const forMs = Number(new URL(import.meta.url).searchParams.get('for'));
 
@@ -10,7 +10,7 @@ export function open(options) {
   files.store = (name, ...rest) => {
     if (failsUntil !== undefined && Date.now() < failsUntil) throw new StorageError('full', 'no space, says the test');
     const outcome = store(name, ...rest);
-    if (name === 'vault.lazaret') failsUntil ??= Date.now() + forMs;
+    if (name === 'vault.lazaretto') failsUntil ??= Date.now() + forMs;
     return outcome;
   };
   return files;

@@ -7,14 +7,14 @@ import { syncBuiltinESMExports } from 'node:module';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import koffi from 'koffi';
-import { Keeper } from 'lazaret';
-import { FileStorage, StorageError } from 'lazaret/storage';
+import { Keeper } from 'lazaretto';
+import { FileStorage, StorageError } from 'lazaretto/storage';
 import { nameAs } from '../dist/storage/dir.js';
 import { acme, callApart, folder, read, rotate, skipsUnlessLinux, skipsUnlessRoot, SOMEBODY, writeVault } from './helpers.mjs';
 
 const { chmodSync, chownSync, existsSync, lchownSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } = fs;
 const GRANT = { tag: 'grant', val: { document: 'vault', fingerprint: '0'.repeat(32) } };
-const LEDGER = 'vault.lazaret';
+const LEDGER = 'vault.lazaretto';
 
 /** Lets two names exchange what they name, in one step. */
 function exchange(one, other) {
@@ -85,7 +85,7 @@ test('a locks folder exchanged for a link leads nowhere', (t) => {
     const storage = new FileStorage({ vault: join(it.folder, 'auth.json') });
     storage.release(storage.acquire(GRANT, 0, 0).val.lease);
     chmodSync(it.folder, 0o777);
-    const [locks, link] = [join(it.folder, 'auth.json.lazaret-locks'), join(it.folder, 'x')];
+    const [locks, link] = [join(it.folder, 'auth.json.lazaretto-locks'), join(it.folder, 'x')];
     symlinkSync(it.victim, link);
     goesOn = meddlingAt(n, () => exchange(locks, link), () => refreshLike(storage));
     assert.deepEqual(readdirSync(it.victim), [], `exchanged before call ${n}`);
@@ -170,7 +170,7 @@ test('no file and no folder stays open, whatever fails', (t) => {
   for (const name of ['real', 'away']) mkdirSync(join(path, name));
   writeFileSync(join(path, 'real/auth.json'), '{}');
   writeFileSync(join(path, 'away/settings'), '{"a":1}');
-  symlinkSync('../away/settings', join(path, 'real/auth.json.lazaret-settings.json'));
+  symlinkSync('../away/settings', join(path, 'real/auth.json.lazaretto-settings.json'));
   symlinkSync('real/auth.json', join(path, 'link'));
   const storage = new FileStorage({ vault: join(path, 'link') });
   const act = () => {
@@ -208,13 +208,13 @@ test('without /proc a folder that was moved is noticed', (t) => {
 });
 
 for (const [name, touch] of [
-  ['auth.json.lazaret', (storage) => storage.load(LEDGER)],
-  ['auth.json.lazaret.unsynced', (storage) => storage.load(LEDGER)],
-  ['auth.json.lazaret-sealed', (storage) => storage.load('vault.lazaret-sealed')],
-  ['auth.json.lazaret-pool', (storage) => storage.load('vault.lazaret-pool')],
-  ['auth.json.lazaret-settings.json', (storage) => storage.load('settings.json')],
-  ['auth.json.lazaret-locks', (storage) => storage.acquire(GRANT, 0, 0)],
-  ['auth.json.lazaret-locks/00', (storage) => storage.acquire(GRANT, 0, 0)],
+  ['auth.json.lazaretto', (storage) => storage.load(LEDGER)],
+  ['auth.json.lazaretto.unsynced', (storage) => storage.load(LEDGER)],
+  ['auth.json.lazaretto-sealed', (storage) => storage.load('vault.lazaretto-sealed')],
+  ['auth.json.lazaretto-pool', (storage) => storage.load('vault.lazaretto-pool')],
+  ['auth.json.lazaretto-settings.json', (storage) => storage.load('settings.json')],
+  ['auth.json.lazaretto-locks', (storage) => storage.acquire(GRANT, 0, 0)],
+  ['auth.json.lazaretto-locks/00', (storage) => storage.acquire(GRANT, 0, 0)],
   ['auth.lock', (storage) => storage.acquire({ tag: 'document', val: 'vault' }, 0, 0)],
 ]) {
   test(`somebody else's ${name} is refused`, (t) => {
@@ -223,12 +223,12 @@ for (const [name, touch] of [
     writeFileSync(vault, '{}');
     new FileStorage({ vault }).store(LEDGER, '{}', undefined, true);
     const theirs = vault.replace('auth.json', name);
-    if (name.endsWith('-locks') || name.includes('/')) mkdirSync(`${vault}.lazaret-locks`, { recursive: true });
+    if (name.endsWith('-locks') || name.includes('/')) mkdirSync(`${vault}.lazaretto-locks`, { recursive: true });
     if (!name.endsWith('-locks')) writeFileSync(theirs, '{}', { mode: 0o600 });
     chownSync(theirs, SOMEBODY, SOMEBODY);
     const is = (error) => error.code === 'unsafe' && error.message.includes(theirs) && error.message.includes(`user ${SOMEBODY}`);
     assert.throws(() => touch(new FileStorage({ vault })), is);
-    const document = { 'auth.json.lazaret': LEDGER, 'auth.json.lazaret-sealed': 'vault.lazaret-sealed' }[name];
+    const document = { 'auth.json.lazaretto': LEDGER, 'auth.json.lazaretto-sealed': 'vault.lazaretto-sealed' }[name];
     if (document) assert.throws(() => new FileStorage({ vault }).store(document, 'secret', undefined, true), is);
     if (!name.endsWith('-locks')) assert.equal(readFileSync(theirs, 'utf8'), '{}');
   });
@@ -236,8 +236,8 @@ for (const [name, touch] of [
 
 test('a folder of locks that others may write to is refused', (t) => {
   const vault = join(folder(t), 'auth.json');
-  mkdirSync(`${vault}.lazaret-locks`);
-  chmodSync(`${vault}.lazaret-locks`, 0o770);
+  mkdirSync(`${vault}.lazaretto-locks`);
+  chmodSync(`${vault}.lazaretto-locks`, 0o770);
   assert.throws(() => new FileStorage({ vault }).acquire(GRANT, 0, 0), (error) => error.code === 'unsafe' && /chmod go-w/.test(error.message));
 });
 
@@ -246,15 +246,15 @@ test("root refuses another user's vault and says what to run", async (t) => {
   const a = await acme(t);
   for (const path of [a.folder, a.vault]) chownSync(path, SOMEBODY, SOMEBODY);
   const elsewhere = folder(t);
-  symlinkSync(elsewhere, `${a.vault}.lazaret-locks`);
-  lchownSync(`${a.vault}.lazaret-locks`, SOMEBODY, SOMEBODY);
+  symlinkSync(elsewhere, `${a.vault}.lazaretto-locks`);
+  lchownSync(`${a.vault}.lazaretto-locks`, SOMEBODY, SOMEBODY);
   const keeper = await Keeper.open(a.options);
   t.after(() => keeper.close());
   for (const call of [() => keeper.token('acme'), () => keeper.refresh('acme'), () => keeper.status()]) {
     await assert.rejects(call(), (error) => error.message.includes(`sudo -u '#${SOMEBODY}'`) && /root/.test(error.message));
   }
   assert.equal(a.requests.length, 0);
-  assert.deepEqual(readdirSync(a.folder).sort(), ['auth.json', 'auth.json.lazaret-locks', 'providers.json']);
+  assert.deepEqual(readdirSync(a.folder).sort(), ['auth.json', 'auth.json.lazaretto-locks', 'providers.json']);
   assert.deepEqual(readdirSync(elsewhere), []);
 });
 
@@ -263,7 +263,7 @@ test("only a vault's owner sends; what root put beside it is used", async (t) =>
   const a = await acme(t);
   for (const path of [a.folder, a.vault]) chownSync(path, SOMEBODY, SOMEBODY);
   chmodSync(a.providers, 0o644);
-  writeFileSync(`${a.vault}.lazaret-settings.json`, '{}', { mode: 0o644 });
+  writeFileSync(`${a.vault}.lazaretto-settings.json`, '{}', { mode: 0o644 });
   assert.equal((await callApart(a.options, { uid: SOMEBODY })).token, 'at-2');
   const stat = statSync(a.vault);
   assert.deepEqual([stat.uid, stat.mode & 0o7777], [SOMEBODY, 0o640]);

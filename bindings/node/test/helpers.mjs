@@ -7,14 +7,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 // What cannot be stored is kept there, and not in the state of whoever runs the tests.
-process.env.XDG_STATE_HOME = mkdtempSync(join(tmpdir(), 'lazaret-node-state-'));
+process.env.XDG_STATE_HOME = mkdtempSync(join(tmpdir(), 'lazaretto-node-state-'));
 process.on('exit', () => rmSync(process.env.XDG_STATE_HOME, { recursive: true, force: true }));
 
 const EXPIRED = '2020-01-01T00:00:00Z';
 
 /** A folder that is gone when the test is over. */
 export function folder(t) {
-  const path = mkdtempSync(join(tmpdir(), 'lazaret-node-'));
+  const path = mkdtempSync(join(tmpdir(), 'lazaretto-node-'));
   t.after(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
@@ -124,7 +124,7 @@ export function skipsUnlessLinux(t) {
 }
 
 const CALL = `
-  import { Keeper } from 'lazaret';
+  import { Keeper } from 'lazaretto';
   const keeper = await Keeper.open(JSON.parse(process.argv[1]));
   const show = (value) => console.log(JSON.stringify(value));
   try {

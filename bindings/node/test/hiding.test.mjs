@@ -5,8 +5,8 @@ import { Console } from 'node:console';
 import { Writable } from 'node:stream';
 import { test } from 'node:test';
 import { format, inspect } from 'node:util';
-import { Keeper } from 'lazaret';
-import { FileStorage } from 'lazaret/storage';
+import { Keeper } from 'lazaretto';
+import { FileStorage } from 'lazaretto/storage';
 import { acme } from './helpers.mjs';
 
 /** Every way in which a value is printed without anybody naming the secret. */

@@ -4,8 +4,8 @@ import { chmodSync, existsSync, readFileSync, readdirSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { classify, ConfigurationNeeded, InspectionNeeded, Keeper, LazaretError, LoginRequired, RetryLater, WrongUsage } from 'lazaret';
-import { FileStorage } from 'lazaret/storage';
+import { classify, ConfigurationNeeded, InspectionNeeded, Keeper, LazarettoError, LoginRequired, RetryLater, WrongUsage } from 'lazaretto';
+import { FileStorage } from 'lazaretto/storage';
 import { originsOf } from '../dist/http/named.js';
 import { acme, folder, json, read, rotate, server, writeProfiles, writeVault } from './helpers.mjs';
 
@@ -51,7 +51,7 @@ test('an expired token is refreshed once, and only the values that changed are o
   assert.ok(others.slice(1).every(({ name }) => name === 'adopted'));
   assert.ok(!JSON.stringify(events).includes('rt-'));
   assert.ok(readdirSync(a.folder).includes('auth.lock'), "the reference's lock was taken");
-  assert.ok(!readdirSync(a.folder).some((name) => name.includes('lazaret-tmp')));
+  assert.ok(!readdirSync(a.folder).some((name) => name.includes('lazaretto-tmp')));
 });
 
 test('an error has the command that helps, as the embedder says it', async (t) => {
@@ -61,7 +61,7 @@ test('an error has the command that helps, as the embedder says it', async (t) =
     const keeper = await open(t, { ...a.options, ...more });
     return keeper.token('xai-oauth').then(assert.fail, (error) => error.run);
   };
-  assert.equal(await run({}), `lazaret --vault ${a.vault} --providers ${a.options.providers} login xai-oauth`);
+  assert.equal(await run({}), `lazaretto --vault ${a.vault} --providers ${a.options.providers} login xai-oauth`);
   assert.equal(await run({ command: 'acme auth' }), 'acme auth login xai-oauth');
   assert.equal(await run({ loginHint: 'acme login {provider}' }), 'acme login xai-oauth');
 });
@@ -70,13 +70,13 @@ test('a refused refresh token is quarantined, stays out of use, and can be taken
   const a = await acme(t, ({ form }, response) => json(response, 400, { error: 'invalid_grant', error_description: `no ${form.get('refresh_token')}` }));
   const keeper = await open(t, a.options);
   const error = await keeper.token('acme').then(assert.fail, (error) => error);
-  assert.ok(error instanceof LoginRequired && error instanceof LazaretError && error instanceof Error);
+  assert.ok(error instanceof LoginRequired && error instanceof LazarettoError && error instanceof Error);
   assert.deepEqual([error.name, error.code, error.action, error.provider, error.credential], ['LoginRequired', 'quarantined', 'login', 'acme', 'login']);
   assert.ok(!inspect(error).includes('rt-1'), inspect(error));
   assert.match(error.stack, /keeper\.test\.mjs/, 'the caller is in the stack');
   await assert.rejects(keeper.token('acme'), LoginRequired);
   assert.equal(a.requests.length, 1, 'it is never sent again');
-  assert.ok(!readFileSync(a.vault, 'utf8').includes('rt-1') && readFileSync(`${a.vault}.lazaret-sealed`, 'utf8').includes('rt-1'));
+  assert.ok(!readFileSync(a.vault, 'utf8').includes('rt-1') && readFileSync(`${a.vault}.lazaretto-sealed`, 'utf8').includes('rt-1'));
   const { credentials } = await keeper.status('acme');
   assert.equal(credentials[0].state, 'quarantined');
   assert.equal(typeof credentials[0].sealedUntilMs, 'number');
@@ -133,7 +133,7 @@ test('the host and the component name the same origins', async (t) => {
     try {
       named = originsOf(user);
     } catch {
-      await assert.rejects(keeper.origins(), LazaretError, is);
+      await assert.rejects(keeper.origins(), LazarettoError, is);
       continue;
     }
     assert.deepEqual(named, await keeper.origins(), is);
@@ -169,7 +169,7 @@ test('a provider that answers slowly delays nobody else, however many wait for i
 test('two processes with one expired token send one request', async (t) => {
   const a = await acme(t, rotate({ delayMs: 200 }));
   const script = `
-    import { Keeper } from 'lazaret';
+    import { Keeper } from 'lazaretto';
     const keeper = await Keeper.open(JSON.parse(process.argv[1]));
     console.log((await keeper.token('acme')).token);
     await keeper.close();`;
@@ -191,7 +191,7 @@ test('a process that is killed while it refreshes leaves nothing that blocks the
     if (n > 1) return rotate()(seen, response);
   });
   const script = `
-    import { Keeper } from 'lazaret';
+    import { Keeper } from 'lazaretto';
     const keeper = await Keeper.open(JSON.parse(process.argv[1]));
     await keeper.token('acme');`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script, JSON.stringify(a.options)], { cwd: new URL('.', import.meta.url).pathname });
@@ -215,7 +215,7 @@ test('a vault beyond the file size limit ends nothing and loses nothing', { skip
   });
   writeFileSync(a.vault, JSON.stringify({ ...read(a.vault), notes: 'x'.repeat(65536) }));
   const script = `
-    import { Keeper } from 'lazaret';
+    import { Keeper } from 'lazaretto';
     const keeper = await Keeper.open(JSON.parse(process.argv[1]));
     await keeper.token('acme').catch(() => {});
     await keeper.close();`;
@@ -243,7 +243,7 @@ test('an idle keeper does not keep the process alive, and one that works does', 
   const path = folder(t);
   writeVault(join(path, 'vault.json'), { 'xai-oauth': { access: 'at-good', expiresAt: FAR } });
   const script = `
-    import { Keeper } from 'lazaret';
+    import { Keeper } from 'lazaretto';
     const keeper = await Keeper.open({ vault: process.argv[1] });
     keeper.token('xai-oauth').then(({ token }) => console.log(token));`;
   const out = execFileSync(process.execPath, ['--input-type=module', '-e', script, join(path, 'vault.json')], { cwd: new URL('.', import.meta.url).pathname, timeout: 10_000 });
@@ -274,7 +274,7 @@ test('an HTTP that refuses gives a typed error, and nothing is lost', async (t) 
   const a = await acme(t);
   const before = readFileSync(a.vault);
   const keeper = await open(t, { ...a.options, modules: { http: new URL('./refusing-http.mjs', import.meta.url) } });
-  await assert.rejects(keeper.token('acme'), (error) => error instanceof LazaretError && !(error instanceof LoginRequired));
+  await assert.rejects(keeper.token('acme'), (error) => error instanceof LazarettoError && !(error instanceof LoginRequired));
   assert.deepEqual(readFileSync(a.vault), before);
   assert.equal(a.requests.length, 0);
 });
@@ -306,7 +306,7 @@ test('no other document than the vault can be named, and the storage refuses `..
   const a = await acme(t);
   const keeper = await open(t, a.options);
   for (const document of ['../x', '/etc/passwd', 'a/../b', 'Vault']) {
-    await assert.rejects(keeper.token('acme', { document }), LazaretError, document);
+    await assert.rejects(keeper.token('acme', { document }), LazarettoError, document);
   }
   const storage = new FileStorage({ vault: a.vault });
   for (const name of ['../vault', '..', 'a/../b', '/etc/passwd', '', 'vault\n', 'VAULT']) {
@@ -332,12 +332,12 @@ test('a warm instance serves what another process has written', async (t) => {
   assert.equal((await keeper.token('acme')).token, 'at-other');
 });
 
-test('the native lazaret and this one keep one vault', { skip: !process.env.LAZARET_BIN && 'LAZARET_BIN names none' }, async (t) => {
+test('the native lazaretto and this one keep one vault', { skip: !process.env.LAZARETTO_BIN && 'LAZARETTO_BIN names none' }, async (t) => {
   const a = await acme(t);
   const keeper = await open(t, a.options);
   const native = (...args) =>
     new Promise((resolve) => {
-      const child = spawn(process.env.LAZARET_BIN, ['--vault', a.vault, '--providers', a.providers, '--allow-loopback-http', ...args]);
+      const child = spawn(process.env.LAZARETTO_BIN, ['--vault', a.vault, '--providers', a.providers, '--allow-loopback-http', ...args]);
       let out = '';
       child.stdout.on('data', (chunk) => (out += chunk));
       child.on('exit', () => resolve(out.trim()));
@@ -351,5 +351,5 @@ test('a mode that lets everybody read is closed by the first store', async (t) =
   chmodSync(a.vault, 0o644);
   await (await open(t, a.options)).token('acme');
   assert.equal(statSync(a.vault).mode & 0o7777, 0o640);
-  assert.ok(existsSync(`${a.vault}.lazaret-locks`));
+  assert.ok(existsSync(`${a.vault}.lazaretto-locks`));
 });

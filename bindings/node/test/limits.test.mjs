@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { InspectionNeeded, Keeper } from 'lazaret';
+import { InspectionNeeded, Keeper } from 'lazaretto';
 import { instantiate } from '../dist/component.js';
 import { bounded } from '../scripts/transpile.mjs';
 import { acme } from './helpers.mjs';

@@ -9,7 +9,7 @@ const ROOT = new URL('..', import.meta.url).pathname;
 
 /** The programs in a page: what stands between ```js and ```, if it uses this package. */
 function snippets(page) {
-  return [...readFileSync(page, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code).filter((code) => code.includes("from 'lazaret'"));
+  return [...readFileSync(page, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code).filter((code) => code.includes("from 'lazaretto'"));
 }
 
 const pages = [join(ROOT, 'README.md'), join(ROOT, '../../README.md')].filter((page) => existsSync(page));
@@ -28,7 +28,7 @@ for (const page of pages) {
       writeFileSync(join(path, 'auth.json'), '{}');
       const { status, out, err } = run(code);
       assert.deepEqual([status, out], [1, ''], 'without a login it says so, on standard error');
-      assert.match(err, /^run: lazaret .*login xai-oauth$/m);
+      assert.match(err, /^run: lazaretto .*login xai-oauth$/m);
     }
     assert.ok(page !== join(ROOT, 'README.md') || snippets(page).length > 0);
   });

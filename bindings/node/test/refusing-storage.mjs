@@ -1,5 +1,5 @@
 // A storage that refuses everything.
-import { StorageError } from 'lazaret/storage';
+import { StorageError } from 'lazaretto/storage';
 
 function refuse() {
   throw new StorageError('denied', 'not here, says the test');

@@ -5,7 +5,7 @@ import { execFileSync } from 'node:child_process';
 import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { FileStorage } from 'lazaret/storage';
+import { FileStorage } from 'lazaretto/storage';
 import { acme, callApart, folder, read, skipsUnlessMounting, skipsUnlessRoot, SOMEBODY } from './helpers.mjs';
 
 const GRANT = { tag: 'grant', val: { document: 'vault', fingerprint: '0'.repeat(32) } };
@@ -18,7 +18,7 @@ async function refused(a, cause, how) {
   for (const words of [cause].flat()) assert.match(error.message, words);
   assert.equal(a.requests.length, 0, 'nothing was sent');
   assert.deepEqual(readFileSync(a.vault), before);
-  assert.deepEqual(readdirSync(a.folder).filter((name) => name.includes('lazaret-tmp')), []);
+  assert.deepEqual(readdirSync(a.folder).filter((name) => name.includes('lazaretto-tmp')), []);
 }
 
 for (const [what, mode] of [
@@ -41,8 +41,8 @@ test('a vault on a read-only file system is not refreshed', async (t) => {
   const mounts = `mount --bind '${a.folder}' '${a.folder}'; mount -o remount,bind,ro '${a.folder}'`;
   await refused(a, /read-only/, { mounts });
   // Also where all locks are there already, on a file system that lets them be opened.
-  mkdirSync(`${a.vault}.lazaret-locks`, { mode: 0o700 });
-  const alsoLocks = `mkdir /tmp/locks; mount -t tmpfs none /tmp/locks; chmod 700 /tmp/locks; ${mounts}; mount --bind /tmp/locks '${a.vault}.lazaret-locks'`;
+  mkdirSync(`${a.vault}.lazaretto-locks`, { mode: 0o700 });
+  const alsoLocks = `mkdir /tmp/locks; mount -t tmpfs none /tmp/locks; chmod 700 /tmp/locks; ${mounts}; mount --bind /tmp/locks '${a.vault}.lazaretto-locks'`;
   await refused(a, [/read-only file system, so the vault cannot be replaced/, /mount it writable/], {
     mounts: alsoLocks.replaceAll('/tmp/locks', join(folder(t), 'locks')),
   });
@@ -52,7 +52,7 @@ test('a vault on a full disk is not refreshed', async (t) => {
   if (skipsUnlessMounting(t)) return;
   const a = await acme(t);
   const text = readFileSync(a.vault, 'utf8');
-  const fill = `mount -t tmpfs -o size=192k none '${a.folder}'; printf '%s' '${text}' > '${a.vault}'; mkdir -m 700 '${a.vault}.lazaret-locks'`;
+  const fill = `mount -t tmpfs -o size=192k none '${a.folder}'; printf '%s' '${text}' > '${a.vault}'; mkdir -m 700 '${a.vault}.lazaretto-locks'`;
   const spared = `mkdir -p '${a.folder}-p'; cp '${a.providers}' '${a.folder}-p/providers.json'`;
   t.after(() => execFileSync('rm', ['-rf', `${a.folder}-p`]));
   const options = { ...a.options, providers: `${a.folder}-p/providers.json` };
@@ -100,8 +100,8 @@ test('a vault in a folder that is not writable is not refreshed', async (t) => {
   for (const path of [a.folder, a.vault]) chownSync(path, SOMEBODY, SOMEBODY);
   chmodSync(a.folder, 0o500);
   await refused(a, /permission denied/, { uid: SOMEBODY });
-  mkdirSync(`${a.vault}.lazaret-locks`, { mode: 0o700 });
-  chownSync(`${a.vault}.lazaret-locks`, SOMEBODY, SOMEBODY);
+  mkdirSync(`${a.vault}.lazaretto-locks`, { mode: 0o700 });
+  chownSync(`${a.vault}.lazaretto-locks`, SOMEBODY, SOMEBODY);
   await refused(a, [/not writable for this user, so the vault cannot be replaced/, /chmod u\+w/], { uid: SOMEBODY });
 });
 
@@ -120,5 +120,5 @@ test('of the trial for room nothing is left', (t) => {
   const storage = new FileStorage({ vault: join(path, 'v') });
   writeFileSync(join(path, 'v'), 'x'.repeat(100_000));
   storage.release(storage.acquire(GRANT, 0, 0).val.lease);
-  assert.deepEqual(readdirSync(path).sort(), ['v', 'v.lazaret-locks']);
+  assert.deepEqual(readdirSync(path).sort(), ['v', 'v.lazaretto-locks']);
 });

@@ -5,11 +5,11 @@ import { createHash } from 'node:crypto';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { Keeper } from 'lazaret';
-import { FileStorage } from 'lazaret/storage';
+import { Keeper } from 'lazaretto';
+import { FileStorage } from 'lazaretto/storage';
 import { acme, folder, read, skipsUnlessRoot, SOMEBODY } from './helpers.mjs';
 
-const RESCUE = join(process.env.XDG_STATE_HOME, 'lazaret/rescue');
+const RESCUE = join(process.env.XDG_STATE_HOME, 'lazaretto/rescue');
 const prefixOf = (vault) => `${createHash('sha256').update(join(realpathSync(join(vault, '..')), 'auth.json')).digest('hex').slice(0, 32)}.`;
 const keptFor = (vault) => (existsSync(RESCUE) ? readdirSync(RESCUE).filter((name) => name.startsWith(prefixOf(vault))) : []);
 
@@ -90,7 +90,7 @@ test("what another user could have put there is not believed", (t) => {
   const state = process.env.XDG_STATE_HOME;
   t.after(() => (process.env.XDG_STATE_HOME = state));
   process.env.XDG_STATE_HOME = folder(t);
-  const rescue = join(process.env.XDG_STATE_HOME, 'lazaret/rescue');
+  const rescue = join(process.env.XDG_STATE_HOME, 'lazaretto/rescue');
   const vault = join(folder(t), 'auth.json');
   const storage = new FileStorage({ vault });
   storage.keepUnsaved('one');

@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { chmodSync, chownSync, existsSync, mkdirSync, readdirSync, readFileSync, realpathSync, renameSync, statSync, symlinkSync, truncateSync, utimesSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
-import { FileStorage } from 'lazaret/storage';
+import { FileStorage } from 'lazaretto/storage';
 import { ANSWERED, networkHttp } from '../dist/http/client.js';
 import { pathOf } from '../dist/storage/dir.js';
 import { marksOf } from '../dist/storage/other-tools.js';
@@ -14,12 +14,12 @@ import { networkNameOf, validUpTo } from '../dist/storage/text.js';
 import { parseUnsynced, spellUnsynced } from '../dist/storage/unsynced.js';
 import { acme, callApart, folder, OTHERS, skipsUnlessRoot, SOMEBODY } from './helpers.mjs';
 
-const LEDGER = 'vault.lazaret';
+const LEDGER = 'vault.lazaretto';
 const grant = (first) => ({ tag: 'grant', val: { document: 'vault', fingerprint: first.padEnd(32, '0') } });
 const THE_VAULT = { tag: 'document', val: 'vault' };
 
 /** The arguments of a Node that runs `code` in a process of its own. */
-const apart = (code, ...args) => ['--input-type=module', '-e', `import { FileStorage } from 'lazaret/storage';${code}`, ...args];
+const apart = (code, ...args) => ['--input-type=module', '-e', `import { FileStorage } from 'lazaretto/storage';${code}`, ...args];
 
 function store(storage, name, text, expected, durable = true, lease = undefined) {
   const outcome = storage.store(name, text, expected, durable, lease);
@@ -81,7 +81,7 @@ test('who holds a lease is told without taking or making anything', (t) => {
     assert.equal(storage.holderOf(grant('47')), undefined, 'the same lock, held for another grant');
     assert.equal(storage.holderOf(THE_VAULT), undefined);
   }
-  assert.deepEqual(readdirSync(`${vault}.lazaret-locks`), ['07'], 'nothing was made');
+  assert.deepEqual(readdirSync(`${vault}.lazaretto-locks`), ['07'], 'nothing was made');
   one.release(lease);
   assert.equal(other.holderOf(grant('07')), undefined);
 
@@ -90,10 +90,10 @@ test('who holds a lease is told without taking or making anything', (t) => {
     new FileStorage({ vault: process.argv[1] }).acquire({ tag: 'document', val: 'vault' }, 0, 0);
     process.kill(process.pid, 'SIGKILL');`, vault), { cwd: import.meta.dirname });
   assert.equal(killed.signal, 'SIGKILL', String(killed.stderr));
-  assert.match(readFileSync(`${vault}.lazaret-locks/document-vault`, 'utf8'), new RegExp(`"pid":${killed.pid}`));
+  assert.match(readFileSync(`${vault}.lazaretto-locks/document-vault`, 'utf8'), new RegExp(`"pid":${killed.pid}`));
   assert.equal(other.holderOf(THE_VAULT), undefined);
 
-  mkdirSync(`${vault}.lazaret-wasi`);
+  mkdirSync(`${vault}.lazaretto-wasi`);
   assert.throws(() => other.holderOf(grant('07')), { code: 'unsupported' }, 'what holds it there cannot be seen from here');
 });
 
@@ -121,13 +121,13 @@ test('nothing is written beside a host that cannot flock', (t) => {
   const path = folder(t);
   const vault = join(path, 'auth.json');
   writeFileSync(vault, '{}');
-  mkdirSync(`${vault}.lazaret-wasi`);
+  mkdirSync(`${vault}.lazaretto-wasi`);
   const storage = new FileStorage({ vault });
   const { version } = storage.load('vault').val;
   assert.throws(() => storage.store('vault', '[]', version, true), { code: 'unsupported' });
   assert.throws(() => storage.acquire(grant('00'), 0, 0), { code: 'unsupported' });
   assert.equal(readFileSync(vault, 'utf8'), '{}');
-  assert.ok(!existsSync(`${vault}.lazaret-locks`));
+  assert.ok(!existsSync(`${vault}.lazaretto-locks`));
 });
 
 test('another program that holds auth.lock is waited for', (t) => {
@@ -150,18 +150,18 @@ test('a lock that was moved away permits nothing any more', (t) => {
   const path = folder(t);
   const storage = new FileStorage({ vault: join(path, 'v') });
   const { lease } = storage.acquire(THE_VAULT, 0, 0).val;
-  renameSync(join(path, 'v.lazaret-locks'), join(path, 'moved'));
+  renameSync(join(path, 'v.lazaretto-locks'), join(path, 'moved'));
   assert.throws(() => storage.store('vault', '{}', undefined, true, lease), { code: 'unavailable' });
 });
 
 test('the ledger’s newest text may lie beside it, and counts only if it is whole and of this ledger', (t) => {
   const path = folder(t);
   const storage = new FileStorage({ vault: join(path, 'v') });
-  const [file, beside] = [join(path, 'v.lazaret'), join(path, 'v.lazaret.unsynced')];
+  const [file, beside] = [join(path, 'v.lazaretto'), join(path, 'v.lazaretto.unsynced')];
   const one = store(storage, LEDGER, '{"n":1}\n', undefined, false);
   assert.ok(!existsSync(beside), 'the first text has a file of its own');
   const two = store(storage, LEDGER, '{"n":2}\n', one, false);
-  assert.deepEqual([readFileSync(file, 'utf8'), readFileSync(beside, 'utf8')], ['{"n":1}\n', `lazaret-unsynced 1 ${one} ${two}\n{"n":2}\n`]);
+  assert.deepEqual([readFileSync(file, 'utf8'), readFileSync(beside, 'utf8')], ['{"n":1}\n', `lazaretto-unsynced 1 ${one} ${two}\n{"n":2}\n`]);
   assert.equal(storage.load(LEDGER).val.text, '{"n":2}\n');
   const whole = readFileSync(beside);
   truncateSync(beside, whole.length - 1);
@@ -201,7 +201,7 @@ test('links are followed where they are safe, and everything of ours lies beside
   const storage = new FileStorage({ vault: join(path, 'auth.json') });
   const { val } = storage.load('vault');
   storage.acquire(THE_VAULT, 0, 0);
-  assert.deepEqual(readdirSync(join(path, 'real')).sort(), ['vault', 'vault.lazaret-locks']);
+  assert.deepEqual(readdirSync(join(path, 'real')).sort(), ['vault', 'vault.lazaretto-locks']);
   assert.ok(existsSync(join(path, 'auth.lock')), 'beside the link, where the reference looks');
   assert.equal(val.text, '{}');
   symlinkSync('../real/vault', join(path, 'open/link'));
@@ -223,12 +223,12 @@ test('a file is not read again while a stat proves it unchanged, and else it is'
 test('what a dead process left is removed, and only what is exactly named so', (t) => {
   const path = folder(t);
   const random = '0123456789abcdef0123456789abcdef';
-  const [dead, living, other] = [`.v.lazaret-tmp.2147483646.${random}`, `.v.lazaret-tmp.1.${random}`, `.v.lazaret-tmp.7.${random}.bak`];
+  const [dead, living, other] = [`.v.lazaretto-tmp.2147483646.${random}`, `.v.lazaretto-tmp.1.${random}`, `.v.lazaretto-tmp.7.${random}.bak`];
   for (const name of [dead, living, other]) writeFileSync(join(path, name), 'secret');
   store(new FileStorage({ vault: join(path, 'v') }), 'vault', '{}', undefined);
   assert.deepEqual(readdirSync(path).filter((name) => name.startsWith('.')).sort(), [living, other].sort());
-  assert.equal(pidIn(`.auth.json.lazaret-tmp.17.${random}`, 'auth.json'), 17);
-  assert.equal(pidIn(`.auth.json.lazaret-tmp.17.${random}`, 'auth.json.lazaret'), undefined);
+  assert.equal(pidIn(`.auth.json.lazaretto-tmp.17.${random}`, 'auth.json'), 17);
+  assert.equal(pidIn(`.auth.json.lazaretto-tmp.17.${random}`, 'auth.json.lazaretto'), undefined);
 });
 
 const NOW_S = 1_800_000_000;
@@ -297,7 +297,7 @@ test('what a killed process made is known again and taken away at once', (t) => 
   const storage = tool(path, '.claude/.credentials.json');
   const locks = ['.claude/.oauth_refresh.lock', '.claude.lock'].map((lock) => join(path, lock));
   const killed = () => {
-    const script = `import { FileStorage } from 'lazaret/storage';
+    const script = `import { FileStorage } from 'lazaretto/storage';
       new FileStorage({ vault: process.argv[1] }).acquire({ tag: 'document', val: 'vault' }, 0, 0);
       process.kill(process.pid, 'SIGKILL');`;
     const options = { cwd: new URL('..', import.meta.url), stdio: 'ignore' };
@@ -391,7 +391,7 @@ test('other files that may own a grant are listed and read, and never written', 
     'also/1': { called: join(root, 'auth.json'), owns: [] },
   });
   assert.equal(storage.load('also/1').val.text, '"auth.json"');
-  assert.equal(storage.load('also/1.lazaret').tag, 'absent');
+  assert.equal(storage.load('also/1.lazaretto').tag, 'absent');
   assert.throws(() => storage.store('also/1', '', undefined, true), { code: 'unsupported' });
   assert.equal(new FileStorage({ vault: join(root, 'v') }).load('also.json').tag, 'absent');
 });
@@ -401,27 +401,27 @@ test('where the vault lies, and what is stated of it, is a document', (t) => {
   const vault = join(root, 'auth.json');
   const providers = join(root, "it's mine.json");
   for (const [more, said] of [
-    [{}, { command: `lazaret --vault ${vault}` }],
-    [{ layout: 'codex', providers }, { layout: 'codex', command: `lazaret --vault ${vault} --layout codex --providers '${root}/it'\\''s mine.json'` }],
+    [{}, { command: `lazaretto --vault ${vault}` }],
+    [{ layout: 'codex', providers }, { layout: 'codex', command: `lazaretto --vault ${vault} --layout codex --providers '${root}/it'\\''s mine.json'` }],
     [{ command: 'acme auth', loginHint: 'acme login {provider}' }, { command: 'acme auth', login_hint: 'acme login {provider}' }],
   ]) {
     const storage = new FileStorage({ vault, ...more });
-    const found = storage.load('vault.lazaret-place').val;
+    const found = storage.load('vault.lazaretto-place').val;
     assert.deepEqual(JSON.parse(found.text), { path: vault, ...said });
-    assert.equal(storage.load('vault.lazaret-place', found.version).tag, 'unchanged');
-    assert.throws(() => storage.store('vault.lazaret-place', '', undefined, true), { code: 'unsupported' });
+    assert.equal(storage.load('vault.lazaretto-place', found.version).tag, 'unchanged');
+    assert.throws(() => storage.store('vault.lazaretto-place', '', undefined, true), { code: 'unsupported' });
   }
 });
 
 test('variables are read only if they are called like a key, and only if that was asked for', (t) => {
   const vault = join(folder(t), 'v');
-  process.env.LAZARET_TEST_API_KEY = 'k';
-  process.env.LAZARET_TEST_OTHER = 'o';
-  t.after(() => ['LAZARET_TEST_API_KEY', 'LAZARET_TEST_OTHER'].forEach((name) => delete process.env[name]));
+  process.env.LAZARETTO_TEST_API_KEY = 'k';
+  process.env.LAZARETTO_TEST_OTHER = 'o';
+  t.after(() => ['LAZARETTO_TEST_API_KEY', 'LAZARETTO_TEST_OTHER'].forEach((name) => delete process.env[name]));
   const storage = new FileStorage({ vault, environment: true });
-  assert.equal(storage.load('env/lazaret_test_api_key').val.text, 'k');
-  assert.equal(storage.load('env/lazaret_test_other').tag, 'absent');
-  assert.throws(() => new FileStorage({ vault }).load('env/lazaret_test_api_key'), { code: 'unsupported' });
+  assert.equal(storage.load('env/lazaretto_test_api_key').val.text, 'k');
+  assert.equal(storage.load('env/lazaretto_test_other').tag, 'absent');
+  assert.throws(() => new FileStorage({ vault }).load('env/lazaretto_test_api_key'), { code: 'unsupported' });
 });
 
 const acmeWith = (members) => ({ a: { token_endpoint: 'https://a.example/t', client_id: 'c', ...members } });
@@ -434,14 +434,14 @@ function secretOf(path, profiles) {
 
 test('a client’s secret is the first line of what the profile names', (t) => {
   const path = folder(t);
-  process.env.LAZARET_TEST_SECRET = 's-env';
-  t.after(() => delete process.env.LAZARET_TEST_SECRET);
+  process.env.LAZARETTO_TEST_SECRET = 's-env';
+  t.after(() => delete process.env.LAZARETTO_TEST_SECRET);
   writeFileSync(join(path, 'secret'), 's-file\r\nrest\n');
   assert.equal(secretOf(path, acmeWith({ client_secret_file: 'secret' })), 's-file');
-  assert.equal(secretOf(path, acmeWith({ client_secret_env: 'LAZARET_TEST_SECRET' })), 's-env');
+  assert.equal(secretOf(path, acmeWith({ client_secret_env: 'LAZARETTO_TEST_SECRET' })), 's-env');
   assert.equal(secretOf(path, acmeWith({ client_secret_command: ['printf', '%s\n%s', 's-command', 'rest'] })), 's-command');
   assert.equal(secretOf(path, acmeWith({ client_secret: 's' })), undefined);
-  assert.equal(secretOf(path, acmeWith({ client_secret_env: 'LAZARET_TEST_SECRET', client_secret_file: 'secret' })), undefined);
+  assert.equal(secretOf(path, acmeWith({ client_secret_env: 'LAZARETTO_TEST_SECRET', client_secret_file: 'secret' })), undefined);
   assert.equal(new FileStorage({ vault: join(path, 'v') }).load('secret/a').tag, 'absent');
   // A layer that names another client or server inherits none.
   const b = { token_endpoint: 'https://b.example/t', client_id: 'c', client_secret_file: 'secret' };
@@ -454,7 +454,7 @@ test('a client’s secret is the first line of what the profile names', (t) => {
 test('a secret that cannot be read is told of without what was read, and a program runs once and only for its owner', (t) => {
   const path = folder(t);
   for (const [members, message] of [
-    [{ client_secret_env: 'LAZARET_TEST_NO_SUCH' }, /LAZARET_TEST_NO_SUCH is not set/],
+    [{ client_secret_env: 'LAZARETTO_TEST_NO_SUCH' }, /LAZARETTO_TEST_NO_SUCH is not set/],
     [{ client_secret_file: 'none' }, /cannot read/],
     [{ client_secret_file: '.' }, /it is no file/],
     [{ client_secret_command: ['/no/such/program'] }, /cannot run \/no\/such\/program/],

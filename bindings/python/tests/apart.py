@@ -15,7 +15,7 @@ from typing import Any, Callable, List, NoReturn, Optional
 
 import pytest
 
-from lazaret.storage import FileStorage, GrantScope, StorageError
+from lazaretto.storage import FileStorage, GrantScope, StorageError
 
 STRANGER, OTHER = 4711, 4712
 """Users that own nothing but what a test gives them."""

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from lazaret import Keeper
+from lazaretto import Keeper
 
 JSON = [("content-type", "application/json")]
 
@@ -149,7 +149,7 @@ def server() -> Iterator[Server]:
 def open_path() -> Iterator[Path]:
     """A folder that every user can reach."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files: a disk takes its time
-    folder = Path(tempfile.mkdtemp(prefix="lazaret-test-", dir=memory))
+    folder = Path(tempfile.mkdtemp(prefix="lazaretto-test-", dir=memory))
     folder.chmod(0o755)
     yield folder
     shutil.rmtree(folder)

@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any, Dict
 
-from lazaret import Keeper, LazaretError
+from lazaretto import Keeper, LazarettoError
 
 NAMED = ("provider", "credential", "vault")
 TOKEN = (*NAMED, "min_valid_s", "refused_access_token", "session")
@@ -35,7 +35,7 @@ def call(keeper: Keeper, line: Dict[str, Any]) -> Any:
     if name == "classify":
         answer = {key: value for key, value in line["answer"].items() if value is not None}
         return keeper.classify(**answer, now_s=line["now_s"])
-    raise LazaretError("bad-request", f"the driver knows no call {name}", action="usage")
+    raise LazarettoError("bad-request", f"the driver knows no call {name}", action="usage")
 
 
 def plain(value: Any) -> Any:
@@ -49,7 +49,7 @@ def main() -> None:
     keeper, failed = None, None
     try:
         keeper = Keeper(**options)
-    except LazaretError as error:
+    except LazarettoError as error:
         failed = error
     for text in sys.stdin:
         try:
@@ -57,7 +57,7 @@ def main() -> None:
                 assert failed is not None
                 raise failed
             answer = {"ok": plain(call(keeper, json.loads(text)))}
-        except LazaretError as error:
+        except LazarettoError as error:
             answer = {"error": error.as_dict()}
         print(json.dumps(answer), flush=True)
     if keeper is not None:

@@ -14,11 +14,11 @@ import pytest
 from wasmtime import Engine, Store
 from wasmtime.component import Component as Compiled
 
-from lazaret import Component, Inspect, Keeper, LazaretError, Limits
-from lazaret._component import _functions_of, _own_wasm, _type_of
-from lazaret.http.named import ProfilesError, origins
-from lazaret._shapes import Function, ShapeError, Shape, is_tagged
-from lazaret.storage import MemoryStorage
+from lazaretto import Component, Inspect, Keeper, LazarettoError, Limits
+from lazaretto._component import _functions_of, _own_wasm, _type_of
+from lazaretto.http.named import ProfilesError, origins
+from lazaretto._shapes import Function, ShapeError, Shape, is_tagged
+from lazaretto.storage import MemoryStorage
 
 Functions = Dict[str, Dict[str, Function]]
 
@@ -235,12 +235,12 @@ ENDLESS = """
   (func $origins (canon lift (core func $i "spin")))
   (func $grow (result u32) (canon lift (core func $i "grow")))
   (instance $keeper (export "origins" (func $origins)) (export "grow" (func $grow)))
-  (export "lazaret:keeper/keeper@0.1.0" (instance $keeper)))
+  (export "lazaretto:keeper/keeper@0.1.0" (instance $keeper)))
 """
 
 
 def test_an_endless_guest_is_stopped_and_costs_its_call_only() -> None:
-    from lazaret._world import World
+    from lazaretto._world import World
 
     component = Component(ENDLESS)  # type: ignore[arg-type]
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
@@ -254,7 +254,7 @@ def test_an_endless_guest_is_stopped_and_costs_its_call_only() -> None:
 
 
 def test_a_guest_gets_no_more_memory_than_it_may_have() -> None:
-    from lazaret._world import World
+    from lazaretto._world import World
 
     component = Component(ENDLESS)  # type: ignore[arg-type]
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
@@ -270,12 +270,12 @@ def guest_of(module: str, call: str = "", more: str = "") -> Component:
           (core instance $i (instantiate $m)) {more}
           (func $origins (result u32) (canon lift (core func $i "call")))
           (instance $keeper (export "origins" (func $origins)))
-          (export "lazaret:keeper/keeper@0.1.0" (instance $keeper)))"""
+          (export "lazaretto:keeper/keeper@0.1.0" (instance $keeper)))"""
     )
 
 
 def test_a_guest_gets_no_larger_tables_than_it_may_have() -> None:
-    from lazaret._world import World
+    from lazaretto._world import World
 
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
     for by, result in ((200_000_000, 0xFFFF_FFFF), (20_000, 0xFFFF_FFFF), (1_000, 1)):
@@ -293,7 +293,7 @@ def test_a_guest_gets_no_larger_tables_than_it_may_have() -> None:
     ],
 )
 def test_a_guest_with_more_tables_memories_or_instances_is_refused(module: str, more: str) -> None:
-    from lazaret._world import World
+    from lazaretto._world import World
 
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
     assert guest_of("(memory 1) (table 1 funcref)").call(world, Limits(), "keeper", "origins") == 7
@@ -313,7 +313,7 @@ def test_the_host_and_the_component_name_the_same_origins(case: Any) -> None:
     try:
         named = origins(user)
     except ProfilesError:
-        with pytest.raises(LazaretError):
+        with pytest.raises(LazarettoError):
             Keeper(storage=MemoryStorage(documents)).origins()
         return
     assert named == Keeper(storage=MemoryStorage(documents)).origins()

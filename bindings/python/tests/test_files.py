@@ -16,7 +16,7 @@ from typing import Any, List, Optional, Tuple
 
 import pytest
 
-from lazaret.storage import (
+from lazaretto.storage import (
     ABSENT,
     UNCHANGED,
     UNKNOWN,
@@ -32,8 +32,8 @@ from lazaret.storage import (
     Stored,
     version_of,
 )
-from lazaret.storage import _folder, _heartbeat, _other_tools, _replace, _text, _unsynced, _way
-from lazaret.storage._replace import pid_in
+from lazaretto.storage import _folder, _heartbeat, _other_tools, _replace, _text, _unsynced, _way
+from lazaretto.storage._replace import pid_in
 
 FINGERPRINT = "ff" + "0" * 30
 
@@ -90,24 +90,24 @@ def test_a_store_is_a_compare_and_swap(tmp_path: Path) -> None:
     assert text(storage(tmp_path / "new" / "er").load("vault", None)) == "two"
     assert (tmp_path / "new").stat().st_mode & 0o777 == 0o700
     assert (tmp_path / "new/er/auth.json").stat().st_mode & 0o777 == 0o600
-    assert stat.S_IMODE((tmp_path / "new/er/auth.json.lazaret-locks").stat().st_mode) == 0o700
-    assert sorted(path.name for path in (tmp_path / "new/er").iterdir()) == ["auth.json", "auth.json.lazaret-locks", "auth.lock"]
+    assert stat.S_IMODE((tmp_path / "new/er/auth.json.lazaretto-locks").stat().st_mode) == 0o700
+    assert sorted(path.name for path in (tmp_path / "new/er").iterdir()) == ["auth.json", "auth.json.lazaretto-locks", "auth.lock"]
 
 
 def test_each_document_lies_where_the_page_says(tmp_path: Path) -> None:
     store = storage(tmp_path, providers=tmp_path / "profiles" / "mine.json")
     for name, file in {
         "vault": "auth.json",
-        "vault.lazaret": "auth.json.lazaret",
-        "vault.lazaret-sealed": "auth.json.lazaret-sealed",
-        "vault.lazaret-pool": "auth.json.lazaret-pool",
-        "settings.json": "auth.json.lazaret-settings.json",
+        "vault.lazaretto": "auth.json.lazaretto",
+        "vault.lazaretto-sealed": "auth.json.lazaretto-sealed",
+        "vault.lazaretto-pool": "auth.json.lazaretto-pool",
+        "settings.json": "auth.json.lazaretto-settings.json",
         "providers.json": "profiles/mine.json",
     }.items():
         assert isinstance(store.store(name, name, None, True, None), Stored)
         assert (tmp_path / file).read_text() == name
-    assert sorted(store.list("vault")) == ["vault", "vault.lazaret", "vault.lazaret-pool", "vault.lazaret-sealed"]
-    assert (tmp_path / "profiles/mine.json.lazaret-locks/document-profiles").exists()
+    assert sorted(store.list("vault")) == ["vault", "vault.lazaretto", "vault.lazaretto-pool", "vault.lazaretto-sealed"]
+    assert (tmp_path / "profiles/mine.json.lazaretto-locks/document-profiles").exists()
     assert code_of(lambda: store.load("other", None)) == "unsupported"
     assert code_of(lambda: storage(tmp_path).store("providers.json", "", None, True, None)) == "unsupported"
     assert storage(tmp_path).load("providers.json", None) == ABSENT
@@ -118,12 +118,12 @@ def test_each_document_lies_where_the_page_says(tmp_path: Path) -> None:
 def test_where_the_vault_lies_and_what_is_stated_of_it_is_a_document(tmp_path: Path) -> None:
     vault, providers = tmp_path / "auth.json", tmp_path / "it's mine.json"
     for more, said in [
-        ({}, {"layout": None, "command": f"lazaret --vault {vault}", "login_hint": None}),
+        ({}, {"layout": None, "command": f"lazaretto --vault {vault}", "login_hint": None}),
         (
             {"layout": "codex", "providers": providers},
             {
                 "layout": "codex",
-                "command": f"lazaret --vault {vault} --layout codex --providers {shlex.quote(str(providers))}",
+                "command": f"lazaretto --vault {vault} --layout codex --providers {shlex.quote(str(providers))}",
                 "login_hint": None,
             },
         ),
@@ -133,13 +133,13 @@ def test_where_the_vault_lies_and_what_is_stated_of_it_is_a_document(tmp_path: P
         ),
     ]:
         store = storage(tmp_path, **more)
-        found = store.load("vault.lazaret-place", None)
+        found = store.load("vault.lazaretto-place", None)
         assert json.loads(text(found) or "") == {"path": str(vault), **said}
-        assert store.load("vault.lazaret-place", version(found)) == UNCHANGED
-        assert code_of(lambda: store.store("vault.lazaret-place", "", None, True, None)) == "unsupported"  # noqa: B023
+        assert store.load("vault.lazaretto-place", version(found)) == UNCHANGED
+        assert code_of(lambda: store.store("vault.lazaretto-place", "", None, True, None)) == "unsupported"  # noqa: B023
     other = tmp_path / "other.json"
     other.write_text("{}")
-    found = storage(tmp_path, also=[other], shared_logins=tmp_path / "none").load("also/0.lazaret-place", None)
+    found = storage(tmp_path, also=[other], shared_logins=tmp_path / "none").load("also/0.lazaretto-place", None)
     assert json.loads(text(found) or "")["path"] == str(other)
 
 
@@ -180,7 +180,7 @@ def test_an_empty_file_is_a_document_and_a_strange_one_has_its_code(tmp_path: Pa
     vault.rmdir()
     os.mkfifo(vault)
     assert code_of(lambda: store.load("vault", None)) == "unsupported"
-    assert code_of(lambda: store.store("vault.lazaret", "x" * (_text.MAX_BYTES + 1), None, True, None)) in (
+    assert code_of(lambda: store.store("vault.lazaretto", "x" * (_text.MAX_BYTES + 1), None, True, None)) in (
         "too-large",
         "unsupported",
     )
@@ -199,12 +199,12 @@ def test_a_replaced_file_keeps_the_rights_of_owner_and_group(tmp_path: Path) -> 
 def test_nothing_is_written_beside_a_host_that_cannot_flock(tmp_path: Path) -> None:
     store = storage(tmp_path)
     (tmp_path / "auth.json").write_text("{}")
-    theirs = tmp_path / "auth.json.lazaret-wasi"
+    theirs = tmp_path / "auth.json.lazaretto-wasi"
     theirs.mkdir()
     assert code_of(lambda: store.store("vault", "[]", version_of(b"{}"), True, None)) == "unsupported"
     assert code_of(lambda: store.acquire(GrantScope("vault", FINGERPRINT), 1000, 0)) == "unsupported"
     assert text(store.load("vault", None)) == "{}"
-    assert not (tmp_path / "auth.json.lazaret-locks").exists()
+    assert not (tmp_path / "auth.json.lazaretto-locks").exists()
     theirs.rmdir()
     assert store.store("vault", "[]", version_of(b"{}"), True, None) == Stored(version_of(b"[]"))
 
@@ -218,17 +218,17 @@ def test_leases_exclude_each_other_and_name_their_holder(tmp_path: Path) -> None
         assert isinstance(busy, Busy) and busy.holder.name.startswith(f"pid {os.getpid()}")
     assert code_of(lambda: two.store("vault", "x", None, True, None)) == "unavailable"
     assert code_of(lambda: two.store("vault", "x", None, True, lease)) == "invalid-lease"
-    assert code_of(lambda: one.store("vault.lazaret", "x", None, True, lease)) == "invalid-lease"
+    assert code_of(lambda: one.store("vault.lazaretto", "x", None, True, lease)) == "invalid-lease"
     assert isinstance(one.store("vault", "x", None, True, lease), Stored)
     one.release(lease)
     two.release(grant(two.acquire(document, 1000, 0)))
-    assert (tmp_path / "auth.json.lazaret-locks/document-vault").read_bytes() == b""
+    assert (tmp_path / "auth.json.lazaretto-locks/document-vault").read_bytes() == b""
 
 
 def test_a_grant_s_lock_is_the_low_six_bits_of_its_first_byte(tmp_path: Path) -> None:
     store = storage(tmp_path)
     lease = grant(store.acquire(GrantScope("vault", FINGERPRINT), 1000, 0))
-    locks = tmp_path / "auth.json.lazaret-locks"
+    locks = tmp_path / "auth.json.lazaretto-locks"
     assert [path.name for path in locks.iterdir()] == ["3f"]
     hint = json.loads((locks / "3f").read_text())
     assert hint["pid"] == os.getpid() and hint["since_ms"] > 1_700_000_000_000
@@ -236,7 +236,7 @@ def test_a_grant_s_lock_is_the_low_six_bits_of_its_first_byte(tmp_path: Path) ->
     grant(store.acquire(GrantScope("vault", "00" + "0" * 30), 1000, 0))
     store.release(lease)
     assert code_of(lambda: store.acquire(GrantScope("vault", "rt-secret"), 1, 0)) == "other"
-    assert code_of(lambda: store.acquire(GrantScope("vault.lazaret", FINGERPRINT), 1, 0)) == "unsupported"
+    assert code_of(lambda: store.acquire(GrantScope("vault.lazaretto", FINGERPRINT), 1, 0)) == "unsupported"
 
 
 def test_the_reference_s_lock_is_taken_with_a_document_lease_and_never_written(tmp_path: Path) -> None:
@@ -247,7 +247,7 @@ def test_the_reference_s_lock_is_taken_with_a_document_lease_and_never_written(t
         busy = store.acquire(DocumentScope("vault"), 1, 20)
         assert isinstance(busy, Busy) and busy.holder.name == f"a program that holds {tmp_path / 'auth.lock'}"
         grant(store.acquire(GrantScope("vault", FINGERPRINT), 1, 0))
-        assert isinstance(store.store("vault.lazaret", "", None, True, None), Stored)
+        assert isinstance(store.store("vault.lazaretto", "", None, True, None), Stored)
         fcntl.flock(theirs, fcntl.LOCK_UN)
         lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
         with pytest.raises(BlockingIOError):
@@ -296,7 +296,7 @@ def test_a_tools_lock_with_a_time_in_the_future_ends_when_it_was_seen_unchanged_
 
 def test_what_a_killed_process_made_is_known_again_and_taken_away_at_once(tmp_path: Path) -> None:
     store, paths, _ = tool(tmp_path, ".claude/.credentials.json")
-    script = "import sys, os, signal; from lazaret.storage import *; s = FileStorage(sys.argv[1]); s.acquire(DocumentScope('vault'), 1, 0)"
+    script = "import sys, os, signal; from lazaretto.storage import *; s = FileStorage(sys.argv[1]); s.acquire(DocumentScope('vault'), 1, 0)"
     kill = "; os.kill(os.getpid(), signal.SIGKILL)"
     for _ in range(2):
         ended = subprocess.run([sys.executable, "-c", script + kill, str(tmp_path / ".claude/.credentials.json")])
@@ -391,12 +391,12 @@ def test_who_waits_for_one_lock_holds_no_other(tmp_path: Path) -> None:
 def test_a_lock_that_was_moved_away_permits_nothing_any_more(tmp_path: Path) -> None:
     store = storage(tmp_path)
     lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
-    (tmp_path / "auth.json.lazaret-locks").rename(tmp_path / "moved")
+    (tmp_path / "auth.json.lazaretto-locks").rename(tmp_path / "moved")
     assert code_of(lambda: store.store("vault", "x", None, True, lease)) == "unavailable"
 
 
 def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    locks = tmp_path / "auth.json.lazaret-locks"
+    locks = tmp_path / "auth.json.lazaretto-locks"
     locks.mkdir()
     (tmp_path / "keep").write_text("keep")
     (locks / "document-vault").symlink_to(tmp_path / "keep")
@@ -406,7 +406,7 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
 
 def test_a_fork_neither_unlocks_nor_writes_under_its_parent_s_lock(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from lazaret.storage import *\n"
+        "import os, sys; from lazaretto.storage import *\n"
         "store = FileStorage(sys.argv[1]); store._store_wait_s = 0.05\n"
         "lease = store.acquire(DocumentScope('vault'), 1, 0).grant.lease\n"
         "child = os.fork()\n"
@@ -435,11 +435,11 @@ def test_who_holds_a_lease_is_told_without_making_anything(tmp_path: Path) -> No
         assert holder is not None and holder.name.startswith(f"pid {os.getpid()}") and holder.since_ms
         assert store.holder_of(sibling) is None, "the same lock, held for another grant"
         assert store.holder_of(DocumentScope("vault")) is None
-    assert [path.name for path in (tmp_path / "auth.json.lazaret-locks").iterdir()] == ["3f"], "nothing was made"
+    assert [path.name for path in (tmp_path / "auth.json.lazaretto-locks").iterdir()] == ["3f"], "nothing was made"
     one.release(lease)
     assert two.holder_of(scope) is None
     assert code_of(lambda: two.holder_of(DocumentScope("../x"))) == "invalid-name"
-    (tmp_path / "auth.json.lazaret-wasi").mkdir()
+    (tmp_path / "auth.json.lazaretto-wasi").mkdir()
     assert code_of(lambda: two.holder_of(scope)) == "unsupported", "what holds it there cannot be seen from here"
 
 
@@ -479,7 +479,7 @@ def test_memory_tells_who_holds_a_lease() -> None:
 
 def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from lazaret.storage import *\n"
+        "import sys, time; from lazaretto.storage import *\n"
         "store = FileStorage(sys.argv[1]); store.acquire(DocumentScope('vault'), 1, 0); print('held', flush=True); time.sleep(60)\n"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "auth.json")]
@@ -491,7 +491,7 @@ def test_a_killed_holder_blocks_nobody(tmp_path: Path) -> None:
     assert seen is not None and seen.name.startswith(f"pid {holder.pid}")
     holder.kill()
     holder.wait()
-    assert str(holder.pid) in (tmp_path / "auth.json.lazaret-locks/document-vault").read_text(), "it is left behind"
+    assert str(holder.pid) in (tmp_path / "auth.json.lazaretto-locks/document-vault").read_text(), "it is left behind"
     assert store.holder_of(DocumentScope("vault")) is None
     grant(store.acquire(DocumentScope("vault"), 1, 1000))
 
@@ -506,7 +506,7 @@ def test_links_are_followed_where_only_we_could_have_put_them(tmp_path: Path) ->
     assert isinstance(store.store("vault", "{ }", version_of(b"{}"), True, lease), Stored)
     assert (tmp_path / "auth.json").is_symlink() and (tmp_path / "real/vault.json").read_text() == "{ }"
     assert (tmp_path / "auth.lock").exists() and (tmp_path / "real/vault.lock").exists()
-    assert (tmp_path / "real/vault.json.lazaret-locks").is_dir() and not (tmp_path / "auth.json.lazaret-locks").exists()
+    assert (tmp_path / "real/vault.json.lazaretto-locks").is_dir() and not (tmp_path / "auth.json.lazaretto-locks").exists()
     (tmp_path / "other.json").write_text("{}")
     (tmp_path / "auth.json").unlink()
     (tmp_path / "auth.json").symlink_to("other.json")
@@ -527,24 +527,24 @@ def test_links_are_followed_where_only_we_could_have_put_them(tmp_path: Path) ->
 
 
 def test_a_text_that_need_not_be_durable_lies_beside_the_ledger_and_counts_if_it_is_whole(tmp_path: Path) -> None:
-    store, beside = storage(tmp_path), tmp_path / "auth.json.lazaret.unsynced"
-    store.store("vault.lazaret", "one", None, False, None)
+    store, beside = storage(tmp_path), tmp_path / "auth.json.lazaretto.unsynced"
+    store.store("vault.lazaretto", "one", None, False, None)
     assert not beside.exists(), "the first text needs a file of its own"
-    assert store.store("vault.lazaret", "two", version_of(b"one"), False, None) == Stored(version_of(b"two"))
-    assert beside.read_text() == f"lazaret-unsynced 1 {version_of(b'one')} {version_of(b'two')}\ntwo"
-    assert (tmp_path / "auth.json.lazaret").read_text() == "one" and text(store.load("vault.lazaret", None)) == "two"
+    assert store.store("vault.lazaretto", "two", version_of(b"one"), False, None) == Stored(version_of(b"two"))
+    assert beside.read_text() == f"lazaretto-unsynced 1 {version_of(b'one')} {version_of(b'two')}\ntwo"
+    assert (tmp_path / "auth.json.lazaretto").read_text() == "one" and text(store.load("vault.lazaretto", None)) == "two"
     whole = beside.read_bytes()
     for torn in (whole[:-1], whole.replace(b"two", b"tw\0"), b"\xff" + whole, b""):
         beside.write_bytes(torn)
-        assert text(store.load("vault.lazaret", None)) == "one"
+        assert text(store.load("vault.lazaretto", None)) == "one"
     # It must not come back when the file below it is at that version again.
-    assert isinstance(store.store("vault.lazaret", "three", version_of(b"one"), True, None), Stored)
+    assert isinstance(store.store("vault.lazaretto", "three", version_of(b"one"), True, None), Stored)
     assert not beside.exists()
-    store.store("vault.lazaret", "four", version_of(b"three"), False, None)
-    store.store("vault.lazaret", "five", version_of(b"four"), True, None)
-    assert not beside.exists() and (tmp_path / "auth.json.lazaret").read_text() == "five"
+    store.store("vault.lazaretto", "four", version_of(b"three"), False, None)
+    store.store("vault.lazaretto", "five", version_of(b"four"), True, None)
+    assert not beside.exists() and (tmp_path / "auth.json.lazaretto").read_text() == "five"
     beside.mkdir()
-    assert code_of(lambda: store.load("vault.lazaret", None)) == "unsupported"
+    assert code_of(lambda: store.load("vault.lazaretto", None)) == "unsupported"
     assert _unsynced.spelled("base", b"x" * _text.MAX_BYTES) is None
 
 
@@ -552,14 +552,14 @@ def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path: Path
     random = "0123456789abcdef" * 2
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    gone = [f".auth.json.lazaret-tmp.{dead.pid}.{random}", f".auth.json.lazaret-tmp.{os.getpid()}.{random}"]
-    kept = [f".auth.json.lazaret-tmp.1.{random}", f".auth.json.lazaret-tmp.{dead.pid}.{random}.bak", f".auth.json.lazaret.lazaret-tmp.{dead.pid}.{random}"]
+    gone = [f".auth.json.lazaretto-tmp.{dead.pid}.{random}", f".auth.json.lazaretto-tmp.{os.getpid()}.{random}"]
+    kept = [f".auth.json.lazaretto-tmp.1.{random}", f".auth.json.lazaretto-tmp.{dead.pid}.{random}.bak", f".auth.json.lazaretto.lazaretto-tmp.{dead.pid}.{random}"]
     for name in gone + kept:
         (tmp_path / name).write_text("rt-secret")
     storage(tmp_path).store("vault", "{}", None, True, None)
     assert [name for name in gone + kept if (tmp_path / name).exists()] == kept
-    assert pid_in(f".auth.json.lazaret-tmp.+17.{random}", "auth.json") is None
-    assert pid_in(f".auth.json.lazaret-tmp.17.{random.upper()}", "auth.json") is None
+    assert pid_in(f".auth.json.lazaretto-tmp.+17.{random}", "auth.json") is None
+    assert pid_in(f".auth.json.lazaretto-tmp.17.{random.upper()}", "auth.json") is None
 
 
 def test_a_store_that_fails_at_any_step_leaves_the_old_text_and_no_temporary_file(tmp_path: Path, monkeypatch: Any) -> None:
@@ -609,7 +609,7 @@ def test_a_store_syncs_the_file_before_and_the_directory_after_the_rename(tmp_pa
 
 
 def test_a_network_file_system_leases_no_grants_and_promises_less(tmp_path: Path, monkeypatch: Any) -> None:
-    from lazaret.storage import file
+    from lazaretto.storage import file
 
     assert _text.network_name(_folder.Folder.root().handle) is None
     monkeypatch.setattr(file, "network_name", lambda handle: "NFS")
@@ -622,7 +622,7 @@ def test_a_network_file_system_leases_no_grants_and_promises_less(tmp_path: Path
 def test_where_there_is_no_flock_it_says_so_and_the_rest_works() -> None:
     code = (
         "import sys; sys.modules['fcntl'] = None\n"
-        "from lazaret import *; from lazaret.storage import MemoryStorage\n"
+        "from lazaretto import *; from lazaretto.storage import MemoryStorage\n"
         "try: Keeper('auth.json')\n"
         "except Misconfigured as error: print(error.code, 'flock' in error.message)\n"
         "print(len(Keeper(storage=MemoryStorage()).origins()) > 9)\n"

@@ -14,8 +14,8 @@ import pytest
 from apart import GRANT, STRANGER, exchange, names, need_root, own, refusal, storage
 from conftest import Home, Server
 
-from lazaret.storage import ABSENT, Acquired, DocumentScope, Loaded, StorageError, Stored, version_of
-from lazaret.storage import _folder
+from lazaretto.storage import ABSENT, Acquired, DocumentScope, Loaded, StorageError, Stored, version_of
+from lazaretto.storage import _folder
 
 # F1. Somebody who may write a folder on the way exchanges it, or the locks in it, for a link.
 
@@ -32,7 +32,7 @@ class Stage:
         self.home.mkdir(parents=True)
         self.elsewhere.mkdir()
         own(self.home / self.name, 0)
-        locks = self.home / f"{self.name}.lazaret-locks"
+        locks = self.home / f"{self.name}.lazaretto-locks"
         locks.mkdir(0o700)
         self.exchanged = locks if what == "locks" else self.home
         self.link = self.exchanged.with_name("link")
@@ -61,9 +61,9 @@ class Stage:
         for step in (
             lambda: store.load("vault", None),
             lambda: under(document, lambda lease: store.store("vault", "{ }", vault, True, lease)),
-            lambda: under(GRANT, lambda _: store.store("vault.lazaret", "rt-secret", None, True, None)),
-            lambda: store.store("vault.lazaret", "rt-2", version_of(b"rt-secret"), False, None),
-            lambda: store.store("vault.lazaret-sealed", "rt-secret", None, True, None),
+            lambda: under(GRANT, lambda _: store.store("vault.lazaretto", "rt-secret", None, True, None)),
+            lambda: store.store("vault.lazaretto", "rt-2", version_of(b"rt-secret"), False, None),
+            lambda: store.store("vault.lazaretto-sealed", "rt-secret", None, True, None),
             lambda: store.list(""),
         ):
             try:
@@ -158,9 +158,9 @@ def test_without_handles_that_only_name_links_are_no_less_refused(open_path: Pat
     store = storage(open_path / "link")
     assert isinstance(store.load("vault", None), Loaded)
     assert isinstance(store.store("vault", "{ }", version_of(b"{}"), True, None), Stored)
-    (open_path / "real/auth.json.lazaret").symlink_to("../beside")
-    assert isinstance(store.store("vault.lazaret", "x", None, True, None), Stored)
-    assert (open_path / "beside").read_text() == "x" and (open_path / "real/auth.json.lazaret").is_symlink()
+    (open_path / "real/auth.json.lazaretto").symlink_to("../beside")
+    assert isinstance(store.store("vault.lazaretto", "x", None, True, None), Stored)
+    assert (open_path / "beside").read_text() == "x" and (open_path / "real/auth.json.lazaretto").is_symlink()
     real = os.readlink
 
     def another(name: str, **where: Any) -> str:
@@ -188,16 +188,16 @@ def test_a_lease_holds_its_folder_wherever_it_is_moved(tmp_path: Path) -> None:
     document = store.acquire(DocumentScope("vault"), 1000, 0)
     assert isinstance(grant, Acquired) and isinstance(document, Acquired)
     old.rename(new)
-    assert isinstance(store.store("vault.lazaret", "ledger", None, True, None), Stored)
+    assert isinstance(store.store("vault.lazaretto", "ledger", None, True, None), Stored)
     assert isinstance(store.store("vault", "{ }", version_of(b"{}"), True, document.grant.lease), Stored)
-    assert isinstance(store.store("vault.lazaret-sealed", "s", None, True, None), Stored)
-    assert isinstance(store.load("vault", None), Loaded) and isinstance(store.load("vault.lazaret", None), Loaded)
+    assert isinstance(store.store("vault.lazaretto-sealed", "s", None, True, None), Stored)
+    assert isinstance(store.load("vault", None), Loaded) and isinstance(store.load("vault.lazaretto", None), Loaded)
     assert "vault" in store.list("vault")
     store.release(document.grant.lease)
     assert isinstance(store.store("vault", "{  }", version_of(b"{ }"), True, None), Stored), "the grant's lease is held yet"
     store.release(grant.grant.lease)
     assert not old.exists() and (new / "auth.json").read_text() == "{  }"
-    assert (new / "auth.json.lazaret").read_text() == "ledger" and (new / "auth.json.lazaret-sealed").read_text() == "s"
+    assert (new / "auth.json.lazaretto").read_text() == "ledger" and (new / "auth.json.lazaretto-sealed").read_text() == "s"
     assert store.load("vault", None) == ABSENT, "without a lease the path leads"
 
 
@@ -224,7 +224,7 @@ def test_a_vault_that_is_moved_during_an_exchange_has_the_successor(tmp_path: Pa
     assert (token.token, token.warning, token.unsaved) == ("at-1", None, None)
     assert not old.exists()
     home.vault = new / "auth.json"
-    assert home.tokens()["refresh_token"] == "rt-1" and not (new / "auth.json.lazaret-sealed").exists()
+    assert home.tokens()["refresh_token"] == "rt-1" and not (new / "auth.json.lazaretto-sealed").exists()
     with home.keeper() as keeper:
         assert keeper.refresh("acme").token == "at-2"
     assert [request["refresh_token"] for request in server.requests] == ["rt-0", "rt-1"]
@@ -232,7 +232,7 @@ def test_a_vault_that_is_moved_during_an_exchange_has_the_successor(tmp_path: Pa
 
 def test_no_handle_is_left_open(tmp_path: Path) -> None:
     (tmp_path / "auth.json").write_text("{}")
-    (tmp_path / "auth.json.lazaret-pool").symlink_to("loop")
+    (tmp_path / "auth.json.lazaretto-pool").symlink_to("loop")
     (tmp_path / "loop").symlink_to("loop")
     store = storage(tmp_path)
 
@@ -240,9 +240,9 @@ def test_no_handle_is_left_open(tmp_path: Path) -> None:
         for scope in (GRANT, DocumentScope("vault")):
             acquired = store.acquire(scope, 1000, 0)
             assert isinstance(acquired, Acquired)
-            assert isinstance(store.store("vault.lazaret-sealed", "s", None, True, None), Stored)
-            (tmp_path / "auth.json.lazaret-sealed").unlink()
-            assert refusal(lambda: store.load("vault.lazaret-pool", None)).code == "unsafe"
+            assert isinstance(store.store("vault.lazaretto-sealed", "s", None, True, None), Stored)
+            (tmp_path / "auth.json.lazaretto-sealed").unlink()
+            assert refusal(lambda: store.load("vault.lazaretto-pool", None)).code == "unsafe"
             store.release(acquired.grant.lease)
         assert refusal(lambda: storage(tmp_path / "auth.json/x").load("vault", None)).code == "other"
 

@@ -18,19 +18,19 @@ from typing import Any, List, Optional
 import pytest
 from conftest import JSON, Home, wait_until
 
-from lazaret import (
+from lazaretto import (
     AccessToken,
     Event,
     Inspect,
     Keeper,
-    LazaretError,
+    LazarettoError,
     LoginRequired,
     Misconfigured,
     RetryLater,
     UsageError,
 )
-from lazaret.http import HttpFailure, HttpRequest, HttpResponse
-from lazaret.storage import MemoryStorage, StorageError
+from lazaretto.http import HttpFailure, HttpRequest, HttpResponse
+from lazaretto.storage import MemoryStorage, StorageError
 
 
 def test_a_valid_token_comes_from_the_file_without_a_request(home: Home) -> None:
@@ -103,7 +103,7 @@ def test_an_error_has_the_command_that_helps_as_the_embedder_says_it(home: Home)
             keeper.token("xai-oauth")
         return raised.value.run
 
-    assert run() == f"lazaret --vault {home.vault} --providers {home.providers} login xai-oauth"
+    assert run() == f"lazaretto --vault {home.vault} --providers {home.providers} login xai-oauth"
     assert run(command="acme auth") == "acme auth login xai-oauth"
     assert run(login_hint="acme login {provider}") == "acme login xai-oauth"
 
@@ -149,7 +149,7 @@ def test_each_action_is_a_class(home: Home) -> None:
 
 def test_an_error_can_be_pickled_and_says_all_that_the_wit_says(home: Home) -> None:
     home.write("rt-dead")
-    with pytest.raises(LazaretError) as raised:
+    with pytest.raises(LazarettoError) as raised:
         home.keeper().token("acme")
     again = pickle.loads(pickle.dumps(raised.value))
     assert type(again) is type(raised.value) and again.as_dict() == raised.value.as_dict()
@@ -216,9 +216,9 @@ def test_no_secret_is_in_a_repr_a_message_or_a_traceback(home: Home) -> None:
     home.server.script = [(400, JSON, json.dumps({"error": "invalid_grant", "error_description": refresh}))]
     try:
         home.keeper().refresh("acme", refused_access_token=access)
-    except LazaretError:
+    except LazarettoError:
         shown = traceback.format_exc()
-    assert "s3cret" not in shown and "lazaret" in shown
+    assert "s3cret" not in shown and "lazaretto" in shown
     assert "s3cret" not in repr(HttpRequest("POST", "http://a/?s3cret", [("a", "s3cret")], "s3cret", 1))
     for path in home.folder.iterdir():
         if path.is_file() and not path.name.endswith(("-sealed", "auth.json")):
@@ -291,13 +291,13 @@ def test_three_processes_with_one_expired_token_make_one_request(home: Home) -> 
 NATIVE = [
     path
     for folder in ("debug", "release")
-    for path in [Path(__file__).parents[3] / "target" / folder / "lazaret"]
+    for path in [Path(__file__).parents[3] / "target" / folder / "lazaretto"]
     if path.is_file()
 ]
 
 
-@pytest.mark.skipif(not NATIVE, reason="cargo has not built the lazaret command here")
-def test_a_native_lazaret_and_two_of_python_make_one_request(home: Home) -> None:
+@pytest.mark.skipif(not NATIVE, reason="cargo has not built the lazaretto command here")
+def test_a_native_lazaretto_and_two_of_python_make_one_request(home: Home) -> None:
     home.server.held.clear()
     native = subprocess.Popen(
         [str(NATIVE[0]), "--vault", str(home.vault), "--providers", str(home.providers)]
@@ -365,13 +365,13 @@ def test_processes_killed_at_any_moment_leave_a_whole_vault_no_lock_and_the_logi
             time.sleep(min(error.retry_after_s or 1, 5))
     assert token.token == f"at-{home.server.count}" and home.tokens()["refresh_token"] == home.server.live
     home.keeper().refresh("acme")
-    assert not list(home.folder.glob(".*lazaret-tmp*")), "the next store takes away what the dead left"
+    assert not list(home.folder.glob(".*lazaretto-tmp*")), "the next store takes away what the dead left"
 
 
 def test_ctrl_c_ends_the_waiting_and_not_the_refresh(home: Home) -> None:
     home.server.held.clear()
     code = (
-        "import sys; from lazaret import Keeper\n"
+        "import sys; from lazaretto import Keeper\n"
         "keeper = Keeper(sys.argv[1], providers=sys.argv[2], allow_loopback_http=True)\n"
         "try:\n    keeper.token('acme')\n"
         "except KeyboardInterrupt:\n    print('interrupted', flush=True)\n"
@@ -467,7 +467,7 @@ def test_a_storage_that_refuses_is_a_typed_error_and_nothing_is_sent_or_lost(ref
     documents = MemoryStorage({"vault": json.dumps(VAULT)})
     http = Answering(FRESH)
     keeper = Keeper(storage=Refusing(documents, refused, raising=raising), http=http)
-    with pytest.raises(LazaretError) as raised:
+    with pytest.raises(LazarettoError) as raised:
         keeper.token("xai-oauth")
     assert raised.value.action in ("inspect", "retry") and "rt-0" not in str(raised.value)
     assert http.requests == []
@@ -565,7 +565,7 @@ def test_a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everyw
 
 
 def test_a_key_that_is_in_the_environment_is_served_if_that_is_allowed(home: Home, monkeypatch: Any) -> None:
-    from lazaret.storage import ABSENT, FileStorage, Loaded
+    from lazaretto.storage import ABSENT, FileStorage, Loaded
 
     monkeypatch.setenv("ACME_API_KEY", "key-1")
     monkeypatch.setenv("ACME_HOME", "not for you")

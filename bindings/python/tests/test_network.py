@@ -16,8 +16,8 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from conftest import Server
 
-from lazaret.http import AllowList, HttpFailure, HttpRequest, Malformed, NetworkHttp
-from lazaret.http.wire import Wire
+from lazaretto.http import AllowList, HttpFailure, HttpRequest, Malformed, NetworkHttp
+from lazaretto.http.wire import Wire
 
 
 def request(url: str, **more: Any) -> HttpRequest:
@@ -84,10 +84,10 @@ def test_what_is_sent_is_what_was_asked_for_and_no_more() -> None:
     answer = network(raw.origin).send(request(raw.origin + "/token?x=1"))
     head, body = b"".join(seen).split(b"\r\n\r\n")
     host = raw.origin.split("//")[1]
-    from lazaret import __version__
+    from lazaretto import __version__
 
     assert head.decode().split("\r\n") == [
-        "POST /token?x=1 HTTP/1.1", f"host: {host}", "x: y", f"user-agent: lazaret/{__version__}", "accept: */*",
+        "POST /token?x=1 HTTP/1.1", f"host: {host}", "x: y", f"user-agent: lazaretto/{__version__}", "accept: */*",
         "accept-encoding: identity", "connection: close", "content-length: 3",
     ]  # fmt: skip
     assert body == b"a=b"

@@ -27,9 +27,9 @@ from apart import (
 )
 from conftest import Home, Server
 
-from lazaret import Inspect, Keeper
-from lazaret.storage import Acquired, StorageError, version_of
-from lazaret.storage import _ready
+from lazaretto import Inspect, Keeper
+from lazaretto.storage import Acquired, StorageError, version_of
+from lazaretto.storage import _ready
 
 def acquired(folder: Path) -> List[str]:
     """What becomes of a lease on a grant: nothing, or code and message."""
@@ -47,7 +47,7 @@ def test_a_vault_that_can_be_replaced_shows_no_trace_of_the_question(tmp_path: P
     assert acquired(tmp_path) == []
     (tmp_path / "auth.json").write_text("{}")
     assert acquired(tmp_path) == []
-    assert names(tmp_path) == ["auth.json", "auth.json.lazaret-locks"]
+    assert names(tmp_path) == ["auth.json", "auth.json.lazaretto-locks"]
 
 
 @pytest.mark.parametrize("read_only", [False, True])
@@ -68,7 +68,7 @@ def test_a_vault_mounted_as_one_file_is_found_out_before_the_send(home: Home, re
     message, code, _ = in_child(inside, in_mounts=True)
     assert code == "read-only" and "mounted as a single file" in message and "Mount its folder instead" in message
     assert home.server.requests == [] and home.vault.read_text() == before
-    assert names(box) == ["auth.json", "auth.json.lazaret-locks"]
+    assert names(box) == ["auth.json", "auth.json.lazaretto-locks"]
 
 
 def test_a_store_onto_a_mounted_file_says_so_and_leaves_nothing(home: Home) -> None:
@@ -192,7 +192,7 @@ def test_a_disk_without_room_is_found_out_before_the_send(home: Home) -> None:
 
     free, (code, message), left = in_child(inside, in_mounts=True)
     assert free == [] and code == "full" and "make room" in message
-    assert home.server.requests == [] and left == ["auth.json", "auth.json.lazaret-locks", "large"]
+    assert home.server.requests == [] and left == ["auth.json", "auth.json.lazaretto-locks", "large"]
 
 
 def test_a_file_system_that_cannot_allocate_is_not_asked_again(tmp_path: Path, monkeypatch: Any) -> None:

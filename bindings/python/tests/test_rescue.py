@@ -13,8 +13,8 @@ import pytest
 from apart import IMMUTABLE, STRANGER, Attribute, names, need_root
 from conftest import Home, Server
 
-from lazaret import AccessToken, Inspect, Keeper
-from lazaret.storage import FileStorage, StorageError
+from lazaretto import AccessToken, Inspect, Keeper
+from lazaretto.storage import FileStorage, StorageError
 
 
 class Full(FileStorage):
@@ -42,7 +42,7 @@ def refresh_in_vain(home: Home) -> AccessToken:
 
 
 def kept_in(state: Path) -> Path:
-    return state / "lazaret/rescue"
+    return state / "lazaretto/rescue"
 
 
 def kept(state: Path) -> Path:

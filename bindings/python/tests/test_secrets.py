@@ -9,7 +9,7 @@ from typing import Any, Dict, Optional
 
 import pytest
 
-from lazaret.storage import ABSENT, FileStorage, Loaded, StorageError
+from lazaretto.storage import ABSENT, FileStorage, Loaded, StorageError
 
 
 def read(folder: Path, profiles: Dict[str, Any], mode: int = 0o600) -> Optional[str]:
@@ -50,7 +50,7 @@ def test_a_layer_that_names_another_client_or_server_inherits_no_secret(tmp_path
 @pytest.mark.parametrize(
     ("members", "wanted"),
     [
-        ({"client_secret_env": "LAZARET_TEST_NO_SUCH"}, "LAZARET_TEST_NO_SUCH is not set"),
+        ({"client_secret_env": "LAZARETTO_TEST_NO_SUCH"}, "LAZARETTO_TEST_NO_SUCH is not set"),
         ({"client_secret_file": "none"}, "cannot read"),
         ({"client_secret_file": "."}, "it is no file"),
         ({"client_secret_command": ["/no/such/program"]}, "cannot run /no/such/program"),

@@ -1,4 +1,4 @@
-// What a verdict means for a person, and what lazaret does with the vault. It follows docs/protocol.md; nothing here decides anything.
+// What a verdict means for a person, and what lazaretto does with the vault. It follows docs/protocol.md; nothing here decides anything.
 
 export const VERDICTS = {
   refreshed: {
@@ -19,7 +19,7 @@ export const VERDICTS = {
     meaning: 'The server says that this refresh token will never work again. Sending it once more could only do harm: many servers end every login of the account that way.',
     vault: [
       ['Cleared', 'The dead tokens, in every place of the vault that held them. All else stays as it is: other logins, keys, unknown fields, spacing.'],
-      ['Sealed', 'A copy of them, unused, for 7 days. Should the server have been wrong, `lazaret unquarantine` puts it back.'],
+      ['Sealed', 'A copy of them, unused, for 7 days. Should the server have been wrong, `lazaretto unquarantine` puts it back.'],
       ['Noted', 'That this token is dead, and why. It is not sent again, not by the process next door, not if somebody copies it back.'],
       ['Still served', 'The access token, until it expires, unless an API has refused it.'],
       ['Next try', 'None.'],
@@ -33,7 +33,7 @@ export const VERDICTS = {
     vault: [
       ['Kept', 'Everything. The vault is not touched.'],
       ['Still served', 'The access token, until it expires.'],
-      ['Next try', 'Not by itself: after a new login, or once you say `lazaret reset`.'],
+      ['Next try', 'Not by itself: after a new login, or once you say `lazaretto reset`.'],
     ],
     todo: 'Sign in at the provider and do what it asks for; log in again if it does not help.',
   },
@@ -44,7 +44,7 @@ export const VERDICTS = {
     vault: [
       ['Kept', 'Everything. The vault is not touched.'],
       ['Still served', 'The access token, until it expires.'],
-      ['Next try', 'When the client id, the profile or the token has changed, or once you say `lazaret reset`. Until then nothing is sent.'],
+      ['Next try', 'When the client id, the profile or the token has changed, or once you say `lazaretto reset`. Until then nothing is sent.'],
     ],
     todo: 'Have whoever runs the client or the account correct it.',
   },
@@ -65,7 +65,7 @@ export const VERDICTS = {
     vault: [
       ['Kept', 'Everything. The vault is not touched.'],
       ['Still served', 'The access token, until it expires.'],
-      ['Next try', 'A few times, further and further apart; then it is parked until you say `lazaret reset`.'],
+      ['Next try', 'A few times, further and further apart; then it is parked until you say `lazaretto reset`.'],
     ],
     todo: 'Look at the answer: who sent it? If it goes on, log in again.',
   },

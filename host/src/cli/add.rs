@@ -1,4 +1,4 @@
-//! `lazaret add` and `lazaret remove`: a person puts a credential into the vault, or takes one out.
+//! `lazaretto add` and `lazaretto remove`: a person puts a credential into the vault, or takes one out.
 
 use serde_json::{Map, Value, json};
 

@@ -17,7 +17,7 @@ use crate::storage::VAULT;
 
 /// Keeps OAuth credentials alive, and stops dead ones from being used again.
 #[derive(Debug, Parser)]
-#[command(name = "lazaret", version, max_term_width = 100, arg_required_else_help = true, after_help = AFTER_HELP)]
+#[command(name = "lazaretto", version, max_term_width = 100, arg_required_else_help = true, after_help = AFTER_HELP)]
 pub(super) struct Arguments {
     #[command(flatten)]
     pub(super) global: Global,
@@ -27,9 +27,9 @@ pub(super) struct Arguments {
 
 const AFTER_HELP: &str = "\
 Examples:
-  lazaret demo       see it work, on a server and a vault of its own
-  lazaret status     what is in the vault, and what to do about it
-  lazaret token xai  an access token, and nothing else, on standard output
+  lazaretto demo       see it work, on a server and a vault of its own
+  lazaretto status     what is in the vault, and what to do about it
+  lazaretto token xai  an access token, and nothing else, on standard output
 
 Exit codes:
   0  done                            3  a person must log in
@@ -48,13 +48,13 @@ const GROUPS: [(&str, &[&str]); 4] = [
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub(super) struct Global {
-    /// The vault [default: $LAZARET_VAULT, or lazaret/auth.json in the user's config directory]
+    /// The vault [default: $LAZARETTO_VAULT, or lazaretto/auth.json in the user's config directory]
     #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub(super) vault: Option<PathBuf>,
     /// Which program's layout the vault is in, or the file that is imported, where it cannot be told for certain
     #[arg(long, global = true, value_name = "NAME")]
     pub(super) layout: Option<String>,
-    /// Profiles of further providers [default: lazaret/providers.json in the config directory, if there]
+    /// Profiles of further providers [default: lazaretto/providers.json in the config directory, if there]
     #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(super) providers: Option<PathBuf>,
     /// Let a profile name a plain http address on this machine; for tests
@@ -73,28 +73,28 @@ pub(super) enum Command {
     /// Print a valid access token, refreshed if need be
     #[command(after_help = "\
 Example:
-  curl -H \"Authorization: Bearer $(lazaret token xai)\" \\
+  curl -H \"Authorization: Bearer $(lazaretto token xai)\" \\
     https://api.x.ai/v1/models
 
 For other programs:
   plain           Claude Code, settings.json:
-                    \"apiKeyHelper\": \"lazaret token anthropic\"
+                    \"apiKeyHelper\": \"lazaretto token anthropic\"
   git-credential  git config credential.https://git.example.helper \\
-                    '!lazaret token acme --format git-credential \\
+                    '!lazaretto token acme --format git-credential \\
                       --for-host git.example'
   kubernetes      kubeconfig, users[].user.exec:
                     apiVersion: client.authentication.k8s.io/v1
-                    command: lazaret
+                    command: lazaretto
                     args: [token, acme, --format, kubernetes]
                     interactiveMode: Never
   aws             ~/.aws/config:
-                    credential_process = lazaret token my-aws --format aws
+                    credential_process = lazaretto token my-aws --format aws
                   for a key that is ID:SECRET, ID:SECRET:SESSION or JSON
   docker          ~/.docker/config.json:
-                    \"credHelpers\": { \"ghcr.io\": \"lazaret\" }
-                  and on the PATH an executable file docker-credential-lazaret:
+                    \"credHelpers\": { \"ghcr.io\": \"lazaretto\" }
+                  and on the PATH an executable file docker-credential-lazaretto:
     #!/bin/sh
-    exec lazaret token github --format docker --for-host ghcr.io \"$@\"
+    exec lazaretto token github --format docker --for-host ghcr.io \"$@\"
 
 With --json, one object:
   token           the access token
@@ -116,13 +116,13 @@ Ctrl-C, SIGTERM and SIGHUP wait for a refresh whose request has left: what comes
     /// Refresh once, although the token may still be good
     #[command(after_help = "\
 Examples:
-  lazaret refresh openai-codex
-  printf %s \"$REFUSED\" | lazaret refresh xai --refused-from-stdin --print
-  lazaret refresh --all --due        for a timer
+  lazaretto refresh openai-codex
+  printf %s \"$REFUSED\" | lazaretto refresh xai --refused-from-stdin --print
+  lazaretto refresh --all --due        for a timer
 
 If another process has replaced the token meanwhile, its token is the result and nothing is sent. A refused access token never makes a login count as dead: only the token endpoint can end it.
 
-With --all, every OAuth credential of the vaults that `lazaret status --all` shows is refreshed; of one vault alone if --vault or $LAZARET_VAULT names it. Up to four are refreshed at a time, one of a provider, and one of a vault whose own lock every refresh holds: that is so unless the vault's settings say {\"shared_with_reference\": false}. Ctrl-C lets those under way be stored, and begins no more. With --json each line has its `vault` too.
+With --all, every OAuth credential of the vaults that `lazaretto status --all` shows is refreshed; of one vault alone if --vault or $LAZARETTO_VAULT names it. Up to four are refreshed at a time, one of a provider, and one of a vault whose own lock every refresh holds: that is so unless the vault's settings say {\"shared_with_reference\": false}. Ctrl-C lets those under way be stored, and begins no more. With --json each line has its `vault` too.
 
 Exit codes of --all, that of the worst:
   0  all are refreshed (--due: or need nothing)
@@ -134,9 +134,9 @@ Exit codes of --all, that of the worst:
     /// Show every credential: is it usable, will it renew, what to do
     #[command(after_help = "\
 Examples:
-  lazaret status
-  lazaret status nous --json
-  lazaret status --check || notify
+  lazaretto status
+  lazaretto status nous --json
+  lazaretto status --check || notify
 
 Whoever needs a person comes first, API keys come last; in --json the order is that in which a pool picks. With --verbose the vault's path, sources and times of day are shown too. Reads only: no request, no write, no lock.
 
@@ -152,9 +152,9 @@ With --json the same stands in the member `check`.")]
     /// Check the vault: what is wrong, and the command that mends it
     #[command(after_help = "\
 Examples:
-  lazaret doctor
-  lazaret doctor --ask-servers
-  lazaret doctor --json |
+  lazaretto doctor
+  lazaretto doctor --ask-servers
+  lazaretto doctor --json |
     jq -r '.findings[] | select(.severity != \"ok\") | .fix // empty'
 
 Reads only: nothing is mended by itself. Looked at is what the next `token`, `refresh` and `login` need: the rights of the files, links, \
@@ -166,25 +166,25 @@ fields that were mistyped; clocks.
     /// Put a quarantined credential back as it was
     #[command(after_help = "\
 Example:
-  lazaret unquarantine xai-oauth
+  lazaretto unquarantine xai-oauth
 
 Servers sometimes refuse a live token by mistake. A quarantined one is kept sealed for seven days; this puts it back, and the next refresh sends it once more. If it really was revoked, nothing is gained. If it had been used before, a server that watches for reuse may end every login that came from it. When in doubt, log in again instead.")]
     Unquarantine(Which),
     /// End a pause or a hold, so that the next call may try once
     #[command(after_help = "\
 Example:
-  lazaret reset openai-codex
+  lazaretto reset openai-codex
 
-A dead token stays dead: see `lazaret unquarantine`.")]
+A dead token stays dead: see `lazaretto unquarantine`.")]
     Reset(Which),
     /// Log in: a person approves in a browser
     #[command(after_help = "\
 Examples:
-  lazaret login xai-oauth
-  lazaret login openai-codex --no-browser   the answer is pasted
-  lazaret login google --label work         a second account
+  lazaretto login xai-oauth
+  lazaretto login openai-codex --no-browser   the answer is pasted
+  lazaretto login google --label work         a second account
 
-The tokens become the provider's own login in the vault, in place of the one before; with --label they are kept beside it. By device code the browser may be on any machine. By loopback it is sent back to http://127.0.0.1:<a free port>/callback, or to the profile's `redirect_url`: register that with the server. What a provider offers, `lazaret providers` says.
+The tokens become the provider's own login in the vault, in place of the one before; with --label they are kept beside it. By device code the browser may be on any machine. By loopback it is sent back to http://127.0.0.1:<a free port>/callback, or to the profile's `redirect_url`: register that with the server. What a provider offers, `lazaretto providers` says.
 
 A server that gives no refresh token often wants the scope offline_access, and some \"prompt\": \"consent\" in `authorization.parameters`. A server on this machine without TLS needs --allow-loopback-http.
 
@@ -193,19 +193,19 @@ With --json: first one object with `login` (url, url_complete, user_code, expire
     /// Log out: revoke at the server, then remove from the vault
     #[command(after_help = "\
 Example:
-  lazaret logout xai-oauth
+  lazaretto logout xai-oauth
 
 Without --credential it is the provider's own login. If the server cannot be told, the tokens are removed all the same, and you are told: sign the device out on the provider's pages then.")]
     Logout(LogoutArgs),
     /// Add a key, or a login's tokens, from standard input
     #[command(after_help = "\
 Examples:
-  lazaret add openrouter                    asks for the key
-  lazaret add anthropic --label work < key.txt
-  lazaret add anthropic --label work --replace < new.txt
-  aws sts assume-role ... | lazaret add my-aws --replace
+  lazaretto add openrouter                    asks for the key
+  lazaretto add anthropic --label work < key.txt
+  lazaretto add anthropic --label work --replace < new.txt
+  aws sts assume-role ... | lazaretto add my-aws --replace
   echo '{\"access_token\":\"...\",\"refresh_token\":\"...\",\"expires_in\":3600}' |
-    lazaret add acme
+    lazaretto add acme
 
 Of a JSON object these members are kept: access_token (or token), refresh_token, expires_in (or expires_at, expiry), scope, token_type, id_token. client_id, client_secret and token_uri must be as the profile has them. Others are named and not kept. A key that is JSON itself, as AWS keys are, is kept as it is: with --api-key, or where it has AccessKeyId and SecretAccessKey.
 
@@ -214,28 +214,28 @@ A secret is never an argument. The vault is made if there is none, for you alone
     /// Remove a credential from the vault, and what is sealed of it
     #[command(after_help = "\
 Example:
-  lazaret remove xai-oauth --credential work
+  lazaretto remove xai-oauth --credential work
 
 Nothing is sent. It needs no --credential where the provider has only one. What another program found somewhere and would put back is suppressed by its source.")]
     Remove(Which),
     /// Use the login of another tool's own file: in place, or taken out
     #[command(after_help = "\
 Examples:
-  lazaret import ~/.codex/auth.json
-  lazaret import ~/.claude/.credentials.json --move
+  lazaretto import ~/.codex/auth.json
+  lazaretto import ~/.claude/.credentials.json --move
 
 Known are the files of Codex CLI, Claude Code, Gemini CLI, Qwen Code and opencode, and hermes-agent's shared Nous and own Anthropic login, under their own names and in their own folders; of a copy elsewhere, state the layout with --layout.
 
-Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it. There is no way back: to hand a login back, log in with that tool, then `lazaret logout` here.")]
+Without --move nothing is copied: the file is a vault as it is, that tool goes on using it, and both see what the other refreshed. With --move the login is stored in the vault first and then erased from the file; interrupted, the same command completes it. There is no way back: to hand a login back, log in with that tool, then `lazaretto logout` here.")]
     Import(ImportArgs),
     /// List the providers that are known, or show how to log in to one
     #[command(after_help = "\
 Examples:
-  lazaret providers
-  lazaret providers google
-  lazaret providers --json
+  lazaretto providers
+  lazaretto providers google
+  lazaretto providers --json
 
-Known are the built-in profiles and those of your providers.json, which is in lazaret's config directory or where --providers says. Of one that offers no login it says why, and what to write into that file. Nothing is sent, and no secret is shown.
+Known are the built-in profiles and those of your providers.json, which is in lazaretto's config directory or where --providers says. Of one that offers no login it says why, and what to write into that file. Nothing is sent, and no secret is shown.
 
 With --json: one object with `file` and `providers`.")]
     Providers(ProvidersArgs),
@@ -250,7 +250,7 @@ The verdict is one of: refreshed terminal interaction config transient unknown. 
 
 Example:
   echo '{\"status\":400,\"body\":\"{\\\"error\\\":\\\"invalid_grant\\\"}\"}' |
-    lazaret classify --explain
+    lazaretto classify --explain
 
 A line that cannot be read ends it with exit code 2; the lines before it are answered. No vault is needed.")]
     Classify(ClassifyArgs),
@@ -261,37 +261,37 @@ Nothing of yours is read or written: the server listens on this machine only, an
     /// Watch all known vaults: times running down, and what happens
     #[command(after_help = "\
 Examples:
-  lazaret watch
-  lazaret watch --interval 0.2
+  lazaretto watch
+  lazaretto watch --interval 0.2
 
-Shows the vault in use and those of `lazaret vaults`. Reads only: no request, no write, no lock. Whoever changes a vault, what happened is shown: refreshed, quarantined, paused, added, removed.
+Shows the vault in use and those of `lazaretto vaults`. Reads only: no request, no write, no lock. Whoever changes a vault, what happened is shown: refreshed, quarantined, paused, added, removed.
 
 Keys: q quits, ? shows what the words mean; arrows, Page Up, Page Down, g and G select a credential, and what it needs stands at the bottom.")]
     Watch(WatchArgs),
     /// List, add or remove the vaults that are known
     #[command(after_help = "\
 Examples:
-  lazaret vaults
-  lazaret vaults add ~/.codex/auth.json
-  lazaret vaults remove ~/.codex/auth.json
+  lazaretto vaults
+  lazaretto vaults add ~/.codex/auth.json
+  lazaretto vaults remove ~/.codex/auth.json
 
-`status --all`, `refresh --all` and `watch` use them. The list is vaults.json in lazaret's config directory. No vault is changed by it.")]
+`status --all`, `refresh --all` and `watch` use them. The list is vaults.json in lazaretto's config directory. No vault is changed by it.")]
     Vaults(VaultsArgs),
     /// Print a completion script for a shell
     #[command(after_help = "\
 Examples, for the file that your shell reads at its start:
-  source <(lazaret completions bash)
-  source <(lazaret completions zsh)
-  lazaret completions fish | source
+  source <(lazaretto completions bash)
+  source <(lazaretto completions zsh)
+  lazaretto completions fish | source
 
-In these three the script asks `lazaret` what to offer, so that it knows the providers and credentials that are in your vaults. In the others commands and options are completed.")]
+In these three the script asks `lazaretto` what to offer, so that it knows the providers and credentials that are in your vaults. In the others commands and options are completed.")]
     Completions(CompletionsArgs),
     /// Print a manual page, in roff
     #[command(after_help = "\
 Examples:
-  lazaret man | man -l -
-  lazaret man token | man -l -
-  lazaret man --into /usr/local/share/man/man1")]
+  lazaretto man | man -l -
+  lazaretto man token | man -l -
+  lazaretto man --into /usr/local/share/man/man1")]
     Man(ManArgs),
 }
 
@@ -463,7 +463,7 @@ pub(super) struct StatusArgs {
     /// Only this provider
     #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: Option<String>,
-    /// The vault in use and all of `lazaret vaults`; with --json one object a line for each
+    /// The vault in use and all of `lazaretto vaults`; with --json one object a line for each
     #[arg(long)]
     pub(super) all: bool,
     /// Let the exit code tell what is needed, for a timer or a monitor
@@ -543,7 +543,7 @@ pub(super) struct CompletionsArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
-    /// The page of this command [default: of lazaret itself]
+    /// The page of this command [default: of lazaretto itself]
     #[arg(value_name = "COMMAND", add = ArgValueCompleter::new(complete::commands))]
     pub(super) of: Option<String>,
     /// Write the pages of all commands as files into this directory
@@ -581,7 +581,7 @@ fn command_with_groups() -> clap::Command {
     let usage = format!("{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}{{all-args}}{{after-help}}");
     whole
         .mut_subcommands(|command| command.hide(true))
-        .override_usage("lazaret [OPTIONS] <COMMAND>")
+        .override_usage("lazaretto [OPTIONS] <COMMAND>")
         .help_template(clap::builder::StyledStr::from(usage))
 }
 
@@ -626,7 +626,7 @@ mod tests {
 
     #[test]
     fn global_options_may_stand_before_or_after_the_command() {
-        for line in ["lazaret --json --vault v token xai", "lazaret token xai --vault v --json"] {
+        for line in ["lazaretto --json --vault v token xai", "lazaretto token xai --vault v --json"] {
             let arguments = Arguments::try_parse_from(line.split(' ')).unwrap();
             assert!(arguments.global.json && arguments.global.vault == Some("v".into()), "{line}");
         }
@@ -634,8 +634,13 @@ mod tests {
 
     #[test]
     fn wrong_usage_is_exit_code_2() {
-        for line in ["lazaret", "lazaret tokn", "lazaret token", "lazaret token x --min-valid -1", "lazaret status a b"]
-        {
+        for line in [
+            "lazaretto",
+            "lazaretto tokn",
+            "lazaretto token",
+            "lazaretto token x --min-valid -1",
+            "lazaretto status a b",
+        ] {
             assert_eq!(Arguments::try_parse_from(line.split(' ')).unwrap_err().exit_code(), 2, "{line}");
         }
     }
@@ -643,11 +648,12 @@ mod tests {
     /// Whatever a person is told to run can be typed.
     #[test]
     fn every_command_that_the_component_tells_of_is_one_of_ours() {
-        use lazaret::next_step::{Reach, STEPS};
+        use lazaretto::next_step::{Reach, STEPS};
         let told = STEPS.iter().filter_map(|(code, _, step)| {
             Some((*code, step.command(&Reach::default(), Some("acme"), Some("a1b2c3"))?))
         });
-        let others = ["lazaret providers", "lazaret status", "lazaret add openrouter --api-key", "lazaret help import"];
+        let others =
+            ["lazaretto providers", "lazaretto status", "lazaretto add openrouter --api-key", "lazaretto help import"];
         let all: Vec<(&str, String)> = told.chain(others.map(|command| ("", command.to_owned()))).collect();
         assert!(all.len() > 15, "{all:?}");
         for (code, command) in all {
@@ -660,7 +666,7 @@ mod tests {
     #[test]
     fn a_token_typed_by_mistake_is_not_repeated() {
         let arguments = ["token", "xai", "eyJhbGciOiJFUzI1NiJ9.secret"].map(str::to_owned);
-        let error = Arguments::try_parse_from(["lazaret".to_owned()].iter().chain(&arguments)).unwrap_err();
+        let error = Arguments::try_parse_from(["lazaretto".to_owned()].iter().chain(&arguments)).unwrap_err();
         let shown = without_long(&error.render().to_string(), &arguments);
         assert!(shown.contains("not shown") && !shown.contains("secret"), "{shown}");
     }

@@ -1,4 +1,4 @@
-//! `lazaret classify`: one answer a line in, one judgement a line out, in the same order and as they come.
+//! `lazaretto classify`: one answer a line in, one judgement a line out, in the same order and as they come.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};

@@ -14,7 +14,7 @@ use crate::CredentialStatus;
 use crate::storage::VAULT;
 
 /// With this variable set the command completes a line instead of doing what it says.
-pub(super) const VARIABLE: &str = "_LAZARET_COMPLETE";
+pub(super) const VARIABLE: &str = "_LAZARETTO_COMPLETE";
 /// So many vaults are read: a person waits.
 const VAULTS: usize = 8;
 

@@ -1,4 +1,4 @@
-//! `lazaret doctor`: what is wrong around a vault, the worst first, and for each the command that mends it, to be pasted. The
+//! `lazaretto doctor`: what is wrong around a vault, the worst first, and for each the command that mends it, to be pasted. The
 //! component knows documents by their names; here they have paths.
 
 use std::path::PathBuf;
@@ -133,13 +133,13 @@ fn located(mut finding: Finding, places: &Places) -> Finding {
         "vault-unreadable" | "field-unreadable" | "field-mistyped" | "entry-without-id" | "id-twice" => {
             (Some(beside("")), Deed::Edit)
         }
-        "settings-unreadable" => (Some(beside(".lazaret-settings.json")), Deed::Edit),
+        "settings-unreadable" => (Some(beside(".lazaretto-settings.json")), Deed::Edit),
         "profiles-unreadable" | "profile-wrong" | "lifetime-short" => (providers(), Deed::Edit),
         "not-an-authorization-server" if finding.fix.is_none() => (providers(), Deed::Edit),
-        "ledger-unreadable" | "ledger-newer" => (Some(beside(".lazaret")), Deed::SetAside),
-        "ledger-unreachable" | "ledger-lost" => (Some(beside(".lazaret")), Deed::List),
-        "sealed-unreadable" => (Some(beside(".lazaret-sealed")), Deed::SetAside),
-        "pool-unreadable" => (Some(beside(".lazaret-pool")), Deed::SetAside),
+        "ledger-unreadable" | "ledger-newer" => (Some(beside(".lazaretto")), Deed::SetAside),
+        "ledger-unreachable" | "ledger-lost" => (Some(beside(".lazaretto")), Deed::List),
+        "sealed-unreadable" => (Some(beside(".lazaretto-sealed")), Deed::SetAside),
+        "pool-unreadable" => (Some(beside(".lazaretto-pool")), Deed::SetAside),
         _ => (None, Deed::Nothing),
     };
     let Some(file) = file else { return finding };
@@ -230,8 +230,8 @@ mod tests {
     #[test]
     fn each_finding_is_a_line_with_its_command_beneath() {
         let risky = Finding {
-            alternative: Some("lazaret unquarantine acme".into()),
-            ..finding("error", "quarantined", "acme (login): refused", Some("lazaret login acme"))
+            alternative: Some("lazaretto unquarantine acme".into()),
+            ..finding("error", "quarantined", "acme (login): refused", Some("lazaretto login acme"))
         };
         let findings = [
             finding("error", "mode-wide", "/v has the mode 0644", Some("chmod 600 /v")),
@@ -242,7 +242,7 @@ mod tests {
         assert_eq!(
             draw(&findings, "/v", Style::PLAIN, None),
             "error    mode-wide: /v has the mode 0644\n         fix: chmod 600 /v\n\
-             error    quarantined: acme (login): refused\n         fix: lazaret login acme\n         or:  lazaret unquarantine acme\n\n\
+             error    quarantined: acme (login): refused\n         fix: lazaretto login acme\n         or:  lazaretto unquarantine acme\n\n\
              warning  expiry-unknown: acme (login): nobody knows\n\n\
              ok       vault: it can be read\n\n\
              /v: 2 errors, one warning\n"
@@ -279,27 +279,27 @@ mod tests {
             ("profile-wrong", None, "/p/providers.json: ", Some("${EDITOR:-vi} /p/providers.json")),
             ("not-an-authorization-server", None, "/p/providers.json: ", Some("${EDITOR:-vi} /p/providers.json")),
             ("not-an-authorization-server", Some("curl"), "", Some("curl")),
-            ("ledger-lost", Some("ls"), "/my v/auth.json.lazaret: ", Some("ls -la '/my v/auth.json.lazaret'*")),
+            ("ledger-lost", Some("ls"), "/my v/auth.json.lazaretto: ", Some("ls -la '/my v/auth.json.lazaretto'*")),
             (
                 "settings-unreadable",
                 None,
-                "/my v/auth.json.lazaret-settings.json: ",
-                Some("${EDITOR:-vi} '/my v/auth.json.lazaret-settings.json'"),
+                "/my v/auth.json.lazaretto-settings.json: ",
+                Some("${EDITOR:-vi} '/my v/auth.json.lazaretto-settings.json'"),
             ),
             (
                 "ledger-unreadable",
-                Some("mv -n vault.lazaret vault.lazaret.aside"),
-                "/my v/auth.json.lazaret: ",
-                Some("mv -n '/my v/auth.json.lazaret' '/my v/auth.json.lazaret.aside'"),
+                Some("mv -n vault.lazaretto vault.lazaretto.aside"),
+                "/my v/auth.json.lazaretto: ",
+                Some("mv -n '/my v/auth.json.lazaretto' '/my v/auth.json.lazaretto.aside'"),
             ),
             (
                 "sealed-unreadable",
                 Some("mv"),
-                "/my v/auth.json.lazaret-sealed: ",
-                Some("mv -n '/my v/auth.json.lazaret-sealed' '/my v/auth.json.lazaret-sealed.aside'"),
+                "/my v/auth.json.lazaretto-sealed: ",
+                Some("mv -n '/my v/auth.json.lazaretto-sealed' '/my v/auth.json.lazaretto-sealed.aside'"),
             ),
             // Two facts of one credential: the better command stays.
-            ("id-twice", Some("lazaret login a"), "/my v/auth.json: ", Some("lazaret login a")),
+            ("id-twice", Some("lazaretto login a"), "/my v/auth.json: ", Some("lazaretto login a")),
             ("token-dead", Some("hermes auth add a"), "", Some("hermes auth add a")),
             ("vault", None, "", None),
         ] {
@@ -308,8 +308,8 @@ mod tests {
         }
         let newer = Finding { alternative: Some("mv".into()), ..finding("error", "ledger-newer", "what", None) };
         let newer = located(newer, &places);
-        assert_eq!(newer.fix, None, "a newer lazaret can read it");
-        assert!(newer.alternative.is_some_and(|mv| mv.starts_with("mv -n '/my v/auth.json.lazaret' ")));
+        assert_eq!(newer.fix, None, "a newer lazaretto can read it");
+        assert!(newer.alternative.is_some_and(|mv| mv.starts_with("mv -n '/my v/auth.json.lazaretto' ")));
     }
 
     #[test]
@@ -330,7 +330,7 @@ mod tests {
     #[test]
     fn text_of_others_cannot_touch_the_terminal_and_a_command_is_never_broken() {
         let bad = "\u{1b}[31m\n\u{202e}x\u{9b}";
-        let fix = "lazaret remove acme --credential=0123456789012345678901234567890123456789";
+        let fix = "lazaretto remove acme --credential=0123456789012345678901234567890123456789";
         let findings = [finding(bad, bad, bad, Some(bad)), finding("error", "x", &"word ".repeat(40), Some(fix))];
         let drawn = draw(&findings, bad, Style::PLAIN, Some(40));
         assert!(drawn.chars().all(|char| char == '\n' || (!char.is_control() && char != '\u{202e}')), "{drawn:?}");

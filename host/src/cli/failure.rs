@@ -191,7 +191,7 @@ impl Failure {
 /// This very command once more, with an option in front of the others.
 pub(super) fn again_with(option: &str) -> String {
     let words = env::args_os().skip(1).map(|word| shell_path(Path::new(&word)));
-    let words: Vec<String> = ["lazaret".to_owned(), option.to_owned()].into_iter().chain(words).collect();
+    let words: Vec<String> = ["lazaretto".to_owned(), option.to_owned()].into_iter().chain(words).collect();
     words.into_iter().filter(|word| !word.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

@@ -1,4 +1,4 @@
-//! `lazaret import`: the login of another tool's own file, in place, or taken out of there.
+//! `lazaretto import`: the login of another tool's own file, in place, or taken out of there.
 
 use std::path::Path;
 
@@ -45,7 +45,7 @@ fn in_place(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
     if report.credentials.is_empty() {
         let what = "it is of no tool that is known here, or holds no login";
         let failure = Failure::usage(format_args!("import: {}: {what}", args.file.display()));
-        return Err(failure.run("lazaret help import"));
+        return Err(failure.run("lazaretto help import"));
     }
     super::vaults::add(&args.file, setup.layout())?;
     print(setup, &open, &report.credentials, "can be used in")

@@ -1,4 +1,4 @@
-//! `lazaret login` and `lazaret logout`. The waiting, the listening and the browser are here; what is sent and what is made of the
+//! `lazaretto login` and `lazaretto logout`. The waiting, the listening and the browser are here; what is sent and what is made of the
 //! answers is the component's.
 
 use std::path::Path;

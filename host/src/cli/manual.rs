@@ -1,4 +1,4 @@
-//! `lazaret completions` and `lazaret man`: made from the same definition as the help, so that they cannot say anything else.
+//! `lazaretto completions` and `lazaretto man`: made from the same definition as the help, so that they cannot say anything else.
 
 use std::env;
 use std::io;
@@ -14,21 +14,24 @@ use super::complete::VARIABLE;
 use super::failure::Failure;
 use super::terminal;
 
-const NAME: &str = "lazaret";
+const NAME: &str = "lazaretto";
 /// Those whose scripts ask this command what to offer. PowerShell's would evaluate what is typed, so it is not among them.
 const ASKING: Shells<'static> = Shells(&[&Bash, &Fish, &Zsh]);
 
 const FILES: [(&str, &str); 6] = [
-    ("lazaret/auth.json", "The vault, in $XDG_CONFIG_HOME or ~/.config, unless another one is named."),
-    ("lazaret/providers.json", "Profiles of further providers."),
-    ("lazaret/vaults.json", "The vaults that are known besides the one in use."),
-    ("VAULT.lazaret", "The ledger: what was sent, spent and refused. It holds no secret."),
-    ("VAULT.lazaret-sealed", "What is quarantined, for seven days, and what is kept against a loss. It holds secrets."),
-    ("VAULT.lazaret-settings.json", "Settings of one vault, written by its user."),
+    ("lazaretto/auth.json", "The vault, in $XDG_CONFIG_HOME or ~/.config, unless another one is named."),
+    ("lazaretto/providers.json", "Profiles of further providers."),
+    ("lazaretto/vaults.json", "The vaults that are known besides the one in use."),
+    ("VAULT.lazaretto", "The ledger: what was sent, spent and refused. It holds no secret."),
+    (
+        "VAULT.lazaretto-sealed",
+        "What is quarantined, for seven days, and what is kept against a loss. It holds secrets.",
+    ),
+    ("VAULT.lazaretto-settings.json", "Settings of one vault, written by its user."),
 ];
 
 const ENVIRONMENT: [(&str, &str); 8] = [
-    ("LAZARET_VAULT", "The vault, where --vault does not name it."),
+    ("LAZARETTO_VAULT", "The vault, where --vault does not name it."),
     (
         "XDG_CONFIG_HOME, XDG_STATE_HOME, HOME",
         "Where the files above lie, and tokens that could be stored nowhere else.",
@@ -117,19 +120,19 @@ fn short(command: &Command) -> &str {
 }
 
 fn short_of(name: &str) -> &str {
-    name.strip_prefix("lazaret-").unwrap_or(name)
+    name.strip_prefix("lazaretto-").unwrap_or(name)
 }
 
 /// The page's file name, and the page.
 fn render(command: Command) -> io::Result<(String, Vec<u8>)> {
-    // Each page by its own name: `lazaret-token`.
+    // Each page by its own name: `lazaretto-token`.
     let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
     // The examples are lines as they stand, which the generator would run together.
     let notes = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let has_version = command.get_version().is_some();
     let (synopsis, see_also) = (synopsis(&command), see_also(&command));
     let has_commands = command.has_subcommands();
-    let man = Man::new(command).title(name.to_uppercase()).manual("lazaret");
+    let man = Man::new(command).title(name.to_uppercase()).manual("lazaretto");
     let mut page = Vec::new();
     man.render_title(&mut page)?;
     man.render_name_section(&mut page)?;
@@ -313,14 +316,14 @@ mod tests {
                 page.get_arguments().filter_map(|option| option.get_long().map(str::to_owned)).collect();
             let (name, text) = render(page).unwrap();
             let text = String::from_utf8(text).unwrap().replace("\\-", "-");
-            assert!(name.starts_with("lazaret") && name.ends_with(".1"), "{name}");
+            assert!(name.starts_with("lazaretto") && name.ends_with(".1"), "{name}");
             for option in options {
                 assert!(text.contains(&format!("--{option}")), "{name}: {option}");
             }
         }
         let whole = String::from_utf8(render(pages().remove(0)).unwrap().1).unwrap().replace("\\-", "-");
         for command in commands() {
-            assert!(whole.contains(&format!("lazaret-{command}(1)")), "{command}");
+            assert!(whole.contains(&format!("lazaretto-{command}(1)")), "{command}");
         }
         assert!(whole.contains("\n  0  done"), "{whole}");
         assert!(whole.contains("[\\fB--vault\\fR \\fIPATH\\fR]"), "{whole}");

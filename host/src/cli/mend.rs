@@ -1,4 +1,4 @@
-//! `lazaret unquarantine` and `lazaret reset`: what only a person may decide.
+//! `lazaretto unquarantine` and `lazaretto reset`: what only a person may decide.
 
 use serde_json::json;
 

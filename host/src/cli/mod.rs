@@ -1,4 +1,4 @@
-//! The `lazaret` command. Whatever happens, a token goes to standard output only, and only where one was asked for.
+//! The `lazaretto` command. Whatever happens, a token goes to standard output only, and only where one was asked for.
 //!
 //! | question | file |
 //! |---|---|

@@ -149,7 +149,7 @@ pub(super) fn example(usable: &str, renewal: &str) -> CredentialStatus {
         renewal: renewal.into(),
         expires_at_ms: Some(1_784_541_600_000 + 3_540_000).filter(|_| usable != "no"),
         last_error: Some(error).filter(|_| is_sick),
-        todo: Some("lazaret login xai-oauth".to_owned()).filter(|_| is_sick && renewal != "paused"),
+        todo: Some("lazaretto login xai-oauth".to_owned()).filter(|_| is_sick && renewal != "paused"),
         ..CredentialStatus::default()
     }
 }
@@ -191,7 +191,7 @@ mod tests {
         };
         assert_eq!((Need::of(&key("yes", None)), Need::of(&key("no", None))), (Nothing, Configuration));
         assert_eq!(Need::of(&key("no", Some(1))), Time, "an API asked for a pause");
-        let parked = CredentialStatus { todo: Some("lazaret reset xai-oauth".into()), ..example("yes", "paused") };
+        let parked = CredentialStatus { todo: Some("lazaretto reset xai-oauth".into()), ..example("yes", "paused") };
         assert_eq!(Need::of(&parked), Configuration);
     }
 

@@ -29,7 +29,7 @@ impl Page {
             is_good: true,
             title: "You are logged in",
             lines: vec![
-                format!("lazaret is logged in to {provider}{who}."),
+                format!("lazaretto is logged in to {provider}{who}."),
                 "You can close this window and go back to the terminal.".into(),
             ],
         }
@@ -42,7 +42,7 @@ impl Page {
             is_good: false,
             title: "The login was not approved",
             lines: vec![
-                format!("lazaret is not logged in to {provider}, and nothing was changed."),
+                format!("lazaretto is not logged in to {provider}, and nothing was changed."),
                 "To try again, run the same command in the terminal.".into(),
             ],
         }
@@ -55,7 +55,7 @@ impl Page {
             is_good: false,
             title: "The login failed",
             lines: vec![
-                format!("lazaret is not logged in to {provider}."),
+                format!("lazaretto is not logged in to {provider}."),
                 "The terminal says why, and what to do.".into(),
             ],
         }
@@ -68,7 +68,7 @@ impl Page {
             is_good: false,
             title: "This is not the answer to a login",
             lines: vec![
-                "lazaret waits here for another address, and goes on waiting.".into(),
+                "lazaretto waits here for another address, and goes on waiting.".into(),
                 "Go back to the page of the login, or run the command again.".into(),
             ],
         }
@@ -79,8 +79,8 @@ impl Page {
         let lines: String = self.lines.iter().map(|line| format!("<p>{}</p>\n", escape(line))).collect();
         format!(
             "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
-             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} - lazaret</title>\n\
-             <style>{STYLE}</style>\n<main style=\"--mark:{mark}\">\n<h1>{title}</h1>\n{lines}<footer>lazaret</footer>\n</main>\n</html>\n",
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title} - lazaretto</title>\n\
+             <style>{STYLE}</style>\n<main style=\"--mark:{mark}\">\n<h1>{title}</h1>\n{lines}<footer>lazaretto</footer>\n</main>\n</html>\n",
             title = self.title,
         )
     }
@@ -104,7 +104,7 @@ mod tests {
         for page in [Page::done("a", None), Page::refused("a"), Page::failed("a"), Page::stray()] {
             let html = page.html();
             assert!(!html.contains("http") && !html.contains("url(") && !html.contains("src="), "{html}");
-            assert!(html.contains("lazaret") && html.contains("width=device-width"));
+            assert!(html.contains("lazaretto") && html.contains("width=device-width"));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `lazaret providers`: which providers are known, how each is spoken to, and how to log in. Nothing is sent, and no secret is shown.
+//! `lazaretto providers`: which providers are known, how each is spoken to, and how to log in. Nothing is sent, and no secret is shown.
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +30,7 @@ pub(super) fn run(setup: &Setup, args: &ProvidersArgs) -> Result<(), Failure> {
     }
     known.sort_by_key(rank);
     terminal::print(&list(&known, style, terminal::stdout_columns()))?;
-    terminal::note("run: lazaret providers PROVIDER");
+    terminal::note("run: lazaretto providers PROVIDER");
     Ok(())
 }
 
@@ -232,11 +232,11 @@ mod tests {
             to_write: None,
             ..info()
         };
-        let shown = show(&offered, None, &format!("lazaret --vault /v {}", next(&offered)), Style::PLAIN);
+        let shown = show(&offered, None, &format!("lazaretto --vault /v {}", next(&offered)), Style::PLAIN);
         assert!(
             shown.contains("browser (loopback-pkce): https://a.example/a, back to http://127.0.0.1:PORT/callback\n")
         );
-        assert!(shown.ends_with("run: lazaret --vault /v login acme\n"), "{shown}");
+        assert!(shown.ends_with("run: lazaretto --vault /v login acme\n"), "{shown}");
         assert_eq!(login(&offered).0, "browser");
         assert_eq!(login(&info()).0, "needs a client id");
     }

@@ -71,7 +71,7 @@ impl Listener {
         for listener in [Some(first), second].into_iter().flatten() {
             let (hears, origin) = (hears.clone(), origin.clone());
             thread::Builder::new()
-                .name("lazaret-redirect".into())
+                .name("lazaretto-redirect".into())
                 .spawn(move || listen(&listener, &origin, &hears))
                 .map_err(cannot)?;
         }
@@ -82,7 +82,7 @@ impl Listener {
     /// not open.
     pub(super) fn hear_pasted(&self) -> Result<(), Failure> {
         let hears = self.hears.clone();
-        let started = thread::Builder::new().name("lazaret-pasted".into()).spawn(move || pasted(&hears));
+        let started = thread::Builder::new().name("lazaretto-pasted".into()).spawn(move || pasted(&hears));
         started.map(drop).map_err(|error| Failure::broken(format_args!("cannot listen for what is pasted: {error}")))
     }
 

@@ -73,13 +73,13 @@ pub(super) fn one_of_each() -> StatusReport {
         },
         CredentialStatus {
             last_error: failed("interaction_required", "HTTP 400: the user has to confirm something at the provider"),
-            todo: Some("lazaret login confirm".into()),
+            todo: Some("lazaretto login confirm".into()),
             ..login("confirm", "expired", "needs-login")
         },
         CredentialStatus {
             sealed_until_ms: Some(NOW_MS + 6 * DAY),
             last_error: failed("invalid_grant", "the server refused the refresh token: revoked"),
-            todo: Some("lazaret --vault '/srv/my vaults/auth.json' login nous --flow device-code".into()),
+            todo: Some("lazaretto --vault '/srv/my vaults/auth.json' login nous --flow device-code".into()),
             ..login("nous", "no", "quarantined")
         },
         CredentialStatus {
@@ -89,7 +89,7 @@ pub(super) fn one_of_each() -> StatusReport {
         },
         CredentialStatus {
             last_error: failed("invalid_client", "HTTP 401 invalid_client: the client is refused, not the token"),
-            todo: Some("lazaret providers corp".into()),
+            todo: Some("lazaretto providers corp".into()),
             ..login("corp", "yes", "needs-configuration")
         },
         CredentialStatus { credential: "77aa01".into(), label: "work".into(), ..login("lost", "expired", "in-doubt") },

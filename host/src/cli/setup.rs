@@ -65,7 +65,7 @@ impl Setup {
 
     /// The words by which a person calls this command so that it is about a vault, with the options in use.
     fn command_about(&self, vault: &Path, layout: Option<&str>) -> String {
-        let mut command = "lazaret".to_owned();
+        let mut command = "lazaretto".to_owned();
         // The one in use that is not named by an option is found by the next command as it was by this one.
         if !(self.vault.is_none() && self.vault().is_ok_and(|used| used == vault)) {
             command += &format!(" --vault {}", shell_path(vault));
@@ -322,14 +322,14 @@ impl Setup {
 
     /// A person said which vault is meant: no other is looked into.
     pub(super) fn is_named(&self) -> bool {
-        self.vault.is_some() || set("LAZARET_VAULT").is_some()
+        self.vault.is_some() || set("LAZARETTO_VAULT").is_some()
     }
 
     fn vault(&self) -> Result<PathBuf, Failure> {
-        let named = self.vault.clone().or_else(|| set("LAZARET_VAULT").map(PathBuf::from));
+        let named = self.vault.clone().or_else(|| set("LAZARETTO_VAULT").map(PathBuf::from));
         named.or_else(|| config_directory().map(|directory| directory.join("auth.json"))).ok_or_else(|| {
             Failure::usage(
-                "which vault? There is no home directory to look in: name one with --vault or $LAZARET_VAULT",
+                "which vault? There is no home directory to look in: name one with --vault or $LAZARETTO_VAULT",
             )
         })
     }
@@ -371,8 +371,8 @@ impl Places {
         let mut rest = message;
         for (name, suffix) in [
             ("vault", ""),
-            ("vault.lazaret", ".lazaret"),
-            ("vault.lazaret-sealed", ".lazaret-sealed"),
+            ("vault.lazaretto", ".lazaretto"),
+            ("vault.lazaretto-sealed", ".lazaretto-sealed"),
             ("settings.json", ""),
         ] {
             if let Some(what) = message.strip_prefix(&format!("the document `{name}`: ")) {
@@ -385,10 +385,10 @@ impl Places {
         let path = path.or_else(|| match error.code.as_str() {
             "corrupt-vault" | "no-credential" | "unknown-credential" | "unknown-layout" => Some(self.beside("")),
             "corrupt-ledger" | "newer-ledger" if message.starts_with("the sealed") => {
-                Some(self.beside(".lazaret-sealed"))
+                Some(self.beside(".lazaretto-sealed"))
             }
-            "corrupt-ledger" | "newer-ledger" => Some(self.beside(".lazaret")),
-            "bad-settings" => Some(self.beside(".lazaret-settings.json")),
+            "corrupt-ledger" | "newer-ledger" => Some(self.beside(".lazaretto")),
+            "bad-settings" => Some(self.beside(".lazaretto-settings.json")),
             "bad-profile" if message.contains("providers.json") => {
                 self.providers.as_deref().map(|path| path.display().to_string())
             }
@@ -446,12 +446,12 @@ fn tools_files() -> Vec<PathBuf> {
     files.into_iter().flatten().collect()
 }
 
-/// `lazaret/` in `$XDG_CONFIG_HOME`, or in `~/.config`.
+/// `lazaretto/` in `$XDG_CONFIG_HOME`, or in `~/.config`.
 pub(super) fn config_directory() -> Option<PathBuf> {
     // A relative path there is to be ignored (XDG Base Directory Specification).
     let config = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     let config = config.or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));
-    config.map(|config| config.join("lazaret"))
+    config.map(|config| config.join("lazaretto"))
 }
 
 /// `$XDG_STATE_HOME`, or `~/.local/state`.
@@ -479,16 +479,16 @@ mod tests {
         for (code, message, wanted) in [
             ("corrupt-vault", "it is not JSON", "/v/auth.json: it is not JSON"),
             ("storage", "the document `vault`: cannot read /v/auth.json: denied", "cannot read /v/auth.json: denied"),
-            ("storage", "the document `vault.lazaret`: is full", "/v/auth.json.lazaret: is full"),
-            ("storage", "the document `vault.lazaret-sealed`: is full", "/v/auth.json.lazaret-sealed: is full"),
-            ("corrupt-ledger", "the ledger cannot be read", "/v/auth.json.lazaret: the ledger cannot be read"),
-            ("newer-ledger", "the sealed document has", "/v/auth.json.lazaret-sealed: the sealed document has"),
+            ("storage", "the document `vault.lazaretto`: is full", "/v/auth.json.lazaretto: is full"),
+            ("storage", "the document `vault.lazaretto-sealed`: is full", "/v/auth.json.lazaretto-sealed: is full"),
+            ("corrupt-ledger", "the ledger cannot be read", "/v/auth.json.lazaretto: the ledger cannot be read"),
+            ("newer-ledger", "the sealed document has", "/v/auth.json.lazaretto-sealed: the sealed document has"),
             ("bad-profile", "the profile `a` in providers.json: no", "/p/providers.json: the profile `a`: no"),
             ("bad-profile", "providers.json: it has no `profiles`", "/p/providers.json: it has no `profiles`"),
             (
                 "bad-settings",
                 "the settings of this vault",
-                "/v/auth.json.lazaret-settings.json: the settings of this vault",
+                "/v/auth.json.lazaretto-settings.json: the settings of this vault",
             ),
             ("quarantined", "xai-oauth (login): it is dead", "xai-oauth (login): it is dead"),
         ] {

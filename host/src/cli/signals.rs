@@ -98,7 +98,7 @@ impl Signals {
                 taker.take(signal, |at_most, provider| events.tell(&finishing(signal, at_most, provider)));
             }
         };
-        thread::Builder::new().name("lazaret-signals".into()).spawn(take).map_err(cannot)?;
+        thread::Builder::new().name("lazaretto-signals".into()).spawn(take).map_err(cannot)?;
         Ok(signals)
     }
 

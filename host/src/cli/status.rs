@@ -1,4 +1,4 @@
-//! `lazaret status`: how many credentials there are and how many need a person; then each on a line, and beneath it why it stands so and
+//! `lazaretto status`: how many credentials there are and how many need a person; then each on a line, and beneath it why it stands so and
 //! the command that helps. Text of others is escaped.
 
 use serde_json::{Value, json};
@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn read(report: StatusReport) -> Read {
-        Read { path: "/v".into(), command: "lazaret --vault /v".into(), report }
+        Read { path: "/v".into(), command: "lazaretto --vault /v".into(), report }
     }
 
     #[test]
@@ -331,7 +331,7 @@ mod tests {
             ..example("", "")
         };
         let report = StatusReport { credentials: vec![hostile], warnings: vec![bad.into()] };
-        let read = Read { path: bad.into(), command: "lazaret".into(), report };
+        let read = Read { path: bad.into(), command: "lazaretto".into(), report };
         let drawing = Drawing { verbose: true, ..drawing(Some(80)) };
         for drawn in [drawing.alone(&read), drawing.together(&[(bad.to_owned(), Ok(read))], Some(bad))] {
             assert!(drawn.chars().all(|char| char == '\n' || (!char.is_control() && char != '\u{202e}')), "{drawn:?}");
@@ -345,7 +345,7 @@ mod tests {
             label: long.clone(),
             account: Some(long.clone()),
             note: Some(long.clone()),
-            todo: Some("lazaret login acme".into()),
+            todo: Some("lazaretto login acme".into()),
             ..example("no", "needs-configuration")
         };
         for columns in [60, 80, 120] {

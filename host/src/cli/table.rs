@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_command_is_neither_broken_nor_cut() {
-        let command = format!("lazaret --vault /{} login nous", "a".repeat(700));
+        let command = format!("lazaretto --vault /{} login nous", "a".repeat(700));
         let rows =
             [Row { cells: [("a".to_owned(), Look::Plain)], notes: vec![("run", Note::Command(command.clone()))] }];
         let drawn = draw(["A"], [true], &rows, Style::PLAIN, Some(40));

@@ -1,4 +1,4 @@
-//! The vaults that lazaret knows of besides the one in use: `vaults.json` in its config directory. What is there stays, members that
+//! The vaults that lazaretto knows of besides the one in use: `vaults.json` in its config directory. What is there stays, members that
 //! are not ours too; a file that cannot be read is never written.
 //!
 //! ```json
@@ -46,7 +46,7 @@ pub(super) fn list() -> Result<Vec<KnownVault>, Failure> {
     setup::config_directory().map_or_else(|| Ok(Vec::new()), |directory| Known::in_directory(&directory).list())
 }
 
-/// `lazaret vaults`
+/// `lazaretto vaults`
 pub(super) fn run(setup: &Setup, args: &VaultsArgs) -> Result<(), Failure> {
     let (vault, changed, did, was) = match &args.command {
         None => return show(setup),
@@ -228,7 +228,7 @@ mod tests {
 
     fn known() -> (TempDir, Known) {
         let folder = TempDir::new().unwrap();
-        let known = Known::in_directory(&folder.path().join("lazaret"));
+        let known = Known::in_directory(&folder.path().join("lazaretto"));
         (folder, known)
     }
 

@@ -45,7 +45,7 @@ impl Waiting {
                 wanted.line = Some(for_answer(request));
                 let (this, number) = (Arc::clone(self), wanted.number);
                 // Without a thread nothing is said, and nothing else is lost.
-                let _ = thread::Builder::new().name("lazaret-waiting".into()).spawn(move || this.say_later(number));
+                let _ = thread::Builder::new().name("lazaretto-waiting".into()).spawn(move || this.say_later(number));
             }
         }
     }

@@ -193,12 +193,12 @@ mod tests {
             }),
             ..example("no", "quarantined")
         };
-        let (command, when) = alternative(&sealed("refresh-refused"), "lazaret --vault '/my v'", NOW_MS).unwrap();
-        assert_eq!(command, "lazaret --vault '/my v' unquarantine xai-oauth --credential 'my key'");
+        let (command, when) = alternative(&sealed("refresh-refused"), "lazaretto --vault '/my v'", NOW_MS).unwrap();
+        assert_eq!(command, "lazaretto --vault '/my v' unquarantine xai-oauth --credential 'my key'");
         assert!(when.ends_with("6 d more"), "{when}");
         for reason in ["overwritten", "answer-lost"] {
-            assert_eq!(alternative(&sealed(reason), "lazaret", NOW_MS), None, "{reason}");
+            assert_eq!(alternative(&sealed(reason), "lazaretto", NOW_MS), None, "{reason}");
         }
-        assert_eq!(alternative(&sealed("refresh-refused"), "lazaret", NOW_MS + 7 * 86_400_000), None);
+        assert_eq!(alternative(&sealed("refresh-refused"), "lazaretto", NOW_MS + 7 * 86_400_000), None);
     }
 }

@@ -20,7 +20,7 @@
 //! | `https://127.1`, `https://0x7f000001`, `https://example.com.` | a host that another parser may read differently |
 //!
 //! ```
-//! use lazaret_host::http::AllowList;
+//! use lazaretto_host::http::AllowList;
 //!
 //! let allow = AllowList::new(["https://auth.example.com", "http://127.0.0.1:8080"], false)?;
 //!
@@ -41,11 +41,11 @@
 //! let allow = AllowList::new(["http://127.0.0.1:8080", "http://[::1]:80/"], true)?;
 //! assert!(allow.check("http://127.0.0.1:8080/oauth/token").is_ok());
 //! assert!(allow.check("http://[0:0:0:0:0:0:0:1]/oauth/token").is_ok());
-//! # Ok::<(), lazaret_host::http::BadOrigin>(())
+//! # Ok::<(), lazaretto_host::http::BadOrigin>(())
 //! ```
 //!
 //! ```
-//! use lazaret_host::http::AllowList;
+//! use lazaretto_host::http::AllowList;
 //!
 //! for bad in [
 //!     "http://auth.example.com",

@@ -59,7 +59,7 @@ impl Http for NetworkHttp {
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(proxy.clone())
-            .user_agent(concat!("lazaret/", env!("CARGO_PKG_VERSION")))
+            .user_agent(concat!("lazaretto/", env!("CARGO_PKG_VERSION")))
             .max_response_header_size(2 * CAP_BYTES)
             .input_buffer_size(4 * CAP_BYTES)
             .output_buffer_size(CAP_BYTES / 4);

@@ -171,7 +171,7 @@ impl Resolver for Lookup {
 fn look_up(host: &str, port: u16, left: Duration) -> Result<Vec<SocketAddr>, Error> {
     let (answer, answers) = mpsc::sync_channel(1);
     let host = host.to_owned();
-    thread::Builder::new().name("lazaret-dns".into()).spawn(move || {
+    thread::Builder::new().name("lazaretto-dns".into()).spawn(move || {
         let found = (host.as_str(), port).to_socket_addrs();
         // Nobody waits any more: the deadline has passed.
         let _ = answer.send(found.map(Vec::from_iter));

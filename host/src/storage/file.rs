@@ -11,7 +11,7 @@
 //! | `other_tools.rs` | which other tool's lock belongs to a vault is decided by place and content |
 //! | `marks.rs` | the locks that other tools make are made, and end with their maker |
 //! | `heartbeat.rs` | what we made shows that we live |
-//! | `left_behind.rs` | what a killed lazaret made is known again |
+//! | `left_behind.rs` | what a killed lazaretto made is known again |
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
 //! | `sight.rs` | who wants to know who holds a lock does not touch it |
 //! | `replace.rs` | a document is the old text or the new one, whole |
@@ -79,7 +79,7 @@ use super::{
 /// The name by which the component knows the vault that is imported from.
 pub const FROM: &str = "from";
 /// The document that says where the vault lies.
-const PLACE: &str = "vault.lazaret-place";
+const PLACE: &str = "vault.lazaretto-place";
 
 /// One vault file and what lies beside it.
 ///
@@ -91,7 +91,7 @@ pub struct FileStorage {
     from: Option<Box<FileStorage>>,
     /// Which program's layout a person states that the vault is in.
     layout: Option<String>,
-    /// By which the command `lazaret` is about this vault.
+    /// By which the command `lazaretto` is about this vault.
     command: Option<String>,
     /// What else logs in.
     login_hint: Option<String>,
@@ -196,14 +196,14 @@ impl FileStorage {
         self
     }
 
-    /// States by which words a person calls the command `lazaret` so that it is about this vault. Unless it is said,
-    /// `lazaret --vault PATH`, with the layout and the profiles where they are named.
+    /// States by which words a person calls the command `lazaretto` so that it is about this vault. Unless it is said,
+    /// `lazaretto --vault PATH`, with the layout and the profiles where they are named.
     pub fn command(mut self, words: impl Into<String>) -> Self {
         self.command = Some(words.into());
         self
     }
 
-    /// States what a person runs to log in, in place of the command `lazaret`; `{provider}` in it stands for the provider.
+    /// States what a person runs to log in, in place of the command `lazaretto`; `{provider}` in it stands for the provider.
     pub fn login_hint(mut self, command: impl Into<String>) -> Self {
         self.login_hint = Some(command.into());
         self
@@ -211,7 +211,7 @@ impl FileStorage {
 
     fn command_words(&self) -> String {
         self.command.clone().unwrap_or_else(|| {
-            let mut words = format!("lazaret --vault {}", shell_path(&self.places.vault));
+            let mut words = format!("lazaretto --vault {}", shell_path(&self.places.vault));
             if let Some(layout) = &self.layout {
                 words += &format!(" --layout {}", shell_path(Path::new(layout)));
             }

@@ -290,10 +290,10 @@ mod tests {
     #[test]
     fn names_are_checked_and_listed_by_prefix() {
         let storage = MemoryStorage::new();
-        for name in ["vault", "vault.lazaret", "settings.json"] {
+        for name in ["vault", "vault.lazaretto", "settings.json"] {
             stored(storage.store(name, "{}", None, false, None));
         }
-        assert_eq!(storage.list("vault"), Ok(vec!["vault".to_owned(), "vault.lazaret".to_owned()]));
+        assert_eq!(storage.list("vault"), Ok(vec!["vault".to_owned(), "vault.lazaretto".to_owned()]));
         assert_eq!(storage.list("").map(|names| names.len()), Ok(3));
         assert_eq!(storage.load("../vault", None).map_err(|e| e.code), Err("invalid-name"));
         assert_eq!(storage.store("A", "", None, true, None).map_err(|e| e.code), Err("invalid-name"));

@@ -293,7 +293,7 @@ mod tests {
 
     #[test]
     fn only_plain_relative_lower_case_names_are_valid() {
-        for name in ["vault", "vault.lazaret", "vault.lazaret-sealed", "a/b_c/..d", "providers.json", "0"] {
+        for name in ["vault", "vault.lazaretto", "vault.lazaretto-sealed", "a/b_c/..d", "providers.json", "0"] {
             assert_eq!(check_name(name), Ok(()), "{name}");
         }
         for name in [

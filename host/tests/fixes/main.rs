@@ -1,4 +1,4 @@
-//! What `lazaret doctor` tells a person to run is safe: each of its fixes is pasted into a shell, twice, and in every order of two, for every
+//! What `lazaretto doctor` tells a person to run is safe: each of its fixes is pasted into a shell, twice, and in every order of two, for every
 //! fault that it can find. No byte of a live token is lost, no dead one is sent, and nothing gets worse.
 
 mod scenarios;
@@ -11,8 +11,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use lazaret::doctor::Code;
-use lazaret_host::storage::CHECKUP_CODES;
+use lazaretto::doctor::Code;
+use lazaretto_host::storage::CHECKUP_CODES;
 use scenarios::Scenario;
 use stage::{Found, Stage};
 
@@ -59,7 +59,7 @@ fn fixes(found: &[Found]) -> Vec<String> {
 
 /// Whatever it was about: a command ran, and ended as its manual says.
 fn assert_sane(fix: &str, (code, said): &(i32, String)) {
-    let is_ours = fix.starts_with("lazaret ");
+    let is_ours = fix.starts_with("lazaretto ");
     // Of ours 2 is a command that was spelled wrong; 101 a panic, 126 and 127 no command at all.
     // Whether anybody answers is what it tells.
     let is_sane =

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
 
-use lazaret::time::{Zone, to_rfc3339};
+use lazaretto::time::{Zone, to_rfc3339};
 use serde_json::{Value, json};
 
 use super::stage::{Stage, chmod, now_ms, read, write};
@@ -65,7 +65,7 @@ fn of_vault(stage: &Stage, pointer: &str) -> Value {
 fn ends(stage: &Stage, id: &str) {
     let token = of_vault(stage, &format!("/providers/{id}/tokens/refresh_token"));
     stage.server.books().revoke(token.as_str().expect("text"));
-    let (code, said) = stage.lazaret(&format!("refresh {id}"));
+    let (code, said) = stage.lazaretto(&format!("refresh {id}"));
     assert_eq!(code, 3, "{said}");
     stage.server.books().dead_sent = 0;
 }
@@ -174,7 +174,7 @@ fn of_credentials() -> Vec<Scenario> {
             code: "held",
             provider: "client",
             prepare: |stage| drop(lives(stage, "client", 2 * HOUR_MS)),
-            act: |stage| drop(stage.lazaret("refresh client")),
+            act: |stage| drop(stage.lazaretto("refresh client")),
             is_mended: false,
             ..PLAIN
         },
@@ -182,7 +182,7 @@ fn of_credentials() -> Vec<Scenario> {
             code: "held",
             provider: "interaction",
             prepare: |stage| drop(lives(stage, "interaction", 2 * HOUR_MS)),
-            act: |stage| drop(stage.lazaret("refresh interaction")),
+            act: |stage| drop(stage.lazaretto("refresh interaction")),
             ..PLAIN
         },
         Scenario {
@@ -200,7 +200,7 @@ fn of_credentials() -> Vec<Scenario> {
             code: "cooling-down",
             provider: "cooling",
             prepare: |stage| drop(lives(stage, "cooling", 58 * 60_000)),
-            act: |stage| drop(stage.lazaret("refresh cooling")),
+            act: |stage| drop(stage.lazaretto("refresh cooling")),
             is_mended: false,
             ..PLAIN
         },
@@ -346,7 +346,7 @@ fn of_credentials() -> Vec<Scenario> {
 }
 
 fn fingerprint(token: &str) -> String {
-    lazaret::fingerprint::Fingerprint::of(token).as_str().to_owned()
+    lazaretto::fingerprint::Fingerprint::of(token).as_str().to_owned()
 }
 
 fn intent() -> Value {
@@ -432,7 +432,7 @@ fn of_documents() -> Vec<Scenario> {
         },
         Scenario {
             code: "settings-unreadable",
-            befall: |stage| touched(stage, "auth.json.lazaret-settings.json", "[]x"),
+            befall: |stage| touched(stage, "auth.json.lazaretto-settings.json", "[]x"),
             is_mended: false,
             ..PLAIN
         },
@@ -442,18 +442,22 @@ fn of_documents() -> Vec<Scenario> {
             is_mended: false,
             ..PLAIN
         },
-        Scenario { code: "ledger-unreadable", befall: |stage| touched(stage, "auth.json.lazaret", "{ half"), ..PLAIN },
+        Scenario {
+            code: "ledger-unreadable",
+            befall: |stage| touched(stage, "auth.json.lazaretto", "{ half"),
+            ..PLAIN
+        },
         Scenario {
             code: "ledger-newer",
-            befall: |stage| touched(stage, "auth.json.lazaret", r#"{"schema":2,"tokens":{}}"#),
+            befall: |stage| touched(stage, "auth.json.lazaretto", r#"{"schema":2,"tokens":{}}"#),
             is_mended: false,
             ..PLAIN
         },
         Scenario {
             code: "ledger-unreachable",
             befall: |stage| {
-                let _ = fs::remove_file(stage.path("auth.json.lazaret"));
-                fs::create_dir(stage.path("auth.json.lazaret")).expect("made");
+                let _ = fs::remove_file(stage.path("auth.json.lazaretto"));
+                fs::create_dir(stage.path("auth.json.lazaretto")).expect("made");
             },
             is_mended: false,
             ..PLAIN
@@ -461,12 +465,12 @@ fn of_documents() -> Vec<Scenario> {
         Scenario {
             code: "ledger-lost",
             befall: |stage| {
-                for name in ["auth.json.lazaret", "auth.json.lazaret.unsynced"] {
+                for name in ["auth.json.lazaretto", "auth.json.lazaretto.unsynced"] {
                     let _ = fs::remove_file(stage.path(name));
                 }
-                if !stage.path("auth.json.lazaret-sealed").exists() {
+                if !stage.path("auth.json.lazaretto-sealed").exists() {
                     let empty = json!({ "schema": 1, "about": "", "quarantined": {}, "successors": {}, "kept": {} });
-                    write(&stage.path("auth.json.lazaret-sealed"), &empty);
+                    write(&stage.path("auth.json.lazaretto-sealed"), &empty);
                 }
             },
             is_mended: false,
@@ -474,12 +478,12 @@ fn of_documents() -> Vec<Scenario> {
         },
         Scenario {
             code: "sealed-unreadable",
-            befall: |stage| touched(stage, "auth.json.lazaret-sealed", "no"),
+            befall: |stage| touched(stage, "auth.json.lazaretto-sealed", "no"),
             ..PLAIN
         },
         Scenario {
             code: "pool-unreadable",
-            befall: |stage| touched(stage, "auth.json.lazaret-pool", "{ half"),
+            befall: |stage| touched(stage, "auth.json.lazaretto-pool", "{ half"),
             ..PLAIN
         },
     ]
@@ -534,15 +538,15 @@ fn of_files() -> Vec<Scenario> {
         Scenario {
             code: "locks-unusable",
             befall: |stage| {
-                let _ = fs::remove_dir_all(stage.path("auth.json.lazaret-locks"));
-                touched(stage, "auth.json.lazaret-locks", "");
+                let _ = fs::remove_dir_all(stage.path("auth.json.lazaretto-locks"));
+                touched(stage, "auth.json.lazaretto-locks", "");
             },
             ..PLAIN
         },
         Scenario {
             code: "locks-unusable",
             befall: |stage| {
-                let locks = stage.path("auth.json.lazaret-locks");
+                let locks = stage.path("auth.json.lazaretto-locks");
                 let _ = fs::remove_file(&locks);
                 let _ = fs::create_dir(&locks);
                 chmod(&locks, 0o777);
@@ -552,7 +556,7 @@ fn of_files() -> Vec<Scenario> {
         Scenario {
             code: "locks-unusable",
             befall: |stage| {
-                let locks = stage.path("auth.json.lazaret-locks");
+                let locks = stage.path("auth.json.lazaretto-locks");
                 let _ = fs::remove_file(&locks);
                 let _ = fs::create_dir(&locks);
                 chmod(&locks, 0o700);
@@ -575,8 +579,8 @@ fn of_files() -> Vec<Scenario> {
         Scenario {
             code: "unsynced-left-over",
             prepare: |stage| drop(lives(stage, "syncing", 2 * HOUR_MS)),
-            act: |stage| drop(stage.lazaret("refresh syncing")),
-            befall: |stage| touched(stage, "auth.json.lazaret.unsynced", "half"),
+            act: |stage| drop(stage.lazaretto("refresh syncing")),
+            befall: |stage| touched(stage, "auth.json.lazaretto.unsynced", "half"),
             is_alone: true,
             ..PLAIN
         },
@@ -586,8 +590,8 @@ fn of_files() -> Vec<Scenario> {
         all.push(Scenario {
             code: "owner-beside",
             befall: |stage| {
-                touched(stage, "auth.json.lazaret-pool", "{}");
-                chown(stage.path("auth.json.lazaret-pool"), Some(54_321), None).expect("given");
+                touched(stage, "auth.json.lazaretto-pool", "{}");
+                chown(stage.path("auth.json.lazaretto-pool"), Some(54_321), None).expect("given");
             },
             ..PLAIN
         });

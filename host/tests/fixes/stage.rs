@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lazaret::fingerprint::Fingerprint;
+use lazaretto::fingerprint::Fingerprint;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 
@@ -116,7 +116,7 @@ impl Stage {
         let mut record = json!({ "provider": id, "endpoint": format!("{}/{id}/token", self.server.origin), "client": "c-1",
             "generation": 0, "lineage": name, "changed_at_ms": now_ms() - 1_000, "state": "live" });
         merge(&mut record, more);
-        let path = self.path("auth.json.lazaret");
+        let path = self.path("auth.json.lazaretto");
         let mut ledger =
             read(&path).unwrap_or_else(|| json!({ "schema": 1, "about": "", "pruned_at_ms": now_ms(), "tokens": {} }));
         ledger["tokens"][name] = record;
@@ -125,7 +125,7 @@ impl Stage {
 
     /// Adds tokens that wait for the vault.
     pub(crate) fn waiting(&self, id: &str, credential: &str, spent: &str, token: &str) {
-        let path = self.path("auth.json.lazaret-sealed");
+        let path = self.path("auth.json.lazaretto-sealed");
         let mut sealed = read(&path)
             .unwrap_or_else(|| json!({ "schema": 1, "about": "", "quarantined": {}, "successors": {}, "kept": {} }));
         sealed["successors"][Fingerprint::of(spent).as_str()] = json!({ "provider": id, "credential": credential,
@@ -134,16 +134,16 @@ impl Stage {
     }
 
     fn shell(&self, command: &str) -> Command {
-        let lazaret = Path::new(env!("CARGO_BIN_EXE_lazaret")).parent().expect("a folder");
+        let lazaretto = Path::new(env!("CARGO_BIN_EXE_lazaretto")).parent().expect("a folder");
         let path = format!(
             "{}:{}:{}",
             self.folder.path().join("bin").display(),
-            lazaret.display(),
+            lazaretto.display(),
             std::env::var("PATH").unwrap_or_default()
         );
         let mut shell = Command::new("sh");
         shell.args(["-c", command]).env("PATH", path).env("EDITOR", "editor").env("HOME", self.folder.path());
-        for name in ["LAZARET_VAULT", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"] {
+        for name in ["LAZARETTO_VAULT", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "DISPLAY", "WAYLAND_DISPLAY", "BROWSER"] {
             shell.env_remove(name);
         }
         shell.stdin(Stdio::null()).current_dir(self.folder.path());
@@ -157,18 +157,18 @@ impl Stage {
         (output.status.code().unwrap_or(-1), said)
     }
 
-    /// `lazaret` on this vault.
-    pub(crate) fn lazaret(&self, rest: &str) -> (i32, String) {
+    /// `lazaretto` on this vault.
+    pub(crate) fn lazaretto(&self, rest: &str) -> (i32, String) {
         let (vault, providers) = (self.vault_file(), self.path("providers.json"));
         self.paste(&format!(
-            "lazaret --vault {} --providers {} --allow-loopback-http {rest}",
+            "lazaretto --vault {} --providers {} --allow-loopback-http {rest}",
             vault.display(),
             providers.display()
         ))
     }
 
     pub(crate) fn doctor(&self) -> Vec<Found> {
-        let (code, said) = self.lazaret("--json doctor --ask-servers");
+        let (code, said) = self.lazaretto("--json doctor --ask-servers");
         let told: Value = serde_json::from_str(said.lines().next().unwrap_or_default())
             .unwrap_or_else(|error| panic!("{error}: {said}"));
         assert!(!said.contains("rt-") && !said.contains("at-of"), "no token is shown: {said}");
@@ -235,7 +235,7 @@ fn copy_all(from: &Path, to: &Path) {
 fn look(path: &Path, all: &mut BTreeMap<PathBuf, (u32, u32, Option<Vec<u8>>)>) {
     let stat = fs::symlink_metadata(path).expect("there");
     // Who looked when is no change, and who holds a lock says so in it.
-    let is_lock = path.components().any(|part| part.as_os_str().to_string_lossy().ends_with(".lazaret-locks"));
+    let is_lock = path.components().any(|part| part.as_os_str().to_string_lossy().ends_with(".lazaretto-locks"));
     let text = if stat.is_file() && !is_lock { fs::read(path).ok() } else { None };
     if !is_lock || stat.is_dir() {
         all.insert(path.to_owned(), (stat.mode(), stat.uid(), text));

@@ -1,4 +1,4 @@
-//! A vault, a profile and a server of its own for one test, and `lazaret` processes on them.
+//! A vault, a profile and a server of its own for one test, and `lazaretto` processes on them.
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 
@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lazaret_host::demo_server::{Behaviour, Rotation, TokenServer};
+use lazaretto_host::demo_server::{Behaviour, Rotation, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -84,7 +84,7 @@ impl Home {
     /// Waits until some process holds the lock of a grant.
     pub fn wait_for_a_grants_lock(&self) {
         let held = || {
-            let locks = fs::read_dir(self.path("auth.json.lazaret-locks")).into_iter().flatten().flatten();
+            let locks = fs::read_dir(self.path("auth.json.lazaretto-locks")).into_iter().flatten().flatten();
             let grants = locks.filter(|lock| lock.file_name().len() == 2);
             grants.filter_map(|lock| lock.metadata().ok()).any(|lock| lock.len() > 0)
         };
@@ -96,9 +96,9 @@ impl Home {
     }
 
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaret"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lazaretto"));
         command.arg("--vault").arg(self.path("auth.json")).arg("--providers").arg(self.path("providers.json"));
-        command.arg("--allow-loopback-http").args(arguments).env_remove("LAZARET_VAULT").stdin(Stdio::null());
+        command.arg("--allow-loopback-http").args(arguments).env_remove("LAZARETTO_VAULT").stdin(Stdio::null());
         command
     }
 

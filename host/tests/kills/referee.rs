@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lazaret_host::demo_server::{Fault, Login, Processed, Received, TokenServer};
+use lazaretto_host::demo_server::{Fault, Login, Processed, Received, TokenServer};
 
 use crate::oidc::OidcServer;
 use crate::slots::CLIENT;
@@ -167,7 +167,7 @@ impl Server for OidcServer {
     }
 }
 
-/// The referee's book of one login. Nothing of it is known to any `lazaret` process.
+/// The referee's book of one login. Nothing of it is known to any `lazaretto` process.
 #[derive(Default)]
 pub(crate) struct Book {
     pub(crate) exchanges: Vec<Exchange>,

@@ -11,8 +11,8 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use lazaret::fingerprint::Fingerprint;
-use lazaret_host::demo_server::Login;
+use lazaretto::fingerprint::Fingerprint;
+use lazaretto_host::demo_server::Login;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -79,8 +79,8 @@ impl<S: Server> Rig<S> {
         let folder = TempDir::new().expect("a folder");
         // A long run must not be disturbed by whoever builds meanwhile. Copied here, the file might still be open for writing in
         // what another thread is just starting, and could not be run.
-        let executable = folder.path().join("lazaret");
-        tools::run(Command::new("cp").arg(env!("CARGO_BIN_EXE_lazaret")).arg(&executable));
+        let executable = folder.path().join("lazaretto");
+        tools::run(Command::new("cp").arg(env!("CARGO_BIN_EXE_lazaretto")).arg(&executable));
         let rig = Self {
             folder,
             sharing,
@@ -96,7 +96,7 @@ impl<S: Server> Rig<S> {
         };
         if let Sharing::OursAlone = sharing {
             let settings = json!({ "shared_with_reference": false }).to_string();
-            fs::write(rig.beside_the_vault(".lazaret-settings.json"), settings).expect("written");
+            fs::write(rig.beside_the_vault(".lazaretto-settings.json"), settings).expect("written");
         }
         rig.log_in();
         rig
@@ -154,7 +154,7 @@ impl<S: Server> Rig<S> {
         fs::write(&profiles, json!({ "profiles": { "acme": profile } }).to_string()).expect("written");
         let mut command = Command::new(&self.executable);
         command.arg("--vault").arg(self.vault()).arg("--providers").arg(&profiles);
-        command.arg("--allow-loopback-http").args(words).env_remove("LAZARET_VAULT");
+        command.arg("--allow-loopback-http").args(words).env_remove("LAZARETTO_VAULT");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("it runs");
         // A killed one does not read it.
@@ -407,7 +407,7 @@ impl<S: Server> Rig<S> {
         }
         let mut found = BTreeSet::new();
         // The successor waits in the sealed document before it comes into the vault, so that is read first.
-        for path in [self.beside_the_vault(".lazaret-sealed"), self.vault()] {
+        for path in [self.beside_the_vault(".lazaretto-sealed"), self.vault()] {
             if let Ok(text) = fs::read_to_string(path) {
                 texts(&serde_json::from_str(&text).expect("whole"), &mut found);
             }
@@ -426,7 +426,7 @@ impl<S: Server> Rig<S> {
     /// What killed processes left behind. A later store removes it.
     fn leftovers(&self) -> usize {
         let names = fs::read_dir(self.folder.path()).expect("a folder").flatten();
-        names.filter(|entry| entry.file_name().to_string_lossy().contains("lazaret-tmp")).count()
+        names.filter(|entry| entry.file_name().to_string_lossy().contains("lazaretto-tmp")).count()
     }
 
     fn exchanges_told(&self, book: &Book) -> String {
@@ -434,7 +434,7 @@ impl<S: Server> Rig<S> {
     }
 
     fn ledger(&self) -> String {
-        fs::read_to_string(self.beside_the_vault(".lazaret")).unwrap_or_default()
+        fs::read_to_string(self.beside_the_vault(".lazaretto")).unwrap_or_default()
     }
 
     fn choose(&self, end: u64) -> u64 {

@@ -1,4 +1,4 @@
-//! The ways to run lazaret.
+//! The ways to run lazaretto.
 
 mod native;
 pub mod process;
@@ -10,7 +10,7 @@ use serde_json::Value;
 
 pub use process::{c, node, python, stock};
 
-/// One way to run lazaret.
+/// One way to run lazaretto.
 pub trait Driver: Sync {
     /// On this vault, with these profiles, and with plain http to loopback.
     fn open(&self, vault: &Path, providers: &Path) -> Box<dyn Session>;

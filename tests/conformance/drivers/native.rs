@@ -6,20 +6,20 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use lazaret::classify::{self, Answer};
-use lazaret::error::{Action, KeeperError};
-use lazaret::keeper::{AccessToken, Keeper, TokenRequest};
-use lazaret::pool::ApiCall;
-use lazaret::ports::{
+use lazaretto::classify::{self, Answer};
+use lazaretto::error::{Action, KeeperError};
+use lazaretto::keeper::{AccessToken, Keeper, TokenRequest};
+use lazaretto::pool::ApiCall;
+use lazaretto::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
 };
-use lazaret::provider::Catalog;
-use lazaret::secret::Secret;
-use lazaret::status::CredentialStatus;
-use lazaret::vault::CredentialKind;
-use lazaret_host::http::{AllowList, Http as _, HttpRequest, NetworkHttp, Sent};
-use lazaret_host::storage::{
+use lazaretto::provider::Catalog;
+use lazaretto::secret::Secret;
+use lazaretto::status::CredentialStatus;
+use lazaretto::vault::CredentialKind;
+use lazaretto_host::http::{AllowList, Http as _, HttpRequest, NetworkHttp, Sent};
+use lazaretto_host::storage::{
     AcquireOutcome, FileStorage, LoadOutcome, Scope as HostScope, Storage as _, StorageError as HostError,
     StoreOutcome, VAULT,
 };
@@ -196,7 +196,7 @@ fn storage_error(error: HostError) -> StorageError {
     StorageError { code: error.code.to_owned(), message: error.message }
 }
 
-fn document(document: lazaret_host::storage::Document) -> Document {
+fn document(document: lazaretto_host::storage::Document) -> Document {
     Document { version: Version(document.version), text: Secret::new(document.text) }
 }
 

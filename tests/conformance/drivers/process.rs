@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use lazaret_host::COMPONENT_WASM;
+use lazaretto_host::COMPONENT_WASM;
 use serde_json::{Value, json};
 
 use super::{Driver, Session};
@@ -132,7 +132,7 @@ pub fn this_test_as(name: &str) -> Program {
 
 /// The test that is a program where [`DRIVER`] names a driver.
 const AS_A_PROGRAM: &str = "a_driver_in_a_process_of_its_own";
-pub const DRIVER: &str = "LAZARET_TEST_DRIVER";
+pub const DRIVER: &str = "LAZARETTO_TEST_DRIVER";
 
 /// Serves a driver of this process on standard input and output.
 pub fn serve(driver: &dyn Driver) {
@@ -162,7 +162,7 @@ pub fn stock() -> Option<Box<dyn Driver>> {
 pub fn stock_component() -> PathBuf {
     let root = tools::repository("");
     tools::run(Command::new(env!("CARGO")).args(["xtask", "stock"]).current_dir(&root));
-    target().join("stock/lazaret-stock.wasm")
+    target().join("stock/lazaretto-stock.wasm")
 }
 
 pub fn node() -> Option<Box<dyn Driver>> {
@@ -180,7 +180,7 @@ pub fn node_program() -> Option<Program> {
     let folder = tools::repository("bindings/node");
     once("node-binding", &[&folder.join("package-lock.json"), &folder.join("src"), &folder.join("scripts")], || {
         tools::run(Command::new("npm").args(["ci", "--no-audit", "--no-fund"]).current_dir(&folder));
-        tools::run(Command::new("npm").args(["run", "build"]).current_dir(&folder).env("LAZARET_WASM", component()));
+        tools::run(Command::new("npm").args(["run", "build"]).current_dir(&folder).env("LAZARETTO_WASM", component()));
     });
     Some(Program::new(["node".into(), folder.join("test/driver.mjs").into_os_string()]))
 }
@@ -195,7 +195,7 @@ pub fn python_program() -> Option<Program> {
     let python = environment()?;
     once("python-binding", &[&folder.join("build_component.py")], || {
         let mut copy = Command::new(&python);
-        tools::run(copy.arg("build_component.py").current_dir(&folder).env("LAZARET_WASM", component()));
+        tools::run(copy.arg("build_component.py").current_dir(&folder).env("LAZARETTO_WASM", component()));
     });
     let mut program =
         Program::new([python.into_os_string(), "-B".into(), folder.join("tests/driver.py").into_os_string()]);
@@ -221,7 +221,7 @@ pub fn c() -> Option<Box<dyn Driver>> {
     rpath.push(&library);
     let mut build = Command::new(compiler);
     build.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-I"]).arg(root.join("include"));
-    build.arg(root.join("examples/driver.c")).arg("-L").arg(&library).arg("-llazaret_ffi").arg(rpath);
+    build.arg(root.join("examples/driver.c")).arg("-L").arg(&library).arg("-llazaretto_ffi").arg(rpath);
     tools::run(build.args(["-pthread", "-o"]).arg(&program));
     Some(Box::new(Program::new([program.into_os_string()])))
 }
@@ -252,7 +252,7 @@ fn environment() -> Option<PathBuf> {
 
 /// The component that this build has, as a file.
 fn component() -> PathBuf {
-    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lazaret.wasm");
+    let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join("lazaretto.wasm");
     if !fs::read(&path).is_ok_and(|known| known == COMPONENT_WASM) {
         // Whole or not at all: another test may be reading it.
         let new = path.with_extension(format!("{}.new", std::process::id()));

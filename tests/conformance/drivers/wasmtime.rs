@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use lazaret_host::storage::{FileStorage, VAULT};
-use lazaret_host::{AccessToken, Answer, ApiCall, Keeper, KeeperError, Selector, TokenRequest};
+use lazaretto_host::storage::{FileStorage, VAULT};
+use lazaretto_host::{AccessToken, Answer, ApiCall, Keeper, KeeperError, Selector, TokenRequest};
 use serde_json::{Value, json};
 
 use super::{Driver, Session, headers, process, text};

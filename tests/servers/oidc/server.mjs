@@ -1,4 +1,4 @@
-// A real authorization server for lazaret's tests: oidc-provider on a free loopback port.
+// A real authorization server for lazaretto's tests: oidc-provider on a free loopback port.
 //
 // Refresh tokens rotate at every use, and a used one that comes back revokes its whole grant, as
 // strict servers do. One client, no login pages: the tests get their logins from /_t/seed, or log in with a browser
@@ -7,7 +7,7 @@
 //   npm ci && node server.mjs
 //
 // Environment: ACCESS_TTL   seconds an access token lives   (300)
-//              CLIENT_ID    id of the one client            (lazaret-test)
+//              CLIENT_ID    id of the one client            (lazaretto-test)
 //              CLIENT_SECRET  its secret; without, it is a public client
 //              CLIENT_AUTH  how it proves itself then       (client_secret_basic)
 //
@@ -51,7 +51,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Provider } from 'oidc-provider';
 
 const ACCESS_TTL = Number(process.env.ACCESS_TTL ?? 300);
-const CLIENT_ID = process.env.CLIENT_ID ?? 'lazaret-test';
+const CLIENT_ID = process.env.CLIENT_ID ?? 'lazaretto-test';
 const CLIENT_SECRET = process.env.CLIENT_SECRET;
 const CLIENT_AUTH = CLIENT_SECRET ? process.env.CLIENT_AUTH ?? 'client_secret_basic' : 'none';
 const SCOPE = 'openid offline_access';
@@ -350,7 +350,7 @@ function state() {
   return { ...count, live_refresh_tokens: live.sort(), revoked_grants: revokedGrants.size };
 }
 
-// lazaret's own: SHA-256 shortened to 128 bits, in hex.
+// lazaretto's own: SHA-256 shortened to 128 bits, in hex.
 function fingerprint(token) {
   return createHash('sha256').update(token).digest('hex').slice(0, 32);
 }

@@ -16,14 +16,14 @@ use super::bindings::wasi::filesystem::types::{
 use super::clock::Patience;
 
 /// The user's variable for the vault's path, and what it is without.
-const VAULT: (&str, &str) = ("LAZARET_VAULT", "auth.json");
-const PROFILES: &str = "LAZARET_PROVIDERS";
-const LAYOUT: &str = "LAZARET_LAYOUT";
-/// By which words a person calls a command `lazaret` about this vault, and what else logs in.
-const COMMAND: &str = "LAZARET_COMMAND";
-const LOGIN_HINT: &str = "LAZARET_LOGIN_HINT";
+const VAULT: (&str, &str) = ("LAZARETTO_VAULT", "auth.json");
+const PROFILES: &str = "LAZARETTO_PROVIDERS";
+const LAYOUT: &str = "LAZARETTO_LAYOUT";
+/// By which words a person calls a command `lazaretto` about this vault, and what else logs in.
+const COMMAND: &str = "LAZARETTO_COMMAND";
+const LOGIN_HINT: &str = "LAZARETTO_LOGIN_HINT";
 /// The user's word that nobody else can read what is made in the vault's folder.
-const PRIVATE: &str = "LAZARET_FOLDER_IS_PRIVATE";
+const PRIVATE: &str = "LAZARETTO_FOLDER_IS_PRIVATE";
 /// How much larger the next text of a vault may be than the one that is there.
 const GROWTH: usize = 64 << 10;
 /// A file that is written in place while it is read is read again.
@@ -186,7 +186,7 @@ impl Files {
             Some(found) if found.type_ == DescriptorType::Directory => return Ok(()),
             Some(_) => {
                 let what = format!(
-                    "{}{WORKSHOP} is not a folder: lazaret prepares texts there; move it away",
+                    "{}{WORKSHOP} is not a folder: lazaretto prepares texts there; move it away",
                     self.vault.path
                 );
                 return Err(Problem::new("unsafe", what));
@@ -212,8 +212,8 @@ impl Files {
         Err(Problem::new(
             "unsupported",
             format!(
-                "{vault} is used by a lazaret that locks with flock: {vault}{LOCKS} is there. This host cannot take those locks, and both at \
-                 once would lose updates: nothing is written. If no such lazaret uses the vault any more, remove that folder"
+                "{vault} is used by a lazaretto that locks with flock: {vault}{LOCKS} is there. This host cannot take those locks, and both at \
+                 once would lose updates: nothing is written. If no such lazaretto uses the vault any more, remove that folder"
             ),
         ))
     }
@@ -234,9 +234,9 @@ impl Files {
 }
 
 /// What follows the vault's path in those of our own files and folders.
-pub(super) const WORKSHOP: &str = ".lazaret-wasi";
-const LOCKS: &str = ".lazaret-locks";
-const UNSYNCED: &str = ".lazaret.unsynced";
+pub(super) const WORKSHOP: &str = ".lazaretto-wasi";
+const LOCKS: &str = ".lazaretto-locks";
+const UNSYNCED: &str = ".lazaretto.unsynced";
 
 impl At {
     fn find(path: &str) -> Result<Self, Problem> {

@@ -1,6 +1,6 @@
 //! The only files that know this is WebAssembly: what `storage` asks for, by way of `wasi:filesystem`.
 
-use lazaret_wipe::Wiping;
+use lazaretto_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
 
 use crate::lease::{self, FREE, LONGEST_MS, Line, State};
@@ -9,7 +9,7 @@ use crate::problem::Problem;
 use crate::replace::{Change, Outcome, replace};
 use crate::text::Document;
 
-use bindings::exports::lazaret::keeper::storage as wit;
+use bindings::exports::lazaretto::keeper::storage as wit;
 use clock::Patience;
 use files::Files;
 
@@ -25,7 +25,7 @@ static HEAP: Wiping<WasmDynamicTalc> = Wiping(new_wasm_dynamic_allocator());
 mod bindings {
     wit_bindgen::generate!({
         path: ["../../wit", "../wit"],
-        world: "lazaret:adapters/storage-adapter",
+        world: "lazaretto:adapters/storage-adapter",
         generate_all,
     });
 
@@ -203,11 +203,11 @@ impl wit::Guest for bindings::Component {
     }
 }
 
-/// A document that lazaret writes.
+/// A document that lazaretto writes.
 fn written(name: &str) -> Result<Kind, Problem> {
     match names::find(name)? {
         Name::File(kind) if kind.is_ours() => Ok(kind),
-        _ => Err(Problem::new("read-only", format!("{name} is the user's: lazaret reads it and does not write it"))),
+        _ => Err(Problem::new("read-only", format!("{name} is the user's: lazaretto reads it and does not write it"))),
     }
 }
 
@@ -231,7 +231,7 @@ fn fingerprint(scope: &wit::Scope) -> Option<&str> {
 
 /// WASI tells nobody's process.
 fn holder(since_ms: Option<u64>) -> wit::Holder {
-    wit::Holder { name: "a lazaret in a WASI host".into(), since_ms }
+    wit::Holder { name: "a lazaretto in a WASI host".into(), since_ms }
 }
 
 /// One of 64 leases: a collision delays, it lets nobody in.

@@ -307,7 +307,7 @@ function prepare(request: HttpRequest, target: Target): string[] {
     hasAgent ||= lower === 'user-agent';
     headers.push(lower, value);
   }
-  if (!hasAgent) headers.push('user-agent', 'lazaret/0.1.0');
+  if (!hasAgent) headers.push('user-agent', 'lazaretto/0.1.0');
   headers.push('accept-encoding', 'identity', 'connection', 'close');
   if (request.method === 'POST') headers.push('content-length', String(Buffer.byteLength(request.body)));
   return headers;

@@ -73,12 +73,12 @@ function identityOf(path: string): string | undefined {
 }
 
 /** The document that says where the vault lies. */
-export const PLACE = 'vault.lazaret-place';
+export const PLACE = 'vault.lazaretto-place';
 
 /** How a person reaches a vault. */
 export interface Reach {
   layout: string | undefined;
-  /** By which words the command `lazaret` is about it. */
+  /** By which words the command `lazaretto` is about it. */
   command: string;
   loginHint: string | undefined;
 }
@@ -90,9 +90,9 @@ export function placeOf(path: string, { layout, command, loginHint }: Reach, kno
   return known === version ? { tag: 'unchanged' } : { tag: 'loaded', val: { version, text } };
 }
 
-/** The words by which a person calls the command `lazaret` so that it is about this vault. */
+/** The words by which a person calls the command `lazaretto` so that it is about this vault. */
 export function commandAbout(vault: string, layout: string | undefined, providers: string | undefined): string {
-  const words = ['lazaret', '--vault', vault];
+  const words = ['lazaretto', '--vault', vault];
   if (layout !== undefined) words.push('--layout', layout);
   if (providers !== undefined) words.push('--providers', providers);
   return words.map(shellWord).join(' ');

@@ -1,6 +1,6 @@
 /// <reference types="node" preserve="true" />
 // Documents as files. `docs/file-store.md` in the repository is the written protocol, for hosts in any language; this is it in
-// JavaScript. A native lazaret, a Python one and this one may use one vault at once.
+// JavaScript. A native lazaretto, a Python one and this one may use one vault at once.
 //
 // | file | what it holds true |
 // |---|---|
@@ -16,7 +16,7 @@
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
 // | `sight` | whoever wants to know who holds a lock does not touch it |
 // | `marks` | the locks that other tools make are made, show that we live, and end with their maker |
-// | `left-behind` | what a killed lazaret made is known again |
+// | `left-behind` | what a killed lazaretto made is known again |
 // | `replace` | a document is the old text or the new one, whole |
 // | `secrets` | a client's secret is read from the place that the user's profile names, and from no other |
 // | `unsynced` | the ledger's newest text may lie beside it, and counts only if it is whole |
@@ -79,7 +79,7 @@ export interface FileStorageOptions {
   sharedLogins?: string | undefined;
   /** Whether variables of the environment that are called like a key or a token may be read, for entries that only name one. */
   environment?: boolean | undefined;
-  /** By which words a person calls the command `lazaret` so that it is about this vault. Default: `lazaret --vault PATH`, with the layout and
+  /** By which words a person calls the command `lazaretto` so that it is about this vault. Default: `lazaretto --vault PATH`, with the layout and
    * the profiles where they are named. */
   command?: string | undefined;
   /** What a person runs, or does, to log in, in place of that command. `{provider}` in it stands for the provider. */

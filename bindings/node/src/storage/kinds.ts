@@ -11,15 +11,15 @@ export interface Kind {
 }
 
 export const VAULT_KIND: Kind = { name: VAULT, suffix: undefined, lock: 'document-vault' };
-export const LEDGER_KIND: Kind = { name: 'vault.lazaret', suffix: '.lazaret', lock: 'document-ledger' };
+export const LEDGER_KIND: Kind = { name: 'vault.lazaretto', suffix: '.lazaretto', lock: 'document-ledger' };
 export const PROFILES_KIND: Kind = { name: 'providers.json', suffix: undefined, lock: 'document-profiles' };
 
 export const KINDS: readonly Kind[] = [
   VAULT_KIND,
   LEDGER_KIND,
-  { name: 'vault.lazaret-sealed', suffix: '.lazaret-sealed', lock: 'document-sealed' },
-  { name: 'vault.lazaret-pool', suffix: '.lazaret-pool', lock: 'document-pool' },
-  { name: 'settings.json', suffix: '.lazaret-settings.json', lock: 'document-settings' },
+  { name: 'vault.lazaretto-sealed', suffix: '.lazaretto-sealed', lock: 'document-sealed' },
+  { name: 'vault.lazaretto-pool', suffix: '.lazaretto-pool', lock: 'document-pool' },
+  { name: 'settings.json', suffix: '.lazaretto-settings.json', lock: 'document-settings' },
   PROFILES_KIND,
 ];
 

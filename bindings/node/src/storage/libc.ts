@@ -35,7 +35,7 @@ function load(): Libc {
     new StorageError(
       'unsupported',
       `this Node cannot lock files (${reason}), and without the locks of flock(2) two programs could refresh one login at once. ` +
-        'lazaret for Node runs on Linux, macOS and the BSDs, with the package koffi',
+        'lazaretto for Node runs on Linux, macOS and the BSDs, with the package koffi',
     );
   if (process.platform === 'win32') throw why('Windows has no flock');
   try {

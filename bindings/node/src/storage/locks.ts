@@ -169,7 +169,7 @@ export function holderOfLocks({ anchor, own, grant, owner }: Locks): Holder | un
 }
 
 function ownFolder(anchor: Spot): Spot {
-  return { dir: anchor.dir, name: `${anchor.name}.lazaret-locks` };
+  return { dir: anchor.dir, name: `${anchor.name}.lazaretto-locks` };
 }
 
 const nobody = new Int32Array(new SharedArrayBuffer(4));
@@ -250,7 +250,7 @@ function openOwnFolder({ anchor, owner }: Locks): Folder {
   } catch (error) {
     dir?.close();
     if (!['ENOTDIR', 'ELOOP'].includes(errnoOf(error) ?? '')) throw ioError('open the directory', path, error);
-    throw new StorageError('unsafe', `${path} is not a directory: lazaret keeps its locks there; move it away`);
+    throw new StorageError('unsafe', `${path} is not a directory: lazaretto keeps its locks there; move it away`);
   }
 }
 
@@ -281,14 +281,14 @@ function create(anchor: Spot, folder: Spot): void {
 
 /** A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates. */
 function noHostWithoutFlock({ dir, name }: Spot): void {
-  const theirs = `${name}.lazaret-wasi`;
+  const theirs = `${name}.lazaretto-wasi`;
   try {
     dir.lstat(theirs);
   } catch {
     return;
   }
-  const what = 'is used by a lazaret on a WASI host, which sees none of this one\'s locks';
-  const fix = `nothing is written. If no such lazaret uses the vault any more, remove ${join(dir.path, theirs)}`;
+  const what = 'is used by a lazaretto on a WASI host, which sees none of this one\'s locks';
+  const fix = `nothing is written. If no such lazaretto uses the vault any more, remove ${join(dir.path, theirs)}`;
   throw new StorageError('unsupported', `${join(dir.path, name)} ${what}: ${fix}`);
 }
 
@@ -358,7 +358,7 @@ function closeAll(locks: Lock[]): void {
   for (const lock of locks) closeSync(lock.fd);
 }
 
-/** Who may hold `locks[busy]`. Another program's lock: a lazaret, if one that lives says so in our own lock file. */
+/** Who may hold `locks[busy]`. Another program's lock: a lazaretto, if one that lives says so in our own lock file. */
 function holderOfLock(locks: Lock[], busy: number): Holder {
   const own = locks.at(-1);
   const hint = own && readHint(own.fd);

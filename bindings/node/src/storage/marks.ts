@@ -1,6 +1,6 @@
 // The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or has
 // shown no sign of life for so long that its maker must have died. We show one while we hold it, remove it when it is let go, and
-// know again what a lazaret that was killed left behind (`left-behind`).
+// know again what a lazaretto that was killed left behind (`left-behind`).
 //
 // A worker has no event loop while it works, so it shows signs of life between the waits of an exchange: `beat`. It touches only the
 // very thing that was made. What another program puts in its place is never touched, for that program takes a changed time for the loss of its lock.
@@ -30,7 +30,7 @@ export interface Made extends Spot {
   /** The very thing that was made, whatever has its name by now. */
   fd: number;
   identity: string;
-  /** The microseconds of its times, by which a lazaret's are known. */
+  /** The microseconds of its times, by which a lazaretto's are known. */
   signature: number;
 }
 

@@ -100,7 +100,7 @@ function refuseRoot({ owner, target }: Way): void {
   throw new StorageError(
     'unsafe',
     `${target} belongs to user ${owner}, and this program runs as root: run it as that user (sudo -u '#${owner}' ...), or use the command ` +
-      'lazaret, which becomes that user',
+      'lazaretto, which becomes that user',
   );
 }
 

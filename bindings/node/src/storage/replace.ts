@@ -161,9 +161,9 @@ export function mountedAsAFile(path: string): StorageError {
   return new StorageError('read-only', `${path} is mounted as a single file, so it cannot be replaced; mount its folder instead`);
 }
 
-/** `.<file>.lazaret-tmp.`, before `<pid>.<random>` */
+/** `.<file>.lazaretto-tmp.`, before `<pid>.<random>` */
 function tempPrefix(fileName: string): string {
-  return `.${fileName}.lazaret-tmp.`;
+  return `.${fileName}.lazaretto-tmp.`;
 }
 
 /**

@@ -115,7 +115,7 @@ function folder(): string {
   const named = process.env.XDG_STATE_HOME;
   const state = named !== undefined && isAbsolute(named) ? named : join(homedir(), '.local/state');
   if (!isAbsolute(state)) throw new StorageError('other', 'this user has no home folder: set XDG_STATE_HOME to an absolute path');
-  return join(state, 'lazaret/rescue');
+  return join(state, 'lazaretto/rescue');
 }
 
 /** Nobody else can put a file there, or list what there is. */

@@ -9,7 +9,7 @@ import type { Spot } from './dir.js';
 import { hiding } from '../hiding.js';
 import { MAX_BYTES, readText, type Text } from './text.js';
 
-const MARK = 'lazaret-unsynced 1';
+const MARK = 'lazaretto-unsynced 1';
 
 /** What is to be written beside a document whose file is at `base`. None: it would be too large to be read. */
 export function spellUnsynced(base: string, text: string): string | undefined {
@@ -41,7 +41,7 @@ export function readWithUnsynced(spot: Spot, beside: Spot, owner: number): Text 
 /** None: it is not whole. */
 export function parseUnsynced(file: string): { base: string; document: Document } | undefined {
   const end = file.indexOf('\n');
-  const head = /^lazaret-unsynced 1 (\S*) (\S*)$/.exec(file.slice(0, Math.max(end, 0)));
+  const head = /^lazaretto-unsynced 1 (\S*) (\S*)$/.exec(file.slice(0, Math.max(end, 0)));
   if (end < 0 || !head) return undefined;
   const [base, version, text] = [head[1] ?? '', head[2] ?? '', file.slice(end + 1)];
   return versionOf(text) === version ? { base, document: hiding({ version, text }, 'text') } : undefined;

@@ -1,7 +1,7 @@
 // What a TypeScript program that uses the package looks like: it must compile, and the lines marked so must not.
 
-import { classify, Keeper, LazaretError, LoginRequired, RetryLater, type AccessToken, type Judgement } from 'lazaret';
-import { FileStorage, type LoadOutcome } from 'lazaret/storage';
+import { classify, Keeper, LazarettoError, LoginRequired, RetryLater, type AccessToken, type Judgement } from 'lazaretto';
+import { FileStorage, type LoadOutcome } from 'lazaretto/storage';
 
 export async function sample(): Promise<string | undefined> {
   await using keeper = await Keeper.open({ vault: 'auth.json', onEvent: (event) => console.log(event.name, event.attributes.rule) });
@@ -14,7 +14,7 @@ export async function sample(): Promise<string | undefined> {
   } catch (error) {
     if (error instanceof LoginRequired) return error.provider;
     if (error instanceof RetryLater) return String(error.retryAfterSeconds ?? 60);
-    if (error instanceof LazaretError) return error.code;
+    if (error instanceof LazarettoError) return error.code;
     throw error;
   }
 }

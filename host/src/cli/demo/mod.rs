@@ -1,4 +1,4 @@
-//! `lazaret demo`: the whole story on a server, a vault and processes of its own. What it claims it checks.
+//! `lazaretto demo`: the whole story on a server, a vault and processes of its own. What it claims it checks.
 //!
 //! - `stage.rs`: the temporary directory, the files in it, and the processes that are started on them
 //! - `story.rs`: the steps, readable in order

@@ -1,4 +1,4 @@
-//! A vault of its own in a directory of its own, and real `lazaret` processes on it. Nothing of the user's is touched.
+//! A vault of its own in a directory of its own, and real `lazaretto` processes on it. Nothing of the user's is touched.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -65,7 +65,7 @@ impl Stage {
         let executable = std::env::current_exe().map_err(|error| {
             Failure::broken(format_args!("cannot find this program's own file, to start it again: {error}"))
         })?;
-        let directory = std::env::temp_dir().join(format!("lazaret-demo-{}", random_name()?));
+        let directory = std::env::temp_dir().join(format!("lazaretto-demo-{}", random_name()?));
         DirBuilder::new().mode(0o700).create(&directory).map_err(|error| cannot("make", &directory, &error))?;
         let mut stage = Self { directory, keep, executable, secrets: Vec::new() };
         let [xai, codex, nous] = CLIENTS.map(|(_, client)| server.login(client));

@@ -43,7 +43,7 @@ impl Story {
             self.stage.directory().display()
         ))?;
         let status = self.stage.run("status")?;
-        self.telling.quote("", &format!("$ lazaret status\n{}", status.shown))
+        self.telling.quote("", &format!("$ lazaretto status\n{}", status.shown))
     }
 
     fn a_refresh_that_rotates(&mut self) -> Result<(), Failure> {
@@ -175,7 +175,7 @@ impl Story {
     fn epilogue(&mut self) -> Result<(), Failure> {
         self.telling.step("In the end")?;
         let status = self.stage.run("status")?;
-        self.telling.quote("", &format!("$ lazaret status\n{}", status.shown))?;
+        self.telling.quote("", &format!("$ lazaretto status\n{}", status.shown))?;
         let held = [self.stage.in_vault(XAI_REFRESH)?, self.stage.in_vault(NOUS_REFRESH)?];
         let mut live = self.server.live_tokens();
         live.sort();
@@ -183,7 +183,7 @@ impl Story {
         held.sort();
         self.telling.check("the vault holds exactly the tokens that the server would take", held == live)?;
         self.telling.check("no token was ever sent twice", self.server.replays() == 0)?;
-        self.said.push(self.stage.read("auth.json.lazaret")?);
+        self.said.push(self.stage.read("auth.json.lazaretto")?);
         let shown =
             self.stage.secrets.iter().chain(&held).any(|secret| self.said.iter().any(|said| said.contains(secret)));
         self.telling.check("no token stands in the ledger, nor in any message", !shown)

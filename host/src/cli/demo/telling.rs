@@ -71,7 +71,7 @@ impl Telling {
 
     /// A command, what it printed for a person, and its exit code.
     pub(super) fn ran(&self, ended: &Ended) -> Result<(), Failure> {
-        let words = self.style.strong(&format!("lazaret {}", ended.words));
+        let words = self.style.strong(&format!("lazaretto {}", ended.words));
         self.print(&format!("   {} {words}\n", self.style.faint("$")))?;
         for line in ended.shown.lines() {
             self.lines("   ", "     ", line)?;

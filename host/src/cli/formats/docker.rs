@@ -28,7 +28,7 @@ pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
         "erase" => erase(args),
         "version" => {
             let version = env!("CARGO_PKG_VERSION");
-            terminal::print(&format!("docker-credential-lazaret (lazaret) {version}\n")).map_err(Wrong::Failed)
+            terminal::print(&format!("docker-credential-lazaretto (lazaretto) {version}\n")).map_err(Wrong::Failed)
         }
         other => Err(Wrong::Said(format!("Unknown credential action `{other}`"))),
     };
@@ -108,7 +108,7 @@ fn store(args: &TokenArgs) -> Result<(), Wrong> {
     }
     let provider = text::escape(&args.which.provider);
     Err(Wrong::Said(format!(
-        "lazaret does not take a password from docker: it gives docker the token of {provider}, and `docker login` is not needed"
+        "lazaretto does not take a password from docker: it gives docker the token of {provider}, and `docker login` is not needed"
     )))
 }
 
@@ -117,7 +117,7 @@ fn erase(args: &TokenArgs) -> Result<(), Wrong> {
     wanted(&question, args)?;
     let provider = text::escape(&args.which.provider);
     Err(Wrong::Said(format!(
-        "lazaret keeps this login for other programs too: end {provider}'s with lazaret, not with `docker logout`"
+        "lazaretto keeps this login for other programs too: end {provider}'s with lazaretto, not with `docker logout`"
     )))
 }
 
@@ -126,7 +126,7 @@ mod tests {
     use super::super::typed;
     use super::*;
 
-    const TYPED: &str = "lazaret token a --format docker --for-host ghcr.io --for-host index.docker.io get";
+    const TYPED: &str = "lazaretto token a --format docker --for-host ghcr.io --for-host index.docker.io get";
 
     fn said(wrong: Result<&str, Wrong>) -> String {
         match wrong {

@@ -125,7 +125,7 @@ mod tests {
 
     const QUESTION: &str =
         "capability[]=authtype\ncapability[]=state\nprotocol=https\nhost=git.example\npath=a/b.git\n";
-    const TYPED: &str = "lazaret token a --format git-credential --for-host git.example get";
+    const TYPED: &str = "lazaretto token a --format git-credential --for-host git.example get";
 
     fn answered(question: &str, line: &str) -> String {
         let (asked, args) = (Asked::read(question), typed(line));

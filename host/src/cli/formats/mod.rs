@@ -146,23 +146,23 @@ mod tests {
     #[test]
     fn a_token_that_is_for_a_host_is_never_given_without_one() {
         for line in [
-            "lazaret token a --format git-credential get",
-            "lazaret token a --format docker get",
-            "lazaret token a --format git-credential --for-host a.example",
-            "lazaret token a --format plain get",
-            "lazaret token a get",
-            "lazaret token a --format aws --for-host a.example",
-            "lazaret token a --for-host a.example",
-            "lazaret token a --format kubernetes --username u",
-            "lazaret token a --format docker --for-host a.example --bearer get",
+            "lazaretto token a --format git-credential get",
+            "lazaretto token a --format docker get",
+            "lazaretto token a --format git-credential --for-host a.example",
+            "lazaretto token a --format plain get",
+            "lazaretto token a get",
+            "lazaretto token a --format aws --for-host a.example",
+            "lazaretto token a --for-host a.example",
+            "lazaretto token a --format kubernetes --username u",
+            "lazaretto token a --format docker --for-host a.example --bearer get",
         ] {
             assert_eq!(check(&typed(line)).unwrap_err().exit as u8, 2, "{line}");
         }
         for line in [
-            "lazaret token a",
-            "lazaret token a --format git-credential --for-host a.example --username u --bearer get",
-            "lazaret token a --format docker --for-host a.example list",
-            "lazaret token a --format kubernetes --for-host k.example:6443",
+            "lazaretto token a",
+            "lazaretto token a --format git-credential --for-host a.example --username u --bearer get",
+            "lazaretto token a --format docker --for-host a.example list",
+            "lazaretto token a --format kubernetes --for-host k.example:6443",
         ] {
             check(&typed(line)).unwrap();
         }

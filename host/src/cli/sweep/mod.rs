@@ -1,4 +1,4 @@
-//! `lazaret refresh --all`: every OAuth credential, several at a time, one of a provider at a time, and a line for each. A signal
+//! `lazaretto refresh --all`: every OAuth credential, several at a time, one of a provider at a time, and a line for each. A signal
 //! lets what is under way be stored, and begins nothing more.
 //!
 //! | question | file |
@@ -108,8 +108,9 @@ impl Sweep<'_> {
         thread::scope(|scope| {
             for _ in 0..threads {
                 let tell = tell.clone();
-                let spawned =
-                    thread::Builder::new().name("lazaret-refresh".into()).spawn_scoped(scope, move || crew.work(&tell));
+                let spawned = thread::Builder::new()
+                    .name("lazaretto-refresh".into())
+                    .spawn_scoped(scope, move || crew.work(&tell));
                 if let Err(error) = spawned {
                     crew.stop();
                     return Err(Failure::broken(format_args!("cannot start a thread: {error}")));

@@ -129,7 +129,7 @@ mod tests {
             let failure = Job { vault: 0, status: example("no", renewal) }.waits_for_a_person();
             assert_eq!(failure.exit, exit, "{renewal}");
             let is_known = renewal != "new";
-            assert_eq!(failure.command(), Some("lazaret login xai-oauth").filter(|_| is_known), "{renewal}");
+            assert_eq!(failure.command(), Some("lazaretto login xai-oauth").filter(|_| is_known), "{renewal}");
         }
     }
 

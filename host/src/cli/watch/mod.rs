@@ -1,4 +1,4 @@
-//! `lazaret watch`: all known vaults on the screen, as they change. It only reads, and what happens is told from what changed
+//! `lazaretto watch`: all known vaults on the screen, as they change. It only reads, and what happens is told from what changed
 //! between two readings, whoever changed it.
 //!
 //! | question | file |
@@ -47,7 +47,9 @@ struct Happening {
 
 pub(super) fn run(setup: &Setup, args: &WatchArgs) -> Result<(), Failure> {
     if setup.json {
-        return Err(Failure::usage("watch draws on a terminal; for a program there is `lazaret status --all --json`"));
+        return Err(Failure::usage(
+            "watch draws on a terminal; for a program there is `lazaretto status --all --json`",
+        ));
     }
     let interval = Duration::try_from_secs_f64(args.interval).map_err(|_| Failure::usage("--interval is too long"))?;
     // Whatever is wrong with the list or a profile is said before the screen is taken.

@@ -11,7 +11,7 @@ use crate::StatusReport;
 use crate::storage::VAULT;
 
 /// What is beside a vault and belongs to it.
-const BESIDE: [&str; 5] = ["", ".lazaret", ".lazaret.unsynced", ".lazaret-sealed", ".lazaret-settings.json"];
+const BESIDE: [&str; 5] = ["", ".lazaretto", ".lazaretto.unsynced", ".lazaretto-sealed", ".lazaretto-settings.json"];
 /// So often it is read although nothing seems to have changed: a skew has come, or a stat missed something.
 const AT_LEAST_EVERY_MS: u64 = 10_000;
 

@@ -195,7 +195,7 @@ mod tests {
                 let drawn = drawn.join("\n");
                 assert!(drawn.contains(&cells.usable) && drawn.contains(&cells.renewal), "{columns}: {drawn}");
                 let command = status.todo.clone().unwrap_or_default();
-                assert!(drawn.contains(&command) || !drawn.contains("lazaret"), "{columns}: {drawn}");
+                assert!(drawn.contains(&command) || !drawn.contains("lazaretto"), "{columns}: {drawn}");
             }
         }
     }

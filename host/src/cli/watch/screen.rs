@@ -40,7 +40,7 @@ impl Screen {
     pub(super) fn open() -> Result<Self, Failure> {
         if !io::stdin().is_terminal() || !io::stdout().is_terminal() {
             return Err(Failure::usage(
-                "watch draws on a terminal, and this is none. `lazaret status --all` prints the same once",
+                "watch draws on a terminal, and this is none. `lazaretto status --all` prints the same once",
             ));
         }
         let cannot = |error: &dyn std::fmt::Display| Failure::broken(format_args!("cannot use this terminal: {error}"));

@@ -163,7 +163,7 @@ fn the_request_on_the_wire_is_the_one_asked_for() {
         "content-length: 25",
         "content-type: application/x-www-form-urlencoded",
         "x-nous-refresh-token: s3cret-header",
-        concat!("user-agent: lazaret/", env!("CARGO_PKG_VERSION")),
+        concat!("user-agent: lazaretto/", env!("CARGO_PKG_VERSION")),
     ] {
         assert_eq!(request.lines().filter(|sent| *sent == line).count(), 1, "{line} in {request}");
     }
@@ -181,7 +181,7 @@ fn a_get_request_carries_no_body_and_a_user_agent_of_the_caller_wins() {
     assert_eq!(peer.client().send(&request).expect("an answer").body, "{}");
     let seen = peer.requests.recv().expect("a request");
     assert!(seen.starts_with("GET /.well-known/openid-configuration HTTP/1.1\r\n"), "{seen}");
-    assert!(seen.contains("user-agent: axios/1\r\n") && !seen.contains("lazaret"), "{seen}");
+    assert!(seen.contains("user-agent: axios/1\r\n") && !seen.contains("lazaretto"), "{seen}");
     assert!(seen.contains("accept-encoding: identity\r\n") && !seen.contains("gzip"), "{seen}");
     assert!(!seen.contains("content-length"), "{seen}");
 }

@@ -34,12 +34,12 @@ impl Heartbeat {
                 handles.iter().for_each(|handle| touch(handle, now(), signature));
             }
         };
-        thread::Builder::new().name("lazaret-heartbeat".into()).spawn(beat).ok()?;
+        thread::Builder::new().name("lazaretto-heartbeat".into()).spawn(beat).ok()?;
         Some(Self(end))
     }
 }
 
-/// Sets the time of a mark to now. `signature` are its microseconds: what a lazaret made is known by them.
+/// Sets the time of a mark to now. `signature` are its microseconds: what a lazaretto made is known by them.
 pub(super) fn touch(handle: &File, now: SystemTime, signature: u32) {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = Timespec { tv_sec: now.as_secs().try_into().unwrap_or_default(), tv_nsec: i64::from(signature) * 1_000 };

@@ -28,9 +28,9 @@ impl Kind {
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Vault => VAULT,
-            Self::Ledger => "vault.lazaret",
-            Self::Sealed => "vault.lazaret-sealed",
-            Self::Pool => "vault.lazaret-pool",
+            Self::Ledger => "vault.lazaretto",
+            Self::Sealed => "vault.lazaretto-sealed",
+            Self::Pool => "vault.lazaretto-pool",
             Self::Settings => "settings.json",
             Self::Profiles => "providers.json",
         }
@@ -40,10 +40,10 @@ impl Kind {
     pub(super) fn suffix(self) -> Option<&'static str> {
         match self {
             Self::Vault | Self::Profiles => None,
-            Self::Ledger => Some(".lazaret"),
-            Self::Sealed => Some(".lazaret-sealed"),
-            Self::Pool => Some(".lazaret-pool"),
-            Self::Settings => Some(".lazaret-settings.json"),
+            Self::Ledger => Some(".lazaretto"),
+            Self::Sealed => Some(".lazaretto-sealed"),
+            Self::Pool => Some(".lazaretto-pool"),
+            Self::Settings => Some(".lazaretto-settings.json"),
         }
     }
 

@@ -27,11 +27,11 @@ const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(25);
 
 /// What follows the vault's path in that of the directory of our locks.
-pub(super) const LOCKS: &str = ".lazaret-locks";
+pub(super) const LOCKS: &str = ".lazaretto-locks";
 /// What is known of other tools' locks, in that directory.
 pub(super) const LEFT_BEHIND: &str = "made";
 /// The same of the folder of hosts that cannot take them: see `docs/file-store.md`.
-const WITHOUT_FLOCK: &str = ".lazaret-wasi";
+const WITHOUT_FLOCK: &str = ".lazaretto-wasi";
 
 /// The locks that make up one lease, in the order in which they are taken.
 pub(super) struct Locks {
@@ -193,7 +193,7 @@ impl Locks {
             return Ok(Ok((made, None)));
         }
         let Some(own) = locks.last() else { return Ok(Ok((made, None))) };
-        // Where it is noted which marks a lazaret made.
+        // Where it is noted which marks a lazaretto made.
         let known = own.at.beside(LEFT_BEHIND);
         let mut left = LeftBehind::read(&known);
         let mut busy = Ok(None);
@@ -244,7 +244,7 @@ impl Locks {
         }
         let found = found.map_err(|error| io_error("look at", &self.home.path(), &error))?;
         if !found.is_dir() {
-            return Err(self.unsafe_home("is not a directory: lazaret keeps its locks there"));
+            return Err(self.unsafe_home("is not a directory: lazaretto keeps its locks there"));
         }
         let home = self.home.folder.open(&self.home.name);
         self.checked(home.map_err(|error| io_error("open the directory", &self.home.path(), &error))?)
@@ -305,9 +305,9 @@ fn no_host_without_flock(home: &Spot) -> Result<(), StorageError> {
     if !theirs.exists() {
         return Ok(());
     }
-    let what = "is used by a lazaret on a WASI host, which sees none of this one's locks";
+    let what = "is used by a lazaretto on a WASI host, which sees none of this one's locks";
     let fix =
-        format!("nothing is written. If no such lazaret uses the vault any more, remove {}", theirs.path().display());
+        format!("nothing is written. If no such lazaretto uses the vault any more, remove {}", theirs.path().display());
     Err(StorageError::new("unsupported", format!("{} {what}: {fix}", home.beside(vault).path().display())))
 }
 
@@ -361,7 +361,7 @@ impl Pauses {
     }
 }
 
-/// Who may hold `locks[busy]`. Another program's lock: a lazaret, if one that lives says so in our own lock file.
+/// Who may hold `locks[busy]`. Another program's lock: a lazaretto, if one that lives says so in our own lock file.
 fn holder(locks: &[Lock], busy: usize) -> Holder {
     let hint = locks.last().and_then(|own| Hint::read(&own.file));
     if busy + 1 == locks.len() {
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_lock_is_named_by_the_living_lazaret_that_holds_it_and_else_by_its_path() {
+    fn a_foreign_lock_is_named_by_the_living_lazaretto_that_holds_it_and_else_by_its_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let auth = dir.path().join("auth.lock");
         let shared = Locks { foreign: spots([&auth]), ..locks(dir.path()) };

@@ -1,6 +1,6 @@
 //! The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
 //! has shown no sign of life for so long that its maker must have died. We show one while we hold it (`heartbeat.rs`), remove it
-//! when it is let go, and know again what a lazaret that was killed left behind (`left_behind.rs`).
+//! when it is let go, and know again what a lazaretto that was killed left behind (`left_behind.rs`).
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -54,7 +54,7 @@ pub(super) enum Sign {
     StaleInTheFuture(Duration),
     /// It lies so far in the future. It counts as alive until it has been there unchanged for long enough.
     InTheFuture(Duration),
-    /// A lazaret made it, and was killed.
+    /// A lazaretto made it, and was killed.
     OfOurs,
 }
 
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_lazaret_left_is_taken_away_at_once_and_what_took_its_place_is_not() {
+    fn what_a_killed_lazaretto_left_is_taken_away_at_once_and_what_took_its_place_is_not() {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
             let mut left = nothing();

@@ -66,7 +66,7 @@ fn refuse_as_root(vault: &Way) -> Result<(), StorageError> {
         return Ok(());
     };
     let what = format!("{} belongs to user {owner}, and this process runs as root", vault.target().display());
-    let fix = format!("run: sudo -u '#{owner}' ... or use the command `lazaret`, which becomes that user");
+    let fix = format!("run: sudo -u '#{owner}' ... or use the command `lazaretto`, which becomes that user");
     Err(StorageError::new("unsafe", format!("{what}: whatever that user puts beside it would be done as root. {fix}")))
 }
 

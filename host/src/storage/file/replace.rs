@@ -161,7 +161,7 @@ impl Drop for Unfinished<'_> {
     }
 }
 
-/// `.<file>.lazaret-tmp.<pid>.<random>`
+/// `.<file>.lazaretto-tmp.<pid>.<random>`
 pub(super) fn temp_name(file_name: &OsStr) -> Result<OsString, StorageError> {
     let mut name = temp_prefix(file_name);
     name.push(format!("{}.{}", std::process::id(), random_id()?));
@@ -171,7 +171,7 @@ pub(super) fn temp_name(file_name: &OsStr) -> Result<OsString, StorageError> {
 fn temp_prefix(file_name: &OsStr) -> OsString {
     let mut prefix = OsString::from(".");
     prefix.push(file_name);
-    prefix.push(".lazaret-tmp.");
+    prefix.push(".lazaretto-tmp.");
     prefix
 }
 
@@ -217,16 +217,16 @@ mod tests {
         let vault = OsStr::new("auth.json");
         let name = temp_name(vault).expect("random bytes");
         assert_eq!(pid_in(&name, &temp_prefix(vault)), Some(std::process::id()));
-        assert_eq!(pid_in(&name, &temp_prefix(OsStr::new("auth.json.lazaret"))), None);
+        assert_eq!(pid_in(&name, &temp_prefix(OsStr::new("auth.json.lazaretto"))), None);
         let random = "0123456789abcdef0123456789abcdef";
         for (other, pid) in [
-            (format!(".auth.json.lazaret-tmp.17.{random}"), Some(17)),
-            (format!(".auth.json.lazaret-tmp.+17.{random}"), None),
-            (format!(".auth.json.lazaret-tmp..{random}"), None),
-            (format!(".auth.json.lazaret-tmp.17.{random}0"), None),
-            (format!(".auth.json.lazaret-tmp.17.{}", random.to_uppercase()), None),
-            (format!(".auth.json.lazaret-tmp.17.{random}.bak"), None),
-            (format!("auth.json.lazaret-tmp.17.{random}"), None),
+            (format!(".auth.json.lazaretto-tmp.17.{random}"), Some(17)),
+            (format!(".auth.json.lazaretto-tmp.+17.{random}"), None),
+            (format!(".auth.json.lazaretto-tmp..{random}"), None),
+            (format!(".auth.json.lazaretto-tmp.17.{random}0"), None),
+            (format!(".auth.json.lazaretto-tmp.17.{}", random.to_uppercase()), None),
+            (format!(".auth.json.lazaretto-tmp.17.{random}.bak"), None),
+            (format!("auth.json.lazaretto-tmp.17.{random}"), None),
             ("auth.json.tmp.17.0123".into(), None),
         ] {
             assert_eq!(pid_in(OsStr::new(&other), &temp_prefix(vault)), pid, "{other}");

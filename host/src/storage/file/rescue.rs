@@ -1,5 +1,5 @@
 //! New tokens that can be stored nowhere else are kept in a file of their own in the user's state folder, until the next call on
-//! the same vault stores them: `<state>/lazaret/rescue/<hash of the vault's path>.<random>`.
+//! the same vault stores them: `<state>/lazaretto/rescue/<hash of the vault's path>.<random>`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -17,7 +17,7 @@ use super::way::Way;
 use super::{FileStorage, Kind};
 
 /// In the state folder.
-const FOLDER: &str = "lazaret/rescue";
+const FOLDER: &str = "lazaretto/rescue";
 /// More than one answer's tokens can be.
 const MAX_BYTES: u64 = 1024 * 1024;
 

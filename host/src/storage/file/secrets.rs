@@ -242,7 +242,7 @@ mod tests {
         }
         assert_eq!(folder.secret(r#""client_secret":"s""#), Ok(None), "the component has it");
         assert_eq!(
-            folder.secret(r#""client_secret_env":"LAZARET_TEST_NO_SUCH","client_secret_file":"secret""#),
+            folder.secret(r#""client_secret_env":"LAZARETTO_TEST_NO_SUCH","client_secret_file":"secret""#),
             Ok(None)
         );
     }
@@ -251,7 +251,7 @@ mod tests {
     fn what_cannot_be_read_is_said_without_what_was_read() {
         let folder = Folder::new();
         for (member, wanted) in [
-            (r#""client_secret_env":"LAZARET_TEST_NO_SUCH""#, "LAZARET_TEST_NO_SUCH is not set"),
+            (r#""client_secret_env":"LAZARETTO_TEST_NO_SUCH""#, "LAZARETTO_TEST_NO_SUCH is not set"),
             (r#""client_secret_file":"none""#, "cannot read"),
             (r#""client_secret_file":".""#, "it is no file"),
             (r#""client_secret_command":["/no/such/program"]"#, "cannot run /no/such/program"),

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     /// The limit is the whole process's, so this test runs itself in one of its own.
-    const LIMITED: &str = "LAZARET_TEST_OF_THE_FILE_SIZE_LIMIT";
+    const LIMITED: &str = "LAZARETTO_TEST_OF_THE_FILE_SIZE_LIMIT";
 
     #[test]
     fn a_write_beyond_the_limit_is_an_error_and_no_death() {

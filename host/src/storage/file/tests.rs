@@ -75,7 +75,7 @@ fn code<T>(outcome: Result<T, StorageError>) -> &'static str {
 fn names_in(dir: &Path) -> Vec<String> {
     let entries = fs::read_dir(dir).expect("a directory").map(|entry| entry.expect("an entry").file_name());
     let mut names: Vec<String> = entries.map(|name| name.to_string_lossy().into_owned()).collect();
-    names.retain(|name| !name.ends_with(".lazaret-locks") && !name.ends_with(".lock"));
+    names.retain(|name| !name.ends_with(".lazaretto-locks") && !name.ends_with(".lock"));
     names.sort();
     names
 }
@@ -92,9 +92,9 @@ fn each_document_has_its_place_beside_the_vault() {
     let storage = storage.with_profiles(profiles.clone());
     let places = [
         ("vault", vault.clone()),
-        ("vault.lazaret", dir.path().join("my.json.lazaret")),
-        ("vault.lazaret-sealed", dir.path().join("my.json.lazaret-sealed")),
-        ("settings.json", dir.path().join("my.json.lazaret-settings.json")),
+        ("vault.lazaretto", dir.path().join("my.json.lazaretto")),
+        ("vault.lazaretto-sealed", dir.path().join("my.json.lazaretto-sealed")),
+        ("settings.json", dir.path().join("my.json.lazaretto-settings.json")),
         ("providers.json", profiles),
     ];
     for (name, path) in &places {
@@ -106,7 +106,7 @@ fn each_document_has_its_place_beside_the_vault() {
         assert_eq!(storage.load(name, Some(&document(name).version)), Ok(LoadOutcome::Unchanged));
     }
     assert_eq!(storage.list("").map(|names| names.len()), Ok(5));
-    assert_eq!(storage.list("vault."), Ok(vec!["vault.lazaret".into(), "vault.lazaret-sealed".into()]));
+    assert_eq!(storage.list("vault."), Ok(vec!["vault.lazaretto".into(), "vault.lazaretto-sealed".into()]));
     assert_eq!(storage.list("nothing"), Ok(vec![]));
 }
 
@@ -121,7 +121,7 @@ fn a_bad_name_is_invalid_and_an_unknown_one_unsupported_in_every_call() {
         let grant = Scope::Grant { document: name.into(), fingerprint: fingerprint.clone() };
         assert_eq!(code(storage.acquire(&grant, 1, 0)), expected);
     }
-    let grant = Scope::Grant { document: "vault.lazaret".into(), fingerprint };
+    let grant = Scope::Grant { document: "vault.lazaretto".into(), fingerprint };
     assert_eq!(code(storage.acquire(&grant, 1, 0)), "unsupported");
     let grant = Scope::Grant { document: VAULT.into(), fingerprint: "abc".into() };
     assert_eq!(code(storage.acquire(&grant, 1, 0)), "other");
@@ -139,13 +139,13 @@ fn without_a_named_file_the_profiles_are_absent_and_cannot_be_written() {
 
 #[test]
 fn a_missing_directory_means_absent_and_is_created_for_its_owner_alone() {
-    let (dir, vault, storage) = empty("lazaret/deep/auth.json");
+    let (dir, vault, storage) = empty("lazaretto/deep/auth.json");
     assert_eq!(storage.load(VAULT, None), Ok(LoadOutcome::Absent));
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0, "a load creates nothing");
     stored(storage.store(VAULT, TEXT, None, true, None));
     assert_eq!(fs::read_to_string(&vault).expect("there"), TEXT);
-    assert_eq!(mode(&dir.path().join("lazaret")), 0o700);
-    assert_eq!(mode(&dir.path().join("lazaret/deep")), 0o700);
+    assert_eq!(mode(&dir.path().join("lazaretto")), 0o700);
+    assert_eq!(mode(&dir.path().join("lazaretto/deep")), 0o700);
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn a_store_under_a_wrong_expectation_is_stale_and_carries_what_is_there() {
     let current = Ok(StoreOutcome::Stale(Some(document("one"))));
     assert_eq!(storage.store(VAULT, "two", None, true, None), current);
     assert_eq!(storage.store(VAULT, "two", Some("v"), true, None), current);
-    assert_eq!(storage.store("vault.lazaret", "two", Some("v"), true, None), Ok(StoreOutcome::Stale(None)));
+    assert_eq!(storage.store("vault.lazaretto", "two", Some("v"), true, None), Ok(StoreOutcome::Stale(None)));
     assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
 
     let version = stored(storage.store(VAULT, "two", Some(&document("one").version), false, None));
@@ -261,14 +261,14 @@ fn a_library_that_runs_as_root_opens_nothing_beside_somebodys_vault() {
         return; // there is no root to refuse
     }
     let (dir, vault, storage) = with_vault("auth.json", "one");
-    fs::write(dir.path().join("auth.json.lazaret"), "theirs").expect("written");
+    fs::write(dir.path().join("auth.json.lazaretto"), "theirs").expect("written");
     chown(&vault, Some(1234), Some(2345)).expect("given away");
     let version = document("one").version;
     for refused in [
         storage.load(VAULT, None).map(drop),
-        storage.load("vault.lazaret", None).map(drop),
+        storage.load("vault.lazaretto", None).map(drop),
         storage.store(VAULT, "two", Some(&version), true, None).map(drop),
-        storage.store("vault.lazaret-sealed", "rt-secret", None, true, None).map(drop),
+        storage.store("vault.lazaretto-sealed", "rt-secret", None, true, None).map(drop),
         storage.acquire(&Scope::Document(VAULT.into()), 1, 0).map(drop),
         storage.list("").map(drop),
     ] {
@@ -278,7 +278,7 @@ fn a_library_that_runs_as_root_opens_nothing_beside_somebodys_vault() {
     }
     let names = fs::read_dir(dir.path()).expect("a directory").map(|entry| entry.expect("an entry").file_name());
     let names: std::collections::BTreeSet<_> = names.collect();
-    assert_eq!(names, ["auth.json", "auth.json.lazaret"].map(Into::into).into());
+    assert_eq!(names, ["auth.json", "auth.json.lazaretto"].map(Into::into).into());
     assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
 }
 
@@ -287,12 +287,13 @@ fn what_somebody_else_put_beside_a_vault_is_refused_also_for_reading() {
     if !is_root() {
         return; // only root can make a file that is somebody else's
     }
-    let beside = ["lazaret", "lazaret.unsynced", "lazaret-sealed", "lazaret-pool", "lazaret-settings.json"];
-    let names = ["vault.lazaret", "vault.lazaret", "vault.lazaret-sealed", "vault.lazaret-pool", "settings.json"];
+    let beside = ["lazaretto", "lazaretto.unsynced", "lazaretto-sealed", "lazaretto-pool", "lazaretto-settings.json"];
+    let names =
+        ["vault.lazaretto", "vault.lazaretto", "vault.lazaretto-sealed", "vault.lazaretto-pool", "settings.json"];
     for (file, name) in beside.into_iter().zip(names) {
         let (dir, _, storage) = with_vault("auth.json", "one");
         let theirs = dir.path().join(format!("auth.json.{file}"));
-        fs::write(dir.path().join("auth.json.lazaret"), "ours").expect("written");
+        fs::write(dir.path().join("auth.json.lazaretto"), "ours").expect("written");
         fs::write(&theirs, "").expect("written");
         chmod(&theirs, 0o666);
         chown(&theirs, Some(1234), None).expect("given away");
@@ -309,7 +310,7 @@ fn what_somebody_else_put_beside_a_vault_is_refused_also_for_reading() {
         chown(&theirs, Some(0), None).expect("taken back");
         assert!(storage.load(name, None).is_ok(), "{file}");
     }
-    for (name, is_dir) in [("auth.json.lazaret-locks", true), ("auth.lock", false)] {
+    for (name, is_dir) in [("auth.json.lazaretto-locks", true), ("auth.lock", false)] {
         let (dir, vault, storage) = with_vault("auth.json", "one");
         let theirs = dir.path().join(name);
         if is_dir {
@@ -328,7 +329,7 @@ fn what_somebody_else_put_beside_a_vault_is_refused_also_for_reading() {
 #[test]
 fn a_locks_folder_that_others_may_write_is_refused() {
     let (dir, _, storage) = with_vault("auth.json", "one");
-    let locks = dir.path().join("auth.json.lazaret-locks");
+    let locks = dir.path().join("auth.json.lazaretto-locks");
     fs::create_dir(&locks).expect("made");
     for mode in [0o777, 0o770, 0o1777] {
         chmod(&locks, mode);
@@ -342,7 +343,7 @@ fn a_locks_folder_that_others_may_write_is_refused() {
 /// Runs the rest of the calling test as a user without rights, in a directory that is that user's: in a process
 /// of its own where this one is root. None: it has been run.
 fn unprivileged(test: &str) -> Option<(Option<TempDir>, PathBuf)> {
-    const VARIABLE: &str = "LAZARET_TEST_UNPRIVILEGED_DIR";
+    const VARIABLE: &str = "LAZARETTO_TEST_UNPRIVILEGED_DIR";
     if let Some(dir) = std::env::var_os(VARIABLE) {
         assert!(!is_root());
         return Some((None, dir.into()));
@@ -394,7 +395,7 @@ fn what_may_not_be_read_or_written_is_denied_with_its_path() {
     let refused = storage.acquire(&grant, 1, 0).expect_err("nothing can be created there");
     assert!(refused.code == "denied" && refused.message.contains(&dir.display().to_string()), "{refused}");
     chmod(&dir, 0o700);
-    fs::remove_dir_all(dir.join("auth.json.lazaret-locks")).expect("removed");
+    fs::remove_dir_all(dir.join("auth.json.lazaretto-locks")).expect("removed");
     chmod(&dir, 0o500);
     let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
     assert_eq!(code(storage.acquire(&grant, 1, 0)), "denied");
@@ -438,13 +439,13 @@ fn a_link_is_written_through_and_everything_of_ours_lies_beside_its_target() {
     let storage = FileStorage::open(dir.path().join("link.json"));
     assert_eq!(storage.load(VAULT, None), loaded("one"));
     let version = stored(storage.store(VAULT, "two", Some(&document("one").version), true, None));
-    stored(storage.store("vault.lazaret", "ledger", None, true, None));
+    stored(storage.store("vault.lazaretto", "ledger", None, true, None));
     assert!(fs::symlink_metadata(dir.path().join("link.json")).expect("there").is_symlink());
     assert_eq!(fs::read_to_string(&target).expect("there"), "two");
     assert_eq!(names_in(dir.path()), ["link.json", "real"]);
-    assert_eq!(names_in(&dir.path().join("real")), ["auth.json", "auth.json.lazaret"]);
-    assert_eq!(storage.load("vault.lazaret", None), loaded("ledger"));
-    assert_eq!(FileStorage::open(&target).load("vault.lazaret", None), loaded("ledger"));
+    assert_eq!(names_in(&dir.path().join("real")), ["auth.json", "auth.json.lazaretto"]);
+    assert_eq!(storage.load("vault.lazaretto", None), loaded("ledger"));
+    assert_eq!(FileStorage::open(&target).load("vault.lazaretto", None), loaded("ledger"));
     assert_eq!(storage.load(VAULT, Some(&version)), Ok(LoadOutcome::Unchanged));
 }
 
@@ -505,17 +506,17 @@ fn who_holds_a_lease_keeps_to_the_folder_wherever_it_is_moved() {
     fs::write(&vault, "parent").expect("written");
     let storage = FileStorage::open(&vault);
     let grant = Scope::Grant { document: VAULT.into(), fingerprint: "0".repeat(32) };
-    stored(storage.store("vault.lazaret", "before", None, true, None));
+    stored(storage.store("vault.lazaretto", "before", None, true, None));
     let lease = acquired(storage.acquire(&grant, 1000, 0));
-    stored(storage.store("vault.lazaret", "intent", Some(&document("before").version), true, None));
+    stored(storage.store("vault.lazaretto", "intent", Some(&document("before").version), true, None));
 
     fs::rename(&home, &moved).expect("moved");
-    assert_eq!(storage.load("vault.lazaret", None), loaded("intent"));
+    assert_eq!(storage.load("vault.lazaretto", None), loaded("intent"));
     let document_lease = acquired(storage.acquire(&Scope::Document(VAULT.into()), 1000, 0));
     stored(storage.store(VAULT, "successor", Some(&document("parent").version), true, Some(&document_lease)));
     storage.release(&document_lease);
-    stored(storage.store("vault.lazaret-sealed", "a copy", None, true, None));
-    stored(storage.store("vault.lazaret", "resolved", Some(&document("intent").version), false, None));
+    stored(storage.store("vault.lazaretto-sealed", "a copy", None, true, None));
+    stored(storage.store("vault.lazaretto", "resolved", Some(&document("intent").version), false, None));
     assert_eq!(storage.load(VAULT, None), loaded("successor"));
     assert!(!home.exists(), "nothing is made where it was");
     storage.release(&lease);
@@ -523,7 +524,7 @@ fn who_holds_a_lease_keeps_to_the_folder_wherever_it_is_moved() {
 
     let now = FileStorage::open(moved.join("auth.json"));
     assert_eq!(now.load(VAULT, None), loaded("successor"));
-    assert_eq!(now.load("vault.lazaret", None), loaded("resolved"));
+    assert_eq!(now.load("vault.lazaretto", None), loaded("resolved"));
     acquired(now.acquire(&grant, 1000, 0));
 }
 

@@ -2,7 +2,7 @@
 //! a store that need not be durable costs no sync, and the ledger itself is never in danger.
 //!
 //! ```text
-//! lazaret-unsynced 1 <version of the document's file> <version of the text>
+//! lazaretto-unsynced 1 <version of the document's file> <version of the text>
 //! <the text>
 //! ```
 //!
@@ -13,7 +13,7 @@ use super::super::{Document, StorageError, version_of};
 use super::folder::Spot;
 use super::text::{MAX_BYTES, Text};
 
-const MARK: &str = "lazaret-unsynced 1";
+const MARK: &str = "lazaretto-unsynced 1";
 
 /// A text, and the version of the document's file that it was written over.
 struct Unsynced {

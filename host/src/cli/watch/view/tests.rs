@@ -76,7 +76,7 @@ fn a_long_list_follows_the_selection() {
 
 #[test]
 fn the_selected_rows_whole_command_stands_at_the_bottom() {
-    let command = format!("lazaret --vault '/home/me/{}/auth.json' login nous", "a".repeat(60));
+    let command = format!("lazaretto --vault '/home/me/{}/auth.json' login nous", "a".repeat(60));
     let sick = CredentialStatus { todo: Some(command.clone()), ..example("no", "needs-login") };
     let report = Ok(report(vec![example("yes", "ok"), sick]));
     let vaults = [Shown { path: "/a".into(), report: &report }];

@@ -92,7 +92,7 @@ fn made(mark: &Mark, sign: Result<Sign, StorageError>, found: &mut Found) {
         Ok(Sign::Lives(age)) => (
             Level::Ok,
             format!(
-                "{path} is held: {tool}, or a lazaret, refreshes the login. Its last sign of life is {} s old",
+                "{path} is held: {tool}, or a lazaretto, refreshes the login. Its last sign of life is {} s old",
                 age.as_secs()
             ),
             Help::NONE,
@@ -100,7 +100,7 @@ fn made(mark: &Mark, sign: Result<Sign, StorageError>, found: &mut Found) {
         Ok(Sign::OfOurs) => (
             Level::Ok,
             format!(
-                "{path} was made by a lazaret, which refreshes the login, or was killed: then the next refresh removes it"
+                "{path} was made by a lazaretto, which refreshes the login, or was killed: then the next refresh removes it"
             ),
             Help::NONE,
         ),

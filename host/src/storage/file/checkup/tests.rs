@@ -6,7 +6,7 @@ use super::super::replaceable::Obstacle;
 use super::rights::{LITTLE_ROOM, not_replaceable, owner, room};
 use super::*;
 
-/// A vault as lazaret makes one.
+/// A vault as lazaretto makes one.
 fn vault() -> (tempfile::TempDir, PathBuf) {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().canonicalize().expect("a path").join("auth.json");
@@ -55,7 +55,7 @@ fn a_mode_that_is_too_wide_is_found_in_the_vault_and_in_what_is_sealed() {
     assert_eq!(told[0].alternative, Some(format!("chmod 600 {}", path.display())));
     assert_eq!(of(told), one("warning", "mode-group", String::new()));
     chmod(&path, 0o600);
-    let sealed = path.with_file_name("auth.json.lazaret-sealed");
+    let sealed = path.with_file_name("auth.json.lazaretto-sealed");
     fs::write(&sealed, "{}").expect("written");
     chmod(&sealed, 0o604);
     assert_eq!(found(&path), one("error", "mode-wide", format!("chmod 600 {}", sealed.display())));
@@ -91,14 +91,14 @@ fn a_link_is_told_of_and_one_that_is_not_safe_is_an_error() {
 fn what_belongs_to_somebody_else_is_found_and_root_is_only_told() {
     let seen = |of: u32, user: u32| {
         let mut found = Found::default();
-        let all = ["/v/auth.json".into(), "/v/auth.json.lazaret".into()];
-        owner(Path::new("/v/auth.json"), (of, user), &all, "lazaret --vault /v/auth.json", &mut found);
+        let all = ["/v/auth.json".into(), "/v/auth.json.lazaretto".into()];
+        owner(Path::new("/v/auth.json"), (of, user), &all, "lazaretto --vault /v/auth.json", &mut found);
         self::of(found.0)
     };
     assert_eq!(seen(1000, 1000), []);
-    let run = "sudo -u '#1001' lazaret --vault /v/auth.json doctor";
+    let run = "sudo -u '#1001' lazaretto --vault /v/auth.json doctor";
     assert_eq!(seen(1001, 1000), one("error", "owner-other", run.into()));
-    let give = "sudo chown -hR 1000 /v/auth.json /v/auth.json.lazaret";
+    let give = "sudo chown -hR 1000 /v/auth.json /v/auth.json.lazaretto";
     assert_eq!(seen(0, 1000), one("error", "owner-other", give.into()));
     assert_eq!(seen(1000, 0), one("ok", "owner-other", String::new()));
 }
@@ -109,7 +109,7 @@ fn a_lock_that_is_held_is_told_of_and_one_held_for_long_is_a_warning() {
     let storage = FileStorage::open(&path);
     let scope = Scope::Grant { document: VAULT.into(), fingerprint: "00000000000000000000000000000000".into() };
     let AcquireOutcome::Acquired(lease) = storage.acquire(&scope, 0, 0).expect("free") else { panic!("held") };
-    let lock = path.with_file_name("auth.json.lazaret-locks").join("00");
+    let lock = path.with_file_name("auth.json.lazaretto-locks").join("00");
     let now = FileStorage::open(&path).checkup();
     assert!(now[0].message.contains(&format!("held by pid {}", std::process::id())), "{now:?}");
     assert_eq!(of(now), one("ok", "lock-held", String::new()));
@@ -155,7 +155,7 @@ fn what_another_tools_lock_says_of_its_maker_is_told() {
 #[test]
 fn locks_that_cannot_be_taken_are_found() {
     let (_dir, path) = vault();
-    let locks = path.with_file_name("auth.json.lazaret-locks");
+    let locks = path.with_file_name("auth.json.lazaretto-locks");
     fs::write(&locks, "").expect("written");
     assert_eq!(found(&path), one("error", "locks-unusable", format!("mv -n {0} {0}.aside", locks.display())));
     fs::remove_file(&locks).expect("removed");
@@ -168,11 +168,11 @@ fn locks_that_cannot_be_taken_are_found() {
 fn what_lies_unsynced_beside_the_ledger_counts_or_is_found() {
     let (_dir, path) = vault();
     let storage = FileStorage::open(&path);
-    storage.store("vault.lazaret", "one", None, true, None).expect("stored");
+    storage.store("vault.lazaretto", "one", None, true, None).expect("stored");
     let version = super::super::super::version_of(b"one");
-    storage.store("vault.lazaret", "two", Some(&version), false, None).expect("stored");
+    storage.store("vault.lazaretto", "two", Some(&version), false, None).expect("stored");
     assert_eq!(found(&path), [], "one that counts is as it should be");
-    let beside = path.with_file_name("auth.json.lazaret.unsynced");
+    let beside = path.with_file_name("auth.json.lazaretto.unsynced");
     fs::write(&beside, "half").expect("written");
     assert_eq!(found(&path), one("ok", "unsynced-left-over", String::new()));
 }

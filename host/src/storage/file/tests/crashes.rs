@@ -154,7 +154,7 @@ fn a_store_writes_syncs_renames_and_syncs_the_directory_in_this_order() {
 #[test]
 fn a_store_of_the_ledger_that_need_not_be_durable_syncs_nothing() {
     let (_dir, vault, plain) = with_vault("auth.json", "vault");
-    let version = stored(plain.store("vault.lazaret", "one", None, true, None));
+    let version = stored(plain.store("vault.lazaretto", "one", None, true, None));
     let log = Arc::new(Mutex::new(Vec::new()));
     let storage = rigged(&vault, {
         let log = Arc::clone(&log);
@@ -164,29 +164,29 @@ fn a_store_of_the_ledger_that_need_not_be_durable_syncs_nothing() {
         }
     });
     let taken = || std::mem::take(&mut *log.lock().expect("not poisoned"));
-    let version = stored(storage.store("vault.lazaret", "two", Some(&version), false, None));
+    let version = stored(storage.store("vault.lazaretto", "two", Some(&version), false, None));
     assert_eq!(taken(), ["open_temp", "write", "rename"]);
-    stored(storage.store("vault.lazaret", "three", Some(&version), true, None));
+    stored(storage.store("vault.lazaretto", "three", Some(&version), true, None));
     assert_eq!(taken(), ["open_temp", "write", "sync_file", "rename", "remove", "sync_dir"]);
 }
 
 #[test]
 fn an_unsynced_text_that_cannot_be_removed_makes_the_outcome_unknown_and_does_not_come_back() {
     let (_dir, vault, plain) = with_vault("auth.json", "vault");
-    let version = stored(plain.store("vault.lazaret", "one", None, true, None));
-    let version = stored(plain.store("vault.lazaret", "two", Some(&version), false, None));
+    let version = stored(plain.store("vault.lazaretto", "one", None, true, None));
+    let version = stored(plain.store("vault.lazaretto", "two", Some(&version), false, None));
     let storage = rigged(&vault, |operation, _| match operation {
         "remove" => Err(errno(rustix::io::Errno::IO)),
         _ => Ok(()),
     });
-    let outcome = storage.store("vault.lazaret", "three", Some(&version), true, None);
+    let outcome = storage.store("vault.lazaretto", "three", Some(&version), true, None);
     assert_eq!(outcome, Ok(StoreOutcome::Unknown));
-    assert_eq!(storage.load("vault.lazaret", None), loaded("three"));
-    let outcome = storage.store("vault.lazaret", "one", Some(&document("three").version), true, None);
+    assert_eq!(storage.load("vault.lazaretto", None), loaded("three"));
+    let outcome = storage.store("vault.lazaretto", "one", Some(&document("three").version), true, None);
     assert_eq!(code(outcome), "other", "it would come back over this text");
-    assert_eq!(plain.load("vault.lazaret", None), loaded("three"));
-    stored(plain.store("vault.lazaret", "one", Some(&document("three").version), true, None));
-    assert_eq!(plain.load("vault.lazaret", None), loaded("one"));
+    assert_eq!(plain.load("vault.lazaretto", None), loaded("three"));
+    stored(plain.store("vault.lazaretto", "one", Some(&document("three").version), true, None));
+    assert_eq!(plain.load("vault.lazaretto", None), loaded("one"));
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_temporary_file_is_for_its_owner_alone_before_it_has_any_content() {
         let log = Arc::clone(&log);
         move |operation, path| {
             if let Ok(stat) = fs::symlink_metadata(path)
-                && path.to_string_lossy().contains("lazaret-tmp")
+                && path.to_string_lossy().contains("lazaretto-tmp")
             {
                 log.lock().expect("not poisoned").push((operation.to_owned(), stat.mode() & 0o777));
             }
@@ -257,7 +257,7 @@ fn a_failing_operation_is_an_error_that_leaves_everything_as_it_was_or_an_unknow
         assert_eq!(outcome.map_err(|e| e.code), expected, "{failing} {error:?}");
         let text = if expected.is_ok() { "new" } else { "old" };
         assert_eq!(fs::read_to_string(&vault).expect("there"), text, "{failing}");
-        assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaret-settings.json"], "{failing}");
+        assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaretto-settings.json"], "{failing}");
         // The lock was given back as well.
         stored(plain.store(VAULT, "next", Some(&document(text).version), true, None));
     }
@@ -368,7 +368,7 @@ fn a_link_that_is_pointed_elsewhere_while_its_lock_is_taken_is_followed_again() 
     let storage = rigged(&link, {
         let (link, two) = (link.clone(), two.clone());
         move |operation, path| {
-            if operation == "create_dir" && path.ends_with("one.json.lazaret-locks") {
+            if operation == "create_dir" && path.ends_with("one.json.lazaretto-locks") {
                 fs::remove_file(&link)?;
                 symlink(&two, &link)?;
             }
@@ -390,23 +390,23 @@ fn what_a_dead_process_left_of_this_document_is_removed_and_nothing_else() {
     let (dead, living) = (child.id(), 1);
     child.wait().expect("dead");
     let random = "0123456789abcdef0123456789abcdef";
-    let dead_of_ours = format!(".auth.json.lazaret-tmp.{dead}.{random}");
+    let dead_of_ours = format!(".auth.json.lazaretto-tmp.{dead}.{random}");
     let kept = [
-        format!(".auth.json.lazaret-tmp.{living}.{random}"),
-        format!(".auth.json.lazaret.lazaret-tmp.{dead}.{random}"),
-        format!(".other.json.lazaret-tmp.{dead}.{random}"),
+        format!(".auth.json.lazaretto-tmp.{living}.{random}"),
+        format!(".auth.json.lazaretto.lazaretto-tmp.{dead}.{random}"),
+        format!(".other.json.lazaretto-tmp.{dead}.{random}"),
         format!("auth.json.tmp.{dead}.{random}"),
     ];
     for name in kept.iter().chain([&dead_of_ours]) {
         fs::write(dir.path().join(name), "rt-secret").expect("written");
     }
-    fs::create_dir(dir.path().join(format!(".auth.json.lazaret-tmp.{dead}.{}", "f".repeat(32)))).expect("made");
+    fs::create_dir(dir.path().join(format!(".auth.json.lazaretto-tmp.{dead}.{}", "f".repeat(32)))).expect("made");
     stored(storage.store(VAULT, "new", Some(&document("old").version), true, None));
     let names = names_in(dir.path());
     assert!(kept.iter().all(|name| names.contains(name)), "{names:?}");
     assert!(!names.contains(&dead_of_ours), "{names:?}");
 
-    stored(storage.store("vault.lazaret", "{}", None, true, None));
+    stored(storage.store("vault.lazaretto", "{}", None, true, None));
     assert!(!names_in(dir.path()).contains(&kept[1]), "it was the ledger's");
 }
 

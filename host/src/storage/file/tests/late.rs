@@ -2,16 +2,16 @@
 
 use super::*;
 
-const LEDGER: &str = "vault.lazaret";
+const LEDGER: &str = "vault.lazaretto";
 
 /// A vault's directory with a ledger at `old`, and what was stored over it without need of being durable.
 fn with_ledger(old: &str, late: &str) -> (TempDir, PathBuf, FileStorage) {
     let (dir, vault, storage) = with_vault("auth.json", TEXT);
     let version = stored(storage.store(LEDGER, old, None, true, None));
     stored(storage.store(LEDGER, late, Some(&version), false, None));
-    let ledger = vault.with_file_name("auth.json.lazaret");
+    let ledger = vault.with_file_name("auth.json.lazaretto");
     assert_eq!(fs::read_to_string(&ledger).expect("there"), old);
-    assert_eq!(mode(&ledger.with_extension("lazaret.unsynced")), 0o600);
+    assert_eq!(mode(&ledger.with_extension("lazaretto.unsynced")), 0o600);
     (dir, ledger, storage)
 }
 
@@ -32,7 +32,7 @@ fn it_is_what_everybody_reads_and_compares_with_until_a_durable_store_takes_its_
     assert_eq!(storage.load(LEDGER, None), loaded("later"));
     stored(storage.store(LEDGER, "durable", Some(&document("later").version), true, None));
     assert_eq!(fs::read_to_string(&ledger).expect("there"), "durable");
-    assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaret"]);
+    assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaretto"]);
 }
 
 #[test]
@@ -41,27 +41,27 @@ fn a_ledger_that_somebody_edits_restores_or_sets_aside_wins_over_it() {
     fs::write(&ledger, "edited").expect("written");
     assert_eq!(storage.load(LEDGER, None), loaded("edited"));
     stored(storage.store(LEDGER, "mine", Some(&document("edited").version), true, None));
-    assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaret"]);
+    assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaretto"]);
 
     let (dir, ledger, storage) = with_ledger("old", "late");
     fs::rename(&ledger, dir.path().join("aside")).expect("set aside");
     assert_eq!(storage.load(LEDGER, None), Ok(LoadOutcome::Absent));
     stored(storage.store(LEDGER, "old", None, true, None));
     assert_eq!(storage.load(LEDGER, None), loaded("old"), "what was late for another file does not come back");
-    assert_eq!(names_in(dir.path()), ["aside", "auth.json", "auth.json.lazaret"]);
+    assert_eq!(names_in(dir.path()), ["aside", "auth.json", "auth.json.lazaretto"]);
 }
 
 #[test]
 fn it_is_ignored_when_torn_and_an_error_when_it_cannot_be_read() {
-    for torn in [&b""[..], b"lazaret-unsynced 1 ", b"\xff\xfe", &[0; 100]] {
+    for torn in [&b""[..], b"lazaretto-unsynced 1 ", b"\xff\xfe", &[0; 100]] {
         let (_dir, ledger, storage) = with_ledger("old", "late");
-        fs::write(ledger.with_extension("lazaret.unsynced"), torn).expect("written");
+        fs::write(ledger.with_extension("lazaretto.unsynced"), torn).expect("written");
         assert_eq!(storage.load(LEDGER, None), loaded("old"));
         stored(storage.store(LEDGER, "new", Some(&document("old").version), false, None));
         assert_eq!(storage.load(LEDGER, None), loaded("new"));
     }
     let (_dir, ledger, storage) = with_ledger("old", "late");
-    let unsynced = ledger.with_extension("lazaret.unsynced");
+    let unsynced = ledger.with_extension("lazaretto.unsynced");
     fs::remove_file(&unsynced).expect("removed");
     fs::create_dir(&unsynced).expect("made");
     assert_eq!(code(storage.load(LEDGER, None)), "unsupported");
@@ -71,11 +71,11 @@ fn it_is_ignored_when_torn_and_an_error_when_it_cannot_be_read() {
 #[test]
 fn no_other_document_has_one() {
     let (dir, _, storage) = with_vault("auth.json", "one");
-    for name in [VAULT, "vault.lazaret-sealed", "settings.json"] {
+    for name in [VAULT, "vault.lazaretto-sealed", "settings.json"] {
         let known = (name == VAULT).then(|| document("one").version);
         let version = stored(storage.store(name, "two", known.as_deref(), false, None));
         stored(storage.store(name, "three", Some(&version), false, None));
     }
     assert_eq!(fs::read_to_string(dir.path().join("auth.json")).expect("there"), "three");
-    assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaret-sealed", "auth.json.lazaret-settings.json"]);
+    assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaretto-sealed", "auth.json.lazaretto-settings.json"]);
 }

@@ -37,7 +37,7 @@ fn busy(outcome: Result<AcquireOutcome, StorageError>) -> Holder {
 fn a_lease_excludes_a_second_one_in_the_same_storage_and_in_another() {
     let (_dir, vault, one) = with_vault("auth.json", TEXT);
     let two = FileStorage::open(&vault);
-    for scope in [grant(7), of(VAULT), of("vault.lazaret")] {
+    for scope in [grant(7), of(VAULT), of("vault.lazaretto")] {
         let lease = acquired(one.acquire(&scope, 1000, 0));
         for storage in [&one, &two] {
             let holder = busy(storage.acquire(&scope, 1000, 5));
@@ -59,7 +59,7 @@ fn grants_share_64_locks_by_the_first_byte_of_the_fingerprint() {
     acquired(storage.acquire(&grant(0x08), 1000, 0));
     storage.release(&lease);
     acquired(storage.acquire(&grant(0xc7), 1000, 0));
-    let locks = dir.path().join("auth.json.lazaret-locks");
+    let locks = dir.path().join("auth.json.lazaretto-locks");
     assert_eq!(names_in(&locks), ["07", "08"]);
     assert_eq!((mode(&locks), mode(&locks.join("07"))), (0o700, 0o600));
     for byte in 0..=255 {
@@ -94,7 +94,7 @@ fn only_one_thread_at_a_time_holds_a_lease() {
 fn a_store_needs_the_right_lease_or_none() {
     let (_dir, vault, storage) = with_vault("auth.json", "one");
     let version = document("one").version;
-    let ledger = acquired(storage.acquire(&of("vault.lazaret"), 1000, 0));
+    let ledger = acquired(storage.acquire(&of("vault.lazaretto"), 1000, 0));
     let refresh = acquired(storage.acquire(&grant(0), 1000, 0));
     for lease in ["", "0123456789abcdef0123456789abcdef", &ledger, &refresh] {
         assert_eq!(code(storage.store(VAULT, "two", Some(&version), true, Some(lease))), "invalid-lease");
@@ -124,7 +124,7 @@ fn a_lease_is_no_lease_in_a_forked_process() {
 
 #[test]
 fn a_lease_whose_lock_file_somebody_removed_permits_nothing_any_more() {
-    for removed in ["auth.json.lazaret-locks/document-vault", "auth.lock"] {
+    for removed in ["auth.json.lazaretto-locks/document-vault", "auth.lock"] {
         let (dir, vault, storage) = with_vault("auth.json", "one");
         let version = document("one").version;
         let lease = acquired(storage.acquire(&of(VAULT), 1000, 0));
@@ -149,7 +149,7 @@ fn a_store_without_a_lease_waits_for_the_lock_and_then_names_its_holder() {
     let error = impatient.store(VAULT, "two", Some(&version), true, None).expect_err("locked");
     assert!(error.code == "unavailable", "{error}");
     assert!(error.message.contains(&format!("pid {}", std::process::id())), "{error}");
-    stored(impatient.store("vault.lazaret", "{}", None, true, None)); // another document, another lock
+    stored(impatient.store("vault.lazaretto", "{}", None, true, None)); // another document, another lock
 
     thread::scope(|scope| {
         let waiting = FileStorage::open(&vault);
@@ -173,9 +173,9 @@ fn all_names_of_one_vault_share_its_locks() {
         busy(FileStorage::open(dir.path().join(name)).acquire(&grant(0), 1000, 0));
     }
     storage.release(&lease);
-    let lease = acquired(FileStorage::open(dir.path().join("two.json")).acquire(&of("vault.lazaret"), 1000, 0));
+    let lease = acquired(FileStorage::open(dir.path().join("two.json")).acquire(&of("vault.lazaretto"), 1000, 0));
     assert!(!lease.is_empty());
-    acquired(FileStorage::open(&vault).acquire(&of("vault.lazaret"), 1000, 0)); // dropped with its storage
+    acquired(FileStorage::open(&vault).acquire(&of("vault.lazaretto"), 1000, 0)); // dropped with its storage
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn a_vault_of_the_reference_is_locked_by_its_own_lock_beside_the_link_and_the_ta
         reference.try_lock().expect("free");
         let holder = busy(storage.acquire(&of(VAULT), 1000, 0));
         assert_eq!(holder.name, format!("a program that holds {}", path.display()));
-        acquired(storage.acquire(&of("vault.lazaret"), 1000, 0)); // theirs is the vault only
+        acquired(storage.acquire(&of("vault.lazaretto"), 1000, 0)); // theirs is the vault only
         acquired(storage.acquire(&grant(0), 1000, 0));
         let fresh = FileStorage::open(&target).foreign_lock(false);
         assert!(!fresh.describe().excludes_foreign);
@@ -275,9 +275,9 @@ fn a_lock_that_its_tool_does_without_is_done_without() {
     storage.release(&lease);
 }
 
-/// A lazaret was killed: what it made is taken away by the next one at once, and by other programs when it is old.
+/// A lazaretto was killed: what it made is taken away by the next one at once, and by other programs when it is old.
 #[test]
-fn what_a_killed_lazaret_left_keeps_nobody_waiting() {
+fn what_a_killed_lazaretto_left_keeps_nobody_waiting() {
     let dir = tempfile::tempdir().expect("a folder");
     let vault = dir.path().join(".claude/.credentials.json");
     fs::create_dir(dir.path().join(".claude")).expect("made");
@@ -340,12 +340,12 @@ fn who_holds_a_lease_is_told_without_making_anything() {
         assert_eq!(storage.holder_of(&grant(0x47)), Ok(None));
         assert_eq!(storage.holder_of(&of(VAULT)), Ok(None));
     }
-    assert_eq!(names_in(&dir.path().join("auth.json.lazaret-locks")), ["07"], "nothing was made");
+    assert_eq!(names_in(&dir.path().join("auth.json.lazaretto-locks")), ["07"], "nothing was made");
     storage.release(&lease);
     assert_eq!(other.holder_of(&grant(0x07)), Ok(None));
 
     assert_eq!(code(storage.holder_of(&of("../x"))), "invalid-name");
-    fs::create_dir(vault.with_file_name("auth.json.lazaret-wasi")).expect("made");
+    fs::create_dir(vault.with_file_name("auth.json.lazaretto-wasi")).expect("made");
     assert_eq!(code(storage.holder_of(&grant(7))), "unsupported", "what holds it there cannot be seen from here");
 }
 
@@ -386,7 +386,7 @@ fn asking_who_holds_a_lease_keeps_nobody_out() {
 }
 
 /// The variable that turns the test below into another process's part.
-const VAULT_OF_CHILD: &str = "LAZARET_TEST_VAULT_OF_CHILD";
+const VAULT_OF_CHILD: &str = "LAZARETTO_TEST_VAULT_OF_CHILD";
 
 #[test]
 fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_started() {
@@ -420,7 +420,7 @@ fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_start
     }
     child.0.kill().expect("killed");
     child.0.wait().expect("dead");
-    let left_behind = fs::read_to_string(vault.with_file_name("auth.json.lazaret-locks/00")).expect("there");
+    let left_behind = fs::read_to_string(vault.with_file_name("auth.json.lazaretto-locks/00")).expect("there");
     assert!(left_behind.contains(&child.0.id().to_string()), "{left_behind}");
     for scope in [grant(0), of(VAULT)] {
         assert_eq!(storage.holder_of(&scope), Ok(None));
@@ -442,15 +442,15 @@ impl Drop for Killed {
 #[test]
 fn nothing_is_written_beside_a_host_that_cannot_flock() {
     let (dir, vault, storage) = with_vault("auth.json", TEXT);
-    let theirs = vault.with_file_name("auth.json.lazaret-wasi");
+    let theirs = vault.with_file_name("auth.json.lazaretto-wasi");
     fs::create_dir(&theirs).expect("made");
     let refused = storage.store(VAULT, "{}", Some(&version_of(TEXT.as_bytes())), true, None).expect_err("refused");
     assert_eq!(refused.code, "unsupported");
-    assert!(refused.message.contains("auth.json.lazaret-wasi"), "{refused:?}");
+    assert!(refused.message.contains("auth.json.lazaretto-wasi"), "{refused:?}");
     assert_eq!(code(storage.acquire(&grant(7), 1000, 0)), "unsupported");
     assert_eq!(storage.load(VAULT, None), loaded(TEXT));
     // Or that host would be kept out by what this one made and never used.
-    assert!(!dir.path().join("auth.json.lazaret-locks").exists());
+    assert!(!dir.path().join("auth.json.lazaretto-locks").exists());
 
     fs::remove_dir(&theirs).expect("removed");
     stored(storage.store(VAULT, "{}", Some(&version_of(TEXT.as_bytes())), true, None));

@@ -21,8 +21,8 @@ struct Story {
 /// One store: the document, a word that its text is made of, and whether it is durable.
 type Told = (&'static str, &'static str, bool);
 
-const LEDGER: &str = "vault.lazaret";
-const SEALED: &str = "vault.lazaret-sealed";
+const LEDGER: &str = "vault.lazaretto";
+const SEALED: &str = "vault.lazaretto-sealed";
 
 const STORIES: &[Story] = &[
     Story {
@@ -100,7 +100,7 @@ const STORIES: &[Story] = &[
         target: "auth.json",
         prepare: |root| {
             file(&root.join("auth.json"), "vault", 0o600);
-            file(&root.join("auth.json.lazaret"), "a", 0o600);
+            file(&root.join("auth.json.lazaretto"), "a", 0o600);
         },
         fresh: &[],
         stores: &[
@@ -128,10 +128,10 @@ const STORIES: &[Story] = &[
         target: "auth.json",
         prepare: |root| {
             file(&root.join("auth.json"), "vault", 0o600);
-            file(&root.join("auth.json.lazaret"), "c", 0o600);
+            file(&root.join("auth.json.lazaretto"), "c", 0o600);
             let late = unsynced::spelled(&version_of(text_of("a").as_bytes()), &text_of("b")).expect("small");
-            fs::write(root.join("auth.json.lazaret.unsynced"), late).expect("written");
-            chmod(&root.join("auth.json.lazaret.unsynced"), 0o600);
+            fs::write(root.join("auth.json.lazaretto.unsynced"), late).expect("written");
+            chmod(&root.join("auth.json.lazaretto.unsynced"), 0o600);
         },
         fresh: &[],
         stores: &[(LEDGER, "a", true), (LEDGER, "c", true)],
@@ -142,7 +142,7 @@ const STORIES: &[Story] = &[
         target: "auth.json",
         prepare: |root| {
             file(&root.join("auth.json"), "live", 0o600);
-            file(&root.join("auth.json.lazaret"), "live", 0o600);
+            file(&root.join("auth.json.lazaretto"), "live", 0o600);
         },
         fresh: &[],
         stores: &[
@@ -161,7 +161,7 @@ const STORIES: &[Story] = &[
         prepare: |root| {
             file(&root.join("auth.json"), "old", 0o600);
             for (n, text) in ["", "torn", "old"].into_iter().enumerate() {
-                let name = format!(".auth.json.lazaret-tmp.2147483647.{n:032x}");
+                let name = format!(".auth.json.lazaretto-tmp.2147483647.{n:032x}");
                 file(&root.join(name), text, 0o600);
             }
         },
@@ -296,7 +296,7 @@ fn path_of(story: &Story, name: &str) -> PathBuf {
 fn check_state(story: &Story, state: &State, allowed: &Allowed, number: usize) -> Result<(), String> {
     // The group of the vault may read what it could read before, and only if it is that group.
     let group = (is_root()).then_some(2345);
-    for (path, node) in state.iter().filter(|(path, _)| path.to_string_lossy().contains("lazaret")) {
+    for (path, node) in state.iter().filter(|(path, _)| path.to_string_lossy().contains("lazaretto")) {
         let kept = |content: &Content| if group == Some(content.owner.1) { 0o007 } else { 0o077 };
         let is_open = matches!(node, Node::File(content) if content.mode & kept(content) != 0);
         ensure(!is_open, || format!("{} can be read by others", path.display()))?;
@@ -336,7 +336,7 @@ fn check_state(story: &Story, state: &State, allowed: &Allowed, number: usize) -
         ensure(found == loaded("{\"after\": 1}"), || format!("{name} cannot be written again"))?;
         let path = root.join(path_of(story, name));
         let file_name = path.file_name().expect("a name").to_string_lossy().into_owned();
-        let (temp, unsynced) = (format!(".{file_name}.lazaret-tmp."), format!("{file_name}.unsynced"));
+        let (temp, unsynced) = (format!(".{file_name}.lazaretto-tmp."), format!("{file_name}.unsynced"));
         let names = names_in(path.parent().expect("a directory"));
         let is_left = |name: &String| name.starts_with(&temp) || *name == unsynced;
         ensure(!names.iter().any(is_left), || format!("left behind: {names:?}"))?;
@@ -348,7 +348,7 @@ fn check_state(story: &Story, state: &State, allowed: &Allowed, number: usize) -
 
 /// Lock files are never synced: any may be missing, or have a hint of nothing but zeroes, or half of one.
 fn leave_torn_locks(root: &Path, story: &Story, number: usize) {
-    let locks = root.join(format!("{}.lazaret-locks", story.target));
+    let locks = root.join(format!("{}.lazaretto-locks", story.target));
     if !locks.is_dir() {
         return;
     }

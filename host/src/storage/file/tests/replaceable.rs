@@ -11,7 +11,7 @@ fn grant() -> Scope {
 
 /// Runs the rest of the calling test in a process whose mounts are its own. False: it has been run, or cannot be here.
 fn with_own_mounts(test: &str) -> bool {
-    const VARIABLE: &str = "LAZARET_TEST_OWN_MOUNTS";
+    const VARIABLE: &str = "LAZARETTO_TEST_OWN_MOUNTS";
     if std::env::var_os(VARIABLE).is_some() {
         return true;
     }

@@ -23,10 +23,10 @@ class Kind(Enum):
     """The documents that have a place on disk: their name, and what follows the vault file's path in their own."""
 
     VAULT = (VAULT, "", "document-vault")
-    LEDGER = ("vault.lazaret", ".lazaret", "document-ledger")
-    SEALED = ("vault.lazaret-sealed", ".lazaret-sealed", "document-sealed")
-    POOL = ("vault.lazaret-pool", ".lazaret-pool", "document-pool")
-    SETTINGS = ("settings.json", ".lazaret-settings.json", "document-settings")
+    LEDGER = ("vault.lazaretto", ".lazaretto", "document-ledger")
+    SEALED = ("vault.lazaretto-sealed", ".lazaretto-sealed", "document-sealed")
+    POOL = ("vault.lazaretto-pool", ".lazaretto-pool", "document-pool")
+    SETTINGS = ("settings.json", ".lazaretto-settings.json", "document-settings")
     PROFILES = ("providers.json", "", "document-profiles")
 
     def __init__(self, document: str, suffix: str, lock_name: str) -> None:

@@ -36,7 +36,7 @@ def origins(user: Optional[str]) -> List[str]:
 
 
 def _built_in() -> str:
-    return resources.files("lazaret").joinpath("providers.json").read_text(encoding="utf-8")
+    return resources.files("lazaretto").joinpath("providers.json").read_text(encoding="utf-8")
 
 
 def _profiles_in(text: str) -> Dict[str, Any]:

@@ -112,7 +112,7 @@ class Component:
 
     def _import(self, instance: str, name: str, shapes: Function) -> Callable[..., Any]:
         key = (instance, name)
-        is_send = key == ("lazaret:keeper/http", "send")
+        is_send = key == ("lazaretto:keeper/http", "send")
         result = shapes.result
 
         def answer(store: Any, *arguments: Any) -> Any:
@@ -170,7 +170,7 @@ class _Ticker:
         with self._lock:
             self._calls += 1
             if self._thread is None:
-                thread = threading.Thread(target=self._tick, name="lazaret-ticker", daemon=True)
+                thread = threading.Thread(target=self._tick, name="lazaretto-ticker", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError:
@@ -225,10 +225,10 @@ def _root_cause(error: BaseException) -> str:
 
 def _own_wasm() -> bytes:
     try:
-        return resources.files("lazaret").joinpath("lazaret.wasm").read_bytes()
+        return resources.files("lazaretto").joinpath("lazaretto.wasm").read_bytes()
     except FileNotFoundError:
         raise Misconfigured(
             "no-component",
-            "lazaret.wasm is not in this installation: in a source tree build it with `cargo build -p lazaret-host` and copy it in "
+            "lazaretto.wasm is not in this installation: in a source tree build it with `cargo build -p lazaretto-host` and copy it in "
             "with `python bindings/python/build_component.py`",
         ) from None

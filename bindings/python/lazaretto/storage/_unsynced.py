@@ -14,7 +14,7 @@ from ._folder import Spot
 from ._text import MAX_BYTES, Text
 from .contract import Document, StorageError, version_of
 
-_MARK = "lazaret-unsynced 1 "
+_MARK = "lazaretto-unsynced 1 "
 
 
 def spelled(base: str, text: bytes) -> Optional[bytes]:

@@ -23,7 +23,7 @@ class Heartbeat:
         self._now_ns = now_ns
         self._every_s = every_s
         self._ended = threading.Event()
-        self._thread: Optional[threading.Thread] = threading.Thread(target=self._beat, name="lazaret-heartbeat", daemon=True)
+        self._thread: Optional[threading.Thread] = threading.Thread(target=self._beat, name="lazaretto-heartbeat", daemon=True)
         try:
             self._thread.start()
         except RuntimeError:
@@ -48,7 +48,7 @@ class Heartbeat:
 
 
 def touch(handle: int, now_ns: int, signature: int) -> None:
-    """Sets the time of a mark to now. ``signature`` are its microseconds: what a lazaret made is known by them."""
+    """Sets the time of a mark to now. ``signature`` are its microseconds: what a lazaretto made is known by them."""
     at = now_ns // 1_000_000_000 * 1_000_000_000 + signature * 1_000
     try:
         os.utime(handle, ns=(at, at))

@@ -170,7 +170,7 @@ class Locks:
             os.close(handle)
 
     def _own_folder(self) -> Spot:
-        return self.anchor.beside(self.anchor.name + ".lazaret-locks")
+        return self.anchor.beside(self.anchor.name + ".lazaretto-locks")
 
     def _make_all(self, known_in: Spot) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
         """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what
@@ -263,16 +263,16 @@ def _not_our_folder(folder: Spot, error: OSError) -> StorageError:
         is_folder = True
     if is_folder:
         return io_error("open the directory", folder.path, error)
-    return StorageError("unsafe", f"{folder.path} is not a directory: lazaret keeps its locks there; move it away")
+    return StorageError("unsafe", f"{folder.path} is not a directory: lazaretto keeps its locks there; move it away")
 
 
 def _no_host_without_flock(anchor: Spot) -> None:
     """A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates."""
-    theirs = anchor.beside(anchor.name + ".lazaret-wasi")
+    theirs = anchor.beside(anchor.name + ".lazaretto-wasi")
     if not theirs.folder.has(theirs.name):
         return
-    what = f"{anchor.path} is used by a lazaret on a WASI host, which sees none of this one's locks"
-    fix = f"nothing is written. If no such lazaret uses the vault any more, remove {theirs.path}"
+    what = f"{anchor.path} is used by a lazaretto on a WASI host, which sees none of this one's locks"
+    fix = f"nothing is written. If no such lazaretto uses the vault any more, remove {theirs.path}"
     raise StorageError("unsupported", f"{what}: {fix}")
 
 
@@ -334,7 +334,7 @@ def _close(locks: List[_Lock]) -> None:
 
 
 def _who_holds(locks: List[_Lock], busy: int) -> Holder:
-    """Who may hold ``locks[busy]``. Another program's lock: a lazaret, if one that lives says so in our own lock file."""
+    """Who may hold ``locks[busy]``. Another program's lock: a lazaretto, if one that lives says so in our own lock file."""
     hint = _holder.read(locks[-1].handle)
     if busy + 1 == len(locks):
         return hint.holder() if hint else Holder()

@@ -30,7 +30,7 @@ from .storage.contract import (
 )
 from .types import Event
 
-_log = logging.getLogger("lazaret")
+_log = logging.getLogger("lazaretto")
 
 Outcome = Tuple[str, Any]
 OnEvent = Callable[[Event], object]
@@ -49,7 +49,7 @@ class World:
 
     def functions(self) -> Dict[Tuple[str, str], Callable[..., Any]]:
         """Everything that the world ``keeper-world`` imports, and nothing else."""
-        storage, wasi = "lazaret:keeper/storage", "wasi:clocks"
+        storage, wasi = "lazaretto:keeper/storage", "wasi:clocks"
         return {
             (storage, "load"): self._load,
             (storage, "store"): self._store,
@@ -58,8 +58,8 @@ class World:
             (storage, "holder-of"): self._holder_of,
             (storage, "list"): self._list,
             (storage, "describe"): self._describe,
-            ("lazaret:keeper/http", "send"): self._send,
-            ("lazaret:keeper/events", "emit"): self.emit,
+            ("lazaretto:keeper/http", "send"): self._send,
+            ("lazaretto:keeper/events", "emit"): self.emit,
             (f"{wasi}/wall-clock", "now"): _wall_clock,
             (f"{wasi}/monotonic-clock", "now"): time.monotonic_ns,
             ("wasi:random/random", "get-random-u64"): _random_u64,

@@ -1,15 +1,15 @@
-/* lazaret for C: keeps OAuth credentials alive, and stops dead ones from being used again.
+/* lazaretto for C: keeps OAuth credentials alive, and stops dead ones from being used again.
  *
- * Made by cbindgen from ffi/src/lib.rs: do not edit. `BLESS=1 cargo test -p lazaret-ffi --test header` makes it anew.
+ * Made by cbindgen from ffi/src/lib.rs: do not edit. `BLESS=1 cargo test -p lazaretto-ffi --test header` makes it anew.
  *
- * Strings are UTF-8 and end with a NUL. A string that a function returns is the caller's, who gives it back with lazaret_free and
+ * Strings are UTF-8 and end with a NUL. A string that a function returns is the caller's, who gives it back with lazaretto_free and
  * does not change it; it may hold a secret, and is wiped when it is given back. What is passed in is only read during the call.
  *
  * Any thread may make any call at any time; one keeper may serve many threads at once. A null or an unknown pointer, text that is
  * not UTF-8 or JSON that is not as described is an error like any other, and so is a panic inside.
  *
  * An error is a JSON object:
- *   {"code":"quarantined","action":"login","message":"...","run":"lazaret login acme","provider":"acme","credential":"login","retry_after_s":null}
+ *   {"code":"quarantined","action":"login","message":"...","run":"lazaretto login acme","provider":"acme","credential":"login","retry_after_s":null}
  * `action` says what helps: `login` (a person logs in again), `retry` (later, by itself), `configure`, `inspect`, `usage`.
  *
  * Nothing cancels a refresh: from the moment its request leaves until its answer is stored, a call must not be abandoned, or the
@@ -17,8 +17,8 @@
  * that ends should let such threads finish.
  */
 
-#ifndef LAZARET_H
-#define LAZARET_H
+#ifndef LAZARETTO_H
+#define LAZARETTO_H
 
 #ifdef __cplusplus
 extern "C" {
@@ -27,7 +27,7 @@ extern "C" {
 /*
  An open keeper. There is nothing behind the pointer to look at.
  */
-typedef struct lazaret_keeper lazaret_keeper;
+typedef struct lazaretto_keeper lazaretto_keeper;
 
 /*
  Opens a keeper on a vault file, which need not exist.
@@ -37,13 +37,13 @@ typedef struct lazaret_keeper lazaret_keeper;
  where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
  of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
  `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
- calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaret about this vault, if
- not `lazaret --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
+ calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaretto about this vault, if
+ not `lazaretto --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
  person runs, or does, to log in to your program in place of that command; `{provider}` in it stands for the provider.
 
- Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaret_close, lazaret_free.
+ Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaretto_close, lazaretto_free.
  */
-struct lazaret_keeper *lazaret_open(const char *options_json,
+struct lazaretto_keeper *lazaretto_open(const char *options_json,
                                     char **error);
 
 /*
@@ -61,26 +61,26 @@ struct lazaret_keeper *lazaret_open(const char *options_json,
  A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake case; of `status` it is the list of
  credentials.
  */
-char *lazaret_call(const struct lazaret_keeper *keeper,
+char *lazaretto_call(const struct lazaretto_keeper *keeper,
                    const char *call_json);
 
 /*
- An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaret_member.
+ An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaretto_member.
 
  `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
  to `save_unsaved` as soon as the disk works again, or the login is lost.
 
- Null: it failed, and lazaret_last_error says why.
+ Null: it failed, and lazaretto_last_error says why.
  */
-char *lazaret_token(const struct lazaret_keeper *keeper,
+char *lazaretto_token(const struct lazaretto_keeper *keeper,
                     const char *provider,
                     const char *credential);
 
 /*
  Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
- as lazaret_token.
+ as lazaretto_token.
  */
-char *lazaret_refresh(const struct lazaret_keeper *keeper,
+char *lazaretto_refresh(const struct lazaretto_keeper *keeper,
                       const char *provider,
                       const char *credential,
                       const char *refused_access_token);
@@ -88,42 +88,42 @@ char *lazaret_refresh(const struct lazaret_keeper *keeper,
 /*
  Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
 
- Null: it failed, and lazaret_last_error says why.
+ Null: it failed, and lazaretto_last_error says why.
  */
-char *lazaret_status(const struct lazaret_keeper *keeper,
+char *lazaretto_status(const struct lazaretto_keeper *keeper,
                      const char *provider);
 
 /*
  A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
 
- Null: there is no such member, or it is null. Does not touch lazaret_last_error.
+ Null: there is no such member, or it is null. Does not touch lazaretto_last_error.
  */
-char *lazaret_member(const char *json,
+char *lazaretto_member(const char *json,
                      const char *name);
 
 /*
  Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
  back.
  */
-const char *lazaret_last_error(void);
+const char *lazaretto_last_error(void);
 
 /*
  Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
  */
-void lazaret_free(char *string);
+void lazaretto_free(char *string);
 
 /*
  Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
  */
-void lazaret_close(struct lazaret_keeper *keeper);
+void lazaretto_close(struct lazaretto_keeper *keeper);
 
 /*
  The version of this library, as in `0.1.0`. Not to be given back.
  */
-const char *lazaret_version(void);
+const char *lazaretto_version(void);
 
 #ifdef __cplusplus
 }
 #endif
 
-#endif /* LAZARET_H */
+#endif /* LAZARETTO_H */

@@ -193,7 +193,7 @@ def temp_name(name: str) -> str:
 
 
 def _temp_prefix(name: str) -> str:
-    return f".{name}.lazaret-tmp."
+    return f".{name}.lazaretto-tmp."
 
 
 def pid_in(entry: str, name: str) -> Optional[int]:

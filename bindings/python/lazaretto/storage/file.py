@@ -13,7 +13,7 @@ file               what it holds true
 ``_marks.py``      the locks that other tools make are made, and end with their maker
 ``_other_tools.py``  which other tool's lock belongs to a vault is decided by place and content
 ``_heartbeat.py``  what we made shows that we live
-``_left_behind.py``  what a killed lazaret made is known again
+``_left_behind.py``  what a killed lazaretto made is known again
 ``_holder.py``     who holds a lock is told to people and decides nothing
 ``_sight.py``      whoever wants to know who holds a lock does not touch it
 ``_replace.py``    a document is the old text or the new one, whole
@@ -96,7 +96,7 @@ class FileStorage:
     :param also: Other files that may hold the same grants. Those that they hold are refreshed only there. What the
         reference's own layout says of its shared and its root store is known without this.
     :param shared_logins: Where the reference keeps the logins that its profiles share, if not in ``shared`` in its root.
-    :param command: By which words a person calls the command ``lazaret`` so that it is about this vault. None: ``lazaret --vault
+    :param command: By which words a person calls the command ``lazaretto`` so that it is about this vault. None: ``lazaretto --vault
         PATH``, with the layout and the profiles where they are named.
     :param login_hint: What a person runs, or does, to log in, in place of that command. ``{provider}`` in it stands for the provider.
     :param allow_network_filesystem: Lets grants be leased where locks may not exclude other machines.

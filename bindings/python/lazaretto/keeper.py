@@ -10,7 +10,7 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from ._component import Component, Limits
 from ._world import OnEvent, World
-from .errors import Inspect, LazaretError, Misconfigured, UsageError, error_of
+from .errors import Inspect, LazarettoError, Misconfigured, UsageError, error_of
 from .http import named
 from .http.allow import AllowList, Malformed
 from .http.contract import Http, HttpFailure, HttpRequest, HttpResponse
@@ -53,16 +53,16 @@ class Keeper:
         tell for certain.
     :param providers: Your own provider profiles, a JSON file.
     :param allow_loopback_http: Allows plain http to this machine, for profiles that name it. For tests.
-    :param on_event: Called with each :class:`~lazaret.Event`, on the thread that makes the call. What it raises is logged and
+    :param on_event: Called with each :class:`~lazaretto.Event`, on the thread that makes the call. What it raises is logged and
         ignored.
     :param environment: Whether entries of the vault that only name an environment variable are served from it.
     :param also: Other files that may hold the same logins; those are refreshed only there.
-    :param command: By which words a person calls the command ``lazaret`` so that it is about this vault: what an error's ``run`` and
-        a status' ``todo`` begin with. None: ``lazaret --vault PATH``, with the layout and the profiles where they are named.
+    :param command: By which words a person calls the command ``lazaretto`` so that it is about this vault: what an error's ``run`` and
+        a status' ``todo`` begin with. None: ``lazaretto --vault PATH``, with the layout and the profiles where they are named.
     :param login_hint: What a person runs, or does, to log in to your program, in place of that command. ``{provider}`` in it stands
         for the provider.
     :param storage: Where the documents live, instead of ``vault``: any object with the methods of
-        :class:`lazaret.storage.Storage`.
+        :class:`lazaretto.storage.Storage`.
     :param http: How authorization servers are reached, instead of the network.
     :param limits: What one call may use up.
     """
@@ -323,7 +323,7 @@ class Keeper:
         world = World(self._storage, self._http, self._on_event)
         try:
             tag, value = self._component.call(world, self._limits, interface, name, *arguments)
-        except LazaretError as error:
+        except LazarettoError as error:
             return ("err", error)
         if tag == "ok":
             return ("ok", value)
@@ -379,7 +379,7 @@ def _uninterrupted(run: Any, *arguments: Any) -> Any:
     if threading.current_thread() is not threading.main_thread():
         return run(*arguments)
     if _workers is None or _workers_pid != os.getpid():  # a fork has none of its parent's threads
-        _workers, _workers_pid = ThreadPoolExecutor(64, "lazaret"), os.getpid()
+        _workers, _workers_pid = ThreadPoolExecutor(64, "lazaretto"), os.getpid()
     try:
         future = _workers.submit(run, *arguments)
     except RuntimeError:  # Python is ending, or there is no thread to be had

@@ -18,7 +18,7 @@ from ._places import REFERENCE_VAULT
 from .contract import ABSENT, UNCHANGED, VAULT, Document, Loaded, LoadOutcome, version_of
 
 LIST = "also.json"
-PLACE = "vault.lazaret-place"
+PLACE = "vault.lazaretto-place"
 _NAME = re.compile(r"also/([0-9]{1,6})(\..+)?", re.ASCII)
 
 
@@ -77,8 +77,8 @@ def place(vault: str, layout: Optional[str], command: str, login_hint: Optional[
 
 
 def command_about(vault: str, layout: Optional[str], providers: Optional[str]) -> str:
-    """The words by which a person calls the command ``lazaret`` so that it is about this vault."""
-    words = ["lazaret", "--vault", _text(vault)]
+    """The words by which a person calls the command ``lazaretto`` so that it is about this vault."""
+    words = ["lazaretto", "--vault", _text(vault)]
     words += [] if layout is None else ["--layout", layout]
     words += [] if providers is None else ["--providers", _text(providers)]
     return " ".join(shlex.quote(word) for word in words)

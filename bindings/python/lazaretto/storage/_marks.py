@@ -1,6 +1,6 @@
 """The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
 has shown no sign of life for so long that its maker must have died. We show one while we hold it (``_heartbeat.py``), remove it when
-it is let go, and know again what a lazaret that was killed left behind (``_left_behind.py``).
+it is let go, and know again what a lazaretto that was killed left behind (``_left_behind.py``).
 """
 
 from __future__ import annotations

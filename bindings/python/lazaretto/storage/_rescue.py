@@ -89,7 +89,7 @@ def _walk_to(name: str) -> _way.Way:
     state = named if os.path.isabs(named) else os.path.expanduser("~/.local/state")
     if not os.path.isabs(state):
         raise StorageError("other", "this process has no home directory, so there is no place for a rescue file")
-    return _way.walk(os.path.join(state, "lazaret", "rescue", name))
+    return _way.walk(os.path.join(state, "lazaretto", "rescue", name))
 
 
 def _checked(folder: Folder) -> Folder:

@@ -101,7 +101,7 @@ def _prepare(request: HttpRequest) -> List[Tuple[str, str]]:
     from .. import __version__
 
     given = {name.lower() for name, _ in prepared}
-    defaults = [("user-agent", f"lazaret/{__version__}"), ("accept", "*/*")]
+    defaults = [("user-agent", f"lazaretto/{__version__}"), ("accept", "*/*")]
     prepared += [header for header in defaults if header[0] not in given]
     return [*prepared, ("accept-encoding", "identity"), ("connection", "close")]
 
@@ -219,7 +219,7 @@ class Exchange:
         if _is_address(host):
             look_up()
         else:
-            threading.Thread(target=look_up, name="lazaret-dns", daemon=True).start()
+            threading.Thread(target=look_up, name="lazaretto-dns", daemon=True).start()
         try:
             found = answers.get(timeout=self.left())
         except queue.Empty:

@@ -56,7 +56,7 @@ def check_root(path: str, owner: Optional[int]) -> None:
     raise StorageError(
         "unsafe",
         f"{path} belongs to {user(owner)}, and this process is root, which uses no vault of another user. Run it as that user: "
-        f"sudo -u {who} ..., or use the command lazaret, which becomes that user",
+        f"sudo -u {who} ..., or use the command lazaretto, which becomes that user",
     )
 
 

@@ -1,6 +1,6 @@
-"""lazaret keeps OAuth credentials alive, and stops dead ones from being used again.
+"""lazaretto keeps OAuth credentials alive, and stops dead ones from being used again.
 
->>> from lazaret import Keeper, LoginRequired
+>>> from lazaretto import Keeper, LoginRequired
 >>> with Keeper(vault="~/.hermes/auth.json") as keeper:          # doctest: +SKIP
 ...     token = keeper.token("xai-oauth")
 
@@ -8,9 +8,9 @@
 question                               see
 =====================================  =================
 how do I get a token                   :class:`Keeper`
-what went wrong                        :class:`LazaretError` and its subclasses
-where do documents live                :mod:`lazaret.storage`
-who may be spoken to                   :mod:`lazaret.http`
+what went wrong                        :class:`LazarettoError` and its subclasses
+where do documents live                :mod:`lazaretto.storage`
+who may be spoken to                   :mod:`lazaretto.http`
 what may a call use up                 :class:`Limits`
 =====================================  =================
 """
@@ -20,7 +20,7 @@ from __future__ import annotations
 __version__ = "0.1.0"
 
 from ._component import Component, Limits
-from .errors import Inspect, LazaretError, LoginRequired, Misconfigured, RetryLater, UsageError
+from .errors import Inspect, LazarettoError, LoginRequired, Misconfigured, RetryLater, UsageError
 from .keeper import Keeper
 from .types import (
     AccessToken,
@@ -43,7 +43,7 @@ __all__ = [
     "Judgement",
     "Keeper",
     "LastError",
-    "LazaretError",
+    "LazarettoError",
     "Limits",
     "LoginRequired",
     "Misconfigured",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Dict, Optional, Type
 
 
-class LazaretError(Exception):
+class LazarettoError(Exception):
     """What happened to which credential, and why. Never holds a secret.
 
     :ivar code: What happened, in kebab case: ``quarantined``, ``cooling-down``, ... (``wit/keeper.wit`` has the list).
@@ -57,47 +57,47 @@ class LazaretError(Exception):
         }
 
 
-class LoginRequired(LazaretError):
+class LoginRequired(LazarettoError):
     """A person must log in again. Trying once more helps nobody."""
 
     action = "login"
 
 
-class RetryLater(LazaretError):
+class RetryLater(LazarettoError):
     """It may work later, by itself: ``retry_after_s`` says when, where that is known."""
 
     action = "retry"
 
 
-class Misconfigured(LazaretError):
+class Misconfigured(LazarettoError):
     """A profile, a setting or the client must change."""
 
     action = "configure"
 
 
-class Inspect(LazaretError):
+class Inspect(LazarettoError):
     """Something around the vault is broken: a person should look."""
 
     action = "inspect"
 
 
-class UsageError(LazaretError):
+class UsageError(LazarettoError):
     """The call was wrong."""
 
     action = "usage"
 
 
-_CLASSES: Dict[str, Type[LazaretError]] = {
+_CLASSES: Dict[str, Type[LazarettoError]] = {
     kind.action: kind for kind in (LoginRequired, RetryLater, Misconfigured, Inspect, UsageError)
 }
 
 
-def error_of(members: Dict[str, Any]) -> LazaretError:
-    """The exception for an error record. An action of a newer component stays a plain :class:`LazaretError`."""
-    return _again(_CLASSES.get(members["action"], LazaretError), members)
+def error_of(members: Dict[str, Any]) -> LazarettoError:
+    """The exception for an error record. An action of a newer component stays a plain :class:`LazarettoError`."""
+    return _again(_CLASSES.get(members["action"], LazarettoError), members)
 
 
-def _again(kind: Type[LazaretError], members: Dict[str, Any]) -> LazaretError:
+def _again(kind: Type[LazarettoError], members: Dict[str, Any]) -> LazarettoError:
     return kind(
         members["code"],
         members["message"],
