@@ -38,7 +38,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let build = |name, features| component(&Crate::core(features).build(&cargo, &root, &target_dir(&out, name))?);
     // The host names the origins itself, from the same profiles.
     for profiles in ["providers.json", "authorization.json"] {
-        fs::copy(root.join("src").join(profiles), out.join(profiles))?;
+        fs::copy(root.join("src/provider").join(profiles), out.join(profiles))?;
     }
     // Of a hostile guest, for the test of the limits.
     fs::write(out.join("growing.cwasm"), compiler.precompile_module(&GROWING)?)?;

@@ -5,24 +5,18 @@
 //! `lazaretto-admin.wasm`; built natively it is the same logic as a
 //! library, for tests and simulation.
 //!
-//! | question | file |
+//! | question | module |
 //! |---|---|
 //! | what can a caller ask for | [`keeper`] |
-//! | when is a refresh token sent | `refresh`: the protocol's ten steps; `look` is the first, `lease` the second and sixth, `sending` the seventh |
-//! | how does a login leave another tool's file | `importing`, `moving` |
-//! | whose file a token may be sent from | `owner` |
-//! | what becomes of the answer | `landing` (new tokens), `pausing` (not now), `quarantine` (never again) |
+//! | when is a refresh token sent, and what follows | `protocol`: a file for each step |
 //! | what does a server's answer mean | [`classify`] |
+//! | where in a vault does what lie, and how is it edited | [`vault`], [`json`] |
+//! | what do we remember of a token | [`state`]: the documents beside a vault |
+//! | which of several credentials is used | [`pool`] |
+//! | how is a credential doing, and what helps | [`status`], [`next_step`] |
+//! | which providers are there | [`provider`] |
+//! | what does a person do to a vault | [`admin`]: login, logout, add, remove, import, doctor |
 //! | which texts may leave as tokens | `sendable` |
-//! | what does a person do to a vault | [`adding`], `removing`, [`login`]: only in the component `lazaretto-admin.wasm` |
-//! | where are tokens that are out of use | [`sealed`] |
-//! | what is known of a token | [`ledger`], [`fingerprint`], `document` |
-//! | which of several credentials is used, and which rests | [`pool`], `settings` |
-//! | how is a credential doing | [`status`] |
-//! | what is wrong around a vault | [`doctor`] |
-//! | how is a provider spoken to, and which are there | [`provider`], `request`, `client_secret` |
-//! | which name was meant by a mistyped one | `near`, `unknown` |
-//! | where in a vault does what lie | [`vault`] |
 //! | what must a host supply | [`ports`], and `wit/` |
 
 // The generated bindings of the component hold the only unsafe code, behind their own allowance.
@@ -36,69 +30,33 @@ mod layers;
 mod packed;
 pub mod provider;
 pub mod secret;
+mod sendable;
 pub mod table;
 mod text;
+pub mod time;
 
 #[cfg(feature = "admin")]
-pub mod adding;
-#[cfg(feature = "keeper")]
-mod client_secret;
-#[cfg(feature = "admin")]
-pub mod doctor;
-#[cfg(feature = "keeper")]
-mod document;
+pub mod admin;
 #[cfg(feature = "keeper")]
 pub mod error;
-#[cfg(feature = "keeper")]
-pub mod fingerprint;
-#[cfg(feature = "admin")]
-mod importing;
 #[cfg(feature = "keeper")]
 mod jwt;
 #[cfg(feature = "keeper")]
 pub mod keeper;
 #[cfg(feature = "keeper")]
-mod landing;
-#[cfg(feature = "keeper")]
-mod lease;
-#[cfg(feature = "keeper")]
-pub mod ledger;
-#[cfg(feature = "admin")]
-pub mod login;
-#[cfg(feature = "keeper")]
-mod look;
-#[cfg(feature = "admin")]
-mod moving;
-#[cfg(feature = "keeper")]
 mod near;
 #[cfg(feature = "keeper")]
 pub mod next_step;
-#[cfg(feature = "keeper")]
-mod owner;
-#[cfg(feature = "keeper")]
-mod pausing;
 #[cfg(feature = "keeper")]
 pub mod pool;
 #[cfg(feature = "keeper")]
 pub mod ports;
 #[cfg(feature = "keeper")]
-mod quarantine;
+mod protocol;
 #[cfg(feature = "keeper")]
-mod refresh;
-#[cfg(feature = "admin")]
-mod removing;
-#[cfg(feature = "keeper")]
-mod request;
-#[cfg(feature = "keeper")]
-pub mod sealed;
-mod sendable;
-#[cfg(feature = "keeper")]
-mod sending;
-#[cfg(feature = "keeper")]
-mod settings;
+pub mod state;
 #[cfg(feature = "keeper")]
 pub mod status;
-pub mod time;
 #[cfg(feature = "keeper")]
 mod unknown;
 #[cfg(feature = "keeper")]

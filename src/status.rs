@@ -2,18 +2,18 @@
 
 use crate::classify;
 use crate::error::{Action, KeeperError};
-use crate::fingerprint::Fingerprint;
 use crate::jwt;
 use crate::keeper::{Keeper, no_credential};
-use crate::ledger::{self, Intent, Pause, Read, Standing, Until};
 use crate::next_step::Reach;
 use crate::pool::{self, Resting};
 use crate::ports::{Ports, Scope};
+use crate::protocol::quarantine::explain;
+use crate::protocol::request;
 use crate::provider::{Field, Profile, Source};
-use crate::quarantine::explain;
-use crate::request;
-use crate::sealed::{self, Sealed};
 use crate::sendable;
+use crate::state::fingerprint::Fingerprint;
+use crate::state::ledger::{self, Intent, Pause, Read, Standing, Until};
+use crate::state::sealed::{self, Sealed};
 use crate::text;
 use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Spot, Vault};
 

@@ -3,7 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaretto::adding::{More, NewCredential};
+use lazaretto::admin::add::{More, NewCredential};
 use lazaretto::error::KeeperError;
 use lazaretto::keeper::Keeper;
 use lazaretto::secret::Secret;

@@ -3,9 +3,9 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaretto::doctor::{Code, Finding, Level};
-use lazaretto::fingerprint::Fingerprint;
+use lazaretto::admin::doctor::{Code, Finding, Level};
 use lazaretto::keeper::Keeper;
+use lazaretto::state::fingerprint::Fingerprint;
 use machine::{DAY_MS, START_MS, World, now};
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 #[path = "common/machine.rs"]
 mod machine;
 
+use lazaretto::admin::login::{Begun, LoggedOut, Progress, Revocation};
 use lazaretto::error::{Action, KeeperError};
 use lazaretto::keeper::Keeper;
-use lazaretto::login::{Begun, LoggedOut, Progress, Revocation};
 use lazaretto::secret::Secret;
 use machine::{Moment, SECOND_MS, World, login, now, tokens};
 use serde_json::{Value, json};

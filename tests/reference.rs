@@ -8,7 +8,7 @@ use std::fs;
 
 use common::Home;
 use common::reference::Reference;
-use lazaretto::fingerprint::Fingerprint;
+use lazaretto::state::fingerprint::Fingerprint;
 use lazaretto_host::demo_server::{Behaviour, Login};
 use lazaretto_host::storage::VAULT;
 use serde_json::{Value, json};

@@ -28,7 +28,7 @@ fn request(provider: &str, credential: Option<&str>) -> TokenRequest {
 /// The intent of the login's first token, as the ledger has it.
 fn intent(world: &World) -> Value {
     let ledger: Value = serde_json::from_str(&world.text("vault.lazaretto")).expect("json");
-    ledger["tokens"][lazaretto::fingerprint::Fingerprint::of("rt-1").as_str()]["intent"].clone()
+    ledger["tokens"][lazaretto::state::fingerprint::Fingerprint::of("rt-1").as_str()]["intent"].clone()
 }
 
 #[test]

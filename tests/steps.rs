@@ -4,7 +4,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaretto::fingerprint::Fingerprint;
+use lazaretto::state::fingerprint::Fingerprint;
 use machine::{Moment, SECOND_MS, START_MS, World, login, tokens};
 use serde_json::{Value, json};
 

@@ -15,7 +15,7 @@ from typing import Any, Dict
 
 HERE = Path(__file__).resolve().parent
 INSIDE = HERE / "lazaretto" / "lazaretto.wasm"
-PROFILES = HERE.parent.parent / "src" / "providers.json"
+PROFILES = HERE.parent.parent / "src" / "provider" / "providers.json"
 
 
 def put_in() -> Path:

@@ -56,6 +56,6 @@ function examples() {
 }
 
 function providers() {
-  const { profiles } = JSON.parse(readFileSync(here('../../src/providers.json'), 'utf8'));
+  const { profiles } = JSON.parse(readFileSync(here('../../src/provider/providers.json'), 'utf8'));
   return Object.entries(profiles).map(([id, { name }]) => ({ id, name }));
 }

@@ -27,7 +27,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use home::{Home, Ran};
-use lazaretto::fingerprint::Fingerprint;
+use lazaretto::state::fingerprint::Fingerprint;
 use lazaretto_host::demo_server::{Behaviour, Login, Rotation};
 use reference::{Reference, Session};
 use serde_json::{Value, json};

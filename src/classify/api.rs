@@ -3,8 +3,8 @@
 //! Evidence decides here too: a 403 may be a stale token, a plan that lacks something, or a firewall's page.
 
 use super::body::{Body, Raw, header};
-use super::codes::{self, Found};
-use super::{Answer, evidence, front, generic, retry_after, words};
+use super::find_codes::{self, Found};
+use super::{Answer, evidence, meanings, retry_after, who_speaks, words};
 use crate::text;
 
 /// What an API's answer is about.
@@ -118,11 +118,11 @@ const PLAN_PHRASES: &[&str] = &[
 pub fn judge_api(answer: &Answer<'_>, now_unix_s: u64) -> ApiJudgement {
     let raw = Raw::of(answer);
     let body = raw.parse(answer);
-    let found = codes::find(answer, &body);
+    let found = find_codes::find(answer, &body);
     let (verdict, why) = verdict(answer, &body, &found, raw.text);
     let code = own(&found).find_map(|code| {
         let named = [TOKEN_CODES, BILLING_CODES, LIMIT_CODES].iter().any(|known| text::is_one_of(&code.name, known));
-        evidence::shown(code, named || (!code.is_number && generic::is_listed(&code.name)))
+        evidence::shown(code, named || (!code.is_number && meanings::is_listed(&code.name)))
     });
     let waits = matches!(verdict, ApiVerdict::Throttled | ApiVerdict::Billing | ApiVerdict::Fault);
     let retry_after_s = retry_after::read(answer, body.json.as_ref(), &found, waits, now_unix_s).filter(|_| waits);
@@ -149,7 +149,7 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
     let limited = || codes(LIMIT_CODES) || says(LIMIT_PHRASES);
     let billing = || codes(BILLING_CODES) || says(BILLING_PHRASES);
     // A page is not the API's word, whatever its status; only a throttle and a fault mean the same from a proxy.
-    let page = front::read(answer, status, body, text).is_some();
+    let page = who_speaks::read(answer, status, body, text).is_some();
     match status {
         429 if says(OVERLOAD_PHRASES) => (Fault, "the API is overloaded"),
         429 if !page && billing() => (Billing, "the account's quota or money is used up"),
@@ -171,7 +171,7 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
 }
 
 /// The API's own codes. What it quotes of somebody else's answer is about somebody else's credential.
-fn own<'f>(found: &'f Found<'_>) -> impl Iterator<Item = &'f codes::Code<'f>> {
+fn own<'f>(found: &'f Found<'_>) -> impl Iterator<Item = &'f find_codes::Code<'f>> {
     found.codes.iter().filter(|code| !code.is_quoted())
 }
 

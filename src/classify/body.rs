@@ -3,8 +3,8 @@
 use std::borrow::Cow;
 
 use super::Answer;
-use super::generic;
 use super::json::{self, End, Json};
+use super::meanings;
 use crate::text;
 
 /// The shapes a body can have.
@@ -115,7 +115,7 @@ fn looks_like_a_form(text: &str, label: &str) -> bool {
 
 /// A code of the table as the whole body, as written in its RFC: no proxy speaks so.
 fn is_bare_code(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && generic::is_decisive(text)
+    text.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_') && meanings::is_decisive(text)
 }
 
 fn form(text: &str, complete: bool) -> Json<'_> {

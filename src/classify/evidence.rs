@@ -1,7 +1,7 @@
 //! Nothing of an answer is shown but words of the closed list, codes made of them, short numbers, and codes that a
 //! rule names: a secret that a server echoes has no way into the evidence.
 
-use super::codes::{Code, Found};
+use super::find_codes::{Code, Found};
 use super::words::{self, CONFIG, DEAD, FAULT, INTERACT, NOT};
 use crate::text as texts;
 

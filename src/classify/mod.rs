@@ -7,25 +7,25 @@
 mod api;
 mod body;
 mod cause;
-mod codes;
 mod coding;
 mod evidence;
-mod front;
-mod generic;
+mod find_codes;
 mod json;
+mod meanings;
 mod prose;
 mod report;
 mod retry_after;
 mod rules;
 mod tokens;
 mod verdict;
+mod who_speaks;
 mod words;
 
 use std::borrow::Cow;
 
 use body::{Body, Raw, Shape};
-use codes::{Code, Found};
-use generic::{Meaning, Weight};
+use find_codes::{Code, Found};
+use meanings::{Meaning, Weight};
 
 #[cfg(feature = "keeper")]
 pub use api::{ApiJudgement, ApiVerdict, judge_api};
@@ -67,7 +67,7 @@ pub(crate) fn redacted(message: &str) -> String {
 pub fn classify(rules: &Rules, answer: &Answer<'_>, now_unix_s: u64) -> Judgement {
     let raw = Raw::of(answer);
     let body = raw.parse(answer);
-    let found = codes::find(answer, &body);
+    let found = find_codes::find(answer, &body);
     let succeeded = answer.status.is_some_and(|status| (200..300).contains(&status));
     let reading = Reading {
         rules,
@@ -182,7 +182,7 @@ impl<'r> Reading<'r> {
     }
 
     fn who_speaks(&self, status: u16) -> Option<Ruling<'r>> {
-        let (verdict, rule) = front::read(self.answer, status, self.body, self.text)?;
+        let (verdict, rule) = who_speaks::read(self.answer, status, self.body, self.text)?;
         Some(Ruling::of(verdict, rule))
     }
 
@@ -220,7 +220,7 @@ impl<'r> Reading<'r> {
         match code.name.parse::<i64>() {
             Ok(0 | 100..=599) => Meaning::Status,
             Ok(_) => Meaning::Unknown,
-            Err(_) => generic::meaning(&code.name),
+            Err(_) => meanings::meaning(&code.name),
         }
     }
 
@@ -237,7 +237,7 @@ impl<'r> Reading<'r> {
         // Only codes of the table are named in a rule: others are the server's own words.
         let rule = match list.strip_suffix("-words") {
             Some(_) => Cow::Borrowed(list),
-            None => format!("{list}-{}", generic::listed_name(name).replace('_', "-")).into(),
+            None => format!("{list}-{}", meanings::listed_name(name).replace('_', "-")).into(),
         };
         let basis = if self.is_vague(at) { Basis::Vague } else { Basis::Exact };
         Ruling { verdict, rule, code: Some(at), sub_code: None, why: None, spoken: true, basis }
@@ -246,7 +246,7 @@ impl<'r> Reading<'r> {
     /// Whether a code leaves open what became of the token.
     fn is_vague(&self, at: usize) -> bool {
         let code = &self.found.codes[at];
-        generic::listed_name(&code.name) == "invalid_grant"
+        meanings::listed_name(&code.name) == "invalid_grant"
             || matches!(self.meaning(code), Meaning::Says(_, Weight::Soft, _))
     }
 
@@ -329,8 +329,10 @@ impl<'r> Reading<'r> {
             Shape::Json => self.body.whole && !self.body.labelled_html,
             Shape::Html | Shape::Form | Shape::Text => false,
         };
-        let applies =
-            silent && self.answer.body_complete && !self.has_unknown_code() && !front::challenged(self.answer, status);
+        let applies = silent
+            && self.answer.body_complete
+            && !self.has_unknown_code()
+            && !who_speaks::challenged(self.answer, status);
         applies.then(|| Ruling::of(verdict, "profile:status"))
     }
 
@@ -353,7 +355,7 @@ impl<'r> Reading<'r> {
             200..=299 if self.body.shape == Shape::Text => (Transient, "not-an-oauth-answer"),
             200..=299 if self.has_an_unusable_refresh_token() => (Unknown, "unusable-refresh-token"),
             200..=299 if matches!(body_status, Some(429 | 500..=599)) => (Transient, "fault-status-in-body"),
-            _ if front::challenged(self.answer, status) => (Transient, "bot-challenge"),
+            _ if who_speaks::challenged(self.answer, status) => (Transient, "bot-challenge"),
             _ if self.has_unknown_code() => (Unknown, "unknown-code"),
             200..=299 => (Unknown, "success-without-access-token"),
             _ if self.body.shape == Shape::Empty => (Unknown, "empty-body"),

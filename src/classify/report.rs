@@ -1,14 +1,14 @@
 //! What the caller and the person are told of a ruling; it changes nothing about the verdict.
 
 use super::body::Shape;
-use super::generic::{self, Meaning};
-use super::{Judgement, Reading, Ruling, Step, UNREADABLE, Verdict, coding, evidence, front, words};
+use super::meanings::{self, Meaning};
+use super::{Judgement, Reading, Ruling, Step, UNREADABLE, Verdict, coding, evidence, who_speaks, words};
 use crate::text::{self, is_one_of};
 
 impl Reading<'_> {
     fn shown(&self, at: usize, named: bool) -> Option<String> {
         let code = &self.found.codes[at];
-        let listed = !code.is_number && generic::is_listed(&code.name);
+        let listed = !code.is_number && meanings::is_listed(&code.name);
         evidence::shown(code, named || listed)
     }
 
@@ -62,7 +62,7 @@ impl Reading<'_> {
             .or_else(|| self.sub_codes.iter().find(|sub| self.sub_code_may_be_shown(sub)).cloned());
         let in_doubt = self.in_doubt(&ruling);
         let codes: Vec<&str> = [code.as_deref(), sub_code.as_deref()].into_iter().flatten().collect();
-        let host = front::redirect_host(self.answer).filter(|_| matches!(self.answer.status, Some(300..=399)));
+        let host = who_speaks::redirect_host(self.answer).filter(|_| matches!(self.answer.status, Some(300..=399)));
         let why = ruling.why.unwrap_or_else(|| explanation(ruling.verdict, &ruling.rule, self.answer.status));
         let is_unreadable = ruling.rule == UNREADABLE;
         let coding = coding::of(self.answer).filter(|_| is_unreadable);
@@ -103,7 +103,7 @@ impl Reading<'_> {
         let number = prefixes.iter().find_map(|prefix| sub_code.strip_prefix(prefix.as_str())).unwrap_or(sub_code);
         let name = words::snake(sub_code);
         (number.len() < 10 && number != sub_code && number.bytes().all(|b| b.is_ascii_digit()))
-            || generic::is_listed(&name)
+            || meanings::is_listed(&name)
             || evidence::is_error_word(&name)
     }
 

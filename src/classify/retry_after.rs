@@ -2,7 +2,7 @@
 
 use super::Answer;
 use super::body::header;
-use super::codes::Found;
+use super::find_codes::Found;
 use super::json::Json;
 use crate::text::{self, is_one_of};
 use crate::time::days_before;
@@ -192,7 +192,7 @@ pub(super) fn http_date(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{body::Raw, codes};
+    use super::super::{body::Raw, find_codes};
     use super::*;
 
     const NOW: u64 = 784_111_777; // Sun, 06 Nov 1994 08:49:37 GMT, the date in RFC 9110
@@ -208,7 +208,7 @@ mod tests {
             transport_error: None,
         };
         let body = Raw::of(&answer).parse(&answer);
-        read(&answer, body.json.as_ref(), &codes::find(&answer, &body), true, NOW - 60)
+        read(&answer, body.json.as_ref(), &find_codes::find(&answer, &body), true, NOW - 60)
     }
 
     #[test]

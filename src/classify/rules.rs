@@ -1,7 +1,7 @@
 //! What a provider means beyond the RFCs is data: rules of one profile, read from JSON, that no code names.
 
 use super::Verdict;
-use super::codes::Found;
+use super::find_codes::Found;
 use super::json::Json;
 use crate::json;
 use crate::layers::Layers;

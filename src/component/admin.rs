@@ -1,8 +1,8 @@
-//! `wit/admin.wit` on [`crate::adding`], [`crate::removing`] and [`crate::doctor`], `wit/login.wit` on [`crate::login`].
+//! `wit/admin.wit` on [`crate::admin::add`], [`crate::admin::remove`] and [`crate::admin::doctor`], `wit/login.wit` on [`crate::admin::login`].
 
-use crate::adding::{More, NewCredential};
-use crate::doctor::Finding;
-use crate::login::{Begun, Progress};
+use crate::admin::add::{More, NewCredential};
+use crate::admin::doctor::Finding;
+use crate::admin::login::{Begun, Progress};
 use crate::provider::ProviderInfo;
 use crate::secret::Secret;
 
@@ -51,8 +51,10 @@ impl wit::Guest for Component {
 impl login::Guest for Component {
     fn login_flows(provider: String) -> Result<Vec<login::LoginFlow>, wit::Error> {
         let flows = advised(VAULT, Some(&provider), keeper().login_flows(&provider))?.into_iter();
-        let flow =
-            |flow: crate::login::Flow| login::LoginFlow { flow: flow.flow.to_owned(), redirect_url: flow.redirect_url };
+        let flow = |flow: crate::admin::login::Flow| login::LoginFlow {
+            flow: flow.flow.to_owned(),
+            redirect_url: flow.redirect_url,
+        };
         Ok(flows.map(flow).collect())
     }
 

@@ -15,13 +15,13 @@ mod rest;
 
 use std::rc::Rc;
 
-use crate::document;
 use crate::error::KeeperError;
-use crate::fingerprint::Fingerprint;
 use crate::json::Object;
 use crate::keeper::Keeper;
 use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
+use crate::state::document;
+use crate::state::fingerprint::Fingerprint;
 use crate::table::Table;
 use crate::text;
 
@@ -179,7 +179,7 @@ impl Pool {
     }
 
     /// Who picks a credential, leaves this behind.
-    fn take(&mut self, id: &str, session: Option<&str>, now_ms: u64, policy: &crate::settings::PoolPolicy) {
+    fn take(&mut self, id: &str, session: Option<&str>, now_ms: u64, policy: &crate::state::settings::PoolPolicy) {
         id.clone_into(&mut self.last);
         let member = self.member(id);
         member.uses += 1;

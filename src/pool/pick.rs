@@ -4,11 +4,11 @@ use std::fmt;
 use std::rc::Rc;
 
 use crate::error::{Action, KeeperError};
-use crate::fingerprint::Fingerprint;
 use crate::keeper::{AccessToken, Ask, Keeper, TokenRequest, no_credential};
 use crate::ports::Ports;
 use crate::provider::Profile;
-use crate::settings::{PoolPolicy, Strategy};
+use crate::state::fingerprint::Fingerprint;
+use crate::state::settings::{PoolPolicy, Strategy};
 use crate::vault::{Credential, EntryState, Place, Reading};
 
 use super::rest::{Resting, resting};
@@ -239,7 +239,7 @@ impl Choice<'_> {
             if let Some(rest) = self.resting(credential) {
                 worse(worst, rest.error(&profile.id, credential.id(), self.now_ms));
             } else if credential.leading().state == EntryState::Dead && worst.is_none() {
-                *worst = Some(crate::look::dead_entry(profile, credential));
+                *worst = Some(crate::protocol::freshness::dead_entry(profile, credential));
             }
         }
     }
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
     use crate::provider::Catalog;
     use crate::secret::Secret;
-    use crate::settings::Settings;
+    use crate::state::settings::Settings;
     use crate::vault::{Provenance, Vault};
 
     const NOW_MS: u64 = 1_784_541_600_000;

@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use crate::classify::{Answer, ApiJudgement, ApiVerdict, judge_api};
 use crate::error::{Action, KeeperError};
-use crate::fingerprint::Fingerprint;
 use crate::json;
 use crate::keeper::{AccessToken, Keeper, TokenRequest};
 use crate::ports::{Event, Ports, Severity};
 use crate::provider::Profile;
 use crate::secret::Secret;
-use crate::settings::PoolPolicy;
+use crate::state::fingerprint::Fingerprint;
+use crate::state::settings::PoolPolicy;
 use crate::text;
 use crate::vault::edit::{Change, Edits};
 use crate::vault::{Credential, CredentialKind, EntryState, Place, Reading, Spot};

@@ -2,8 +2,8 @@
 
 use crate::classify::ApiVerdict;
 use crate::error::{Action, KeeperError};
-use crate::fingerprint::Fingerprint;
-use crate::settings::PoolPolicy;
+use crate::state::fingerprint::Fingerprint;
+use crate::state::settings::PoolPolicy;
 use crate::time::DAY_MS;
 use crate::vault::{Credential, EntryState, Place};
 

@@ -1,10 +1,10 @@
 //! Every provider as a person wants to see it: what its profile says, whether a login is offered, and if not why and what to write.
 //! Nothing secret is in it.
 
+use crate::admin::login;
 use crate::error::KeeperError;
 use crate::json::Object;
 use crate::keeper::Keeper;
-use crate::login;
 use crate::ports::Ports;
 use crate::text;
 

@@ -11,9 +11,9 @@
 mod credential;
 pub mod edit;
 mod foreign;
-mod fresh;
 mod hermes;
 mod place;
+mod write_tokens;
 
 use std::rc::Rc;
 
@@ -24,8 +24,8 @@ use crate::text;
 pub use credential::{Credential, Reading, is_seeded};
 use edit::{Change, EditError, Edits};
 use foreign::Whose;
-pub use fresh::Fresh;
 pub use place::{CredentialKind, EntryState, LOGIN, LastError, Place, Spot};
+pub use write_tokens::Fresh;
 
 /// Why a text is no vault.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,7 +184,7 @@ impl<'a> Vault<'a> {
         profile: &Profile,
         fresh: &Fresh,
     ) -> Result<(), EditError> {
-        self.put_tokens(edits, node, spot, profile, fresh, fresh::rests_for_quota(node))
+        self.put_tokens(edits, node, spot, profile, fresh, write_tokens::rests_for_quota(node))
     }
 
     /// Writes the tokens of a new login to a spot.
@@ -208,8 +208,8 @@ impl<'a> Vault<'a> {
         fresh: &Fresh,
         still_rests: bool,
     ) -> Result<(), EditError> {
-        let mut changes = fresh::changes(node, self.layout(profile, spot), fresh, self.form.is_some());
-        changes.retain(|(pointer, _)| !(still_rests && fresh::is_status(pointer)));
+        let mut changes = write_tokens::changes(node, self.layout(profile, spot), fresh, self.form.is_some());
+        changes.retain(|(pointer, _)| !(still_rests && write_tokens::is_status(pointer)));
         if spot == Spot::Login && self.form.is_none() {
             changes.push(("/last_auth_error".to_owned(), Change::Remove));
         }

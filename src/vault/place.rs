@@ -1,10 +1,10 @@
 //! One spot of a vault that holds, or held, a credential: what stands there, read tolerantly.
 
-use crate::fingerprint::Fingerprint;
 use crate::json::{Fields, Kind, Value};
 use crate::jwt;
 use crate::provider::{ExpiryAt, Layout};
 use crate::secret::Secret;
+use crate::state::fingerprint::Fingerprint;
 use crate::text as texts;
 use crate::time;
 

@@ -166,7 +166,7 @@ impl OidcServer {
 
     /// Whether the server would take this refresh token.
     pub fn is_live(&self, refresh_token: &str) -> bool {
-        let fingerprint = lazaretto::fingerprint::Fingerprint::of(refresh_token);
+        let fingerprint = lazaretto::state::fingerprint::Fingerprint::of(refresh_token);
         let state = self.ask("GET", "state", &Value::Null);
         state["live_refresh_tokens"].as_array().expect("a list").iter().any(|live| live == fingerprint.as_str())
     }

@@ -16,7 +16,7 @@ const component = findComponent('lazaretto.wasm', process.argv[2] ?? process.env
 for (const directory of ['generated', 'dist']) rmSync(new URL(directory, root), { recursive: true, force: true });
 await transpileTo(transpileBytes, component, fileURLToPath(new URL('generated/', root)), 'lazaretto');
 // The host names the origins itself, from the same profiles.
-copyFileSync(new URL('../../src/providers.json', root), new URL('generated/providers.json', root));
+copyFileSync(new URL('../../src/provider/providers.json', root), new URL('generated/providers.json', root));
 
 const tsc = fileURLToPath(new URL('node_modules/typescript/bin/tsc', root));
 const { status } = spawnSync(process.execPath, [tsc, '-p', fileURLToPath(root)], { stdio: 'inherit' });

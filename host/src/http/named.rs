@@ -1,6 +1,6 @@
 //! Which origins the profiles name is computed here, by the host: a component that was exchanged cannot name others.
 //!
-//! A profile is laid over others as `src/provider.rs` of the component does it, and only what matters for an address is read.
+//! A profile is laid over others as `src/provider/mod.rs` of the component does it, and only what matters for an address is read.
 //! What the component refuses for another reason still names its origins here: the user's own file named them. A test holds both
 //! lists equal.
 
@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// `src/providers.json`, and what only the component for persons needs of the same profiles.
+/// `src/provider/providers.json`, and what only the component for persons needs of the same profiles.
 const BUILT_IN: &str = include_str!(concat!(env!("OUT_DIR"), "/providers.json"));
 const FOR_PERSONS: &str = include_str!(concat!(env!("OUT_DIR"), "/authorization.json"));
 /// Under every profile; it names no provider itself.

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use lazaretto::doctor::Code;
+use lazaretto::admin::doctor::Code;
 use lazaretto_host::storage::CHECKUP_CODES;
 use scenarios::Scenario;
 use stage::{Found, Stage};

@@ -346,7 +346,7 @@ fn of_credentials() -> Vec<Scenario> {
 }
 
 fn fingerprint(token: &str) -> String {
-    lazaretto::fingerprint::Fingerprint::of(token).as_str().to_owned()
+    lazaretto::state::fingerprint::Fingerprint::of(token).as_str().to_owned()
 }
 
 fn intent() -> Value {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lazaretto::fingerprint::Fingerprint;
+use lazaretto::state::fingerprint::Fingerprint;
 use serde_json::{Map, Value, json};
 use tempfile::TempDir;
 

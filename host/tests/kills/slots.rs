@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::thread;
 use std::time::Duration;
 
-use lazaretto::fingerprint::Fingerprint;
+use lazaretto::state::fingerprint::Fingerprint;
 use lazaretto_host::demo_server::Login;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};

@@ -6,7 +6,7 @@
 
 import { readFileSync } from 'node:fs';
 
-/** As they are in `src/providers.json` of the repository. */
+/** As they are in `src/provider/providers.json` of the repository. */
 const BUILT_IN = new URL('../../generated/providers.json', import.meta.url);
 /** Under every profile; it names no provider itself. */
 const GENERIC = 'generic';

@@ -1,6 +1,6 @@
 """Which origins the profiles name is computed here, by the host: a component that was exchanged cannot name others.
 
-A profile is laid over others as the component does it (``src/provider.rs`` in the repository), and only what matters for an address is
+A profile is laid over others as the component does it (``src/provider/mod.rs`` in the repository), and only what matters for an address is
 read. What the component refuses for another reason still names its origins here: the user's own file named them. A test holds both
 lists equal.
 """

@@ -1,0 +1,194 @@
+//! Login by a browser on this machine, which is sent back to a port that the caller listens on (RFC 8252 section 7.3), with
+//! PKCE (RFC 7636), and with the answer's state and issuer checked (RFC 6749 section 10.12, RFC 9207).
+
+use sha2::{Digest, Sha256};
+
+use crate::classify;
+use crate::error::{Action, KeeperError};
+use crate::keeper::Keeper;
+use crate::ports::Ports;
+use crate::protocol::request;
+use crate::provider::{self, is_loopback};
+use crate::secret::Secret;
+use crate::status::CredentialStatus;
+use crate::text;
+
+use super::{Begun, LOOPBACK, State, With, refused};
+
+/// How long a person has.
+const LIFE_MS: u64 = 600_000;
+
+#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+impl<P: Ports> Keeper<P> {
+    pub(super) fn start_by_loopback(
+        &self,
+        vault: &str,
+        with: &With,
+        endpoint: &str,
+        redirect_url: &str,
+        label: Option<&str>,
+    ) -> Result<Begun, KeeperError> {
+        if !provider::origin(redirect_url).is_some_and(|origin| is_loopback(&origin)) {
+            let what = "the redirect URL is not on this machine: it should be http://127.0.0.1:<port>/...";
+            return Err(with.error("bad-request", Action::Usage, what));
+        }
+        // 256 bits each; section 4.1 of RFC 7636 asks for at least 43 characters.
+        let [verifier, nonce] = [(); 2].map(|()| {
+            let random = [(); 4].map(|()| self.ports.random_u64().to_be_bytes());
+            base64url(random.as_flattened())
+        });
+        let challenge = base64url(&Sha256::digest(verifier.as_bytes()));
+        let authorization = &with.profile.authorization;
+        let mut parameters: Vec<(&str, &str)> = vec![
+            ("response_type", "code"),
+            ("client_id", &with.to.client),
+            ("redirect_uri", redirect_url),
+            ("state", &nonce),
+            ("code_challenge", &challenge),
+            ("code_challenge_method", "S256"),
+        ];
+        if !authorization.scope.is_empty() {
+            parameters.push(("scope", &authorization.scope));
+        }
+        parameters.extend(authorization.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        let mut url = endpoint.to_owned();
+        url.push(if text::contains(endpoint, "?") { '&' } else { '?' });
+        url.push_str(&request::form(&parameters));
+        let expires_at_ms = self.ports.wall_ms().saturating_add(LIFE_MS);
+        let state = State {
+            vault: vault.to_owned(),
+            provider: with.profile.id.clone(),
+            flow: LOOPBACK.to_owned(),
+            expires_at_ms,
+            interval_s: 0,
+            secret: Secret::new(verifier),
+            nonce: Some(nonce),
+            redirect_url: Some(redirect_url.to_owned()),
+            label: label.map(str::to_owned),
+        };
+        Ok(Begun { state: state.spelled(), url, url_complete: None, user_code: None, expires_at_ms, interval_s: 0 })
+    }
+
+    pub(super) async fn finish_by_loopback(
+        &self,
+        state: &State,
+        with: &With,
+        redirected_to: &str,
+    ) -> Result<CredentialStatus, KeeperError> {
+        let redirect_url = state.redirect_url.as_deref().unwrap_or_default();
+        let code = code(with, state, redirect_url, redirected_to)?;
+        let parameters =
+            [("code", code.expose()), ("redirect_uri", redirect_url), ("code_verifier", state.secret.expose())];
+        let result = self.ports.send(with.request(&with.to.endpoint, Some("authorization_code"), &parameters)).await;
+        let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
+        if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
+            return self.arrive(state, with, judgement.tokens).await;
+        }
+        Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result))
+    }
+}
+
+/// The authorization code in an answer that is to our own question.
+fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> Result<Secret, KeeperError> {
+    let (address, query) = text::split_once(redirected_to, "?").unwrap_or((redirected_to, ""));
+    let query = text::split_once(query, "#").map_or(query, |(query, _)| query);
+    let one = |name: &str| {
+        let mut found =
+            text::split(query, "&").filter_map(|pair| text::split_once(pair, "=")).filter(|pair| pair.0 == name);
+        match (found.next(), found.next()) {
+            (Some((_, value)), None) => unescape(value).filter(|value| !value.is_empty()),
+            // Which of two counts depends on the reader.
+            _ => None,
+        }
+    };
+    let stray = |what: &str| with.error("bad-request", Action::Usage, what);
+    // First of all: whoever else sends something here must not end the login, nor begin another.
+    if address != redirect_url || one("state") != state.nonce {
+        return Err(stray("this is no answer to the login that was begun: its address or its state is another"));
+    }
+    if let Some(issuer) = one("iss") {
+        let authorization = &with.profile.authorization;
+        let is_its = match (&authorization.issuer, &authorization.authorization_endpoint) {
+            (Some(known), _) => *known == issuer,
+            (None, Some(endpoint)) => provider::origin(&issuer) == provider::origin(endpoint),
+            (None, None) => false,
+        };
+        if !is_its {
+            let what = "the answer is another authorization server's: its issuer is not the one that was asked";
+            return Err(with.error("login-failed", Action::Inspect, what));
+        }
+    }
+    match (one("error"), one("code")) {
+        (Some(error), _) if error == "access_denied" => Err(refused(with)),
+        (Some(error), _) => {
+            let said = one("error_description").unwrap_or_default();
+            let said = classify::redacted(&format!("{error} {said}"));
+            // RFC 6749 section 4.1.2.1, and OpenID Connect Core 3.1.2.6 of what a person must do first.
+            let (code, action) = match error.as_str() {
+                "server_error" | "temporarily_unavailable" => ("login-unavailable", Action::Retry),
+                "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
+                    ("login-failed", Action::Login)
+                }
+                _ => ("login-failed", Action::Configure),
+            };
+            Err(with.error(code, action, &format!("the server says {said}")))
+        }
+        (None, Some(code)) => Ok(Secret::new(code)),
+        (None, None) => Err(with.error("login-failed", Action::Login, "the answer has no code in it. Begin anew")),
+    }
+}
+
+/// `application/x-www-form-urlencoded`, backwards.
+fn unescape(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, more)) = rest.split_first() {
+        (bytes, rest) = match first {
+            b'+' => ([&bytes[..], b" "].concat(), more),
+            b'%' => {
+                let digit = |at: usize| char::from(*more.get(at)?).to_digit(16);
+                let byte = digit(0)? << 4 | digit(1)?;
+                bytes.push(byte as u8);
+                (bytes, &more[2..])
+            }
+            plain => {
+                bytes.push(*plain);
+                (bytes, more)
+            }
+        };
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// RFC 4648 section 5, without padding.
+fn base64url(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    let mut encoded = String::new();
+    for chunk in bytes.chunks(3) {
+        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        for at in 0..=chunk.len() {
+            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]));
+        }
+    }
+    encoded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_challenge_is_that_of_rfc_7636_appendix_b() {
+        let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
+        assert_eq!(base64url(&Sha256::digest(verifier)), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
+        assert_eq!(["", "f", "fo", "foo"].map(|text| base64url(text.as_bytes())), ["", "Zg", "Zm8", "Zm9v"]);
+    }
+
+    #[test]
+    fn what_a_browser_escapes_is_read_and_nonsense_is_not() {
+        assert_eq!(unescape("a+b%2f%C3%A9").as_deref(), Some("a b/é"));
+        for bad in ["%", "%2", "%zz", "%ff"] {
+            assert_eq!(unescape(bad), None, "{bad}");
+        }
+    }
+}
