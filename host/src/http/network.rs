@@ -206,7 +206,8 @@ fn receive(response: Response<Body>, exchange: &Exchange) -> HttpResponse {
 /// At most [`CAP_BYTES`], and whether that is where the body ended.
 fn read_up_to_cap(mut body: impl Read) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
-    let mut chunk = [0; 8 * 1024];
+    // On the heap, which the allocator wipes: a stack keeps the new tokens until something else is written over them.
+    let mut chunk = vec![0; 8 * 1024];
     loop {
         match body.read(&mut chunk) {
             Ok(0) => return (bytes, true),
