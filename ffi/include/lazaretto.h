@@ -10,7 +10,7 @@
  *
  * An error is a JSON object:
  *   {"code":"quarantined","action":"login","message":"...","run":"lazaretto login acme","provider":"acme","credential":"login","retry_after_s":null}
- * `action` says what helps: `login` (a person logs in again), `retry` (later, by itself), `configure`, `inspect`, `usage`.
+ * The member `action` says what helps: it is one of the five words below.
  *
  * Nothing cancels a refresh: from the moment its request leaves until its answer is stored, a call must not be abandoned, or the
  * only refresh token that still works may be lost. A caller that cannot wait makes the call on a thread of its own. A process
@@ -23,6 +23,18 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* A person must log in again. */
+#define LAZARETTO_LOGIN_NEEDED "login"
+/* The call may succeed later, by itself. */
+#define LAZARETTO_RETRY_LATER "retry"
+/* A profile, a setting or the client must change. */
+#define LAZARETTO_CONFIGURATION_NEEDED "configure"
+/* Something around the vault is broken: a person should look. */
+#define LAZARETTO_INSPECTION_NEEDED "inspect"
+/* The call was wrong. */
+#define LAZARETTO_USAGE_ERROR "usage"
+
 
 /*
  An open keeper. There is nothing behind the pointer to look at.
@@ -44,7 +56,7 @@ typedef struct lazaretto_keeper lazaretto_keeper;
  Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaretto_close, lazaretto_free.
  */
 struct lazaretto_keeper *lazaretto_open(const char *options_json,
-                                    char **error);
+                                        char **error);
 
 /*
  Makes a call, and returns {"ok":value} or {"error":error}. Null only if there is no memory left.
@@ -62,7 +74,7 @@ struct lazaretto_keeper *lazaretto_open(const char *options_json,
  credentials.
  */
 char *lazaretto_call(const struct lazaretto_keeper *keeper,
-                   const char *call_json);
+                     const char *call_json);
 
 /*
  An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaretto_member.
@@ -73,17 +85,17 @@ char *lazaretto_call(const struct lazaretto_keeper *keeper,
  Null: it failed, and lazaretto_last_error says why.
  */
 char *lazaretto_token(const struct lazaretto_keeper *keeper,
-                    const char *provider,
-                    const char *credential);
+                      const char *provider,
+                      const char *credential);
 
 /*
  Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
  as lazaretto_token.
  */
 char *lazaretto_refresh(const struct lazaretto_keeper *keeper,
-                      const char *provider,
-                      const char *credential,
-                      const char *refused_access_token);
+                        const char *provider,
+                        const char *credential,
+                        const char *refused_access_token);
 
 /*
  Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
@@ -91,7 +103,7 @@ char *lazaretto_refresh(const struct lazaretto_keeper *keeper,
  Null: it failed, and lazaretto_last_error says why.
  */
 char *lazaretto_status(const struct lazaretto_keeper *keeper,
-                     const char *provider);
+                       const char *provider);
 
 /*
  A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
@@ -99,7 +111,7 @@ char *lazaretto_status(const struct lazaretto_keeper *keeper,
  Null: there is no such member, or it is null. Does not touch lazaretto_last_error.
  */
 char *lazaretto_member(const char *json,
-                     const char *name);
+                       const char *name);
 
 /*
  Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it

@@ -1,12 +1,15 @@
-// Why a call did not do what was asked. One class per thing that helps, so that a caller need not compare strings.
+// Errors of a keeper. One class for each action, so that a caller need not compare strings.
 
-/** What helps: a login by a person, a retry later, another configuration, a look at the vault, another call. */
+/**
+ * What helps after an error: a login by a person, a later retry, another configuration, a look at
+ * what is broken around the vault, another call.
+ */
 export type Action = 'login' | 'retry' | 'configure' | 'inspect' | 'usage';
 
-/** What an error says, as plain data. */
+/** The fields of an error, as plain data. */
 export interface ErrorFields {
   code: string;
-  action: string;
+  action: Action;
   message: string;
   run?: string | undefined;
   provider?: string | undefined;
@@ -14,13 +17,19 @@ export interface ErrorFields {
   retryAfterSeconds?: number | undefined;
 }
 
-/** Any error of lazaretto. The message says what happened to which credential, and why; never a secret. */
+/**
+ * Any error of lazaretto. Its message says what happened to which credential, and why. It never
+ * holds a secret.
+ */
 export class LazarettoError extends Error {
   /** An open set, in kebab case: `quarantined`, `cooling-down`, `unknown-provider`, ... */
   readonly code: string;
   /** What helps. */
-  readonly action: string;
-  /** The one command that helps, as a shell takes it. Undefined: time alone helps, or the message says what must change. */
+  readonly action: Action;
+  /**
+   * The one command that helps, as a shell takes it. Undefined: time alone helps, or the message
+   * says what must change.
+   */
   readonly run: string | undefined;
   readonly provider: string | undefined;
   readonly credential: string | undefined;
@@ -38,36 +47,53 @@ export class LazarettoError extends Error {
     this.retryAfterSeconds = fields.retryAfterSeconds;
   }
 
-  /** The error of the class that its action names. */
+  /**
+   * Returns the error of the class that its action names. An action of a newer component is a plain
+   * `LazarettoError`, for a person to look at.
+   */
   static from(fields: ErrorFields): LazarettoError {
-    const Class = CLASSES[fields.action as Action] ?? LazarettoError;
-    return new Class(fields);
+    const Class = Object.hasOwn(CLASSES, fields.action) ? CLASSES[fields.action] : undefined;
+    return Class ? new Class(fields) : new LazarettoError({ ...fields, action: 'inspect' });
   }
 }
 
-/** A person must log in again: `login-required`, `quarantined`, `no-credential`, `access-refused`, `unusable`. */
-export class LoginRequired extends LazarettoError {}
-/** Later, by itself: `cooling-down`, `busy`, `in-doubt`, `refresh-failed`. See `retryAfterSeconds`. */
+/**
+ * A person must log in again. Codes: `login-required`, `quarantined`, `no-credential`,
+ * `access-refused`, `unusable`.
+ */
+export class LoginNeeded extends LazarettoError {}
+/**
+ * The call may succeed later, by itself: see `retryAfterSeconds`. Codes: `cooling-down`, `busy`,
+ * `in-doubt`, `refresh-failed`.
+ */
 export class RetryLater extends LazarettoError {}
-/** A profile, a setting or the client must change: `unknown-provider`, `bad-profile`, `bad-settings`, `held`, `parked`, `shared-vault`, `owned-elsewhere`, `host-forbids`. */
+/**
+ * A profile, a setting or the client must change. Codes: `unknown-provider`, `bad-profile`,
+ * `bad-settings`, `held`, `parked`, `shared-vault`, `owned-elsewhere`, `host-forbids`.
+ */
 export class ConfigurationNeeded extends LazarettoError {}
-/** Something around the vault is broken: `storage`, `corrupt-vault`, `corrupt-ledger`, `newer-ledger`, `unsaved`, `internal`. */
+/**
+ * Something around the vault is broken. Codes: `storage`, `corrupt-vault`, `corrupt-ledger`,
+ * `newer-ledger`, `unsaved`, `internal`.
+ */
 export class InspectionNeeded extends LazarettoError {}
-/** The call was wrong: `unknown-credential`, `unknown-layout`, `bad-request`, `nothing-to-do`. */
-export class WrongUsage extends LazarettoError {}
+/** The call was wrong. Codes: `unknown-credential`, `unknown-layout`, `bad-request`, `nothing-to-do`. */
+export class UsageError extends LazarettoError {}
 
 const CLASSES: Record<Action, new (fields: ErrorFields) => LazarettoError> = {
-  login: LoginRequired,
+  login: LoginNeeded,
   retry: RetryLater,
   configure: ConfigurationNeeded,
   inspect: InspectionNeeded,
-  usage: WrongUsage,
+  usage: UsageError,
 };
 
+/** Returns the error for a fault of this host or of the component. */
 export function internal(message: string): LazarettoError {
   return LazarettoError.from({ code: 'internal', action: 'inspect', message });
 }
 
+/** Returns the error for a call that was wrong. */
 export function badRequest(message: string): LazarettoError {
   return LazarettoError.from({ code: 'bad-request', action: 'usage', message });
 }

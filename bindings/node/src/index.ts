@@ -16,9 +16,9 @@ export {
   ConfigurationNeeded,
   InspectionNeeded,
   LazarettoError,
-  LoginRequired,
+  LoginNeeded,
   RetryLater,
-  WrongUsage,
+  UsageError,
   type Action,
   type ErrorFields,
 } from './errors.js';

@@ -5,8 +5,8 @@ import { resolve } from 'node:path';
 import type { Call, Results, Served } from './calls.js';
 import { badRequest, LazarettoError } from './errors.js';
 import { COMPONENT, headerPairs } from './component.js';
-import { hidingAlsoAsJson } from './hiding.js';
-import { Pool } from './pool.js';
+import { redactAlsoInJson } from './redact.js';
+import { WorkerPool } from './worker-pool.js';
 import type {
   AccessToken,
   Advice,
@@ -71,11 +71,11 @@ const RESCUE_PAUSES_MS = [1_000, 5_000, 10_000, 30_000, 60_000];
  * From the moment a refresh token is sent nothing cancels a call. A program that ends should `await keeper.close()` first.
  */
 export class Keeper {
-  readonly #pool: Pool;
+  readonly #pool: WorkerPool;
   #isClosed = false;
   #rescues = new Set<Promise<void>>();
 
-  private constructor(pool: Pool) {
+  private constructor(pool: WorkerPool) {
     this.#pool = pool;
   }
 
@@ -89,7 +89,7 @@ export class Keeper {
     if (!Number.isInteger(size) || size < 1 || size > 256) throw badRequest('workers is a whole number from 1 to 256');
     const shared = options.sharedLogins ?? process.env.HERMES_SHARED_AUTH_DIR;
     const href = (module: string | URL | undefined) => (module === undefined ? undefined : String(module));
-    const pool = new Pool({
+    const pool = new WorkerPool({
       size,
       allowLoopbackHttp: options.allowLoopbackHttp ?? false,
       onEvent: guarded(options.onEvent),
@@ -108,7 +108,7 @@ export class Keeper {
         },
         warmInstances: options.warmInstances ?? false,
         component: href(options.modules?.component) ?? COMPONENT.href,
-        storageModule: href(options.modules?.storage) ?? new URL('./storage/open.js', import.meta.url).href,
+        storageModule: href(options.modules?.storage) ?? new URL('./storage/open-storage.js', import.meta.url).href,
         httpModule: href(options.modules?.http),
       },
     });
@@ -270,7 +270,7 @@ export class Keeper {
 }
 
 function shownWithoutSecrets(token: AccessToken): AccessToken {
-  return hidingAlsoAsJson(token, 'token', 'unsaved');
+  return redactAlsoInJson(token, 'token', 'unsaved');
 }
 
 /** Calls that wait for the same thing have the same key. */

@@ -8,7 +8,7 @@ import { instantiate, payloadOf, type Instance, type Modules, type Transpiled } 
 import type { ErrorFields } from './errors.js';
 import { GuestTime } from './guest-time.js';
 import { networkHttp } from './http/client.js';
-import { originsOf } from './http/named.js';
+import { originsOf } from './http/profile-origins.js';
 import type { Http } from './http/contract.js';
 import type { Storage } from './storage/contract.js';
 import type { FileStorageOptions } from './storage/file-storage.js';

@@ -3,7 +3,7 @@
 
 import { randomBytes } from 'node:crypto';
 import type { Imports } from './component.js';
-import { hiding } from './hiding.js';
+import { redact } from './redact.js';
 import type { GuestTime } from './guest-time.js';
 import type { Http } from './http/contract.js';
 import { StorageError, type Holder, type Scope, type Storage } from './storage/contract.js';
@@ -67,7 +67,7 @@ export class World {
           } catch (error) {
             throw { payload: { kind: 'not-allowed', sent: 'no', message: (error as Error).message } };
           }
-          const request = hiding({ method, url, headers, body, deadlineMs: Number(deadlineMs) }, 'headers', 'body');
+          const request = redact({ method, url, headers, body, deadlineMs: Number(deadlineMs) }, 'headers', 'body');
           const outcome = time.pause(() => {
             try {
               return this.#http.send(request);

@@ -9,7 +9,7 @@ import { test } from 'node:test';
 import koffi from 'koffi';
 import { Keeper } from 'lazaretto';
 import { FileStorage, StorageError } from 'lazaretto/storage';
-import { nameAs } from '../dist/storage/dir.js';
+import { nameAs } from '../dist/storage/folder.js';
 import { acme, callApart, folder, read, rotate, skipsUnlessLinux, skipsUnlessRoot, SOMEBODY, writeVault } from './helpers.mjs';
 
 const { chmodSync, chownSync, existsSync, lchownSync, mkdirSync, readdirSync, readFileSync, renameSync, statSync, symlinkSync, writeFileSync } = fs;

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
 import { Worker } from 'node:worker_threads';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
-import { attempt } from '../dist/http/attempt.js';
+import { attempt } from '../dist/http/exchange.js';
 import { AllowList, Malformed } from '../dist/http/origin.js';
 import { folder } from './helpers.mjs';
 

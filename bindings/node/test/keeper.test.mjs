@@ -4,9 +4,9 @@ import { chmodSync, existsSync, readFileSync, readdirSync, statSync, writeFileSy
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { inspect } from 'node:util';
-import { classify, ConfigurationNeeded, InspectionNeeded, Keeper, LazarettoError, LoginRequired, RetryLater, WrongUsage } from 'lazaretto';
+import { classify, ConfigurationNeeded, InspectionNeeded, Keeper, LazarettoError, LoginNeeded, RetryLater, UsageError } from 'lazaretto';
 import { FileStorage } from 'lazaretto/storage';
-import { originsOf } from '../dist/http/named.js';
+import { originsOf } from '../dist/http/profile-origins.js';
 import { acme, folder, json, read, rotate, server, writeProfiles, writeVault } from './helpers.mjs';
 
 const FAR = new Date(Date.now() + 86_400_000).toISOString();
@@ -70,11 +70,11 @@ test('a refused refresh token is quarantined, stays out of use, and can be taken
   const a = await acme(t, ({ form }, response) => json(response, 400, { error: 'invalid_grant', error_description: `no ${form.get('refresh_token')}` }));
   const keeper = await open(t, a.options);
   const error = await keeper.token('acme').then(assert.fail, (error) => error);
-  assert.ok(error instanceof LoginRequired && error instanceof LazarettoError && error instanceof Error);
-  assert.deepEqual([error.name, error.code, error.action, error.provider, error.credential], ['LoginRequired', 'quarantined', 'login', 'acme', 'login']);
+  assert.ok(error instanceof LoginNeeded && error instanceof LazarettoError && error instanceof Error);
+  assert.deepEqual([error.name, error.code, error.action, error.provider, error.credential], ['LoginNeeded', 'quarantined', 'login', 'acme', 'login']);
   assert.ok(!inspect(error).includes('rt-1'), inspect(error));
   assert.match(error.stack, /keeper\.test\.mjs/, 'the caller is in the stack');
-  await assert.rejects(keeper.token('acme'), LoginRequired);
+  await assert.rejects(keeper.token('acme'), LoginNeeded);
   assert.equal(a.requests.length, 1, 'it is never sent again');
   assert.ok(!readFileSync(a.vault, 'utf8').includes('rt-1') && readFileSync(`${a.vault}.lazaretto-sealed`, 'utf8').includes('rt-1'));
   const { credentials } = await keeper.status('acme');
@@ -92,15 +92,15 @@ test('every action has a class', async (t) => {
   assert.ok(later instanceof RetryLater, inspect(later));
   assert.ok(later.retryAfterSeconds > 0);
   await assert.rejects(keeper.token('nobody'), ConfigurationNeeded);
-  await assert.rejects(keeper.token('acme', { credential: 'no-such' }), WrongUsage);
-  await assert.rejects(keeper.token(), WrongUsage);
-  await assert.rejects(keeper.token('acme', { minValidSeconds: -1 }), WrongUsage);
-  await assert.rejects(keeper.report('acme', { accessToken: 'x', body: () => {} }), WrongUsage);
-  await assert.rejects(keeper.report('acme', { accessToken: 'x', status: '401' }), WrongUsage);
-  await assert.rejects(keeper.report('acme', { accessToken: 'x', extra: () => {} }), WrongUsage);
-  await assert.rejects(keeper.classify({ provider: 'acme', status: 'x' }), WrongUsage);
-  await assert.rejects(Keeper.open({ vault: 7 }), WrongUsage);
-  await assert.rejects(Keeper.open({ vault: a.vault, workers: 0 }), WrongUsage);
+  await assert.rejects(keeper.token('acme', { credential: 'no-such' }), UsageError);
+  await assert.rejects(keeper.token(), UsageError);
+  await assert.rejects(keeper.token('acme', { minValidSeconds: -1 }), UsageError);
+  await assert.rejects(keeper.report('acme', { accessToken: 'x', body: () => {} }), UsageError);
+  await assert.rejects(keeper.report('acme', { accessToken: 'x', status: '401' }), UsageError);
+  await assert.rejects(keeper.report('acme', { accessToken: 'x', extra: () => {} }), UsageError);
+  await assert.rejects(keeper.classify({ provider: 'acme', status: 'x' }), UsageError);
+  await assert.rejects(Keeper.open({ vault: 7 }), UsageError);
+  await assert.rejects(Keeper.open({ vault: a.vault, workers: 0 }), UsageError);
   writeFileSync(a.vault, '{ not JSON');
   await assert.rejects(keeper.token('acme'), InspectionNeeded);
   assert.equal(readFileSync(a.vault, 'utf8'), '{ not JSON');
@@ -115,7 +115,7 @@ test('the other calls go through: report, reset, endUse, origins, classify', asy
   assert.equal(advice.token.token, 'at-3');
   assert.equal((await keeper.refresh('acme')).token, 'at-4');
   assert.ok((await keeper.origins()).includes(a.origin));
-  await assert.rejects(keeper.endUse('acme'), WrongUsage, 'nobody was counted');
+  await assert.rejects(keeper.endUse('acme'), UsageError, 'nobody was counted');
   assert.equal((await keeper.reset('acme')).state, 'valid');
   const answer = { provider: 'acme', status: 400, headers: { 'content-type': 'application/json' }, body: '{"error":"invalid_grant"}' };
   assert.deepEqual(await keeper.classify(answer, { nowSeconds: 0 }), await classify(answer, { nowSeconds: 0 }));
@@ -236,7 +236,7 @@ test('an aborted call stops waiting, and its refresh is stored all the same', as
   await assert.rejects(keeper.token('acme', { signal: AbortSignal.abort(new Error('not now')) }), /not now/);
   await keeper.close();
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
-  await assert.rejects(keeper.token('acme'), WrongUsage);
+  await assert.rejects(keeper.token('acme'), UsageError);
 });
 
 test('an idle keeper does not keep the process alive, and one that works does', (t) => {
@@ -274,7 +274,7 @@ test('an HTTP that refuses gives a typed error, and nothing is lost', async (t) 
   const a = await acme(t);
   const before = readFileSync(a.vault);
   const keeper = await open(t, { ...a.options, modules: { http: new URL('./refusing-http.mjs', import.meta.url) } });
-  await assert.rejects(keeper.token('acme'), (error) => error instanceof LazarettoError && !(error instanceof LoginRequired));
+  await assert.rejects(keeper.token('acme'), (error) => error instanceof LazarettoError && !(error instanceof LoginNeeded));
   assert.deepEqual(readFileSync(a.vault), before);
   assert.equal(a.requests.length, 0);
 });

@@ -6,10 +6,10 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { FileStorage } from 'lazaretto/storage';
 import { ANSWERED, networkHttp } from '../dist/http/client.js';
-import { pathOf } from '../dist/storage/dir.js';
+import { pathOf } from '../dist/storage/folder.js';
 import { marksOf } from '../dist/storage/other-tools.js';
 import { pidIn } from '../dist/storage/replace.js';
-import { walk } from '../dist/storage/way.js';
+import { walk } from '../dist/storage/safe-path.js';
 import { networkNameOf, validUpTo } from '../dist/storage/text.js';
 import { parseUnsynced, spellUnsynced } from '../dist/storage/unsynced.js';
 import { acme, callApart, folder, OTHERS, skipsUnlessRoot, SOMEBODY } from './helpers.mjs';
@@ -349,11 +349,11 @@ test('who waits for an answer shows life meanwhile', () => {
 });
 
 function marksAt(vault) {
-  const way = walk(vault);
+  const safePath = walk(vault);
   try {
-    return marksOf(way, undefined).map(pathOf);
+    return marksOf(safePath, undefined).map(pathOf);
   } finally {
-    way.close();
+    safePath.close();
   }
 }
 

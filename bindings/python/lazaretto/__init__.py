@@ -1,6 +1,6 @@
 """lazaretto keeps OAuth credentials alive, and stops dead ones from being used again.
 
->>> from lazaretto import Keeper, LoginRequired
+>>> from lazaretto import Keeper, LoginNeeded
 >>> with Keeper(vault="~/.hermes/auth.json") as keeper:          # doctest: +SKIP
 ...     token = keeper.token("xai-oauth")
 
@@ -17,10 +17,17 @@ what may a call use up                 :class:`Limits`
 
 from __future__ import annotations
 
-__version__ = "0.1.0"
-
 from ._component import Component, Limits
-from .errors import Inspect, LazarettoError, LoginRequired, Misconfigured, RetryLater, UsageError
+from .errors import (
+    Action,
+    ConfigurationNeeded,
+    InspectionNeeded,
+    LazarettoError,
+    LoginNeeded,
+    RetryLater,
+    UsageError,
+)
+from ._version import __version__
 from .keeper import Keeper
 from .types import (
     AccessToken,
@@ -34,19 +41,21 @@ from .types import (
 )
 
 __all__ = [
+    "__version__",
     "AccessToken",
+    "Action",
     "Advice",
     "Component",
+    "ConfigurationNeeded",
     "CredentialStatus",
     "Event",
-    "Inspect",
+    "InspectionNeeded",
     "Judgement",
     "Keeper",
     "LastError",
     "LazarettoError",
     "Limits",
-    "LoginRequired",
-    "Misconfigured",
+    "LoginNeeded",
     "RetryLater",
     "StatusReport",
     "Step",

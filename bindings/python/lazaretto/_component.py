@@ -17,9 +17,9 @@ from wasmtime import Config, Engine, Store, Trap, WasmtimeError
 from wasmtime.component import Component as Compiled
 from wasmtime.component import ComponentInstanceType, FuncType, Linker
 
-from ._shapes import Function, ShapeError
+from ._wit_values import Function, ShapeError
 from ._world import World
-from .errors import Inspect, Misconfigured, UsageError
+from .errors import ConfigurationNeeded, InspectionNeeded, UsageError
 
 _TICK_S = 0.025
 _IDLE_S = 1.0
@@ -82,7 +82,7 @@ class Component:
             return cls._own
 
     def call(self, world: World, limits: Limits, interface: str, name: str, *arguments: Any) -> Any:
-        """One call in an instance of its own. Arguments and result are plain values: see ``_shapes``."""
+        """One call in an instance of its own. Arguments and result are plain values: see ``_wit_values``."""
         function, shapes = self._exports[interface, name]
         try:
             lowered = [shape.lower(argument) for shape, argument in zip(shapes.params, arguments)]
@@ -104,7 +104,7 @@ class Component:
                 result = callee(store, *lowered)
             return None if shapes.result is None else shapes.result.lift(result)
         except (WasmtimeError, Trap) as error:
-            raise Inspect("internal", f"the component was stopped: {guest.why or _root_cause(error)}") from None
+            raise InspectionNeeded("internal", f"the component was stopped: {guest.why or _root_cause(error)}") from None
         finally:
             running.pop()
             store.close()
@@ -227,7 +227,7 @@ def _own_wasm() -> bytes:
     try:
         return resources.files("lazaretto").joinpath("lazaretto.wasm").read_bytes()
     except FileNotFoundError:
-        raise Misconfigured(
+        raise ConfigurationNeeded(
             "no-component",
             "lazaretto.wasm is not in this installation: in a source tree build it with `cargo build -p lazaretto-host` and copy it in "
             "with `python bindings/python/build_component.py`",

@@ -37,7 +37,7 @@ OnEvent = Callable[[Event], object]
 
 
 class World:
-    """The world of one call. What the guest asks for comes as plain values, and so do the answers: see ``_shapes``."""
+    """The world of one call. What the guest asks for comes as plain values, and so do the answers: see ``_wit_values``."""
 
     def __init__(self, storage: Storage, http: Http, on_event: Optional[OnEvent]) -> None:
         self._storage = storage

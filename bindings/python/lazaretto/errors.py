@@ -1,28 +1,47 @@
-"""Why a call did not do what was asked. The class says what helps, ``code`` what happened."""
+"""Errors of a keeper: the class says what helps, ``code`` says what happened."""
 
 from __future__ import annotations
 
 from typing import Any, Dict, Optional, Type
 
+from ._closed_set import ClosedSet
+
+
+class Action(ClosedSet):
+    """What helps after an error. Each has a subclass of :class:`LazarettoError`."""
+
+    LOGIN = "login"
+    """A person must log in again."""
+    RETRY = "retry"
+    """The call may succeed later, by itself."""
+    CONFIGURE = "configure"
+    """A profile, a setting or the client must change."""
+    INSPECT = "inspect"
+    """Something around the vault is broken: a person should look."""
+    USAGE = "usage"
+    """The call was wrong."""
+
 
 class LazarettoError(Exception):
     """What happened to which credential, and why. Never holds a secret.
 
-    :ivar code: What happened, in kebab case: ``quarantined``, ``cooling-down``, ... (``wit/keeper.wit`` has the list).
-    :ivar action: What helps: ``login``, ``retry``, ``configure``, ``inspect`` or ``usage``. Each has a subclass.
+    :ivar code: What happened, in kebab case: ``quarantined``, ``cooling-down``, ... The WIT has
+        the list, and it is open.
+    :ivar action: What helps. Each action has a subclass, so callers need not compare it.
     :ivar message: One sentence or more for a person.
     :ivar retry_after_s: In how many seconds a retry can succeed, where that is known.
-    :ivar run: The one command that helps, as a shell takes it. None: time alone helps, or the message says what must change.
+    :ivar run: The one command that helps, as a shell takes it. None: time alone helps, or the
+        message says what must change.
     """
 
-    action: str = "inspect"
+    action: Action = Action.INSPECT
 
     def __init__(
         self,
         code: str,
         message: str,
         *,
-        action: Optional[str] = None,
+        action: Optional[Action] = None,
         provider: Optional[str] = None,
         credential: Optional[str] = None,
         retry_after_s: Optional[int] = None,
@@ -45,10 +64,10 @@ class LazarettoError(Exception):
         return (_again, (type(self), self.as_dict()))
 
     def as_dict(self) -> Dict[str, Any]:
-        """The members that ``wit/keeper.wit`` names."""
+        """Returns the members that the WIT record ``error`` names."""
         return {
             "code": self.code,
-            "action": self.action,
+            "action": self.action.value,
             "message": self.message,
             "provider": self.provider,
             "credential": self.credential,
@@ -57,51 +76,58 @@ class LazarettoError(Exception):
         }
 
 
-class LoginRequired(LazarettoError):
-    """A person must log in again. Trying once more helps nobody."""
+class LoginNeeded(LazarettoError):
+    """A person must log in again. Another try does not help."""
 
-    action = "login"
+    action = Action.LOGIN
 
 
 class RetryLater(LazarettoError):
-    """It may work later, by itself: ``retry_after_s`` says when, where that is known."""
+    """The call may succeed later, by itself: ``retry_after_s`` says when, where that is known."""
 
-    action = "retry"
+    action = Action.RETRY
 
 
-class Misconfigured(LazarettoError):
+class ConfigurationNeeded(LazarettoError):
     """A profile, a setting or the client must change."""
 
-    action = "configure"
+    action = Action.CONFIGURE
 
 
-class Inspect(LazarettoError):
+class InspectionNeeded(LazarettoError):
     """Something around the vault is broken: a person should look."""
 
-    action = "inspect"
+    action = Action.INSPECT
 
 
 class UsageError(LazarettoError):
     """The call was wrong."""
 
-    action = "usage"
+    action = Action.USAGE
 
 
-_CLASSES: Dict[str, Type[LazarettoError]] = {
-    kind.action: kind for kind in (LoginRequired, RetryLater, Misconfigured, Inspect, UsageError)
+_CLASSES: Dict[Action, Type[LazarettoError]] = {
+    kind.action: kind for kind in (LoginNeeded, RetryLater, ConfigurationNeeded, InspectionNeeded, UsageError)
 }
 
 
 def error_of(members: Dict[str, Any]) -> LazarettoError:
-    """The exception for an error record. An action of a newer component stays a plain :class:`LazarettoError`."""
-    return _again(_CLASSES.get(members["action"], LazarettoError), members)
+    """Returns the exception for the members of a WIT record ``error``.
+
+    An action of a newer component is a plain :class:`LazarettoError`, for a person to look at.
+    """
+    try:
+        action = Action(members["action"])
+    except ValueError:
+        return _again(LazarettoError, {**members, "action": Action.INSPECT})
+    return _again(_CLASSES[action], members)
 
 
 def _again(kind: Type[LazarettoError], members: Dict[str, Any]) -> LazarettoError:
     return kind(
         members["code"],
         members["message"],
-        action=members["action"],
+        action=Action(members["action"]),
         provider=members.get("provider"),
         credential=members.get("credential"),
         retry_after_s=members.get("retry_after_s"),

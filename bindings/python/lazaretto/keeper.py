@@ -10,11 +10,17 @@ from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
 from ._component import Component, Limits
 from ._world import OnEvent, World
-from .errors import Inspect, LazarettoError, Misconfigured, UsageError, error_of
-from .http import named
+from .errors import (
+    ConfigurationNeeded,
+    InspectionNeeded,
+    LazarettoError,
+    UsageError,
+    error_of,
+)
+from .http import profile_origins
 from .http.allow import AllowList, Malformed
 from .http.contract import Http, HttpFailure, HttpRequest, HttpResponse
-from .http.named import ProfilesError
+from .http.profile_origins import ProfilesError
 from .http.network import NetworkHttp
 from .storage.contract import VAULT, Loaded, Storage, StorageError
 from .storage.file import FileStorage
@@ -99,7 +105,7 @@ class Keeper:
                     login_hint=login_hint,
                 )
             except NotImplementedError as error:
-                raise Misconfigured("unsupported", str(error)) from None
+                raise ConfigurationNeeded("unsupported", str(error)) from None
         elif environment or tuple(also) or any(one is not None for one in (layout, providers, command, login_hint)):
             message = "layout=, providers=, environment=, also=, command= and login_hint= are for vault=: a storage has its own"
             raise UsageError("bad-request", message)
@@ -260,7 +266,7 @@ class Keeper:
         try:
             found = self._storage.load("providers.json", None)
         except StorageError as error:
-            raise Inspect("internal", error.message) from None
+            raise InspectionNeeded("internal", error.message) from None
         profiles = found.document.text if isinstance(found, Loaded) else None
         judged = self._call(
             "classifier", "classify", answer, profiles, int(time.time()) if now_s is None else now_s
@@ -363,7 +369,7 @@ class _Network:
         try:
             loaded = self._keeper._storage.load("providers.json", None)
             user = loaded.document.text if isinstance(loaded, Loaded) else None
-            return NetworkHttp(AllowList(named.origins(user), self._allow_loopback_http))
+            return NetworkHttp(AllowList(profile_origins.origins(user), self._allow_loopback_http))
         except (Malformed, ProfilesError, StorageError) as error:
             raise HttpFailure("not-allowed", "no", str(error)) from None
 

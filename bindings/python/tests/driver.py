@@ -7,7 +7,7 @@ import json
 import sys
 from typing import Any, Dict
 
-from lazaretto import Keeper, LazarettoError
+from lazaretto import Action, Keeper, LazarettoError
 
 NAMED = ("provider", "credential", "vault")
 TOKEN = (*NAMED, "min_valid_s", "refused_access_token", "session")
@@ -35,7 +35,7 @@ def call(keeper: Keeper, line: Dict[str, Any]) -> Any:
     if name == "classify":
         answer = {key: value for key, value in line["answer"].items() if value is not None}
         return keeper.classify(**answer, now_s=line["now_s"])
-    raise LazarettoError("bad-request", f"the driver knows no call {name}", action="usage")
+    raise LazarettoError("bad-request", f"the driver knows no call {name}", action=Action.USAGE)
 
 
 def plain(value: Any) -> Any:

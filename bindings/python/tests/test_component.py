@@ -14,10 +14,10 @@ import pytest
 from wasmtime import Engine, Store
 from wasmtime.component import Component as Compiled
 
-from lazaretto import Component, Inspect, Keeper, LazarettoError, Limits
+from lazaretto import Component, InspectionNeeded, Keeper, LazarettoError, Limits
 from lazaretto._component import _functions_of, _own_wasm, _type_of
-from lazaretto.http.named import ProfilesError, origins
-from lazaretto._shapes import Function, ShapeError, Shape, is_tagged
+from lazaretto.http.profile_origins import ProfilesError, origins
+from lazaretto._wit_values import Function, ShapeError, Shape, is_tagged
 from lazaretto.storage import MemoryStorage
 
 Functions = Dict[str, Dict[str, Function]]
@@ -246,7 +246,7 @@ def test_an_endless_guest_is_stopped_and_costs_its_call_only() -> None:
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
     for _ in range(2):
         begun = time.monotonic()
-        with pytest.raises(Inspect) as raised:
+        with pytest.raises(InspectionNeeded) as raised:
             component.call(world, Limits(guest_time_s=0.2), "keeper", "origins")
         assert raised.value.code == "internal" and "too long" in raised.value.message
         assert 0.15 < time.monotonic() - begun < 3
@@ -259,7 +259,7 @@ def test_a_guest_gets_no_more_memory_than_it_may_have() -> None:
     component = Component(ENDLESS)  # type: ignore[arg-type]
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
     assert component.call(world, Limits(), "keeper", "grow") == 1
-    with pytest.raises(Inspect):
+    with pytest.raises(InspectionNeeded):
         component.call(world, Limits(memory_bytes=1 << 20), "keeper", "grow")
 
 
@@ -297,7 +297,7 @@ def test_a_guest_with_more_tables_memories_or_instances_is_refused(module: str, 
 
     world = World(MemoryStorage(), None, None)  # type: ignore[arg-type]
     assert guest_of("(memory 1) (table 1 funcref)").call(world, Limits(), "keeper", "origins") == 7
-    with pytest.raises(Inspect):
+    with pytest.raises(InspectionNeeded):
         guest_of(module, "", more).call(world, Limits(), "keeper", "origins")
 
 

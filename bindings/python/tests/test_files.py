@@ -32,7 +32,7 @@ from lazaretto.storage import (
     Stored,
     version_of,
 )
-from lazaretto.storage import _folder, _heartbeat, _other_tools, _replace, _text, _unsynced, _way
+from lazaretto.storage import _folder, _heartbeat, _other_tools, _replace, _text, _unsynced, _safe_path
 from lazaretto.storage._replace import pid_in
 
 FINGERPRINT = "ff" + "0" * 30
@@ -52,7 +52,7 @@ def tool(folder: Path, name: str) -> Tuple[FileStorage, List[Path], int]:
     path.write_text("{}")
     found = storage(folder, name)
     found._now_ns = lambda: now_s * 10**9
-    return found, [Path(mark.path) for mark in _other_tools.marks(_way.walk(str(path)), None)], now_s
+    return found, [Path(mark.path) for mark in _other_tools.marks(_safe_path.walk(str(path)), None)], now_s
 
 
 def code_of(call: Any) -> str:
@@ -351,15 +351,15 @@ def test_a_tools_lock_is_taken_by_place_or_content_and_never_by_name_alone(
     path = tmp_path.resolve() / file
     path.parent.mkdir()
     path.write_text(content)
-    assert [mark.path for mark in _other_tools.marks(_way.walk(str(path)), None)] == [str(tmp_path.resolve() / lock) for lock in locks]
+    assert [mark.path for mark in _other_tools.marks(_safe_path.walk(str(path)), None)] == [str(tmp_path.resolve() / lock) for lock in locks]
 
 
 def test_a_folder_that_the_environment_names_is_the_tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "c").mkdir()
-    way = _way.walk(str(tmp_path.resolve() / "c/.credentials.json"))
-    assert _other_tools.marks(way, None) == []
+    safe_path = _safe_path.walk(str(tmp_path.resolve() / "c/.credentials.json"))
+    assert _other_tools.marks(safe_path, None) == []
     monkeypatch.setenv("CLAUDE_CONFIG_DIR", str(tmp_path / "c"))
-    assert len(_other_tools.marks(way, None)) == 2
+    assert len(_other_tools.marks(safe_path, None)) == 2
 
 
 def test_who_waits_for_one_lock_holds_no_other(tmp_path: Path) -> None:
@@ -521,9 +521,9 @@ def test_links_are_followed_where_only_we_could_have_put_them(tmp_path: Path) ->
         storage(tmp_path).load("vault", None)
     assert raised.value.code == "unsafe" and "0777" in raised.value.message
     (tmp_path / "loop").symlink_to("loop")
-    assert code_of(lambda: _way.walk(str(tmp_path / "loop"))) == "unsafe"
-    assert _way.walk(str(tmp_path / "real/../none/at/all")).target == str(tmp_path / "none/at/all")
-    assert code_of(lambda: _way.walk(str(tmp_path / "none/../all"))) == "other"
+    assert code_of(lambda: _safe_path.walk(str(tmp_path / "loop"))) == "unsafe"
+    assert _safe_path.walk(str(tmp_path / "real/../none/at/all")).target == str(tmp_path / "none/at/all")
+    assert code_of(lambda: _safe_path.walk(str(tmp_path / "none/../all"))) == "other"
 
 
 def test_a_text_that_need_not_be_durable_lies_beside_the_ledger_and_counts_if_it_is_whole(tmp_path: Path) -> None:
@@ -624,7 +624,7 @@ def test_where_there_is_no_flock_it_says_so_and_the_rest_works() -> None:
         "import sys; sys.modules['fcntl'] = None\n"
         "from lazaretto import *; from lazaretto.storage import MemoryStorage\n"
         "try: Keeper('auth.json')\n"
-        "except Misconfigured as error: print(error.code, 'flock' in error.message)\n"
+        "except ConfigurationNeeded as error: print(error.code, 'flock' in error.message)\n"
         "print(len(Keeper(storage=MemoryStorage()).origins()) > 9)\n"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parents[1])

@@ -21,11 +21,11 @@ from conftest import JSON, Home, wait_until
 from lazaretto import (
     AccessToken,
     Event,
-    Inspect,
+    InspectionNeeded,
     Keeper,
     LazarettoError,
-    LoginRequired,
-    Misconfigured,
+    LoginNeeded,
+    ConfigurationNeeded,
     RetryLater,
     UsageError,
 )
@@ -64,11 +64,11 @@ def test_a_dead_token_is_quarantined_and_never_sent_again(home: Home) -> None:
     home.write("rt-dead")
     events: List[Event] = []
     with home.keeper(on_event=events.append) as keeper:
-        with pytest.raises(LoginRequired) as raised:
+        with pytest.raises(LoginNeeded) as raised:
             keeper.token("acme")
         assert (raised.value.action, raised.value.provider) == ("login", "acme")
         home.write("rt-dead")  # somebody seeds it again
-        with pytest.raises(LoginRequired) as again:
+        with pytest.raises(LoginNeeded) as again:
             keeper.token("acme")
         assert again.value.code == "quarantined"
         assert len(home.server.requests) == 1
@@ -99,7 +99,7 @@ def test_an_error_has_the_command_that_helps_as_the_embedder_says_it(home: Home)
     home.vault.write_text('{"providers": {}}')
 
     def run(**more: Any) -> Optional[str]:
-        with home.keeper(**more) as keeper, pytest.raises(LoginRequired) as raised:
+        with home.keeper(**more) as keeper, pytest.raises(LoginNeeded) as raised:
             keeper.token("xai-oauth")
         return raised.value.run
 
@@ -132,15 +132,15 @@ def test_each_action_is_a_class(home: Home) -> None:
             keeper.token("acme")
         assert retry.value.action == "retry"
         keeper.reset("acme")
-        with pytest.raises(Misconfigured):
+        with pytest.raises(ConfigurationNeeded):
             keeper.token("acme")
         with pytest.raises(UsageError):
             keeper.token("acme", credential="nobody")
-        with pytest.raises(Misconfigured) as unknown:
+        with pytest.raises(ConfigurationNeeded) as unknown:
             keeper.token("nobody")
         assert unknown.value.code == "unknown-provider"
         home.vault.write_text("no json")
-        with pytest.raises(Inspect) as corrupt:
+        with pytest.raises(InspectionNeeded) as corrupt:
             keeper.token("acme")
         assert corrupt.value.code == "corrupt-vault"
     with pytest.raises(UsageError):
@@ -201,7 +201,7 @@ def test_origins_and_verdicts_need_no_vault(home: Home) -> None:
         wall = keeper.classify("xai-oauth", status=403, headers=[("Content-Type", "text/html")], body="<html>")
         assert wall.verdict != "terminal"
         home.providers.write_text("[")
-        with pytest.raises(Misconfigured) as raised:
+        with pytest.raises(ConfigurationNeeded) as raised:
             keeper.classify("acme", status=400)
         assert raised.value.code == "bad-profile"
 
@@ -554,7 +554,7 @@ def test_a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everyw
     def keeper(path: Path) -> Keeper:
         return Keeper(path, providers=home.providers, allow_loopback_http=True)
 
-    with pytest.raises(Misconfigured) as raised:
+    with pytest.raises(ConfigurationNeeded) as raised:
         keeper(vault).token("nous")
     assert raised.value.code == "owned-elsewhere" and str(shared) in raised.value.message
     assert home.server.requests == []

@@ -13,7 +13,7 @@ import pytest
 from apart import IMMUTABLE, STRANGER, Attribute, names, need_root
 from conftest import Home, Server
 
-from lazaretto import AccessToken, Inspect, Keeper
+from lazaretto import AccessToken, InspectionNeeded, Keeper
 from lazaretto.storage import FileStorage, StorageError
 
 
@@ -76,7 +76,7 @@ def test_a_folder_that_becomes_immutable_during_the_exchange_costs_nothing(tmp_p
         with home.keeper() as keeper:
             token = keeper.token("acme")
             assert (token.token, token.unsaved) == ("at-1", None) and str(kept(state)) in (token.warning or "")
-            with pytest.raises(Inspect):
+            with pytest.raises(InspectionNeeded):
                 keeper.token("acme")
             assert kept(state).exists() and len(server.requests) == 1, "the spent one is not sent"
     finally:

@@ -1,7 +1,7 @@
 // The worker's end of an exchange: it hands the request to the network thread and blocks until the answer is there.
 
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
-import { BEAT_MS } from '../storage/marks.js';
+import { BEAT_MS } from '../storage/foreign-marks.js';
 import type { Http, HttpOutcome, HttpRequest } from './contract.js';
 
 export const WAITING = 0;

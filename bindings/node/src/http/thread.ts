@@ -4,7 +4,7 @@
 // may give a request up that nobody has taken yet: then it is certain that nothing of it leaves.
 
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
-import { attempt } from './attempt.js';
+import { attempt } from './exchange.js';
 import { notSent, type HttpOutcome } from './contract.js';
 import { AllowList, Malformed } from './origin.js';
 import { ANSWERED, ANSWERING, TAKEN, WAITING, type ToNetwork } from './client.js';

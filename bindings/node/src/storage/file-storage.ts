@@ -4,26 +4,30 @@
 //
 // | file | what it holds true |
 // |---|---|
-// | `kinds` | which documents there are, and what can be locked |
+// | `documents` | which documents there are, and what can be locked |
 // | `places` | a document and its locks lie beside the file that all links lead to |
-// | `way` | links are followed only where they are safe |
-// | `dir` | a directory that was checked stays open, and what is in it is reached through it alone |
-// | `owners` | what lies beside a vault belongs to its owner or root |
+// | `safe-path` | links are followed only where they are safe |
+// | `folder` | a folder that was checked stays open, and everything in it is reached through it |
+// | `file-owner` | what lies beside a vault belongs to its owner or root |
 // | `replaceable` | before a refresh it is known that the vault can be replaced |
 // | `rescue` | tokens that can be stored nowhere are kept for the next call |
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
+// | `lock-probe` | asking who holds a lock never takes it |
+// | `holder` | the holder of a lock is named for people, and decides nothing |
 // | `other-tools` | which other tool's lock belongs to a vault is decided by place and content |
-// | `sight` | whoever wants to know who holds a lock does not touch it |
-// | `marks` | the locks that other tools make are made, show that we live, and end with their maker |
-// | `left-behind` | what a killed lazaretto made is known again |
+// | `foreign-marks` | the locks that other tools make are made, show that we live, and end with us |
+// | `left-behind` | a mark that a killed lazaretto made is recognised |
 // | `replace` | a document is the old text or the new one, whole |
-// | `secrets` | a client's secret is read from the place that the user's profile names, and from no other |
+// | `sync` | a folder's names are on the disk |
 // | `unsynced` | the ledger's newest text may lie beside it, and counts only if it is whole |
+// | `secrets` | a client's secret is read from the place that the user's profile names |
+// | `environment` | only variables called like a key or a token are read |
+// | `other-owners` | which other files may own what is in the vault |
+// | `vault-place` | where the vault lies, and by which command a person reaches it |
 
 import { statSync, type BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
-import { commandAbout, loadAlso, PLACE, placeOf, variableNamed, type Also, type Reach } from './also.js';
 import {
   randomId,
   versionOf,
@@ -37,20 +41,24 @@ import {
   type Storage,
   type StoreOutcome,
 } from './contract.js';
+import { loadVariable } from './environment.js';
 import { doing, size } from './errors.js';
-import { claimOf, kindOf, KINDS, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
+import { claimOf, kindOf, KINDS, PROFILES_KIND, VAULT_KIND, type Claim, type DocumentKind } from './documents.js';
 import { Held, holderOfLocks, Patience, takeLocks, type Locks } from './locks.js';
-import { pathOf } from './dir.js';
-import { mustBeOurs } from './owners.js';
+import { pathOf } from './folder.js';
+import { mustBeOurs } from './file-owner.js';
+import { loadFromOthers, type OtherOwners } from './other-owners.js';
 import { marksOf } from './other-tools.js';
 import { find, foreignLocks, glance, isSamePlace, lockOf, unsyncedOf, type Place, type Places } from './places.js';
 import { replace } from './replace.js';
 import { mustBeReplaceable, mustHaveRoom } from './replaceable.js';
 import { forget, keep, rescued } from './rescue.js';
 import { Secrets } from './secrets.js';
+import { shellWord } from './shell.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
-import { walk, type Way } from './way.js';
+import { commandAbout, loadPlace, PLACE, type Reach } from './vault-place.js';
+import { walk, type SafePath } from './safe-path.js';
 
 export { StorageError } from './contract.js';
 export type * from './contract.js';
@@ -96,7 +104,7 @@ interface Lease {
 /** One vault file and what lies beside it. Any number of these, in any number of threads and processes, may share one vault. */
 export class FileStorage implements Storage {
   readonly #places: Places;
-  readonly #also: Also;
+  readonly #others: OtherOwners;
   readonly #reach: Reach;
   readonly #foreignLock: boolean | undefined;
   readonly #allowNetwork: boolean;
@@ -104,7 +112,7 @@ export class FileStorage implements Storage {
   readonly #secrets = new Secrets();
   readonly #leases = new Map<string, Lease>();
   /** What was last read, if its stat proves it. */
-  readonly #seen = new Map<Kind, Seen>();
+  readonly #seen = new Map<DocumentKind, Seen>();
 
   /** What time other tools' locks are dated with and judged by. For tests. */
   now: () => number = Date.now;
@@ -112,10 +120,11 @@ export class FileStorage implements Storage {
   constructor(options: FileStorageOptions) {
     const vault = resolve(options.vault);
     this.#places = { vault, profiles: options.providers === undefined ? undefined : resolve(options.providers) };
-    this.#also = {
+    this.#others = {
       vault,
       named: (options.also ?? []).map((path) => resolve(path)),
       shared: options.sharedLogins ? resolve(options.sharedLogins) : undefined,
+      load: (path, document, known) => new FileStorage({ vault: path }).load(document, known),
     };
     this.#reach = {
       layout: options.layout,
@@ -128,10 +137,10 @@ export class FileStorage implements Storage {
   }
 
   load(name: string, known?: string): LoadOutcome {
-    const also = loadAlso(this.#also, name, known);
-    if (also) return also;
-    if (name === PLACE) return placeOf(this.#places.vault, this.#reach, known);
-    if (this.#environment && name.startsWith('env/')) return variableNamed(name.slice('env/'.length), process.env);
+    const elsewhere = loadFromOthers(this.#others, name, known);
+    if (elsewhere) return elsewhere;
+    if (name === PLACE) return loadPlace(this.#places.vault, this.#reach, known);
+    if (this.#environment && name.startsWith('env/')) return loadVariable(name.slice('env/'.length), process.env);
     if (name.startsWith('secret/')) return this.#clientSecret(name.slice('secret/'.length));
     const kind = kindOf(name);
     const anchor = this.#anchorHeld(kind);
@@ -168,7 +177,7 @@ export class FileStorage implements Storage {
   }
 
   /** Whether a stat proves that the file is still what the caller knows. */
-  #isKnown(kind: Kind, known: string | undefined, stat: BigIntStats | undefined): boolean {
+  #isKnown(kind: DocumentKind, known: string | undefined, stat: BigIntStats | undefined): boolean {
     const seen = this.#seen.get(kind);
     return known !== undefined && stat !== undefined && seen?.version === known && seen.key === keyOf(stat);
   }
@@ -180,7 +189,7 @@ export class FileStorage implements Storage {
       const place = held.place;
       const bytes = Buffer.byteLength(text);
       if (bytes > MAX_BYTES) throw tooLarge(pathOf(place.spot), size(bytes));
-      place.way.createFolder();
+      place.file.createFolder();
       const change = { target: place.spot, unsynced: unsyncedOf(place), text, expected, durable };
       return replace(change, () => this.#read(place));
     } finally {
@@ -226,7 +235,7 @@ export class FileStorage implements Storage {
     return KINDS.filter((kind) => kind.name.startsWith(prefix) && this.#exists(kind)).map(({ name }) => name);
   }
 
-  #exists(kind: Kind): boolean {
+  #exists(kind: DocumentKind): boolean {
     const place = find(this.#places, kind);
     if (!place) return false;
     try {
@@ -265,9 +274,9 @@ export class FileStorage implements Storage {
   /** The path of the vault after all links. None: its links may not be followed, or not now. */
   #target(): string | undefined {
     try {
-      const way = walk(this.#places.vault);
-      way.close();
-      return way.target;
+      const safePath = walk(this.#places.vault);
+      safePath.close();
+      return safePath.target;
     } catch {
       return undefined;
     }
@@ -277,13 +286,13 @@ export class FileStorage implements Storage {
     let isNetwork = false;
     let excludesForeign = false;
     try {
-      const way = walk(this.#places.vault);
+      const safePath = walk(this.#places.vault);
       try {
-        isNetwork = networkOf(way.dir) !== undefined;
+        isNetwork = networkOf(safePath.dir) !== undefined;
         // The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
-        excludesForeign = this.#foreignLock === undefined || foreignLocks(way, this.#foreignLock).length > 0;
+        excludesForeign = this.#foreignLock === undefined || foreignLocks(safePath, this.#foreignLock).length > 0;
       } finally {
-        way.close();
+        safePath.close();
       }
     } catch {}
     return {
@@ -295,7 +304,7 @@ export class FileStorage implements Storage {
   }
 
   #read(place: Place): Text | undefined {
-    if (!place.way.hasFolder) return undefined;
+    if (!place.file.hasFolder) return undefined;
     const beside = unsyncedOf(place);
     const owner = place.anchor.ownerOfAll;
     return beside === undefined ? readText(place.spot, owner) : readWithUnsynced(place.spot, beside, owner);
@@ -305,7 +314,7 @@ export class FileStorage implements Storage {
    * Where a lease that is held has led. What is loaded and stored meanwhile is loaded and stored there, wherever that was moved: the tokens
    * that a refresh brings belong to the vault that it was begun for.
    */
-  #anchorHeld(kind: Kind): Way | undefined {
+  #anchorHeld(kind: DocumentKind): SafePath | undefined {
     const isOfProfiles = kind === PROFILES_KIND;
     for (const { place } of this.#leases.values()) if ((place.kind === PROFILES_KIND) === isOfProfiles) return place.anchor;
     return undefined;
@@ -386,7 +395,7 @@ export class FileStorage implements Storage {
   }
 
   /** The lease that a store was given, if it permits this store. */
-  #leaseFor(kind: Kind, lease: string): Lease {
+  #leaseFor(kind: DocumentKind, lease: string): Lease {
     const held = this.#leases.get(lease);
     if (!held || held.claim.grant !== undefined || held.claim.kind !== kind) {
       throw new StorageError(
@@ -398,7 +407,7 @@ export class FileStorage implements Storage {
     throw new StorageError('unavailable', `the lock of ${kind.name} was moved, and the lease does not reach there; try again`);
   }
 
-  #lockForStore(kind: Kind): Lease {
+  #lockForStore(kind: DocumentKind): Lease {
     const claimed = doing('lock', kind.name, () => this.#claim({ kind, grant: undefined }, new Patience(STORE_WAIT_MS)));
     if ('held' in claimed) return claimed;
     const name = claimed.name || 'somebody';
@@ -409,9 +418,4 @@ export class FileStorage implements Storage {
 function letGo({ held, place }: Lease): void {
   held.letGo();
   place.close();
-}
-
-/** A text as one word of a shell's command. */
-function shellWord(text: string): string {
-  return /^[\w./:@%+=][\w./:@%+=-]*$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }

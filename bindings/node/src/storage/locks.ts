@@ -8,15 +8,15 @@
 import { closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { StorageError, type Holder } from './contract.js';
-import { at, identityOf, pathOf, type Dir, type Spot } from './dir.js';
+import { at, identityOf, pathOf, type Folder, type Spot } from './folder.js';
 import { errnoOf, ioError } from './errors.js';
-import { syncDir } from './files.js';
+import { syncDir } from './sync.js';
 import { tryLock, unlock } from './libc.js';
-import { hide, holderAt, show } from './sight.js';
+import { hide, holderAt, show } from './lock-probe.js';
 import { clearHint, holderOf, isOfALivingProcessHere, readHint, writeHint } from './holder.js';
 import { LeftBehind } from './left-behind.js';
-import { beat, isMarkInPlace, makeMark, removeMark, type Made, type Mark } from './marks.js';
-import { mustBeKeptFromOthers, mustBelong } from './owners.js';
+import { beat, isMarkInPlace, makeMark, removeMark, type MadeMark, type Mark } from './foreign-marks.js';
+import { mustBeKeptFromOthers, mustBelong } from './file-owner.js';
 
 /** The pauses between two looks at a lock that somebody holds, in milliseconds. */
 const FIRST_PAUSE_MS = 1;
@@ -48,8 +48,8 @@ interface Lock extends Spot {
 }
 
 /** The folder of our locks, open for as long as one is held. */
-interface Folder {
-  dir: Dir;
+interface LocksFolder {
+  dir: Folder;
   spot: Spot;
 }
 
@@ -57,10 +57,10 @@ interface Folder {
 export class Held {
   /** Another program's, in the order of taking, and our own as the last. */
   readonly #locks: Lock[];
-  readonly #made: Made[];
-  readonly #folder: Folder;
+  readonly #made: MadeMark[];
+  readonly #folder: LocksFolder;
 
-  constructor(locks: Lock[], made: Made[], folder: Folder) {
+  constructor(locks: Lock[], made: MadeMark[], folder: LocksFolder) {
     this.#locks = locks;
     this.#made = made;
     this.#folder = folder;
@@ -180,8 +180,8 @@ export function sleep(ms: number): void {
 }
 
 /** Every mark, or none: then the one that somebody else holds, with the locks let go. */
-function makeAll(wanted: Locks, folder: Dir, locks: Lock[]): Made[] | Mark {
-  const made: Made[] = [];
+function makeAll(wanted: Locks, folder: Folder, locks: Lock[]): MadeMark[] | Mark {
+  const made: MadeMark[] = [];
   try {
     const busy = wanted.marks.length > 0 ? makeEach(wanted, folder, made) : undefined;
     if (!busy) return made;
@@ -196,7 +196,7 @@ function makeAll(wanted: Locks, folder: Dir, locks: Lock[]): Made[] | Mark {
 }
 
 /** Our own lock is held, so nobody else reads or writes what is known of them. */
-function makeEach(wanted: Locks, folder: Dir, made: Made[]): Mark | undefined {
+function makeEach(wanted: Locks, folder: Folder, made: MadeMark[]): Mark | undefined {
   const known = openLock({ dir: folder, name: LEFT_BEHIND }, wanted.owner).fd;
   const left = new LeftBehind(known);
   try {
@@ -217,7 +217,7 @@ function makeEach(wanted: Locks, folder: Dir, made: Made[]): Mark | undefined {
 }
 
 /** All of them in their order, each once. */
-function openAll(wanted: Locks, folder: Dir): Lock[] {
+function openAll(wanted: Locks, folder: Folder): Lock[] {
   const locks: Lock[] = [];
   try {
     for (const spot of [...wanted.foreign, { dir: folder, name: wanted.own }]) {
@@ -234,11 +234,11 @@ function openAll(wanted: Locks, folder: Dir): Lock[] {
 }
 
 /** Opens the folder of our locks, and creates it if it is missing. */
-function openOwnFolder({ anchor, owner }: Locks): Folder {
+function openOwnFolder({ anchor, owner }: Locks): LocksFolder {
   noHostWithoutFlock(anchor);
   const spot = ownFolder(anchor);
   const path = pathOf(spot);
-  let dir: Dir | undefined;
+  let dir: Folder | undefined;
   try {
     dir = unlessErrno('ENOENT', () => spot.dir.enter(spot.name));
     if (!dir) {

@@ -7,17 +7,17 @@
 
 import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
-import { at, identityOf, pathOf, type Dir, type Spot } from './dir.js';
-import type { Mark } from './marks.js';
+import { at, identityOf, pathOf, type Folder, type Spot } from './folder.js';
+import type { Mark } from './foreign-marks.js';
 import { spotsOf } from './places.js';
 import { MAX_BYTES } from './text.js';
-import type { Way } from './way.js';
+import type { SafePath } from './safe-path.js';
 
 const CLAUDE_STALE_MS = 60_000;
 const QWEN_STALE_MS = 35_000;
 
 /** What other tools make while they refresh a login in their own file. */
-export function marksOf(vault: Way, wanted: boolean | undefined): Mark[] {
+export function marksOf(vault: SafePath, wanted: boolean | undefined): Mark[] {
   const marks = new Map<string, Mark>();
   const add = (mark: Mark) => marks.set(pathOf(mark), mark);
   for (const spot of wanted === false ? [] : spotsOf(vault)) {
@@ -47,7 +47,7 @@ function inPathOrder(one: Mark, other: Mark): number {
 }
 
 /** The lock of a folder itself. */
-function besideOf(dir: Dir): Spot | undefined {
+function besideOf(dir: Folder): Spot | undefined {
   try {
     return dir.path === '/' ? undefined : { dir: dir.parent(), name: `${basename(dir.path)}.lock` };
   } catch {
@@ -56,7 +56,7 @@ function besideOf(dir: Dir): Spot | undefined {
 }
 
 /** Whether a variable of the environment names this folder. */
-function isNamedBy(variable: string, dir: Dir): boolean {
+function isNamedBy(variable: string, dir: Folder): boolean {
   const named = process.env[variable];
   if (!named) return false;
   try {

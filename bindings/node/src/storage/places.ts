@@ -2,10 +2,10 @@
 
 import { lstatSync, statSync, type BigIntStats } from 'node:fs';
 import { StorageError } from './contract.js';
-import { pathOf, type Spot } from './dir.js';
+import { pathOf, type Spot } from './folder.js';
 import { errnoOf } from './errors.js';
-import { LEDGER_KIND, PROFILES_KIND, VAULT_KIND, type Claim, type Kind } from './kinds.js';
-import { effectiveUser, walk, walkBeside, type Way } from './way.js';
+import { LEDGER_KIND, PROFILES_KIND, VAULT_KIND, type Claim, type DocumentKind } from './documents.js';
+import { effectiveUser, walk, walkBeside, type SafePath } from './safe-path.js';
 
 /** The reference's vault. */
 export const REFERENCE_VAULT = 'auth.json';
@@ -14,32 +14,32 @@ const REFERENCE_FILES = [REFERENCE_VAULT, 'nous_auth.json'];
 
 /** Where a document lies, with its folder open until it is closed. */
 export class Place {
-  readonly kind: Kind;
+  readonly kind: DocumentKind;
   /** The file that the locks are named after: the vault's, or the profiles' own. */
-  readonly anchor: Way;
+  readonly anchor: SafePath;
   /** Where the document's own file lies: the anchor's way, or another if the document is a link. */
-  readonly way: Way;
+  readonly file: SafePath;
   readonly #name: string;
 
-  constructor(kind: Kind, anchor: Way, way: Way, name: string) {
+  constructor(kind: DocumentKind, anchor: SafePath, file: SafePath, name: string) {
     this.kind = kind;
     this.anchor = anchor;
-    this.way = way;
+    this.file = file;
     this.#name = name;
   }
 
   /** The document's own file. */
   get spot(): Spot {
-    return { dir: this.way.dir, name: this.#name };
+    return { dir: this.file.dir, name: this.#name };
   }
 
   /** One stat of it. None: it is not there. */
   look(): BigIntStats | undefined {
-    return this.way.hasFolder ? this.way.dir.look(this.#name) : undefined;
+    return this.file.hasFolder ? this.file.dir.look(this.#name) : undefined;
   }
 
   close(): void {
-    this.way.close();
+    this.file.close();
     this.anchor.close();
   }
 }
@@ -62,7 +62,7 @@ function statOrAbsent(path: string): BigIntStats | 'absent' | undefined {
  * Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong file, or cannot be told. It is good for
  * saying that there is nothing, or nothing new: a file that was found on a safe way is the same on any.
  */
-export function glance(places: Places, kind: Kind): BigIntStats | 'absent' | undefined {
+export function glance(places: Places, kind: DocumentKind): BigIntStats | 'absent' | undefined {
   if (kind === VAULT_KIND) return statOrAbsent(places.vault);
   if (kind.suffix === undefined) return places.profiles === undefined ? 'absent' : statOrAbsent(places.profiles);
   // Beside a link there lies nothing of ours, but beside its target.
@@ -78,7 +78,7 @@ function isLink(path: string): boolean {
 }
 
 /** Finds a document by walking to it, or from where `anchor` has led. None: it has no place in this storage. */
-export function find(places: Places, kind: Kind, anchor?: Way): Place | undefined {
+export function find(places: Places, kind: DocumentKind, anchor?: SafePath): Place | undefined {
   const named = kind === PROFILES_KIND ? places.profiles : places.vault;
   if (named === undefined) return undefined;
   const to = anchor?.keep() ?? walk(named);
@@ -86,8 +86,8 @@ export function find(places: Places, kind: Kind, anchor?: Way): Place | undefine
     if (kind !== PROFILES_KIND) refuseRoot(to);
     const name = kind.suffix === undefined ? to.name : to.name + kind.suffix;
     const isElsewhere = kind.suffix !== undefined && to.hasFolder && to.dir.look(name)?.isSymbolicLink() === true;
-    const way = isElsewhere ? walkBeside(to, name) : to.keep();
-    return new Place(kind, to, way, isElsewhere ? way.name : name);
+    const safePath = isElsewhere ? walkBeside(to, name) : to.keep();
+    return new Place(kind, to, safePath, isElsewhere ? safePath.name : name);
   } catch (error) {
     to.close();
     throw error;
@@ -95,7 +95,7 @@ export function find(places: Places, kind: Kind, anchor?: Way): Place | undefine
 }
 
 /** What root would do in a folder that is another user's, that user could turn against it. */
-function refuseRoot({ owner, target }: Way): void {
+function refuseRoot({ owner, target }: SafePath): void {
   if (owner === undefined || owner === 0 || effectiveUser() !== 0) return;
   throw new StorageError(
     'unsafe',
@@ -107,14 +107,14 @@ function refuseRoot({ owner, target }: Way): void {
 /** Whether both are the same file with the same locks; its owner may have changed. */
 export function isSamePlace(one: Place, other: Place): boolean {
   return (
-    isSameWay(one.anchor, other.anchor) &&
+    isSamePath(one.anchor, other.anchor) &&
     one.spot.name === other.spot.name &&
-    one.way.hasFolder === other.way.hasFolder &&
+    one.file.hasFolder === other.file.hasFolder &&
     one.spot.dir.isSame(other.spot.dir)
   );
 }
 
-function isSameWay(one: Way, other: Way): boolean {
+function isSamePath(one: SafePath, other: SafePath): boolean {
   return (
     one.name === other.name &&
     one.hasFolder === other.hasFolder &&
@@ -139,7 +139,7 @@ export function lockOf(claim: Claim): string {
  * The reference program's lock files for a vault, in the order of their paths. It locks beside the path that it was given and not
  * beside what a link leads to: so there is one beside each. `wanted` none: if any of the paths is what the reference calls its vault.
  */
-export function foreignLocks(vault: Way, wanted: boolean | undefined): Spot[] {
+export function foreignLocks(vault: SafePath, wanted: boolean | undefined): Spot[] {
   const names = spotsOf(vault);
   if (!(wanted ?? names.some(({ name }) => REFERENCE_FILES.includes(name)))) return [];
   const locks = names.filter(({ name }) => /.\.json$/.test(name));
@@ -147,8 +147,8 @@ export function foreignLocks(vault: Way, wanted: boolean | undefined): Spot[] {
 }
 
 /** All names of the file. */
-export function spotsOf(way: Way): Spot[] {
-  return [...way.links, { dir: way.dir, name: way.name }];
+export function spotsOf(safePath: SafePath): Spot[] {
+  return [...safePath.links, { dir: safePath.dir, name: safePath.name }];
 }
 
 /** By their paths, each once. */

@@ -15,9 +15,9 @@ import {
   type Stats,
 } from 'node:fs';
 import { randomId, StorageError, versionOf, type StoreOutcome } from './contract.js';
-import { at, pathOf, type Spot } from './dir.js';
+import { at, pathOf, type Spot } from './folder.js';
 import { doing, errnoOf, ioError } from './errors.js';
-import { openDir, syncDir, syncWayTo } from './files.js';
+import { openDir, syncDir, syncFoldersAbove } from './sync.js';
 import { isAlive } from './holder.js';
 import type { Text } from './text.js';
 import { spellUnsynced } from './unsynced.js';
@@ -53,7 +53,7 @@ export function replace(change: Change, read: () => Text | undefined): StoreOutc
 function replaceIn(dir: number, change: Change, before: Text | undefined, read: () => Text | undefined): StoreOutcome {
   const { target, unsynced: beside } = change;
   removeLeftovers(target);
-  if (change.durable && !before) syncWayTo(target.dir);
+  if (change.durable && !before) syncFoldersAbove(target.dir);
 
   const isReplaced = before?.isUnsynced ?? false;
   if (beside !== undefined && !isReplaced && exists(beside)) {

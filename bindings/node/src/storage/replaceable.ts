@@ -3,7 +3,7 @@
 
 import { closeSync, constants, openSync } from 'node:fs';
 import { StorageError } from './contract.js';
-import { at, mountOf, O_PATH, pathOf, type Spot } from './dir.js';
+import { at, mountOf, O_PATH, pathOf, type Spot } from './folder.js';
 import { doing, errnoOf, ioError } from './errors.js';
 import { allocate, fixedBy } from './libc.js';
 import { createTemporary, mountedAsAFile, removeQuietly, temporary } from './replace.js';

@@ -5,12 +5,12 @@ import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, statSync, unlinkSync, writeSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
-import { hiding } from '../hiding.js';
+import { redact } from '../redact.js';
 import { randomId, StorageError, type Rescued } from './contract.js';
-import { at, type Dir, type Spot } from './dir.js';
-import { openDir, syncDir, syncWayTo } from './files.js';
+import { at, type Folder, type Spot } from './folder.js';
+import { openDir, syncDir, syncFoldersAbove } from './sync.js';
 import { removeQuietly } from './replace.js';
-import { effectiveUser, walk } from './way.js';
+import { effectiveUser, walk } from './safe-path.js';
 
 /** What one file may hold, and how many names and files are looked at. */
 const MAX_BYTES = 1024 * 1024;
@@ -19,20 +19,20 @@ const MAX_FILES = 16;
 
 /** Keeps `unsaved` for the vault at a path, durably. Throws if it cannot. */
 export function keep(vault: string, unsaved: string): void {
-  const way = walk(join(folder(), `${prefixOf(vault)}${randomId()}`));
+  const safePath = walk(join(folder(), `${prefixOf(vault)}${randomId()}`));
   try {
-    way.createFolder();
-    mustBePrivate(way.dir);
-    const dir = openDir(way.dir);
+    safePath.createFolder();
+    mustBePrivate(safePath.dir);
+    const dir = openDir(safePath.dir);
     try {
-      write({ dir: way.dir, name: way.name }, unsaved);
+      write({ dir: safePath.dir, name: safePath.name }, unsaved);
       syncDir(dir);
-      syncWayTo(way.dir);
+      syncFoldersAbove(safePath.dir);
     } finally {
       closeSync(dir);
     }
   } finally {
-    way.close();
+    safePath.close();
   }
 }
 
@@ -58,7 +58,7 @@ export function rescued(paths: () => string[]): Rescued[] {
     for (const { name, isFile } of dir.names(MAX_NAMES)) {
       if (!isFile || !prefixes.some((prefix) => name.startsWith(prefix)) || !/^[0-9a-f]{32}\.[0-9a-f]{32}$/.test(name)) continue;
       const unsaved = read({ dir, name });
-      if (unsaved !== undefined) found.push(hiding({ name, unsaved }, 'unsaved'));
+      if (unsaved !== undefined) found.push(redact({ name, unsaved }, 'unsaved'));
       if (found.length === MAX_FILES) return;
     }
   });
@@ -79,17 +79,17 @@ export function forget({ name }: Rescued): void {
 }
 
 /** Does something in the folder, if it is there and is this user's alone. What fails is left for another time. */
-function inFolder(act: (dir: Dir) => void): void {
+function inFolder(act: (dir: Folder) => void): void {
   try {
     const path = folder();
     if (!statSync(path, { throwIfNoEntry: false })) return;
-    const way = walk(join(path, 'any'));
+    const safePath = walk(join(path, 'any'));
     try {
-      if (!way.hasFolder) return;
-      mustBePrivate(way.dir);
-      act(way.dir);
+      if (!safePath.hasFolder) return;
+      mustBePrivate(safePath.dir);
+      act(safePath.dir);
     } finally {
-      way.close();
+      safePath.close();
     }
   } catch {}
 }
@@ -119,7 +119,7 @@ function folder(): string {
 }
 
 /** Nobody else can put a file there, or list what there is. */
-function mustBePrivate({ stat, path }: Dir): void {
+function mustBePrivate({ stat, path }: Folder): void {
   if (stat.uid === BigInt(effectiveUser()) && (stat.mode & 0o077n) === 0n) return;
   throw new StorageError('unsafe', `${path} is not this user's alone, so no tokens are kept there; run: chmod 700 '${path}'`);
 }

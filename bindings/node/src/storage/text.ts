@@ -4,10 +4,10 @@
 import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync, statfsSync, type BigIntStats } from 'node:fs';
 import { StorageError, versionOf, type Document } from './contract.js';
-import { at, pathOf, type Dir, type Spot } from './dir.js';
+import { at, pathOf, type Folder, type Spot } from './folder.js';
 import { doing, errnoOf, ioError, notAFile, size, whatIs } from './errors.js';
-import { hiding } from '../hiding.js';
-import { mustBelong } from './owners.js';
+import { redact } from '../redact.js';
+import { mustBelong } from './file-owner.js';
 
 /** The largest document: 16 MiB. */
 export const MAX_BYTES = 16 * 1024 * 1024;
@@ -66,7 +66,7 @@ export function readText(spot: Spot, owner: number): Text | undefined {
     const newest = stat.mtimeNs > stat.ctimeNs ? stat.mtimeNs : stat.ctimeNs;
     const isProof = isSteady && newest < readAtNs - STAMP_STEP_NS && networkOf(spot.dir) === undefined;
     return {
-      document: hiding({ version, text: bytes.toString('utf8') }, 'text'),
+      document: redact({ version, text: bytes.toString('utf8') }, 'text'),
       base: version,
       isUnsynced: false,
       stat,
@@ -138,7 +138,7 @@ export function validUpTo(bytes: Buffer): number {
 }
 
 /** The kind of network file system that a directory lies on. None: a local one, or it cannot be told. */
-export function networkOf(dir: Dir): string | undefined {
+export function networkOf(dir: Folder): string | undefined {
   // Elsewhere the kind is not looked at: macOS and the BSDs do lock over NFS, through lockd.
   if (process.platform !== 'linux' && process.platform !== 'android') return undefined;
   try {

@@ -5,8 +5,8 @@
 // the other way round, a text could come back that two stores had replaced.
 
 import { StorageError, versionOf, type Document } from './contract.js';
-import type { Spot } from './dir.js';
-import { hiding } from '../hiding.js';
+import type { Spot } from './folder.js';
+import { redact } from '../redact.js';
 import { MAX_BYTES, readText, type Text } from './text.js';
 
 const MARK = 'lazaretto-unsynced 1';
@@ -44,5 +44,5 @@ export function parseUnsynced(file: string): { base: string; document: Document 
   const head = /^lazaretto-unsynced 1 (\S*) (\S*)$/.exec(file.slice(0, Math.max(end, 0)));
   if (end < 0 || !head) return undefined;
   const [base, version, text] = [head[1] ?? '', head[2] ?? '', file.slice(end + 1)];
-  return versionOf(text) === version ? { base, document: hiding({ version, text }, 'text') } : undefined;
+  return versionOf(text) === version ? { base, document: redact({ version, text }, 'text') } : undefined;
 }

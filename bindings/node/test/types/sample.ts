@@ -1,6 +1,6 @@
 // What a TypeScript program that uses the package looks like: it must compile, and the lines marked so must not.
 
-import { classify, Keeper, LazarettoError, LoginRequired, RetryLater, type AccessToken, type Judgement } from 'lazaretto';
+import { classify, Keeper, LazarettoError, LoginNeeded, RetryLater, type AccessToken, type Judgement } from 'lazaretto';
 import { FileStorage, type LoadOutcome } from 'lazaretto/storage';
 
 export async function sample(): Promise<string | undefined> {
@@ -12,7 +12,7 @@ export async function sample(): Promise<string | undefined> {
     const advice = await keeper.report('xai-oauth', { accessToken: token.token, status, headers, body: await response.text() });
     return advice.token?.token ?? token.token;
   } catch (error) {
-    if (error instanceof LoginRequired) return error.provider;
+    if (error instanceof LoginNeeded) return error.provider;
     if (error instanceof RetryLater) return String(error.retryAfterSeconds ?? 60);
     if (error instanceof LazarettoError) return error.code;
     throw error;

@@ -11,6 +11,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Tuple
 
+from .._version import __version__
 from .allow import AllowList, Origin, is_loopback
 from .body import codings_of, fitting, read_body
 from .contract import CAP_BYTES, HttpFailure, HttpRequest, HttpResponse
@@ -98,8 +99,6 @@ def _prepare(request: HttpRequest) -> List[Tuple[str, str]]:
             )
         if name.lower() != "accept-encoding":
             prepared.append((name, value))
-    from .. import __version__
-
     given = {name.lower() for name, _ in prepared}
     defaults = [("user-agent", f"lazaretto/{__version__}"), ("accept", "*/*")]
     prepared += [header for header in defaults if header[0] not in given]

@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 import select
 import socket
-from typing import TYPE_CHECKING, Any, List, Tuple
+from typing import Any, List, Protocol, Tuple
 
 from .contract import CAP_BYTES
-
-if TYPE_CHECKING:
-    from .network import Exchange
 
 # Bytes that are read after the deadline, at most, and bytes of all heads of an answer: those we drop must still be read.
 _MOST_LATE_BYTES = 4 * CAP_BYTES
@@ -19,10 +16,22 @@ _MOST_HEAD_BYTES = 2 * CAP_BYTES
 _FRAMING = ("connection", "content-length", "transfer-encoding")
 
 
+class Progress(Protocol):
+    """How far an exchange has got, and how long it may still take."""
+
+    def left(self) -> float:
+        """Returns the seconds that are left; raises ``TimeoutError`` when there are none."""
+        ...
+
+    def begin_to_send(self) -> None:
+        """Notes that the server may see something of the request from now on."""
+        ...
+
+
 class Wire(io.RawIOBase):
     """A socket that is never waited for beyond the deadline, as ``http.client`` wants one."""
 
-    def __init__(self, wrapped: socket.socket, exchange: Exchange) -> None:
+    def __init__(self, wrapped: socket.socket, exchange: Progress) -> None:
         super().__init__()
         self._wrapped = wrapped
         self._exchange = exchange

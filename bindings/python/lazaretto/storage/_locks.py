@@ -13,13 +13,13 @@ import time
 from dataclasses import dataclass
 from typing import Callable, List, Optional, Tuple, Union
 
-from . import _holder, _sight
+from . import _holder, _lock_probe
 from ._errors import cannot_create, io_error
 from ._folder import Folder, Identity, Spot, identity_of
 from ._heartbeat import Heartbeat
 from ._left_behind import LeftBehind
-from ._marks import Made, Mark
-from ._trust import check_beside, check_locks_folder
+from ._foreign_marks import MadeMark, Mark
+from ._file_owner import check_beside, check_locks_folder
 from .contract import Holder, StorageError
 
 try:
@@ -66,7 +66,7 @@ class _Lock:
 class Held:
     """Locks that are held until this is let go."""
 
-    def __init__(self, locks: List[_Lock], made: List[Made], heartbeat: Optional[Heartbeat], folder: Spot) -> None:
+    def __init__(self, locks: List[_Lock], made: List[MadeMark], heartbeat: Optional[Heartbeat], folder: Spot) -> None:
         # Another program's, in the order of taking, and our own as the last.
         self._locks = locks
         self._made = made
@@ -92,7 +92,7 @@ class Held:
         if not locks:
             return
         if self.is_of_this_process():
-            _sight.hide(locks[-1].handle)
+            _lock_probe.hide(locks[-1].handle)
             _holder.clear(locks[-1].handle)
             if self._heartbeat:
                 self._heartbeat.end()
@@ -139,7 +139,7 @@ class Locks:
                     made = self._make_all(locks[-1].spot.beside(LEFT_BEHIND))
                     if isinstance(made, tuple):
                         _holder.write(locks[-1].handle, self.grant)
-                        _sight.show(locks[-1].handle)
+                        _lock_probe.show(locks[-1].handle)
                         held = Held(locks, *made, folder)
                         return held
                     _unlock(locks)
@@ -165,20 +165,20 @@ class Locks:
         except OSError as error:
             raise io_error("look at the lock in", folder.path, error) from None
         try:
-            return _sight.holder(handle, self.grant)
+            return _lock_probe.holder(handle, self.grant)
         finally:
             os.close(handle)
 
     def _own_folder(self) -> Spot:
         return self.anchor.beside(self.anchor.name + ".lazaretto-locks")
 
-    def _make_all(self, known_in: Spot) -> Union[Tuple[List[Made], Optional[Heartbeat]], Mark]:
+    def _make_all(self, known_in: Spot) -> Union[Tuple[List[MadeMark], Optional[Heartbeat]], Mark]:
         """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what
         is known of them."""
         if not self.marks:
             return [], None
         known = _open_lock(known_in, self.owner).handle
-        made: List[Made] = []
+        made: List[MadeMark] = []
         try:
             left = LeftBehind(known)
             busy = self._make_each(made, left)
@@ -193,7 +193,7 @@ class Locks:
         _remove_all(made)
         return busy
 
-    def _make_each(self, made: List[Made], left: LeftBehind) -> Optional[Mark]:
+    def _make_each(self, made: List[MadeMark], left: LeftBehind) -> Optional[Mark]:
         for mark in self.marks:
             try:
                 new = mark.make(self.now_ns(), left)
@@ -250,7 +250,7 @@ class Locks:
         return own
 
 
-def _remove_all(made: List[Made]) -> None:
+def _remove_all(made: List[MadeMark]) -> None:
     for mark in made:
         mark.remove()
         mark.close()

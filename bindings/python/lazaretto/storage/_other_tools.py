@@ -14,16 +14,16 @@ import os
 from typing import List, Optional, Tuple
 
 from ._folder import Folder, Spot, identity_of
-from ._marks import Mark
+from ._foreign_marks import Mark
 from ._places import in_path_order, names_of
 from ._text import MAX_BYTES
-from ._way import Way
+from ._safe_path import SafePath
 
 _CLAUDE_STALE_S = 60
 _QWEN_STALE_S = 35
 
 
-def marks(vault: Way, wanted: Optional[bool]) -> List[Mark]:
+def marks(vault: SafePath, wanted: Optional[bool]) -> List[Mark]:
     """What other tools make while they refresh a login in their own file."""
     found = {}
     for spot in names_of(vault) if wanted is not False else []:

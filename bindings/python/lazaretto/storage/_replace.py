@@ -17,7 +17,7 @@ from ._errors import cannot_create, io_error, mounted
 from ._folder import Folder, Spot, sync_dir
 from ._sync import sync
 from ._text import Text
-from ._trust import check_owner
+from ._file_owner import check_owner
 from .contract import UNKNOWN, Stale, Stored, StoreOutcome, random_id, version_of
 
 _MAX_NAMES = 1024

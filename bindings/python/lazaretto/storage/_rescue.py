@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass, field
 from typing import Iterator, Optional
 
-from . import _way
+from . import _safe_path
 from ._errors import io_error
 from ._folder import Folder, Spot, sync_dir
 from ._sync import sync
@@ -52,11 +52,11 @@ class Rescue:
     def keep(self, unsaved: str) -> str:
         """Keeps what could be stored nowhere, durably, and gives the file's path."""
         name = f"{self._prefix}.{random_id()}"
-        way = _walk_to(name)
-        if way.missing:
-            way.make_folders()
-            way = _walk_to(name)
-        spot = Spot(_checked(way.spot.folder), name)
+        safe_path = _walk_to(name)
+        if safe_path.missing:
+            safe_path.make_folders()
+            safe_path = _walk_to(name)
+        spot = Spot(_checked(safe_path.spot.folder), name)
         try:
             _write(spot, unsaved.encode())
         except OSError as error:
@@ -65,10 +65,10 @@ class Rescue:
 
     def kept(self) -> Iterator[Kept]:
         """What earlier calls kept, of whatever process."""
-        way = _walk_to(self._prefix)
-        if way.missing:
+        safe_path = _walk_to(self._prefix)
+        if safe_path.missing:
             return
-        folder = _checked(way.folder)
+        folder = _checked(safe_path.folder)
         try:
             with folder.entries() as entries:
                 names = [entry.name for entry in entries if self._is_ours(entry.name)]
@@ -84,12 +84,12 @@ class Rescue:
         return re.fullmatch(self._prefix + r"\.[0-9a-f]{32}", name, re.ASCII) is not None
 
 
-def _walk_to(name: str) -> _way.Way:
+def _walk_to(name: str) -> _safe_path.SafePath:
     named = os.environ.get("XDG_STATE_HOME", "")
     state = named if os.path.isabs(named) else os.path.expanduser("~/.local/state")
     if not os.path.isabs(state):
         raise StorageError("other", "this process has no home directory, so there is no place for a rescue file")
-    return _way.walk(os.path.join(state, "lazaretto", "rescue", name))
+    return _safe_path.walk(os.path.join(state, "lazaretto", "rescue", name))
 
 
 def _checked(folder: Folder) -> Folder:

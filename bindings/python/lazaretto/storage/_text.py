@@ -16,7 +16,7 @@ from typing import Callable, Optional, Tuple
 
 from ._errors import io_error, not_a_file, size, what_is
 from ._folder import Spot
-from ._trust import check_beside
+from ._file_owner import check_beside
 from .contract import Document, StorageError, version_of
 
 MAX_BYTES = 16 * 1024 * 1024

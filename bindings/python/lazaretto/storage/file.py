@@ -1,27 +1,31 @@
 """Documents as files. ``docs/file-store.md`` is the written protocol, for hosts in any language; this is it in Python.
 
-=================  ===========================================================================
-file               what it holds true
-=================  ===========================================================================
-``_places.py``     a document and its locks lie beside the file that all links lead to
-``_way.py``        links are followed only where they are safe
-``_folder.py``     a directory is checked once, and all that lies in it is reached from its handle
-``_trust.py``      what lies beside a vault belongs to its owner or root
-``_ready.py``      before a token is spent it is known that its vault can be replaced
-``_text.py``       files are read bounded, and not again while a stat proves them unchanged
-``_locks.py``      a lock lasts as long as its holder
-``_marks.py``      the locks that other tools make are made, and end with their maker
-``_other_tools.py``  which other tool's lock belongs to a vault is decided by place and content
-``_heartbeat.py``  what we made shows that we live
-``_left_behind.py``  what a killed lazaretto made is known again
-``_holder.py``     who holds a lock is told to people and decides nothing
-``_sight.py``      whoever wants to know who holds a lock does not touch it
-``_replace.py``    a document is the old text or the new one, whole
-``_unsynced.py``   the ledger's newest text may lie beside it, and counts only if it is whole
-``_rescue.py``     tokens that could be stored nowhere are kept until the vault takes them
-``_secrets.py``    a client's secret is read from the place that the user's profile names, and from no other
-``_also.py``       which other files may own what is in the vault
-=================  ===========================================================================
+======================  ==========================================================================
+file                    what it holds true
+======================  ==========================================================================
+``_documents.py``       which documents there are, and what can be locked
+``_places.py``          a document and its locks lie beside the file that all links lead to
+``_safe_path.py``       links are followed only where they are safe
+``_folder.py``          a folder that was checked stays open, and everything in it is reached
+                        through it
+``_file_owner.py``      what lies beside a vault belongs to its owner or root
+``_replaceable.py``     before a token is spent it is known that its vault can be replaced
+``_text.py``            files are read bounded, and not again while a stat proves them unchanged
+``_locks.py``           a lock lasts as long as its holder
+``_lock_probe.py``      asking who holds a lock never takes it
+``_holder.py``          the holder of a lock is named for people, and decides nothing
+``_other_tools.py``     which other tool's lock belongs to a vault is decided by place and content
+``_foreign_marks.py``   the locks that other tools make are made, and end with their maker
+``_heartbeat.py``       what we made shows that we live
+``_left_behind.py``     a mark that a killed lazaretto made is recognised
+``_replace.py``         a document is the old text or the new one, whole
+``_sync.py``            what was synced survives the machine
+``_unsynced.py``        the ledger's newest text may lie beside it, and counts only if it is whole
+``_rescue.py``          tokens that could be stored nowhere are kept until the vault takes them
+``_secrets.py``         a client's secret is read from the place that the user's profile names
+``_other_owners.py``    which other files may own what is in the vault
+``_vault_place.py``     where the vault lies, and by which command a person reaches it
+======================  ==========================================================================
 """
 
 from __future__ import annotations
@@ -35,18 +39,19 @@ import time
 from dataclasses import dataclass
 from typing import Dict, Iterable, List, Optional, Tuple, Union
 
-from . import _also, _locks, _text, _unsynced
+from . import _locks, _other_owners, _text, _unsynced, _vault_place
+from ._documents import Claim, DocumentKind, claim_of, kind_of, lock_name
 from ._errors import size
 from ._locks import Held, Locks, Patience
 from ._other_tools import marks
-from ._places import Claim, Kind, Place, Places, beside, claim_of, foreign_locks, kind_of, lock_name
-from ._ready import check_replaceable
+from ._places import Place, Places, beside, foreign_locks
+from ._replaceable import check_replaceable
 from ._replace import Change, replace
 from ._rescue import Rescue
 from ._secrets import Secrets
 from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
-from ._trust import check_owner
-from ._way import Way
+from ._file_owner import check_owner
+from ._safe_path import SafePath
 from .contract import (
     ABSENT,
     STORE_WAIT_S,
@@ -123,7 +128,7 @@ class FileStorage:
             )
         self._places = Places(_absolute(vault), None if providers is None else _absolute(providers))
         self._layout = layout
-        self._command = _also.command_about(self._places.vault, layout, self._places.profiles) if command is None else command
+        self._command = _vault_place.command_about(self._places.vault, layout, self._places.profiles) if command is None else command
         self._login_hint = login_hint
         self._foreign_lock = foreign_lock
         self._environment = environment
@@ -138,7 +143,7 @@ class FileStorage:
         # The names of the leases that a thread took, the oldest first.
         self._of_this_thread = threading.local()
         # Per kind: the stat and the version of what was last read, if the stat proves it.
-        self._seen: Dict[Kind, Tuple[StatKey, str]] = {}
+        self._seen: Dict[DocumentKind, Tuple[StatKey, str]] = {}
 
     def __repr__(self) -> str:
         return f"FileStorage({self._places.vault!r})"
@@ -146,24 +151,24 @@ class FileStorage:
     def load(self, name: str, known: Optional[str]) -> LoadOutcome:
         check_name(name)
         vault = self._places.vault
-        if name == _also.LIST:
-            return _also.listed(_also.owners(vault, self._also, self._shared_logins), known)
-        elsewhere = _also.document_in(name)
+        if name == _other_owners.LIST:
+            return _other_owners.load_list(_other_owners.owners(vault, self._also, self._shared_logins), known)
+        elsewhere = _other_owners.document_in(name)
         if elsewhere is not None:
             at, document = elsewhere
-            owners = _also.owners(vault, self._also, self._shared_logins)
+            owners = _other_owners.owners(vault, self._also, self._shared_logins)
             if at >= len(owners):
                 return ABSENT
             other = FileStorage(owners[at].path)
             other._places = dataclasses.replace(other._places, is_only_read=True)
             return other.load(document, known)
-        if name == _also.PLACE:
-            return _also.place(vault, self._layout, self._command, self._login_hint, known)
+        if name == _vault_place.PLACE:
+            return _vault_place.load_place(vault, self._layout, self._command, self._login_hint, known)
         if self._environment and name.startswith("env/"):
             return _variable_named(name[len("env/") :])
         if name.startswith("secret/"):
             return self._client_secret(name[len("secret/") :])
-        kind = Kind.of(name)
+        kind = DocumentKind.of(name)
         outcome = self._glance(kind, known)
         if outcome is not None:
             return outcome
@@ -181,7 +186,7 @@ class FileStorage:
     def _client_secret(self, provider: str) -> LoadOutcome:
         """The secret of a provider's client, as ``providers.json`` says where it is."""
         path = self._places.profiles
-        found = self.load(Kind.PROFILES.document, None)
+        found = self.load(DocumentKind.PROFILES.document, None)
         if path is None or not isinstance(found, Loaded):
             return ABSENT
         text = self._secrets.of(provider, found.document.text, path)
@@ -190,7 +195,7 @@ class FileStorage:
     def store(
         self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]
     ) -> StoreOutcome:
-        kind = Kind.of(name)
+        kind = DocumentKind.of(name)
         if lease is not None:
             return self._store(kind, self._lease_for(kind, lease).place, text, expected, durable)
         claimed = self._claim(kind, Patience(self._store_wait_s))
@@ -230,33 +235,33 @@ class FileStorage:
 
     def list(self, prefix: str) -> List[str]:
         names = []
-        for kind in Kind:
+        for kind in DocumentKind:
             place = self._find(kind) if kind.document.startswith(prefix) else None
             if place is not None and place.is_there():
                 names.append(kind.document)
         return names
 
     def describe(self) -> Capabilities:
-        way: Optional[Way] = None
+        safe_path: Optional[SafePath] = None
         try:
-            place = self._find(Kind.VAULT)
-            way = None if place is None else place.anchor
+            place = self._find(DocumentKind.VAULT)
+            safe_path = None if place is None else place.anchor
         except StorageError:
             pass
-        is_network = way is not None and _network(way) is not None
+        is_network = safe_path is not None and _network(safe_path) is not None
         return Capabilities(
             cas="emulated",
             reads="may-be-stale" if is_network else "linearizable",
             durability="machine-crash",
             # The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
-            excludes_foreign=way is not None
-            and (self._foreign_lock is None or bool(foreign_locks(way, self._foreign_lock))),
+            excludes_foreign=safe_path is not None
+            and (self._foreign_lock is None or bool(foreign_locks(safe_path, self._foreign_lock))),
         )
 
     def exposed(self) -> Optional[Tuple[str, str]]:
         """What is wrong, for a person, and the command that ends it, if every user of the machine may open the vault. A group may share it."""
         try:
-            mode = stat.S_IMODE(self._places.glance(Kind.VAULT).st_mode)  # type: ignore[union-attr]
+            mode = stat.S_IMODE(self._places.glance(DocumentKind.VAULT).st_mode)  # type: ignore[union-attr]
         except OSError:
             return None
         if not mode & 0o007:
@@ -269,7 +274,7 @@ class FileStorage:
 
     def rescue(self) -> Rescue:
         """The files that keep tokens of this vault which could be stored nowhere."""
-        place = self._places.find(Kind.VAULT)
+        place = self._places.find(DocumentKind.VAULT)
         assert place is not None
         return Rescue(place.anchor.target)
 
@@ -279,21 +284,21 @@ class FileStorage:
         self._of_this_thread.names = held
         return held
 
-    def _held_here(self, kind: Kind) -> Optional[_Lease]:
+    def _held_here(self, kind: DocumentKind) -> Optional[_Lease]:
         """The lease under which this thread works on a document, if it holds one."""
         for name in self._names_here():
             lease = self._leases.get(name)
-            is_profiles = kind is Kind.PROFILES
-            if lease and lease.held.is_of_this_process() and is_profiles == (lease.claim is Kind.PROFILES):
+            is_profiles = kind is DocumentKind.PROFILES
+            if lease and lease.held.is_of_this_process() and is_profiles == (lease.claim is DocumentKind.PROFILES):
                 return lease
         return None
 
-    def _find(self, kind: Kind) -> Optional[Place]:
+    def _find(self, kind: DocumentKind) -> Optional[Place]:
         """Where a document lies. Whoever holds a lease stays in the folder that it was taken in, wherever that was moved."""
         lease = self._held_here(kind)
         return self._places.find(kind) if lease is None else beside(lease.place.anchor, kind)
 
-    def _glance(self, kind: Kind, known: Optional[str]) -> Optional[LoadOutcome]:
+    def _glance(self, kind: DocumentKind, known: Optional[str]) -> Optional[LoadOutcome]:
         """What one stat can say: that the document certainly is at version ``known``, or that there is none. None: nothing.
 
         The kernel followed whatever links there are. But it came to nothing, or to the very file that was read by a safe way.
@@ -326,7 +331,7 @@ class FileStorage:
             try:
                 if self._is_where_it_was(lease):
                     if isinstance(claim, int):
-                        check_replaceable(place.way.spot)
+                        check_replaceable(place.file.spot)
                     return lease
             except BaseException:
                 taken.let_go()
@@ -334,7 +339,7 @@ class FileStorage:
             taken.let_go()
         raise StorageError("unavailable", f"{self._places.vault} is being moved about; try again")
 
-    def _place_to_write(self, kind: Kind) -> Place:
+    def _place_to_write(self, kind: DocumentKind) -> Place:
         """Where a document lies, in a folder that is created if it is missing."""
         for _ in range(3):
             place = self._find(kind)
@@ -355,7 +360,7 @@ class FileStorage:
         return now is not None and now.is_same(lease.place) and lease.held.is_in_place()
 
     def _locks(self, claim: Claim, place: Place, grant: Optional[str]) -> Locks:
-        is_vault = claim is Kind.VAULT
+        is_vault = claim is DocumentKind.VAULT
         return Locks(
             foreign=foreign_locks(place.anchor, self._foreign_lock) if is_vault else [],
             marks=marks(place.anchor, self._foreign_lock) if is_vault else [],
@@ -375,7 +380,7 @@ class FileStorage:
                 "move it to a local disk, or allow network file systems if only this machine uses it",
             )
 
-    def _lease_for(self, kind: Kind, lease: str) -> _Lease:
+    def _lease_for(self, kind: DocumentKind, lease: str) -> _Lease:
         """The lease that a store was given, if it permits this store."""
         with self._mutex:
             held = self._leases.get(lease)
@@ -388,22 +393,22 @@ class FileStorage:
             )
         return held
 
-    def _store(self, kind: Kind, place: Place, text: str, expected: Optional[str], durable: bool) -> StoreOutcome:
+    def _store(self, kind: DocumentKind, place: Place, text: str, expected: Optional[str], durable: bool) -> StoreOutcome:
         content = text.encode()
         if len(content) > MAX_BYTES:
             raise too_large(place.path, size(len(content)))
-        change = Change(place.way.spot, place.unsynced(kind), content, expected, durable)
+        change = Change(place.file.spot, place.unsynced(kind), content, expected, durable)
         return replace(change, lambda: _read(kind, place))
 
 
-def _read(kind: Kind, place: Place) -> Optional[Text]:
-    if place.way.missing:
+def _read(kind: DocumentKind, place: Place) -> Optional[Text]:
+    if place.file.missing:
         return None
     owner = place.owner_beside
-    if kind is Kind.VAULT and os.geteuid() == 0:
+    if kind is DocumentKind.VAULT and os.geteuid() == 0:
         owner = place.owner  # it may have been replaced since it was walked to
     unsynced = place.unsynced(kind)
-    spot = place.way.spot
+    spot = place.file.spot
     return _text.read(spot, owner) if unsynced is None else _unsynced.read(spot, unsynced, owner)
 
 
@@ -411,7 +416,7 @@ def _fingerprint(scope: Scope) -> Optional[str]:
     return None if isinstance(scope, DocumentScope) else scope.fingerprint
 
 
-def _network(vault: Way) -> Optional[str]:
+def _network(vault: SafePath) -> Optional[str]:
     """The kind of network file system that a vault lies on, or will lie on."""
     return network_name(vault.folder.handle)
 

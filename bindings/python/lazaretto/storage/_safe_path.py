@@ -23,7 +23,7 @@ MAX_LINKS = 40
 
 
 @dataclass(frozen=True)
-class Way:
+class SafePath:
     """Where a path leads."""
 
     folder: Folder
@@ -56,7 +56,7 @@ class Way:
         """The user whose file it is, if it exists."""
         return None if self.found is None else self.found.st_uid
 
-    def is_same(self, other: Way) -> bool:
+    def is_same(self, other: SafePath) -> bool:
         """Whether both lead to the same name in the same directory by the same links. Its owner may have changed."""
         if (self.missing, len(self.links)) != (other.missing, len(other.links)):
             return False
@@ -73,14 +73,14 @@ class Way:
                 raise io_error("create the directory", folder.joined(name), error) from None
 
 
-def walk(path: str) -> Way:
+def walk(path: str) -> SafePath:
     """Walks to ``path``, which must be absolute and lead to a file or to nothing."""
     return _Walk(Folder.root(), path, None).to_its_end()
 
 
-def walk_beside(way: Way, name: str) -> Way:
+def walk_beside(safe_path: SafePath, name: str) -> SafePath:
     """Walks to what lies beside the file of a way, which has been walked: only a link leads elsewhere."""
-    return _Walk(way.spot.folder, name, way.doubt).to_its_end()
+    return _Walk(safe_path.spot.folder, name, safe_path.doubt).to_its_end()
 
 
 class _Walk:
@@ -95,14 +95,14 @@ class _Walk:
     def push(self, path: str) -> None:
         self.ahead.extend(name for name in reversed(path.split("/")) if name not in ("", "."))
 
-    def to_its_end(self) -> Way:
+    def to_its_end(self) -> SafePath:
         while self.ahead:
-            way = self.step(self.ahead.pop())
-            if way is not None:
-                return way
+            safe_path = self.step(self.ahead.pop())
+            if safe_path is not None:
+                return safe_path
         raise not_a_file(self.here.path, "a directory")
 
-    def step(self, name: str) -> Optional[Way]:
+    def step(self, name: str) -> Optional[SafePath]:
         """Goes one name further. A way: this was the file."""
         path = self.here.joined(name)
         try:
@@ -161,17 +161,17 @@ class _Walk:
         if self.doubt is None:
             self.doubt = reason
 
-    def arrive_nowhere(self, name: str) -> Way:
+    def arrive_nowhere(self, name: str) -> SafePath:
         """There is nothing of that name. What is still ahead is missing too."""
         if ".." in self.ahead:
             raise StorageError("other", f"there is no directory {self.here.joined(name)}")
         *missing, last = (name, *reversed(self.ahead))
         return self.arrive(tuple(missing), last, None)
 
-    def arrive(self, missing: Tuple[str, ...], name: str, found: Optional[os.stat_result]) -> Way:
+    def arrive(self, missing: Tuple[str, ...], name: str, found: Optional[os.stat_result]) -> SafePath:
         if self.links and self.doubt is not None:
             raise _refused(self.links[-1].path, self.doubt)
-        return Way(self.here, missing, name, tuple(self.links), found, self.doubt)
+        return SafePath(self.here, missing, name, tuple(self.links), found, self.doubt)
 
 
 def _refused(link: str, doubt: str) -> StorageError:

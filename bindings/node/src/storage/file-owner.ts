@@ -2,8 +2,8 @@
 
 import type { BigIntStats } from 'node:fs';
 import { StorageError } from './contract.js';
-import type { Dir } from './dir.js';
-import { effectiveUser, isWritableByOthers, type Way } from './way.js';
+import type { Folder } from './folder.js';
+import { effectiveUser, isWritableByOthers, type SafePath } from './safe-path.js';
 
 /** Refuses a file or folder beside a vault of `owner` that is neither this user's nor root's. */
 export function mustBelong(stat: BigIntStats, owner: number, path: string): void {
@@ -16,7 +16,7 @@ export function mustBelong(stat: BigIntStats, owner: number, path: string): void
 }
 
 /** Refuses a folder of locks, which is open, that others could fill. */
-export function mustBeKeptFromOthers(dir: Dir, owner: number): void {
+export function mustBeKeptFromOthers(dir: Folder, owner: number): void {
   mustBelong(dir.stat, owner, dir.path);
   if (!isWritableByOthers(dir.stat)) return;
   const mode = (dir.stat.mode & 0o7777n).toString(8).padStart(4, '0');
@@ -24,7 +24,7 @@ export function mustBeKeptFromOthers(dir: Dir, owner: number): void {
 }
 
 /** Only its owner replaces a file, and makes anything beside it. */
-export function mustBeOurs({ owner, target }: Way): void {
+export function mustBeOurs({ owner, target }: SafePath): void {
   if (owner === undefined || owner === effectiveUser()) return;
   throw new StorageError(
     'denied',

@@ -7,7 +7,7 @@
 
 import { closeSync, constants, fstatSync, futimesSync, mkdirSync, openSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { randomId } from './contract.js';
-import { at, identityOf, pathOf, type Spot } from './dir.js';
+import { at, identityOf, pathOf, type Spot } from './folder.js';
 import { errnoOf, ioError } from './errors.js';
 import type { LeftBehind } from './left-behind.js';
 
@@ -25,7 +25,7 @@ export interface Mark extends Spot {
 }
 
 /** A mark that is ours. */
-export interface Made extends Spot {
+export interface MadeMark extends Spot {
   isFolder: boolean;
   /** The very thing that was made, whatever has its name by now. */
   fd: number;
@@ -35,7 +35,7 @@ export interface Made extends Spot {
 }
 
 /** Makes it. None: somebody else holds it. */
-export function makeMark(mark: Mark, nowMs: number, left: LeftBehind): Made | undefined {
+export function makeMark(mark: Mark, nowMs: number, left: LeftBehind): MadeMark | undefined {
   // A second time if what stood there was stale.
   for (let tries = 0; tries < 2; tries += 1) {
     let fd: number;
@@ -57,7 +57,7 @@ export function makeMark(mark: Mark, nowMs: number, left: LeftBehind): Made | un
 }
 
 /** Shows that its maker lives. */
-export function beat(made: Made, nowMs: number): void {
+export function beat(made: MadeMark, nowMs: number): void {
   // Half a microsecond more: Node takes seconds as a floating-point number, and cuts off what is less than its step.
   const seconds = Math.floor(nowMs / 1000) + (made.signature + 0.5) / 1e6;
   try {
@@ -68,7 +68,7 @@ export function beat(made: Made, nowMs: number): void {
 }
 
 /** Whether it is still what others find. */
-export function isMarkInPlace(made: Made): boolean {
+export function isMarkInPlace(made: MadeMark): boolean {
   try {
     return identityOf(made.dir.lstat(made.name)) === made.identity;
   } catch {
@@ -76,7 +76,7 @@ export function isMarkInPlace(made: Made): boolean {
   }
 }
 
-export function removeMark(made: Made): void {
+export function removeMark(made: MadeMark): void {
   // What somebody took away for stale and made anew is theirs.
   if (isMarkInPlace(made)) removeQuietly(made, made.isFolder);
   try {

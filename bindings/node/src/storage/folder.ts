@@ -41,7 +41,7 @@ function namingHere(fd: number): Naming {
 
 /** A name in a directory that is open. */
 export interface Spot {
-  dir: Dir;
+  dir: Folder;
   name: string;
 }
 
@@ -69,7 +69,7 @@ export function mountOf(fd: number): string | undefined {
   }
 }
 
-export class Dir {
+export class Folder {
   /** None where it may be passed through and not be opened, on systems without O_PATH. */
   readonly #fd: number | undefined;
   /** The path that it was reached by, without links: for messages. It may have been moved since. */
@@ -77,7 +77,7 @@ export class Dir {
   /** When it was opened. */
   readonly stat: BigIntStats;
   #users = 1;
-  #parent: Dir | undefined;
+  #parent: Folder | undefined;
 
   private constructor(path: string, name: string) {
     this.path = path;
@@ -90,24 +90,24 @@ export class Dir {
     this.stat = this.#fd === undefined ? lstatSync(name, { bigint: true }) : fstatSync(this.#fd, { bigint: true });
   }
 
-  static root(): Dir {
-    return new Dir('/', '/');
+  static root(): Folder {
+    return new Folder('/', '/');
   }
 
   /** The directory of that name in this one, not through a link. Throws an errno error. */
-  enter(name: string): Dir {
-    return new Dir(join(this.path, name), this.at(name));
+  enter(name: string): Folder {
+    return new Folder(join(this.path, name), this.at(name));
   }
 
   /** The directory above when it is first asked for; it is closed with this one. */
-  parent(): Dir {
+  parent(): Folder {
     this.#parent ??= this.above();
     return this.#parent;
   }
 
   /** The directory above, wherever this one is now; itself for the root. */
-  above(): Dir {
-    return new Dir(join(this.path, '..'), this.at('..'));
+  above(): Folder {
+    return new Folder(join(this.path, '..'), this.at('..'));
   }
 
   /** A name in this directory, as it may be given to the next call of `fs`, and to no later one. */
@@ -153,7 +153,7 @@ export class Dir {
     }
   }
 
-  isSame(other: Dir): boolean {
+  isSame(other: Folder): boolean {
     return identityOf(this.stat) === identityOf(other.stat);
   }
 

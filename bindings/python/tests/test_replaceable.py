@@ -27,9 +27,9 @@ from apart import (
 )
 from conftest import Home, Server
 
-from lazaretto import Inspect, Keeper
+from lazaretto import InspectionNeeded, Keeper
 from lazaretto.storage import Acquired, StorageError, version_of
-from lazaretto.storage import _ready
+from lazaretto.storage import _replaceable
 
 def acquired(folder: Path) -> List[str]:
     """What becomes of a lease on a grant: nothing, or code and message."""
@@ -61,7 +61,7 @@ def test_a_vault_mounted_as_one_file_is_found_out_before_the_send(home: Home, re
     def inside() -> List[str]:
         bind(home.vault, box / "auth.json", read_only)
         with Keeper(box / "auth.json", providers=home.providers, allow_loopback_http=True) as keeper:
-            with pytest.raises(Inspect) as raised:
+            with pytest.raises(InspectionNeeded) as raised:
                 keeper.token("acme")
         return [raised.value.message, *acquired(box)]
 
@@ -93,7 +93,7 @@ def test_without_proc_a_mount_from_another_file_system_is_seen(home: Home, monke
         mount_memory(home.folder / "memory", 256)
         (home.folder / "memory/auth.json").write_text("{}")
         bind(home.folder / "memory/auth.json", home.vault)
-        monkeypatch.setattr(_ready, "_mount_of", lambda _: None)
+        monkeypatch.setattr(_replaceable, "_mount_of", lambda _: None)
         return acquired(home.folder)
 
     assert in_child(inside, in_mounts=True)[0] == "read-only"
@@ -107,7 +107,7 @@ def test_a_read_only_file_system_is_found_out_before_the_send(home: Home, has_lo
 
     def inside() -> List[str]:
         bind(home.folder, home.folder, read_only=True)
-        with home.keeper() as keeper, pytest.raises(Inspect):
+        with home.keeper() as keeper, pytest.raises(InspectionNeeded):
             keeper.token("acme")
         return acquired(home.folder)
 
@@ -124,7 +124,7 @@ def test_an_immutable_vault_or_folder_is_found_out_before_the_send(home: Home, f
         assert acquired(home.folder) == []
     with Attribute(home.folder / what, flag):
         code, message = acquired(home.folder)
-        with home.keeper() as keeper, pytest.raises(Inspect):
+        with home.keeper() as keeper, pytest.raises(InspectionNeeded):
             keeper.token("acme")
     assert code == "read-only" and "chattr -" in message, message
     assert home.server.requests == [] and not list(home.folder.glob(".*"))
@@ -143,7 +143,7 @@ def test_who_is_not_the_owner_sends_nothing_and_leaves_nothing(open_path: Path, 
     def attempt() -> List[str]:
         with home.keeper() as keeper:
             assert [each.provider for each in keeper.status().credentials] == ["acme"], "reading is permitted"
-            with pytest.raises(Inspect) as raised:
+            with pytest.raises(InspectionNeeded) as raised:
                 keeper.token("acme")
         return [raised.value.message, *acquired(open_path)]
 
@@ -186,7 +186,7 @@ def test_a_disk_without_room_is_found_out_before_the_send(home: Home) -> None:
         assert full.value.errno == errno.ENOSPC
         os.truncate(box / "large", (box / "large").stat().st_size - 32 * 1024)
         with Keeper(box / "auth.json", providers=home.providers, allow_loopback_http=True) as keeper:
-            with pytest.raises(Inspect):
+            with pytest.raises(InspectionNeeded):
                 keeper.token("acme")
         return [free, acquired(box), names(box)]
 

@@ -23,7 +23,7 @@ const HEAP_MIB = 512;
 /** How long a worker may have nothing to do. */
 const IDLE_MS = 30_000;
 
-export interface PoolOptions {
+export interface WorkerPoolOptions {
   /** At most so many calls at a time. */
   size: number;
   allowLoopbackHttp: boolean;
@@ -39,7 +39,7 @@ interface Job {
   reject(error: unknown): void;
 }
 
-interface Crew {
+interface Thread {
   worker: Worker;
   time: GuestTime;
   /** It has its code. */
@@ -52,9 +52,9 @@ interface Crew {
   watchedMs: number;
 }
 
-export class Pool {
-  readonly #options: PoolOptions;
-  readonly #crews = new Set<Crew>();
+export class WorkerPool {
+  readonly #options: WorkerPoolOptions;
+  readonly #threads = new Set<Thread>();
   readonly #queue: Job[] = [];
   readonly #perKey: number;
   #network: Worker | undefined;
@@ -64,14 +64,14 @@ export class Pool {
   #watchedAt = 0;
   #atRest: (() => void)[] = [];
 
-  constructor(options: PoolOptions) {
+  constructor(options: WorkerPoolOptions) {
     this.#options = options;
     this.#perKey = Math.max(1, Math.floor(options.size / 4));
   }
 
   /** Starts one worker, so that the first call finds it there. */
   warmUp(): void {
-    if (this.#crews.size === 0) this.#enlist();
+    if (this.#threads.size === 0) this.#enlist();
   }
 
   /** Makes a call. `withdraw` takes it back, if it has not begun; true: it is as if it had never been. */
@@ -95,9 +95,9 @@ export class Pool {
     if (this.#queue.length > 0 || this.#busy() > 0) {
       await new Promise<void>((resolve) => this.#atRest.push(resolve));
     }
-    const threads = [...this.#crews].map(({ worker }) => worker);
+    const threads = [...this.#threads].map(({ worker }) => worker);
     if (this.#network) threads.push(this.#network);
-    this.#crews.clear();
+    this.#threads.clear();
     this.#network = undefined;
     for (const port of this.#ports.splice(0)) port.close();
     clearInterval(this.#watch);
@@ -105,35 +105,35 @@ export class Pool {
   }
 
   #busy(): number {
-    return [...this.#crews].filter(({ job }) => job).length;
+    return [...this.#threads].filter(({ job }) => job).length;
   }
 
   /** Gives waiting calls to workers, in their order, as far as both allow. */
   #assign(): void {
     for (let at = 0; at < this.#queue.length; ) {
       const job = this.#queue[at] as Job;
-      const withSameKey = [...this.#crews].filter((crew) => crew.job?.key === job.key).length;
+      const withSameKey = [...this.#threads].filter((thread) => thread.job?.key === job.key).length;
       if (withSameKey >= this.#perKey) {
         at += 1;
         continue;
       }
-      const idle = [...this.#crews].find((crew) => !crew.job);
-      if (!idle && this.#crews.size >= this.#options.size) break;
+      const idle = [...this.#threads].find((thread) => !thread.job);
+      if (!idle && this.#threads.size >= this.#options.size) break;
       this.#queue.splice(at, 1);
-      const crew = idle ?? this.#enlist();
-      crew.job = job;
-      crew.watchedMs = 0;
-      crew.worker.ref();
-      crew.ready
-        .then(() => crew.worker.postMessage({ call: job.call } satisfies ToWorker))
+      const thread = idle ?? this.#enlist();
+      thread.job = job;
+      thread.watchedMs = 0;
+      thread.worker.ref();
+      thread.ready
+        .then(() => thread.worker.postMessage({ call: job.call } satisfies ToWorker))
         // What cannot be copied to another thread: a function among the values, for example.
-        .catch(() => this.#hear(crew, { error: { code: 'bad-request', action: 'usage', message: 'the call holds something that is no plain value' } }));
+        .catch(() => this.#hear(thread, { error: { code: 'bad-request', action: 'usage', message: 'the call holds something that is no plain value' } }));
     }
     this.#watchOver();
     if (this.#queue.length === 0 && this.#busy() === 0) for (const rest of this.#atRest.splice(0)) rest();
   }
 
-  #enlist(): Crew {
+  #enlist(): Thread {
     const time = new GuestTime();
     const { port1, port2 } = new MessageChannel();
     const worker = new Worker(new URL('./worker.js', import.meta.url), {
@@ -148,36 +148,36 @@ export class Pool {
       execArgv: [],
     });
     const ready = modules().then((modules) => worker.postMessage({ modules } satisfies ToWorker));
-    const crew: Crew = { worker, time, ready, job: undefined, isCutOff: false, idleSince: Date.now(), watchedMs: 0 };
-    this.#crews.add(crew);
+    const thread: Thread = { worker, time, ready, job: undefined, isCutOff: false, idleSince: Date.now(), watchedMs: 0 };
+    this.#threads.add(thread);
     worker.unref();
-    worker.on('message', (message: FromWorker) => this.#hear(crew, message));
-    worker.on('error', (error) => this.#lose(crew, `its thread ended (${(error as NodeJS.ErrnoException).code ?? error.name})`));
-    worker.on('exit', () => this.#lose(crew, 'its thread ended'));
+    worker.on('message', (message: FromWorker) => this.#hear(thread, message));
+    worker.on('error', (error) => this.#lose(thread, `its thread ended (${(error as NodeJS.ErrnoException).code ?? error.name})`));
+    worker.on('exit', () => this.#lose(thread, 'its thread ended'));
     if (this.#network) this.#network.postMessage(port2, [port2]);
     else this.#ports.push(port2);
-    crew.ready = ready.catch(() => this.#lose(crew, 'its code cannot be loaded; build it anew'));
-    return crew;
+    thread.ready = ready.catch(() => this.#lose(thread, 'its code cannot be loaded; build it anew'));
+    return thread;
   }
 
-  #hear(crew: Crew, message: FromWorker): void {
+  #hear(thread: Thread, message: FromWorker): void {
     if ('wanted' in message) return this.#startNetwork();
     if ('event' in message) return this.#options.onEvent(message.event);
-    const job = crew.job;
-    crew.job = undefined;
-    crew.idleSince = Date.now();
-    crew.worker.unref();
-    if (crew.isCutOff) this.#dismiss(crew);
+    const job = thread.job;
+    thread.job = undefined;
+    thread.idleSince = Date.now();
+    thread.worker.unref();
+    if (thread.isCutOff) this.#dismiss(thread);
     if ('result' in message) job?.resolve(message.result);
     else job?.reject(LazarettoError.from(message.error));
     this.#assign();
   }
 
   /** A worker is no more. */
-  #lose(crew: Crew, why: string): void {
-    if (!this.#crews.delete(crew)) return;
-    void crew.worker.terminate();
-    crew.job?.reject(internal(`the component was stopped: ${why}`));
+  #lose(thread: Thread, why: string): void {
+    if (!this.#threads.delete(thread)) return;
+    void thread.worker.terminate();
+    thread.job?.reject(internal(`the component was stopped: ${why}`));
     this.#assign();
   }
 
@@ -197,16 +197,16 @@ export class Pool {
     this.#network.on('exit', () => {
       // Only want of memory ends it. What it was joined with goes too; the next workers are joined with another.
       this.#network = undefined;
-      for (const crew of [...this.#crews]) {
-        crew.isCutOff = true;
-        if (!crew.job) this.#dismiss(crew);
+      for (const thread of [...this.#threads]) {
+        thread.isCutOff = true;
+        if (!thread.job) this.#dismiss(thread);
       }
     });
     for (const port of this.#ports.splice(0)) this.#network.postMessage(port, [port]);
   }
 
   #watchOver(): void {
-    if (this.#crews.size === 0) {
+    if (this.#threads.size === 0) {
       clearInterval(this.#watch);
       this.#watch = undefined;
     } else if (!this.#watch) {
@@ -220,22 +220,22 @@ export class Pool {
     const now = performance.now();
     const elapsedMs = Math.min(now - this.#watchedAt, 3 * TICK_MS);
     this.#watchedAt = now;
-    for (const crew of [...this.#crews]) {
-      const running = crew.job && crew.time.running();
+    for (const thread of [...this.#threads]) {
+      const running = thread.job && thread.time.running();
       if (running) {
-        crew.watchedMs += elapsedMs;
-        const isOver = running.ms > running.budgetMs && crew.watchedMs > running.budgetMs;
-        if (isOver && crew.time.doom()) this.#lose(crew, `it computed for more than ${running.budgetMs / 1000} s`);
-      } else if (!crew.job && Date.now() - crew.idleSince > IDLE_MS) {
-        this.#dismiss(crew);
+        thread.watchedMs += elapsedMs;
+        const isOver = running.ms > running.budgetMs && thread.watchedMs > running.budgetMs;
+        if (isOver && thread.time.doom()) this.#lose(thread, `it computed for more than ${running.budgetMs / 1000} s`);
+      } else if (!thread.job && Date.now() - thread.idleSince > IDLE_MS) {
+        this.#dismiss(thread);
       }
     }
     this.#watchOver();
   }
 
   /** Ends a worker that has nothing to do. */
-  #dismiss(crew: Crew): void {
-    this.#crews.delete(crew);
-    void crew.worker.terminate();
+  #dismiss(thread: Thread): void {
+    this.#threads.delete(thread);
+    void thread.worker.terminate();
   }
 }

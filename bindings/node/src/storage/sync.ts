@@ -2,11 +2,11 @@
 
 import { closeSync, fsyncSync } from 'node:fs';
 import { StorageError } from './contract.js';
-import type { Dir } from './dir.js';
+import type { Folder } from './folder.js';
 import { doing, errnoOf } from './errors.js';
 
 /** Opens a directory before anything in it is changed: what cannot be opened is found out in time. */
-export function openDir(dir: Dir): number {
+export function openDir(dir: Folder): number {
   return doing('open the directory', dir.path, () => dir.open());
 }
 
@@ -24,7 +24,7 @@ export function syncDir(fd: number): void {
  * Makes the names of the directories that lead to a directory durable, on its file system. Somebody else may have created them just
  * now, and have died before telling the disk.
  */
-export function syncWayTo(dir: Dir): void {
+export function syncFoldersAbove(dir: Folder): void {
   let at = dir.keep();
   try {
     for (;;) {
@@ -41,7 +41,7 @@ export function syncWayTo(dir: Dir): void {
   }
 }
 
-function sync(dir: Dir): void {
+function sync(dir: Folder): void {
   let fd: number;
   try {
     fd = openDir(dir);

@@ -12,7 +12,7 @@ from typing import Optional
 from ._errors import io_error, mounted
 from ._folder import Spot
 from ._replace import create_temp, temp_name
-from ._trust import check_owner
+from ._file_owner import check_owner
 from .contract import StorageError
 
 try:

@@ -32,7 +32,7 @@ class Mark:
     def path(self) -> str:
         return self.spot.path
 
-    def make(self, now_ns: int, left: LeftBehind) -> Optional[Made]:
+    def make(self, now_ns: int, left: LeftBehind) -> Optional[MadeMark]:
         """Makes it. None: somebody else holds it."""
         # A second time if what stood there was stale.
         for _ in range(2):
@@ -47,7 +47,7 @@ class Mark:
             identity = identity_of(os.fstat(handle))
             touch(handle, now_ns, left.signature)
             left.note_made(self.path, identity[1])
-            return Made(self.spot, self.is_folder, handle, identity)
+            return MadeMark(self.spot, self.is_folder, handle, identity)
         return None
 
     def _create(self) -> int:
@@ -83,7 +83,7 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Made:
+class MadeMark:
     """A mark that is ours, until it is removed."""
 
     spot: Spot

@@ -8,7 +8,7 @@ const HIDDEN = '[redacted]';
  * Makes members of a plain object secret, and returns it: whoever names one gets it, as before. `console.log` and `util.inspect` show `[redacted]`
  * instead, and `console.dir`, which asks no object how it wants to be shown, shows that there is a getter.
  */
-export function hiding<T extends object>(value: T, ...secrets: (keyof T & string)[]): T {
+export function redact<T extends object>(value: T, ...secrets: (keyof T & string)[]): T {
   for (const name of secrets) {
     let secret = value[name];
     if (secret === undefined) continue;
@@ -21,8 +21,8 @@ export function hiding<T extends object>(value: T, ...secrets: (keyof T & string
 }
 
 /** The same, also as JSON: which loggers write. */
-export function hidingAlsoAsJson<T extends object>(value: T, ...secrets: (keyof T & string)[]): T {
-  return unlisted(hiding(value, ...secrets), 'toJSON', () => redacted(value, secrets));
+export function redactAlsoInJson<T extends object>(value: T, ...secrets: (keyof T & string)[]): T {
+  return unlisted(redact(value, ...secrets), 'toJSON', () => redacted(value, secrets));
 }
 
 function redacted<T extends object>(value: T, secrets: (keyof T & string)[]): object {

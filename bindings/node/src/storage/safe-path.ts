@@ -8,9 +8,9 @@
 import { closeSync, mkdirSync, readlinkSync, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
 import { StorageError } from './contract.js';
-import { Dir, pathOf, type Spot } from './dir.js';
+import { Folder, pathOf, type Spot } from './folder.js';
 import { doing, errnoOf, ioError, notAFile, whatIs } from './errors.js';
-import { syncDir } from './files.js';
+import { syncDir } from './sync.js';
 
 /** How many links may stand for the file itself, one behind the other. */
 const MAX_FILE_LINKS = 5;
@@ -18,7 +18,7 @@ const MAX_FILE_LINKS = 5;
 const MAX_LINKS = 40;
 
 /** Where a path leads. Its directories stay open until each who keeps it has closed it. */
-export class Way {
+export class SafePath {
   /** The links that stood for the file, in the order they were followed. */
   readonly links: readonly Spot[];
   readonly name: string;
@@ -26,11 +26,11 @@ export class Way {
   readonly owner: number | undefined;
   /** The first thing on the way that somebody else controls. */
   readonly doubt: string | undefined;
-  #dir: Dir;
+  #dir: Folder;
   #missing: string[];
   #users = 1;
 
-  constructor(dir: Dir, missing: string[], name: string, links: Spot[], owner: number | undefined, doubt: string | undefined) {
+  constructor(dir: Folder, missing: string[], name: string, links: Spot[], owner: number | undefined, doubt: string | undefined) {
     this.#dir = dir;
     this.#missing = missing;
     this.name = name;
@@ -40,7 +40,7 @@ export class Way {
   }
 
   /** The folder of the file; while that is missing, the nearest one above it. */
-  get dir(): Dir {
+  get dir(): Folder {
     return this.#dir;
   }
 
@@ -95,7 +95,7 @@ export class Way {
   }
 }
 
-function made(dir: Dir, name: string, path: string): boolean {
+function made(dir: Folder, name: string, path: string): boolean {
   try {
     mkdirSync(dir.at(name), 0o700);
     return true;
@@ -110,7 +110,7 @@ export function effectiveUser(): number {
 }
 
 /** Walks to an absolute path that leads to a file or to nothing. */
-export function walk(path: string): Way {
+export function walk(path: string): SafePath {
   if (!path.startsWith('/')) {
     throw new StorageError('other', `${path} is relative, and the current directory cannot be told: use an absolute path`);
   }
@@ -124,10 +124,10 @@ export function walk(path: string): Way {
 }
 
 /** Walks on from the folder of a way to a file beside, which may be a link. */
-export function walkBeside(way: Way, name: string): Way {
-  const walker = new Walker([name], way.doubt);
+export function walkBeside(safePath: SafePath, name: string): SafePath {
+  const walker = new Walker([name], safePath.doubt);
   try {
-    walker.begin(way.dir.keep());
+    walker.begin(safePath.dir.keep());
     return walker.walk();
   } finally {
     walker.close();
@@ -140,7 +140,7 @@ class Walker {
   readonly #links: Spot[] = [];
   #linksInAll = 0;
   /** The directory reached so far as the last, and those above it that were walked through. */
-  #inside: Dir[] = [];
+  #inside: Folder[] = [];
   #doubt: string | undefined;
   #isDone = false;
 
@@ -149,13 +149,13 @@ class Walker {
     this.#doubt = doubt;
   }
 
-  begin(dir: Dir): void {
+  begin(dir: Folder): void {
     this.#inside.push(dir);
   }
 
   backToRoot(): void {
     this.#closeInside();
-    this.#enter(doing('look at', '/', () => Dir.root()));
+    this.#enter(doing('look at', '/', () => Folder.root()));
   }
 
   close(): void {
@@ -163,7 +163,7 @@ class Walker {
     if (!this.#isDone) for (const { dir } of this.#links) dir.close();
   }
 
-  walk(): Way {
+  walk(): SafePath {
     for (let name = this.#ahead.pop(); name !== undefined; name = this.#ahead.pop()) {
       if (name === '..') {
         this.#up();
@@ -196,7 +196,7 @@ class Walker {
     throw notAFile(this.#here().path, 'a directory');
   }
 
-  #here(): Dir {
+  #here(): Folder {
     const dir = this.#inside.at(-1);
     if (!dir) throw new StorageError('other', 'a way begins in a directory');
     return dir;
@@ -210,7 +210,7 @@ class Walker {
   }
 
   /** None: it is no directory, or cannot be opened; why is found out then. */
-  #tryToOpen(here: Spot): Dir | undefined {
+  #tryToOpen(here: Spot): Folder | undefined {
     try {
       return here.dir.enter(here.name);
     } catch (error) {
@@ -219,7 +219,7 @@ class Walker {
     }
   }
 
-  #open(here: Spot): Dir {
+  #open(here: Spot): Folder {
     try {
       return here.dir.enter(here.name);
     } catch (error) {
@@ -229,7 +229,7 @@ class Walker {
     }
   }
 
-  #enter(dir: Dir): void {
+  #enter(dir: Folder): void {
     this.#inside.push(dir);
     if (!isTrusted(dir.stat)) {
       this.#doubt ??= `the directory ${dir.path} belongs to user ${dir.stat.uid}`;
@@ -265,7 +265,7 @@ class Walker {
   }
 
   /** What is still ahead is missing too. */
-  #arriveAtNothing(here: Spot): Way {
+  #arriveAtNothing(here: Spot): SafePath {
     const names = [here.name, ...this.#ahead.reverse()];
     const up = names.indexOf('..');
     if (up >= 0) throw new StorageError('other', `there is no directory ${join(here.dir.path, ...names.slice(0, up))}`);
@@ -273,11 +273,11 @@ class Walker {
     return this.#arrive(names, name, undefined);
   }
 
-  #arrive(missing: string[], name: string, owner: number | undefined): Way {
+  #arrive(missing: string[], name: string, owner: number | undefined): SafePath {
     const link = this.#links.at(-1);
     if (link !== undefined && this.#doubt !== undefined) throw refused(pathOf(link), this.#doubt);
     this.#isDone = true;
-    return new Way(this.#here().keep(), missing, name, this.#links, owner, this.#doubt);
+    return new SafePath(this.#here().keep(), missing, name, this.#links, owner, this.#doubt);
   }
 
   #closeInside(): void {

@@ -3,18 +3,18 @@
 import { checkName, grantLock, quoted, StorageError, VAULT, type Scope } from './contract.js';
 
 /** A document that has a place on disk. */
-export interface Kind {
+export interface DocumentKind {
   name: string;
   /** What follows the vault file's path in this document's. None: a path of its own. */
   suffix: string | undefined;
   lock: string;
 }
 
-export const VAULT_KIND: Kind = { name: VAULT, suffix: undefined, lock: 'document-vault' };
-export const LEDGER_KIND: Kind = { name: 'vault.lazaretto', suffix: '.lazaretto', lock: 'document-ledger' };
-export const PROFILES_KIND: Kind = { name: 'providers.json', suffix: undefined, lock: 'document-profiles' };
+export const VAULT_KIND: DocumentKind = { name: VAULT, suffix: undefined, lock: 'document-vault' };
+export const LEDGER_KIND: DocumentKind = { name: 'vault.lazaretto', suffix: '.lazaretto', lock: 'document-ledger' };
+export const PROFILES_KIND: DocumentKind = { name: 'providers.json', suffix: undefined, lock: 'document-profiles' };
 
-export const KINDS: readonly Kind[] = [
+export const KINDS: readonly DocumentKind[] = [
   VAULT_KIND,
   LEDGER_KIND,
   { name: 'vault.lazaretto-sealed', suffix: '.lazaretto-sealed', lock: 'document-sealed' },
@@ -25,14 +25,14 @@ export const KINDS: readonly Kind[] = [
 
 /** What a lock is wanted for: a document, or the grants whose lock has a number. */
 export interface Claim {
-  kind: Kind;
+  kind: DocumentKind;
   /** The number of the grant lock. None: the document itself. */
   grant: number | undefined;
   /** Of the one among them that it is wanted for. */
   fingerprint?: string;
 }
 
-export function kindOf(name: string): Kind {
+export function kindOf(name: string): DocumentKind {
   checkName(name);
   const kind = KINDS.find((kind) => kind.name === name);
   if (kind) return kind;
