@@ -3,14 +3,14 @@
 mod common;
 
 use common::{Home, moment};
-use lazaretto_host::demo_server::Fault;
+use lazaretto_testing::demo_server::Fault;
 use serde_json::{Value, json};
 
 /// Odd spacing, escapes, numbers that a parser would spell otherwise, unknown fields everywhere. `ACCESS`, `REFRESH` and
 /// `SINCE` are filled in.
 const ODD: &str = "{\r\n\t\"version\" : 1 ,\"n\":[1.00e+2, 9007199254740993, -0, 1E400,0.1000],  \"esc\":\"\\u0041\\/\\ud83d\\ude00\\t\", \"providers\"\t:{ \"xai-oauth\" : {\"tokens\":{ \"x\\u002dy\":null,\"access_token\" : \"ACCESS\",\n  \"refresh_token\":   \"REFRESH\" ,\"expires_in\":21600.0,\"big\":123456789012345678901234567890}, \"zeta\":{},\n\"last_refresh\":\"SINCE\",\"alpha\":[ ]}, \"unknown\":{\"a\":1,\"a\":2} },\n \"credential_pool\":{\"xai-oauth\":[ {\"id\":\"k1\" ,\"auth_type\":\"api_key\",\"access_token\":\"sk-\\u006bey\",\"weird\":1e-7} , 17, {\"id\":\"s1\",\"source\":\"device_code\",\"auth_type\":\"oauth\",\"access_token\":\"ACCESS\",\"refresh_token\":\"REFRESH\",\"last_refresh\":\"SINCE\"}]} , \"tail\":true}   \n\n";
 
-fn odd_home() -> (Home, lazaretto_host::demo_server::Login) {
+fn odd_home() -> (Home, lazaretto_testing::demo_server::Login) {
     let home = Home::new();
     let own = home.log_in("xai-oauth");
     let text =

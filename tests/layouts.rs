@@ -8,9 +8,9 @@ use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use common::{Home, client_id};
-use lazaretto_host::demo_server::{Behaviour, Fault, Login, TokenServer};
 use lazaretto_host::storage::{FROM, FileStorage, VAULT};
 use lazaretto_host::{Keeper, KeeperError, StatusReport, TokenRequest};
+use lazaretto_testing::demo_server::{Behaviour, Fault, Login, TokenServer};
 use serde_json::{Value, json};
 
 const HOUR_MS: i64 = 3_600_000;

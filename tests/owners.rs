@@ -6,9 +6,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use common::{Home, entry, login, moment};
-use lazaretto_host::demo_server::Login;
 use lazaretto_host::storage::{FileStorage, VAULT};
 use lazaretto_host::{AccessToken, KeeperError, TokenRequest};
+use lazaretto_testing::demo_server::Login;
 use serde_json::{Value, json};
 
 /// The reference's root folder, with its files around one server's logins.

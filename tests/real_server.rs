@@ -7,9 +7,9 @@ use std::thread;
 
 use common::oidc::{Counted, OidcServer};
 use common::{Home, client_id, household};
-use lazaretto_host::demo_server::Login;
 use lazaretto_host::storage::VAULT;
 use lazaretto_host::{AccessToken, KeeperError, TokenRequest};
+use lazaretto_testing::demo_server::Login;
 use serde_json::{Value, json};
 
 /// A provider of the user's own, and a built-in one with the seed's status rule and seeded entries.

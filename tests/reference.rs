@@ -9,8 +9,8 @@ use std::fs;
 use common::Home;
 use common::reference::Reference;
 use lazaretto::state::fingerprint::Fingerprint;
-use lazaretto_host::demo_server::{Behaviour, Login};
 use lazaretto_host::storage::VAULT;
+use lazaretto_testing::demo_server::{Behaviour, Login};
 use serde_json::{Value, json};
 
 const PROVIDERS: [&str; 3] = ["xai-oauth", "openai-codex", "nous"];

@@ -7,8 +7,8 @@ use std::thread;
 
 use common::{Home, client_id, entry, login, seeded};
 use lazaretto_host::TokenRequest;
-use lazaretto_host::demo_server::{Behaviour, Fault, Rotation};
 use lazaretto_host::storage::VAULT;
+use lazaretto_testing::demo_server::{Behaviour, Fault, Rotation};
 use serde_json::json;
 
 fn home_with(rotate: Rotation) -> Home {

@@ -4,14 +4,14 @@
 mod common;
 
 use common::{Home, login};
-use lazaretto_host::demo_server::Fault;
 use lazaretto_host::storage::VAULT;
 use lazaretto_host::{Answer, KeeperError};
+use lazaretto_testing::demo_server::Fault;
 use serde_json::{Value, json};
 
 const PROVIDERS: [&str; 3] = ["xai-oauth", "openai-codex", "nous"];
 
-fn household(home: &Home, provider: &str) -> (lazaretto_host::demo_server::Login, Value) {
+fn household(home: &Home, provider: &str) -> (lazaretto_testing::demo_server::Login, Value) {
     let (own, manual) = (home.log_in(provider), home.log_in(provider));
     let vault = common::household(provider, &own, &manual);
     home.write_json(&vault);

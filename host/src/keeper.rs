@@ -151,14 +151,15 @@ impl Builder {
         self
     }
 
-    /// Calls this before each request leaves: until then a process may end without any loss.
-    pub(crate) fn before_send(mut self, before_send: impl Fn(&HttpRequest) + Send + Sync + 'static) -> Self {
+    /// Calls `before_send` before each request leaves. Until then the process may end without any loss.
+    pub fn before_send(mut self, before_send: impl Fn(&HttpRequest) + Send + Sync + 'static) -> Self {
         self.before_send = Some(Box::new(before_send));
         self
     }
 
-    /// Calls this when a call begins to wait for somebody else, and when that is over; from the thread that makes the call.
-    pub(crate) fn on_wait(mut self, on_wait: impl Fn(Wait<'_>) + Send + Sync + 'static) -> Self {
+    /// Calls `on_wait` when a call begins to wait for a lease or an answer, and when that wait is over, on the
+    /// thread that makes the call.
+    pub fn on_wait(mut self, on_wait: impl Fn(Wait<'_>) + Send + Sync + 'static) -> Self {
         self.on_wait = Some(Box::new(on_wait));
         self
     }
@@ -359,9 +360,9 @@ impl Keeper {
         Admin::of(self.0.clone())
     }
 
-    /// Whether several grants of the vault may be exchanged at the same time: not where every exchange holds the vault's own
-    /// lock, because another program may write it too. In doubt, no.
-    pub(crate) fn exchanges_at_once(&self) -> bool {
+    /// Returns whether several grants of the vault may be exchanged at the same time. They may not where every exchange
+    /// holds the vault's own lock, because another program may write the vault too. If that is unknown, returns false.
+    pub fn exchanges_at_once(&self) -> bool {
         let Ok(LoadOutcome::Loaded(settings)) = self.0.shared.storage.load("settings.json", None) else { return false };
         let settings: Option<serde_json::Value> = serde_json::from_str(&settings.text).ok();
         settings.is_some_and(|settings| settings["shared_with_reference"] == false)
@@ -698,10 +699,10 @@ impl From<classifier_wit::Judgement> for Judgement {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering};
 
+    use lazaretto_testing::demo_server::{Behaviour, TokenServer};
     use serde_json::json;
 
     use super::*;
-    use crate::demo_server::{Behaviour, TokenServer};
     use crate::storage::{AcquireOutcome, Capabilities, FileStorage, Holder, Scope, StorageError, StoreOutcome, VAULT};
 
     /// Takes no secret once a request has left, until it is told otherwise.

@@ -1,4 +1,4 @@
-//! Runs the lazaretto component in wasmtime: a real file system, a real network, and the `lazaretto` command.
+//! Runs the lazaretto component in wasmtime, on real files and a real network.
 //!
 //! ```no_run
 //! use lazaretto_host::{Keeper, TokenRequest};
@@ -20,20 +20,17 @@
 //! | who may be spoken to | [`http`] |
 //! | what may the component use up | [`Limits`] |
 //! | what time is it for the component | [`Clock`] |
-//! | what is on the command line | [`cli`] |
 
 #![cfg(not(target_arch = "wasm32"))]
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
-pub mod cli;
 pub mod http;
 pub mod storage;
 
 mod admin;
 mod bindings;
 mod component;
-pub mod demo_server;
 mod engine;
 mod events;
 mod keeper;
@@ -52,3 +49,4 @@ pub use types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Finding, Judgement, KeeperError, LastError, LoggedOut,
     LoginBegun, LoginFlow, LoginProgress, NewCredential, ProviderInfo, Selector, StatusReport, Step, TokenRequest,
 };
+pub use world::{LONG_WAIT, Wait};

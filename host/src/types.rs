@@ -411,8 +411,8 @@ pub struct KeeperError {
 }
 
 impl KeeperError {
-    /// The component itself failed: a trap, or a limit.
-    pub(crate) fn internal(message: String) -> Self {
+    /// Returns the error of a component that failed itself: it trapped, or reached a limit.
+    pub fn internal(message: String) -> Self {
         Self {
             code: "internal".into(),
             action: "inspect".into(),

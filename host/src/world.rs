@@ -21,19 +21,20 @@ pub(crate) type BeforeSend = dyn Fn(&HttpRequest) + Send + Sync;
 /// What is told of what a call waits for.
 pub(crate) type OnWait = dyn Fn(Wait<'_>) + Send + Sync;
 
-/// What a call waits for from now on.
+/// What a call waits for from now on. [`Builder::on_wait`](crate::Builder::on_wait) is called with it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wait<'a> {
-    /// A lease that somebody else has held for [`LONG_WAIT`] already.
+#[non_exhaustive]
+pub enum Wait<'a> {
+    /// A lease that another process holds. Reported once the call has waited [`LONG_WAIT`] for it.
     Lease(&'a Scope, &'a Holder),
-    /// The answer to a request, which leaves now.
+    /// The answer to a request that leaves now.
     Answer(&'a HttpRequest),
-    /// Nothing: it is over.
+    /// Nothing: the wait is over.
     Over,
 }
 
-/// After so long a person wants to know why nothing happens.
-pub(crate) const LONG_WAIT: Duration = Duration::from_secs(1);
+/// How long a call waits before a person wants to know why nothing happens.
+pub const LONG_WAIT: Duration = Duration::from_secs(1);
 
 /// The parts of a host that all calls share.
 pub(crate) struct Shared {

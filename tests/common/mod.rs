@@ -11,12 +11,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lazaretto_host::demo_server::{Behaviour, Login, Rotation, TokenServer};
 use lazaretto_host::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp};
 use lazaretto_host::storage::{
     AcquireOutcome, Capabilities, FileStorage, Holder, LoadOutcome, Scope, Storage, StorageError, StoreOutcome, VAULT,
 };
 use lazaretto_host::{AccessToken, Event, Keeper, KeeperError, Selector, TokenRequest};
+use lazaretto_testing::demo_server::{Behaviour, Login, Rotation, TokenServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 

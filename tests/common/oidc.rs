@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use lazaretto_host::demo_server::Login;
 use lazaretto_host::http::{AllowList, Http, HttpRequest, NetworkHttp};
+use lazaretto_testing::demo_server::Login;
 use serde_json::{Value, json};
 
 use super::tools;

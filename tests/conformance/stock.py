@@ -1,5 +1,4 @@
-"""The driver for `lazaretto-stock.wasm` on wasmtime-py: a granted folder and wasi:http, and no host
-code of lazaretto's.
+"""The driver for `lazaretto-stock.wasm` on wasmtime-py: a granted folder and wasi:http, and no host code of lazaretto's.
 
     stock.py <path to lazaretto-stock.wasm>
 
@@ -45,7 +44,7 @@ def opened(engine: Any, component: Any, opening: dict[str, Any]) -> Wasi:
     folders: dict[str, str] = {}
 
     def granted(path: str, guest: str) -> str:
-        """Returns the path as the component sees it, in a folder that it is granted."""
+        """The path as the component sees it, in a folder that it is granted."""
         folder, name = os.path.split(os.path.abspath(path))
         return folders.setdefault(folder, guest) + "/" + name
 

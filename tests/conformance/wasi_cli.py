@@ -2,9 +2,8 @@
 
     wasi_cli.py <path to wasmtime> [<folder of the components>]
 
-The line is taken from README.md, not typed again. What must hold on wasmtime 36 LTS and on the
-newest: a stored token, one refresh, a quarantine, and failures that say on standard error what
-helps. Ends with 0 if it does.
+The line is taken from README.md, not typed again. What must hold on wasmtime 36 LTS and on the newest: a stored token, one refresh, a
+quarantine, and failures that say on standard error what helps. Ends with 0 if it does.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ COMMAND = "token acme"
 
 
 class Server(ThreadingHTTPServer):
-    """A token endpoint. It rotates `rt-N` into `rt-N+1` once, says `invalid_grant` of `rt-dead` and
-    429 of `rt-busy`."""
+    """A token endpoint. It rotates `rt-N` into `rt-N+1` once, says `invalid_grant` of `rt-dead` and 429 of `rt-busy`."""
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Answer)
@@ -70,7 +68,7 @@ class Answer(BaseHTTPRequestHandler):
 
 
 def readme_block() -> str:
-    """Returns what the README tells to type, without the build, which has been done."""
+    """What the README tells to type, without the build, which has been done."""
     text = (ROOT / "README.md").read_text()
     block = next(block for block in re.findall(r"```sh\n(.*?)```", text, re.S) if "wasmtime run" in block)
     return block.replace("cargo xtask stock\n", "")
@@ -101,8 +99,8 @@ class Host:
         (self.acme / name).chmod(0o600)
 
     def run(self, command: str = COMMAND, component: str = "lazaretto-cli", flags: str = "") -> subprocess.CompletedProcess[str]:
-        """Returns the README's block, with another command or another component in the place of its
-        own. The server is on this machine and without TLS, which has to be asked for."""
+        """The README's block, with another command or another component in the place of its own. The server is on this machine and
+        without TLS, which has to be asked for."""
         block = readme_block()
         assert block.count(COMPONENT) == 1 and block.rstrip().endswith(COMMAND), block
         block = block.replace(COMMAND, command)
@@ -117,7 +115,7 @@ class Host:
 
 
 def first_word(stderr: str) -> str:
-    """Returns what the failure's line begins with. Events come before it, as JSON."""
+    """What the failure's line begins with. Events come before it, as JSON."""
     lines = [line for line in stderr.splitlines() if re.match(r"(login|retry|configure|inspect|usage): ", line)]
     assert len(lines) == 1, stderr
     return lines[0].split(":")[0]

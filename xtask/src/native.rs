@@ -15,16 +15,7 @@ pub(crate) fn build(dist: &Path) -> Result<()> {
     dist::tool(
         Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".into()))
             .current_dir(root())
-            .args([
-                "build",
-                "--release",
-                "--package",
-                "lazaretto-host",
-                "--package",
-                "lazaretto-ffi",
-                "--bins",
-                "--lib",
-            ])
+            .args(["build", "--release", "--package", "lazaretto-cli", "--package", "lazaretto-ffi", "--bins", "--lib"])
             .arg("--target-dir")
             .arg(&built)
             .arg("--config")

@@ -1,5 +1,4 @@
-//! A line for `classify`: one answer of a token endpoint, as the native command reads it. What is
-//! wrong is said without what was there.
+//! A line for `classify`: one answer of a token endpoint, as the native command reads it. What is wrong is said without what was there.
 
 use serde_json::{Map, Value};
 

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-/// Returns the exit code for an error's `action`. A word that a newer keeper may know is no reason
-/// to hide that it failed.
+/// The exit code for an error's `action`. A word that a newer keeper may know is no reason to hide that it failed.
 #[must_use]
 pub fn exit_code(action: &str) -> u8 {
     match action {
@@ -15,7 +14,7 @@ pub fn exit_code(action: &str) -> u8 {
     }
 }
 
-/// Returns the word that a failure's line begins with. Programs look for these five and no other.
+/// The word that a failure's line begins with. Programs look for these five and no other.
 #[must_use]
 pub fn first_word(action: &str) -> &'static str {
     match action {
@@ -27,7 +26,7 @@ pub fn first_word(action: &str) -> &'static str {
     }
 }
 
-/// Returns what an access token's `origin` means.
+/// What an access token's `origin` means.
 #[must_use]
 pub fn origin(origin: &str) -> &str {
     match origin {
@@ -40,7 +39,7 @@ pub fn origin(origin: &str) -> &str {
     }
 }
 
-/// Returns the text without what a terminal would obey, on one line.
+/// The text without what a terminal would obey, on one line.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -74,7 +73,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     shown
 }
 
-/// Returns how long from now, in the two largest units.
+/// How long from now, in the two largest units.
 #[must_use]
 pub fn relative(at_ms: u64, now_ms: u64) -> String {
     let (seconds, is_past) = (at_ms.abs_diff(now_ms) / 1_000, at_ms < now_ms);

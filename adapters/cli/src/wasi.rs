@@ -78,8 +78,7 @@ impl bindings::exports::wasi::cli0_2_0::run::Guest for bindings::Component {
     }
 }
 
-/// Ends the command. Where the host takes no exit code, the line on standard error has said what
-/// helps.
+/// Ends the command. Where the host takes no exit code, the line on standard error has said what helps.
 #[cfg(not(feature = "exit-codes"))]
 fn failed(_action: &str) -> Result<(), ()> {
     Err(())
@@ -147,8 +146,7 @@ fn refresh(asked: &Asked) -> Result<(), Failure> {
     saved.and(printed)
 }
 
-/// The rotated tokens that could not be stored anywhere are tried once more: this process is about
-/// to end, and they with it.
+/// The rotated tokens that could not be stored anywhere are tried once more: this process is about to end, and they with it.
 fn saved(token: &keeper::AccessToken) -> Result<(), Failure> {
     match &token.unsaved {
         Some(unsaved) => Ok(keeper::save_unsaved(unsaved)?),
@@ -163,7 +161,7 @@ fn warn(token: &keeper::AccessToken) {
     }
 }
 
-/// Shows what is known of a token, without the token itself.
+/// All that is known of a token but the token itself.
 fn described(token: &keeper::AccessToken) -> Value {
     json!({
         "token_type": token.token_type,
@@ -289,7 +287,7 @@ fn classify(asked: &Asked) -> Result<(), Failure> {
     }
 }
 
-/// Returns the user's own profiles. A host that grants no folder has none: judging needs no vault.
+/// The user's own. Whoever grants no folder has none: judging needs no vault.
 fn profiles() -> Result<Option<String>, Failure> {
     if !environment::get_environment().iter().any(|(name, path)| name == "LAZARETTO_PROVIDERS" && !path.is_empty()) {
         return Ok(None);

@@ -1,5 +1,4 @@
-// The classifier on its own: a pure function, in the caller's thread, with no vault, no keeper and
-// no worker.
+// The classifier on its own: a pure function, in the caller's thread, with no vault, no keeper and no worker.
 
 import { COMPONENT, instantiate, judge, modules, payloadOf, type Imports, type Transpiled } from './component.js';
 import { LazarettoError } from './errors.js';
@@ -15,10 +14,7 @@ export interface ClassifyOptions {
 
 let transpiled: Promise<Transpiled> | undefined;
 
-/**
- * Returns what an authorization server's answer to a refresh means, and why. Nothing is read, sent
- * or stored.
- */
+/** What an authorization server's answer to a refresh means, and why. Nothing is read, sent or stored. */
 export async function classify(answer: Answer, options: ClassifyOptions = {}): Promise<Judgement> {
   transpiled ??= import(COMPONENT.href) as Promise<Transpiled>;
   const instance = instantiate(await transpiled, await modules(), nothing());
@@ -33,7 +29,7 @@ export async function classify(answer: Answer, options: ClassifyOptions = {}): P
   }
 }
 
-/** Instantiates the classifier, which calls none of the component's imports. */
+/** The classifier calls none of the component's imports. */
 function nothing(): Imports {
   const never = () => {
     throw new Error('the classifier reaches nothing');

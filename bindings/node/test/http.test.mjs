@@ -11,10 +11,7 @@ import { attempt } from '../dist/http/exchange.js';
 import { AllowList, Malformed } from '../dist/http/origin.js';
 import { folder } from './helpers.mjs';
 
-/**
- * Returns a server that does with a whole request what `script` says, or with a connection what
- * `raw` says.
- */
+/** A server that does with a whole request what `script` says, or with a connection what `raw` says. */
 async function peer(t, script, { raw, tls } = {}) {
   const connections = [];
   const requests = [];

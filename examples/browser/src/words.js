@@ -1,5 +1,4 @@
-// What a verdict means for a person, and what lazaretto does with the vault. It follows
-// docs/protocol.md; nothing here decides anything.
+// What a verdict means for a person, and what lazaretto does with the vault. It follows docs/protocol.md; nothing here decides anything.
 
 export const VERDICTS = {
   refreshed: {
@@ -72,7 +71,7 @@ export const VERDICTS = {
   },
 };
 
-/** Returns when it is tried again, for a verdict that will pass. */
+/** When it is tried again, for a verdict that will pass. */
 export function nextTry({ retryAfterS, inDoubt }) {
   const wait =
     retryAfterS === undefined
@@ -83,7 +82,7 @@ export function nextTry({ retryAfterS, inDoubt }) {
     : wait;
 }
 
-/** Returns a number of seconds as a person says it. */
+/** A number of seconds as a person says it. */
 export function duration(seconds) {
   for (const [unit, length] of [['day', 86400], ['hour', 3600], ['minute', 60]]) {
     if (seconds >= 2 * length) return `${Math.round(seconds / length)} ${unit}s`;

@@ -60,7 +60,7 @@ use serde_json::json;
 
 use self::also::Also;
 pub use self::checkup::CHECKUP_CODES;
-pub(crate) use self::checkup::{set_aside, shell_path};
+pub use self::checkup::{set_aside, shell_path};
 use self::files::{Disk, Files, create_dirs};
 use self::folder::{Spot, Stat};
 use self::kinds::{Claim, Kind};
@@ -156,8 +156,11 @@ impl FileStorage {
         }
     }
 
-    /// User and group of the vault at a path; where there is none, of the nearest directory above it.
-    pub(crate) fn owner_of(vault: &Path) -> Result<(u32, u32), StorageError> {
+    /// Returns the user and group ids of the vault at `vault`, or of the nearest directory above it if there is no such file.
+    ///
+    /// # Errors
+    /// Fails if the path cannot be walked.
+    pub fn owner_of(vault: &Path) -> Result<(u32, u32), StorageError> {
         let way = Way::walk(&absolute(vault.to_owned()))?;
         let stat = way.file.unwrap_or(way.folder.stat);
         Ok((stat.user, stat.group))

@@ -12,9 +12,7 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 #[cfg(unix)]
-pub use file::{CHECKUP_CODES, FROM, FileStorage};
-#[cfg(unix)]
-pub(crate) use file::{set_aside, shell_path};
+pub use file::{CHECKUP_CODES, FROM, FileStorage, set_aside, shell_path};
 pub use memory::MemoryStorage;
 
 /// The name by which the component knows the vault that a storage was opened for.

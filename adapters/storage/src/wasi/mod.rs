@@ -1,5 +1,4 @@
-//! The only files that know this is WebAssembly: what `storage` asks for, by way of
-//! `wasi:filesystem`.
+//! The only files that know this is WebAssembly: what `storage` asks for, by way of `wasi:filesystem`.
 
 use lazaretto_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
@@ -204,7 +203,7 @@ impl wit::Guest for bindings::Component {
     }
 }
 
-/// Returns a document that lazaretto writes.
+/// A document that lazaretto writes.
 fn written(name: &str) -> Result<Kind, Problem> {
     match names::find(name)? {
         Name::File(kind) if kind.is_ours() => Ok(kind),
@@ -212,7 +211,7 @@ fn written(name: &str) -> Result<Kind, Problem> {
     }
 }
 
-/// Returns the lease of a scope, and the document that nobody else writes meanwhile.
+/// The lease of a scope, and the document that nobody else writes meanwhile.
 fn claim_of(scope: &wit::Scope) -> Result<(String, Option<Kind>), Problem> {
     Ok(match scope {
         wit::Scope::Document(name) => {
@@ -235,7 +234,7 @@ fn holder(since_ms: Option<u64>) -> wit::Holder {
     wit::Holder { name: "a lazaretto in a WASI host".into(), since_ms }
 }
 
-/// Returns one of 64 leases: a collision delays, it lets nobody in.
+/// One of 64 leases: a collision delays, it lets nobody in.
 fn grant_lease(grant: &wit::GrantScope) -> Result<String, Problem> {
     if names::find(&grant.document)? != Name::File(Kind::Vault) {
         return Err(Problem::new("unsupported", format!("{} holds no grants, only the vault does", grant.document)));
@@ -249,13 +248,13 @@ fn grant_lease(grant: &wit::GrantScope) -> Result<String, Problem> {
     Ok(format!("grant-{}", crate::text::hex(&[byte & 0x3f])))
 }
 
-/// Returns whether a lease's name begins as ours do: it becomes part of a path.
+/// Whether a lease's name begins as ours do: it becomes part of a path.
 fn is_claim(claim: &str) -> bool {
     let is_plain = claim.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     is_plain && (claim.starts_with("grant-") || claim.starts_with("document-"))
 }
 
-/// Returns the nonce of a lease on `kind` that is still held.
+/// The nonce of a lease on `kind` that is still held.
 fn held<'a>(files: &Files, kind: Kind, lease: &'a str) -> Result<&'a str, Problem> {
     let over = || Problem::new("invalid-lease", "the lease is not held, or is not of this document; take it anew");
     let (claim, nonce) = lease.split_once(':').ok_or_else(over)?;
@@ -278,8 +277,8 @@ fn give_back(files: &Files, claim: &str, nonce: &str) {
     }
 }
 
-/// Stores the text that a host with `flock` left unsynced beside the ledger, if it is the newest, and
-/// removes it. Returns false if it cannot be said whether that was done.
+/// What a host with `flock` left unsynced beside the ledger goes into the ledger, if it is its newest text, and away. False:
+/// it cannot be said whether it did.
 fn settle_unsynced(files: &Files, patience: Patience, nonce: Option<&str>) -> Result<bool, Problem> {
     while files.has_unsynced()? {
         let (ledger, is_unsynced) = files.read_ledger()?;

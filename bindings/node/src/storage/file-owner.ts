@@ -1,5 +1,4 @@
-// What lies beside a vault belongs to the vault's owner or to root: whoever else could put a file
-// there would be told tokens, or be believed.
+// What lies beside a vault belongs to the vault's owner or to root: whoever else could put a file there would be told tokens, or be believed.
 
 import type { BigIntStats } from 'node:fs';
 import { StorageError } from './contract.js';

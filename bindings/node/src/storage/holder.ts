@@ -1,5 +1,4 @@
-// Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is
-// decided by.
+// Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is decided by.
 
 import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -53,7 +52,7 @@ export function readHint(fd: number): Hint | undefined {
   }
 }
 
-/** Returns whether the process that wrote it is still there, on this machine. */
+/** Whether the process that wrote it is still there, on this machine. */
 export function isOfALivingProcessHere(hint: Hint): boolean {
   return hint.host === host && isAlive(hint.pid);
 }
@@ -63,7 +62,7 @@ export function holderOf(hint: Hint | undefined): Holder {
   return { name: hint.host ? `pid ${hint.pid} on ${hint.host}` : `pid ${hint.pid}`, sinceMs: hint.sinceMs };
 }
 
-/** Returns whether there is such a process on this machine. In doubt, yes. */
+/** Whether there is such a process on this machine. In doubt, yes. */
 export function isAlive(pid: number): boolean {
   if (pid <= 0 || pid > 0x7fff_ffff) return true;
   try {

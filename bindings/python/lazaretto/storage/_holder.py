@@ -1,5 +1,4 @@
-"""Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is
-decided by."""
+"""Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is decided by."""
 
 from __future__ import annotations
 
@@ -23,7 +22,7 @@ class Hint:
     """The fingerprint of the grant that the lock is held for: several share one."""
 
     def may_be_for(self, grant: Optional[str]) -> bool:
-        """Returns whether its writer holds the lock for this grant, or does not say what for."""
+        """Whether its writer holds the lock for this grant, or does not say what for."""
         return self.grant is None or grant is None or self.grant == grant
 
     def is_of_a_living_process_here(self) -> bool:
@@ -72,7 +71,7 @@ def read(handle: int) -> Optional[Hint]:
 
 
 def is_alive(pid: int) -> bool:
-    """Returns whether there is such a process on this machine. In doubt, yes."""
+    """Whether there is such a process on this machine. In doubt, yes."""
     if not 0 < pid < 1 << 31:
         return True
     try:
@@ -85,7 +84,7 @@ def is_alive(pid: int) -> bool:
 
 
 def host_name() -> str:
-    """Returns the name of this machine; empty if it cannot be told."""
+    """The name of this machine; empty if it cannot be told."""
     try:
         return _printable(os.uname().nodename)
     except OSError:

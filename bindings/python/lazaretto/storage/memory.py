@@ -1,5 +1,4 @@
-"""Documents that live as long as the process. For tests, and for hosts that keep what they know
-elsewhere."""
+"""Documents that live as long as the process. For tests, and for hosts that keep what they know elsewhere."""
 
 from __future__ import annotations
 
@@ -54,7 +53,7 @@ class MemoryStorage:
             self._texts[name] = text
 
     def text(self, name: str) -> Optional[str]:
-        """Returns what a document holds now."""
+        """What a document holds now."""
         with self._changed:
             return self._texts.get(name)
 

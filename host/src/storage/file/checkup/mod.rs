@@ -167,8 +167,8 @@ fn links(place: &Place, found: &mut Found) {
     }
 }
 
-/// Moves a file out of the way and overwrites nothing: run again, it does nothing.
-pub(crate) fn set_aside(path: &Path) -> String {
+/// Returns the shell command that renames the file at `path` and overwrites nothing. Run a second time, it does nothing.
+pub fn set_aside(path: &Path) -> String {
     let free = (1..100).map(|count| {
         let mut aside = path.as_os_str().to_owned();
         aside.push(if count == 1 { ".aside".to_owned() } else { format!(".aside-{count}") });
@@ -180,8 +180,8 @@ pub(crate) fn set_aside(path: &Path) -> String {
     format!("mv -n {} {}", shell_path(path), shell_path(&aside))
 }
 
-/// A path as one word of a command.
-pub(crate) fn shell_path(path: &Path) -> String {
+/// Returns a path as one word of a shell command, quoted if it needs quotes.
+pub fn shell_path(path: &Path) -> String {
     let text = path.display().to_string();
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_.:/@%+=-".contains(&byte);
     if !text.is_empty() && text.bytes().all(is_plain) && !text.starts_with('-') {

@@ -1,0 +1,11 @@
+//! Authorization servers on loopback: what `lazaretto demo` and the tests of this workspace refresh at.
+//!
+//! | question | module |
+//! |---|---|
+//! | how does a test get a server that rotates refresh tokens, counts requests and misbehaves | [`demo_server`] |
+
+#![cfg(not(target_arch = "wasm32"))]
+#![deny(missing_docs)]
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
+
+pub mod demo_server;
