@@ -654,11 +654,11 @@ fn a_login_with_a_label_becomes_an_entry_beside_the_login() {
     assert_eq!(found, [(&work, &json!("rt-c"), &a), (&home, &json!("rt-b"), &a)]);
 }
 
-/// Google's installed app and GitHub's web flow, as README.md has them.
+/// Google's installed app and GitHub's web flow, as docs/providers.md has them.
 #[test]
-fn the_clients_with_a_secret_of_the_readme_offer_a_login() {
-    let readme = include_str!("../README.md");
-    let mut blocks = readme.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
+fn the_documented_clients_with_a_secret_offer_a_login() {
+    let page = include_str!("../docs/providers.md");
+    let mut blocks = page.split("```json\n").skip(1).filter_map(|rest| rest.split("```").next());
     let profiles = blocks.find(|block| block.contains("client_secret_file")).expect("the example");
     let world = World::new();
     world.write("providers.json", profiles);

@@ -1,9 +1,10 @@
-"""The README's line for any WASI host, run as it stands there by a wasmtime that nobody here built.
+"""The line of docs/languages.md for any WASI host, run as it stands there by a wasmtime that nobody here built.
 
     wasi_cli.py <path to wasmtime> [<folder of the components>]
 
-The line is taken from README.md, not typed again. What must hold on wasmtime 36 LTS and on the newest: a stored token, one refresh, a
-quarantine, and failures that say on standard error what helps. Ends with 0 if it does.
+The line is taken from docs/languages.md, not typed again. What must hold on wasmtime 36 LTS and on the
+newest: a stored token, one refresh, a quarantine, and failures that say on standard error what
+helps. Ends with 0 if it does.
 """
 
 from __future__ import annotations
@@ -67,10 +68,10 @@ class Answer(BaseHTTPRequestHandler):
         pass
 
 
-def readme_block() -> str:
-    """What the README tells to type, without the build, which has been done."""
-    text = (ROOT / "README.md").read_text()
-    block = next(block for block in re.findall(r"```sh\n(.*?)```", text, re.S) if "wasmtime run" in block)
+def documented_block() -> str:
+    """Returns what the page tells to type, without the build, which has been done."""
+    text = (ROOT / "docs/languages.md").read_text()
+    block = next(block for block in re.findall(r"```sh[^\n]*\n(.*?)```", text, re.S) if "wasmtime run" in block)
     return block.replace("cargo xtask stock\n", "")
 
 
@@ -99,9 +100,9 @@ class Host:
         (self.acme / name).chmod(0o600)
 
     def run(self, command: str = COMMAND, component: str = "lazaretto-cli", flags: str = "") -> subprocess.CompletedProcess[str]:
-        """The README's block, with another command or another component in the place of its own. The server is on this machine and
-        without TLS, which has to be asked for."""
-        block = readme_block()
+        """Runs the page's block, with another command or another component in the place of its
+        own. The server is on this machine and without TLS, which has to be asked for."""
+        block = documented_block()
         assert block.count(COMPONENT) == 1 and block.rstrip().endswith(COMMAND), block
         block = block.replace(COMMAND, command)
         block = block.replace(COMPONENT, f"{flags} --env LAZARETTO_ALLOW_LOOPBACK_HTTP=1 {self.components / component}.wasm")
@@ -123,7 +124,7 @@ def first_word(stderr: str) -> str:
 
 def the_readme_line_runs_unchanged(host: Host, _: Server) -> None:
     host.vault("at-stored", "rt-1", "2099-01-01T00:00:00Z")
-    ran = host.sh(readme_block())
+    ran = host.sh(documented_block())
     assert (ran.returncode, ran.stdout) == (0, "at-stored\n"), ran
 
 

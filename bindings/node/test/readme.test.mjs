@@ -12,7 +12,7 @@ function snippets(page) {
   return [...readFileSync(page, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code).filter((code) => code.includes("from 'lazaretto'"));
 }
 
-const pages = [join(ROOT, 'README.md'), join(ROOT, '../../README.md')].filter((page) => existsSync(page));
+const pages = [join(ROOT, 'README.md'), join(ROOT, '../../docs/languages.md')].filter((page) => existsSync(page));
 
 for (const page of pages) {
   test(`the example in ${page.slice(join(ROOT, '../..').length)} does what it says`, (t) => {
