@@ -1,8 +1,9 @@
 // Figures of this binding, as one line of JSON.
 //
-//   node bench.mjs                       median µs of token() warm: the same keeper, a token that is good
-//   node bench.mjs --refresh <origin>    the same, and of a refresh against a token endpoint at <origin>/oauth/token, which takes any refresh token
-//   node bench.mjs --once <vault>        opens, takes one token, and ends: the caller measures the process
+//   node bench.mjs                       median µs of token() warm: the same keeper, a token that
+//   is good node bench.mjs --refresh <origin>    the same, and of a refresh against a token
+//   endpoint at <origin>/oauth/token, which takes any refresh token node bench.mjs --once <vault>
+//   opens, takes one token, and ends: the caller measures the process
 
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

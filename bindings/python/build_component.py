@@ -1,8 +1,8 @@
-"""Puts the core component and the built-in profiles into the package: ``python build_component.py``, or by itself when a wheel is
-built.
+"""Puts the core component and the built-in profiles into the package: ``python
+build_component.py``, or by itself when a wheel is built.
 
-It is the file that the environment variable LAZARETTO_WASM names, else the newest that cargo has built in this source tree, else
-the one that is there already (in an unpacked source distribution).
+It is the file that the environment variable LAZARETTO_WASM names, else the newest that cargo has
+built in this source tree, else the one that is there already (in an unpacked source distribution).
 """
 
 from __future__ import annotations

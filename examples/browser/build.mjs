@@ -1,5 +1,6 @@
-// Builds the page: one file, dist/index.html, with the classifier component, the script, the style and the examples in it. It loads
-// nothing, so it works from a file server, from file://, and as an attachment of a letter.
+// Builds the page: one file, dist/index.html, with the classifier component, the script, the style
+// and the examples in it. It loads nothing, so it works from a file server, from file://, and as an
+// attachment of a letter.
 //
 //   npm run build -- <path to lazaretto-classifier.wasm>
 //   LAZARETTO_CLASSIFIER_WASM=<path> npm run build
@@ -38,7 +39,10 @@ const page = readFileSync(here('src/index.html'), 'utf8')
 writeFileSync(here('dist/index.html'), page);
 console.log(`built dist/index.html (${Math.round(page.length / 1024)} KB) from ${component}`);
 
-/** The answers to choose from, out of the repository's cases: what was seen, where, and in whose words. */
+/**
+ * Returns the answers to choose from, out of the repository's cases: what was seen, where, and in
+ * whose words.
+ */
 function examples() {
   const cases = new Map();
   for (const file of ['refresh-failures.jsonl', 'more-answers.jsonl']) {

@@ -44,19 +44,24 @@ typedef struct lazaretto_keeper lazaretto_keeper;
 /*
  Opens a keeper on a vault file, which need not exist.
 
- `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
- "also":[],"layout":null,"warm_instances":0,"command":null,"login_hint":null}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
- where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
- of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
- `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
- calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaretto about this vault, if
- not `lazaretto --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
- person runs, or does, to log in to your program in place of that command; `{provider}` in it stands for the provider.
+ `options_json`:
+ {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
+ "also":[],"layout":null,"warm_instances":0,"command":null,"login_hint":null}. Only `vault` must
+ be there; a leading `~/` is the home directory. `layout` states whose file it is where that
+ cannot be told for certain (docs/layouts.md). `providers` names a file with profiles of your
+ own; `allow_loopback_http` is for tests; with `environment`, entries that only name an
+ environment variable are served from it; `also` names other files that may hold the same logins,
+ which are then refreshed only there; `warm_instances` are kept between calls, which is faster,
+ and what they have read stays in memory. `command` are the words by which a person calls the
+ command lazaretto about this vault, if not `lazaretto --vault PATH` with the layout and the
+ profiles named here: the member `run` of an error begins with them. `login_hint` is what a
+ person runs, or does, to log in to your program in place of that command; `{provider}` in it
+ stands for the provider.
 
- Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaretto_close, lazaretto_free.
+ Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back:
+ lazaretto_close, lazaretto_free.
  */
-struct lazaretto_keeper *lazaretto_open(const char *options_json,
-                                        char **error);
+struct lazaretto_keeper *lazaretto_open(const char *options_json, char **error);
 
 /*
  Makes a call, and returns {"ok":value} or {"error":error}. Null only if there is no memory left.
@@ -70,17 +75,19 @@ struct lazaretto_keeper *lazaretto_open(const char *options_json,
    {"call":"save_unsaved","unsaved":".."}
    {"call":"origins"}
    {"call":"classify","answer":{"provider":"acme","status":400,"headers":[],"body":"{}","body_complete":true,"transport_error":null},"now_s":1700000000}
- A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake case; of `status` it is the list of
- credentials.
+ A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake
+ case; of `status` it is the list of credentials.
  */
 char *lazaretto_call(const struct lazaretto_keeper *keeper,
                      const char *call_json);
 
 /*
- An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaretto_member.
+ Returns an access token that is valid, refreshed if need be: the record `access-token` as JSON,
+ with its member `token`. See lazaretto_member.
 
- `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
- to `save_unsaved` as soon as the disk works again, or the login is lost.
+ `credential` null: the first one that can serve. If the member `unsaved` is not null, the new
+ tokens could be stored nowhere: hand it to `save_unsaved` as soon as the disk works again, or
+ the login is lost.
 
  Null: it failed, and lazaretto_last_error says why.
  */
@@ -89,8 +96,8 @@ char *lazaretto_token(const struct lazaretto_keeper *keeper,
                       const char *credential);
 
 /*
- Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
- as lazaretto_token.
+ Returns another access token than `refused_access_token`, which an API refused, or with null
+ than the one that the vault holds now. Else as lazaretto_token.
  */
 char *lazaretto_refresh(const struct lazaretto_keeper *keeper,
                         const char *provider,
@@ -98,39 +105,41 @@ char *lazaretto_refresh(const struct lazaretto_keeper *keeper,
                         const char *refused_access_token);
 
 /*
- Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
+ Returns every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}.
+ Reads only.
 
  Null: it failed, and lazaretto_last_error says why.
  */
-char *lazaretto_status(const struct lazaretto_keeper *keeper,
-                       const char *provider);
+char *lazaretto_status(const struct lazaretto_keeper *keeper, const char *provider);
 
 /*
- A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
+ Returns a member of a JSON object that this library returned: a string as it is, anything else
+ as JSON. For callers without a JSON parser.
 
  Null: there is no such member, or it is null. Does not touch lazaretto_last_error.
  */
-char *lazaretto_member(const char *json,
-                       const char *name);
+char *lazaretto_member(const char *json, const char *name);
 
 /*
- Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
- back.
+ Returns why the last call on this thread failed, as JSON; null if it succeeded. It stays valid
+ until this thread's next call. Do not give it back.
  */
 const char *lazaretto_last_error(void);
 
 /*
- Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
+ Wipes a string that this library returned, and gives it back. Null, and what is not such a
+ string, is left alone.
  */
 void lazaretto_free(char *string);
 
 /*
- Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
+ Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open
+ keeper, is left alone.
  */
 void lazaretto_close(struct lazaretto_keeper *keeper);
 
 /*
- The version of this library, as in `0.1.0`. Not to be given back.
+ Returns the version of this library, as in `0.1.0`. Not to be given back.
  */
 const char *lazaretto_version(void);
 

@@ -1,5 +1,5 @@
-//! A line of JSON is one call of the keeper, and one line of JSON its answer. Nothing that a caller wrote is repeated in an error: it
-//! may be a token.
+//! A line of JSON is one call of the keeper, and one line of JSON its answer. Nothing that a caller
+//! wrote is repeated in an error: it may be a token.
 
 use std::borrow::Cow;
 use std::env;
@@ -29,7 +29,7 @@ struct Options {
     warm_instances: Option<usize>,
 }
 
-/// The keeper that `options` describe.
+/// Returns the keeper that `options` describe.
 #[cfg(unix)]
 pub(crate) fn open(options: &str) -> Result<Keeper, Failure> {
     use lazaretto_host::storage::FileStorage;
@@ -206,7 +206,7 @@ impl Call {
 
 const CALLS: &str = "token, refresh, status, report, reset, unquarantine, end_use, save_unsaved, origins and classify";
 
-/// A request without the rarer members.
+/// Returns a request without the rarer members.
 pub(crate) fn token_request(provider: &str, credential: Option<&str>, refused: Option<&str>) -> TokenRequest {
     TokenRequest {
         credential: credential.map(Into::into),
@@ -340,7 +340,7 @@ impl Serialize for Failure {
     }
 }
 
-/// A member of an object: a string as it is, anything else as it stands there.
+/// Returns a member of an object: a string as it is, anything else as it stands there.
 pub(crate) fn member<'a>(json: &'a str, name: &str) -> Option<Cow<'a, str>> {
     let object: serde_json::Value = serde_json::from_str(json).ok()?;
     match object.as_object()?.get(name)? {

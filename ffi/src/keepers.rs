@@ -1,5 +1,5 @@
-//! A keeper lives until it is closed and its last call has ended. Its pointer is a number that was never used before: one that is
-//! stale, or made up, finds nothing.
+//! A keeper lives until it is closed and its last call has ended. Its pointer is a number that was
+//! never used before: one that is stale, or made up, finds nothing.
 
 use std::collections::HashMap;
 use std::ptr;

@@ -1,7 +1,9 @@
-//! The keeper for C, and for whatever calls C: JSON in, JSON out, and nothing that a caller passes can make it crash.
+//! The keeper for C, and for whatever calls C: JSON in, JSON out, and nothing that a caller passes
+//! can make it crash.
 //!
-//! A keeper and a returned string are known here by their address, and looked up: a pointer that is stale, made up or given back
-//! twice is an error or nothing. So what is left to trust is that an input string ends with a NUL.
+//! A keeper and a returned string are known here by their address, and looked up: a pointer that is
+//! stale, made up or given back twice is an error or nothing. So what is left to trust is that an
+//! input string ends with a NUL.
 //!
 //! | file | what it holds true |
 //! |---|---|
@@ -43,16 +45,22 @@ thread_local! {
 
 /// Opens a keeper on a vault file, which need not exist.
 ///
-/// `options_json`: {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
-/// "also":[],"layout":null,"warm_instances":0,"command":null,"login_hint":null}. Only `vault` must be there; a leading `~/` is the home directory. `layout` states whose file it is
-/// where that cannot be told for certain (docs/layouts.md). `providers` names a file with profiles
-/// of your own; `allow_loopback_http` is for tests; with `environment`, entries that only name an environment variable are served from it;
-/// `also` names other files that may hold the same logins, which are then refreshed only there; `warm_instances` are kept between
-/// calls, which is faster, and what they have read stays in memory. `command` are the words by which a person calls the command lazaretto about this vault, if
-/// not `lazaretto --vault PATH` with the layout and the profiles named here: the member `run` of an error begins with them. `login_hint` is what a
-/// person runs, or does, to log in to your program in place of that command; `{provider}` in it stands for the provider.
+/// `options_json`:
+/// {"vault":"~/.hermes/auth.json","providers":null,"allow_loopback_http":false,"environment":false,
+/// "also":[],"layout":null,"warm_instances":0,"command":null,"login_hint":null}. Only `vault` must
+/// be there; a leading `~/` is the home directory. `layout` states whose file it is where that
+/// cannot be told for certain (docs/layouts.md). `providers` names a file with profiles of your
+/// own; `allow_loopback_http` is for tests; with `environment`, entries that only name an
+/// environment variable are served from it; `also` names other files that may hold the same logins,
+/// which are then refreshed only there; `warm_instances` are kept between calls, which is faster,
+/// and what they have read stays in memory. `command` are the words by which a person calls the
+/// command lazaretto about this vault, if not `lazaretto --vault PATH` with the layout and the
+/// profiles named here: the member `run` of an error begins with them. `login_hint` is what a
+/// person runs, or does, to log in to your program in place of that command; `{provider}` in it
+/// stands for the provider.
 ///
-/// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back: lazaretto_close, lazaretto_free.
+/// Null: it failed, and why is in `*error`, as JSON, unless `error` is null. Give both back:
+/// lazaretto_close, lazaretto_free.
 ///
 /// # Safety
 /// `options_json` is null or ends with a NUL; `error` is null or can be written to.
@@ -90,8 +98,8 @@ pub unsafe extern "C" fn lazaretto_open(options_json: *const c_char, error: *mut
 ///   {"call":"save_unsaved","unsaved":".."}
 ///   {"call":"origins"}
 ///   {"call":"classify","answer":{"provider":"acme","status":400,"headers":[],"body":"{}","body_complete":true,"transport_error":null},"now_s":1700000000}
-/// A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake case; of `status` it is the list of
-/// credentials.
+/// A value has the members that wit/keeper.wit, wit/pool.wit and wit/classifier.wit name, in snake
+/// case; of `status` it is the list of credentials.
 ///
 /// # Safety
 /// `call_json` is null or ends with a NUL.
@@ -103,10 +111,12 @@ pub unsafe extern "C" fn lazaretto_call(keeper: *const LazarettoKeeper, call_jso
     answer.unwrap_or_else(|failure| strings::hand_over(&call::WentWrong { error: &failure }))
 }
 
-/// An access token that is valid, refreshed if need be: the record `access-token` as JSON, with its member `token`. See lazaretto_member.
+/// Returns an access token that is valid, refreshed if need be: the record `access-token` as JSON,
+/// with its member `token`. See lazaretto_member.
 ///
-/// `credential` null: the first one that can serve. If the member `unsaved` is not null, the new tokens could be stored nowhere: hand it
-/// to `save_unsaved` as soon as the disk works again, or the login is lost.
+/// `credential` null: the first one that can serve. If the member `unsaved` is not null, the new
+/// tokens could be stored nowhere: hand it to `save_unsaved` as soon as the disk works again, or
+/// the login is lost.
 ///
 /// Null: it failed, and lazaretto_last_error says why.
 ///
@@ -124,8 +134,8 @@ pub unsafe extern "C" fn lazaretto_token(
     called(keeper, call, strings::hand_over).unwrap_or(ptr::null_mut())
 }
 
-/// Another access token than `refused_access_token`, which an API refused, or with null than the one that the vault holds now. Else
-/// as lazaretto_token.
+/// Returns another access token than `refused_access_token`, which an API refused, or with null
+/// than the one that the vault holds now. Else as lazaretto_token.
 ///
 /// # Safety
 /// `provider`, `credential` and `refused_access_token` are null or end with a NUL.
@@ -148,7 +158,8 @@ pub unsafe extern "C" fn lazaretto_refresh(
     called(keeper, call, strings::hand_over).unwrap_or(ptr::null_mut())
 }
 
-/// Every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}. Reads only.
+/// Returns every credential of the vault, or of one provider: {"credentials":[..],"warnings":[..]}.
+/// Reads only.
 ///
 /// Null: it failed, and lazaretto_last_error says why.
 ///
@@ -162,7 +173,8 @@ pub unsafe extern "C" fn lazaretto_status(keeper: *const LazarettoKeeper, provid
     called(keeper, call, strings::hand_over).unwrap_or(ptr::null_mut())
 }
 
-/// A member of a JSON object that this library returned: a string as it is, anything else as JSON. For callers without a JSON parser.
+/// Returns a member of a JSON object that this library returned: a string as it is, anything else
+/// as JSON. For callers without a JSON parser.
 ///
 /// Null: there is no such member, or it is null. Does not touch lazaretto_last_error.
 ///
@@ -176,27 +188,29 @@ pub unsafe extern "C" fn lazaretto_member(json: *const c_char, name: *const c_ch
         .unwrap_or(ptr::null_mut())
 }
 
-/// Why the last call on this thread failed, as JSON; null if it went well. It stays valid until this thread's next call. Do not give it
-/// back.
+/// Returns why the last call on this thread failed, as JSON; null if it succeeded. It stays valid
+/// until this thread's next call. Do not give it back.
 #[unsafe(no_mangle)]
 pub extern "C" fn lazaretto_last_error() -> *const c_char {
     LAST_ERROR.with_borrow(|last| last.as_ref().map_or(ptr::null(), |text| text.as_ptr()))
 }
 
-/// Wipes a string that this library returned, and gives it back. Null, and what is not such a string, is left alone.
+/// Wipes a string that this library returned, and gives it back. Null, and what is not such a
+/// string, is left alone.
 #[unsafe(no_mangle)]
 pub extern "C" fn lazaretto_free(string: *mut c_char) {
     strings::take_back(string);
 }
 
-/// Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open keeper, is left alone.
+/// Closes a keeper. Calls under way on other threads run to their end. Null, and what is no open
+/// keeper, is left alone.
 #[unsafe(no_mangle)]
 pub extern "C" fn lazaretto_close(keeper: *mut LazarettoKeeper) {
     // Nothing may unwind into C, also not a storage that is dropped.
     let _ = catch_unwind(|| keepers::close(keeper));
 }
 
-/// The version of this library, as in `0.1.0`. Not to be given back.
+/// Returns the version of this library, as in `0.1.0`. Not to be given back.
 #[unsafe(no_mangle)]
 pub extern "C" fn lazaretto_version() -> *const c_char {
     const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
@@ -206,7 +220,8 @@ pub extern "C" fn lazaretto_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
-/// A call on a keeper, and its answer as `shown`. What fails is also this thread's last error.
+/// Makes a call on a keeper, and returns its answer as `shown`. What fails is also this thread's
+/// last error.
 fn called<T>(
     keeper: *const LazarettoKeeper,
     call: impl FnOnce() -> Result<Call, Failure>,

@@ -1,5 +1,5 @@
-//! A returned string is wiped when it is given back, and only then. It is written once, at its full length, so that no copy of a
-//! secret is left behind by a buffer that grew.
+//! A returned string is wiped when it is given back, and only then. It is written once, at its full
+//! length, so that no copy of a secret is left behind by a buffer that grew.
 
 use std::collections::HashMap;
 use std::ffi::c_char;
@@ -17,7 +17,7 @@ fn handed_over() -> MutexGuard<'static, HashMap<usize, Box<[u8]>>> {
     HANDED_OVER.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A value as JSON, for the caller. Null: it cannot be written, which no value of ours is.
+/// Returns a value as JSON, for the caller. Null: it cannot be written, which no value of ours is.
 pub(crate) fn hand_over(value: &impl Serialize) -> *mut c_char {
     let mut length = Length(0);
     if serde_json::to_writer(&mut length, value).is_err() {
@@ -30,7 +30,7 @@ pub(crate) fn hand_over(value: &impl Serialize) -> *mut c_char {
     }
 }
 
-/// A text without a NUL in it, for the caller; with one, as far as that.
+/// Returns a text without a NUL in it, for the caller; with one, as far as that.
 pub(crate) fn hand_over_text(text: &str) -> *mut c_char {
     let whole = text.bytes().position(|byte| byte == 0).unwrap_or(text.len());
     let mut copy = Vec::with_capacity(whole + 1);

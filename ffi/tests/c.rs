@@ -1,5 +1,5 @@
-//! C programs, built with the system's compiler against the library that cargo has just built, and run: with a server on loopback, and
-//! where there is a valgrind, under it.
+//! C programs, built with the system's compiler against the library that cargo has just built, and
+//! run: with a server on loopback, and where there is a valgrind, under it.
 
 #![cfg(unix)]
 
@@ -76,7 +76,7 @@ impl Home {
         program
     }
 
-    /// The answers of the driver.
+    /// Returns the answers of the driver.
     fn drive(&self, options: &Value, calls: &[Value]) -> Vec<Value> {
         let lines: Vec<String> = [options].into_iter().chain(calls).map(Value::to_string).collect();
         let driver = self.cc(&here().join("examples/driver.c"), &["-std=c99", "-pedantic"]);
@@ -97,7 +97,7 @@ fn here() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where cargo has put the library: beside the tests.
+/// Returns where cargo has put the library: beside the tests.
 fn library() -> PathBuf {
     let tests = env::current_exe().expect("a test").parent().expect("a folder").to_owned();
     let name = if cfg!(target_os = "macos") { "liblazaretto_ffi.dylib" } else { "liblazaretto_ffi.so" };
@@ -172,7 +172,8 @@ fn an_expired_token_is_refreshed_once_and_a_dead_one_is_never_sent_again() {
     assert_eq!(home.server.requests(), 2);
 }
 
-/// The program has no handler for SIGXFSZ, and gets none: the write fails, and what was received is sealed.
+/// The program has no handler for SIGXFSZ, and gets none: the write fails, and what was received is
+/// sealed.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_vault_beyond_the_file_size_limit_ends_no_program() {
@@ -204,7 +205,7 @@ fn a_vault_beyond_the_file_size_limit_ends_no_program() {
     assert!(home.server.is_live(stored));
 }
 
-/// How often a text is in what a process can write of its memory.
+/// Returns how often a text is in what a process can write of its memory.
 #[cfg(target_os = "linux")]
 fn times_in_memory(pid: u32, text: &str) -> usize {
     use std::os::unix::fs::FileExt;
@@ -224,7 +225,8 @@ fn times_in_memory(pid: u32, text: &str) -> usize {
     times
 }
 
-/// A keeper that is open and has refreshed: no refresh token is left in its process, not even another login's of the same vault.
+/// A keeper that is open and has refreshed: no refresh token is left in its process, not even
+/// another login's of the same vault.
 #[test]
 #[cfg(target_os = "linux")]
 fn after_a_refresh_no_refresh_token_is_left_in_memory() {

@@ -29,7 +29,8 @@ fn the_header_is_that_of_the_source() {
     }
 }
 
-/// Rust's conditions of safety are what a C programmer takes for granted, and the header says at its top.
+/// Rust's conditions of safety are what a C programmer takes for granted, and the header says at
+/// its top.
 fn without_safety(header: &str) -> String {
     let mut kept: Vec<&str> = Vec::new();
     let mut is_left_out = false;

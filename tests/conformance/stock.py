@@ -1,4 +1,5 @@
-"""The driver for `lazaretto-stock.wasm` on wasmtime-py: a granted folder and wasi:http, and no host code of lazaretto's.
+"""The driver for `lazaretto-stock.wasm` on wasmtime-py: a granted folder and wasi:http, and no host
+code of lazaretto's.
 
     stock.py <path to lazaretto-stock.wasm>
 
@@ -44,7 +45,7 @@ def opened(engine: Any, component: Any, opening: dict[str, Any]) -> Wasi:
     folders: dict[str, str] = {}
 
     def granted(path: str, guest: str) -> str:
-        """The path as the component sees it, in a folder that it is granted."""
+        """Returns the path as the component sees it, in a folder that it is granted."""
         folder, name = os.path.split(os.path.abspath(path))
         return folders.setdefault(folder, guest) + "/" + name
 

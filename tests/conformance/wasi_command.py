@@ -1,9 +1,11 @@
-"""What a person must say to the stock command, and what it tells, on a wasmtime that nobody here built.
+"""What a person must say to the stock command, and what it tells, on a wasmtime that nobody here
+built.
 
     wasi_command.py <path to wasmtime> [<folder of the components>]
 
-What must hold: a vault never becomes readable for others without somebody's word, whatever the umask; what is told on standard error is
-what LAZARETTO_EVENTS asks for; a pause and a quarantine can be ended. Ends with 0 if it does.
+What must hold: a vault never becomes readable for others without somebody's word, whatever the
+umask; what is told on standard error is what LAZARETTO_EVENTS asks for; a pause and a quarantine
+can be ended. Ends with 0 if it does.
 """
 
 from __future__ import annotations

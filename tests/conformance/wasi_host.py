@@ -1,8 +1,9 @@
-"""A component on wasmtime-py with what WASI gives it, and its functions as plain Python: records are dictionaries in snake
-case, absent options None, and an `err` an exception.
+"""A component on wasmtime-py with what WASI gives it, and its functions as plain Python: records
+are dictionaries in snake case, absent options None, and an `err` an exception.
 
-wasmtime-py gives a variant as itself where the Python types of its cases differ, and as `Variant(tag, payload)` where they do not.
-Here the component's own types say which, so that nobody has to know.
+wasmtime-py gives a variant as itself where the Python types of its cases differ, and as
+`Variant(tag, payload)` where they do not. Here the component's own types say which, so that nobody
+has to know.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def lower(kind: Any, value: Any) -> Any:
 
 
 def lift(kind: Any, value: Any) -> Any:
-    """What wasmtime-py gives to plain Python. A variant is its tag and its payload."""
+    """Returns what wasmtime-py gives to plain Python. A variant is its tag and its payload."""
     match kind:
         case types.RecordType():
             return {name.replace("-", "_"): lift(inner, getattr(value, name)) for name, inner in kind.fields}

@@ -2,8 +2,8 @@
 
     wasi_http.py <path to lazaretto-http.wasm>
 
-What must hold: one attempt, no redirect followed, the deadline kept whatever the server does, bodies cut, and `sent: no` only where
-nothing can have been sent. Ends with 0 if it does.
+What must hold: one attempt, no redirect followed, the deadline kept whatever the server does,
+bodies cut, and `sent: no` only where nothing can have been sent. Ends with 0 if it does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ SECRET = "s3cret"
 
 
 class Server:
-    """Answers each connection with bytes, in pieces with pauses between; None as the last one resets it."""
+    """Answers each connection with bytes, in pieces with pauses between; None as the last one
+    resets it."""
 
     def __init__(self, *pieces: bytes | float | None) -> None:
         self.pieces = pieces

@@ -1,10 +1,11 @@
-"""The storage adapter in several processes on one ledger, each of which is stopped, set going again and killed at random.
+"""The storage adapter in several processes on one ledger, each of which is stopped, set going again
+and killed at random.
 
     wasi_storage.py <path to lazaretto-storage.wasm> [seconds]
 
-What must hold: no update that was acknowledged is lost, none is there twice, no two hold a lease at once, whoever was killed stands in
-nobody's way, and nothing is left behind. Before that one process sees that the adapter keeps what docs/file-store.md says. Ends with 0 if
-all of it holds.
+What must hold: no update that was acknowledged is lost, none is there twice, no two hold a lease at
+once, whoever was killed stands in nobody's way, and nothing is left behind. Before that one process
+sees that the adapter keeps what docs/file-store.md says. Ends with 0 if all of it holds.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ SIBLING = ("grant", {"document": "vault", "fingerprint": "47" + "0" * 30})
 TTL_MS = 400
 PRIVATE = {"LAZARETTO_FOLDER_IS_PRIVATE": "1"}
 WRITERS = 4
-# Two lines a round, one of which is kept: what is checked is a list, and it must not grow without end.
+# Two lines a round, one of which is kept: what is checked is a list, and it must not grow without
+# end.
 SECONDS = 20
 
 
@@ -40,7 +42,7 @@ def opened(wasm: str, folder: str) -> Wasi:
 
 
 def append(storage: Wasi, line: str) -> str:
-    """One more line in the ledger, by compare and swap. Returns what became of it."""
+    """Adds a line to the ledger by compare and swap, and returns what became of it."""
     while True:
         tag, found = storage.call(STORAGE, "load", LEDGER, None)
         text, version = (found["text"], found["version"]) if tag == "loaded" else ("", None)
@@ -112,7 +114,8 @@ def promises(wasm: str, folder: Path) -> None:
     for path in ["/vault/../etc/passwd", "/elsewhere/auth.json"]:
         assert code(at(path), "load", "vault", None) == "denied", path
 
-    # Nobody said that others cannot read what is made: no token is written, and none may be sent. A ledger holds none.
+    # Nobody said that others cannot read what is made: no token is written, and none may be sent. A
+    # ledger holds none.
     for private in [{}, {"LAZARETTO_FOLDER_IS_PRIVATE": "yes"}]:
         public = at("/vault/auth.json", private)
         assert code(public, "store", "vault", "{}", None, True, None) == "not-private"
@@ -135,7 +138,8 @@ def promises(wasm: str, folder: Path) -> None:
     assert storage.call(STORAGE, "holder-of", SCOPE) is None, "its time is over"
     shutil.rmtree(workshop)
 
-    # Beside a host that locks with flock nothing is written, and nothing is made that would keep it out.
+    # Beside a host that locks with flock nothing is written, and nothing is made that would keep it
+    # out.
     locks.mkdir()
     assert code(storage, "store", "vault", "{}", None, True, None) == "unsupported"
     assert code(storage, "acquire", SCOPE, TTL_MS, 0) == "unsupported"
@@ -195,7 +199,8 @@ def harass(wasm: str, folder: str, seconds: float) -> tuple[int, int]:
             if victim.poll() is not None:
                 raise SystemExit(f"a writer ended by itself: {victim.returncode}")
             if random.random() < 0.5:
-                # Paused wherever it is: what it does when it goes on must not undo what others did meanwhile.
+                # Paused wherever it is: what it does when it goes on must not undo what others did
+                # meanwhile.
                 victim.send_signal(signal.SIGSTOP)
                 time.sleep(random.uniform(0.01, 0.5))
                 victim.send_signal(signal.SIGCONT)

@@ -1,4 +1,5 @@
-//! What the user asked for, or what is wrong with it. No argument is repeated in a message: a token may have slipped in.
+//! What the user asked for, or what is wrong with it. No argument is repeated in a message: a token
+//! may have slipped in.
 
 /// How it is used.
 pub const USAGE: &str = "\

@@ -1,8 +1,9 @@
-//! The keeper's command line for hosts that run `wasi:cli/run` and know nothing of lazaretto: `token`, `refresh`, `status`, `reset`,
-//! `unquarantine`, `classify`.
+//! The keeper's command line for hosts that run `wasi:cli/run` and know nothing of lazaretto:
+//! `token`, `refresh`, `status`, `reset`, `unquarantine`, `classify`.
 //!
-//! A failure's line on standard error begins with what helps (`login: ...`). With the feature `exit-codes` it is also the exit code, as
-//! of the native command; without it the host ends with its one code for failures, and the component needs nothing newer than WASI 0.2.0.
+//! A failure's line on standard error begins with what helps (`login: ...`). With the feature
+//! `exit-codes` it is also the exit code, as of the native command; without it the host ends with
+//! its one code for failures, and the component needs nothing newer than WASI 0.2.0.
 //!
 //! | question | file |
 //! |---|---|

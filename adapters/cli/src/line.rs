@@ -1,4 +1,5 @@
-//! A line for `classify`: one answer of a token endpoint, as the native command reads it. What is wrong is said without what was there.
+//! A line for `classify`: one answer of a token endpoint, as the native command reads it. What is
+//! wrong is said without what was there.
 
 use serde_json::{Map, Value};
 

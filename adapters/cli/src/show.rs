@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-/// The exit code for an error's `action`. A word that a newer keeper may know is no reason to hide that it failed.
+/// Returns the exit code for an error's `action`. A word that a newer keeper may know is no reason
+/// to hide that it failed.
 #[must_use]
 pub fn exit_code(action: &str) -> u8 {
     match action {
@@ -14,7 +15,7 @@ pub fn exit_code(action: &str) -> u8 {
     }
 }
 
-/// The word that a failure's line begins with. Programs look for these five and no other.
+/// Returns the word that a failure's line begins with. Programs look for these five and no other.
 #[must_use]
 pub fn first_word(action: &str) -> &'static str {
     match action {
@@ -26,7 +27,7 @@ pub fn first_word(action: &str) -> &'static str {
     }
 }
 
-/// What an access token's `origin` means.
+/// Returns what an access token's `origin` means.
 #[must_use]
 pub fn origin(origin: &str) -> &str {
     match origin {
@@ -39,7 +40,7 @@ pub fn origin(origin: &str) -> &str {
     }
 }
 
-/// The text without what a terminal would obey, on one line.
+/// Returns the text without what a terminal would obey, on one line.
 #[must_use]
 pub fn escaped(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -73,7 +74,7 @@ pub fn table(rows: &[Vec<String>]) -> String {
     shown
 }
 
-/// How long from now, in the two largest units.
+/// Returns how long from now, in the two largest units.
 #[must_use]
 pub fn relative(at_ms: u64, now_ms: u64) -> String {
     let (seconds, is_past) = (at_ms.abs_diff(now_ms) / 1_000, at_ms < now_ms);

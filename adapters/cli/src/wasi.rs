@@ -78,7 +78,8 @@ impl bindings::exports::wasi::cli0_2_0::run::Guest for bindings::Component {
     }
 }
 
-/// Ends the command. Where the host takes no exit code, the line on standard error has said what helps.
+/// Ends the command. Where the host takes no exit code, the line on standard error has said what
+/// helps.
 #[cfg(not(feature = "exit-codes"))]
 fn failed(_action: &str) -> Result<(), ()> {
     Err(())
@@ -146,7 +147,8 @@ fn refresh(asked: &Asked) -> Result<(), Failure> {
     saved.and(printed)
 }
 
-/// The rotated tokens that could not be stored anywhere are tried once more: this process is about to end, and they with it.
+/// The rotated tokens that could not be stored anywhere are tried once more: this process is about
+/// to end, and they with it.
 fn saved(token: &keeper::AccessToken) -> Result<(), Failure> {
     match &token.unsaved {
         Some(unsaved) => Ok(keeper::save_unsaved(unsaved)?),
@@ -161,7 +163,7 @@ fn warn(token: &keeper::AccessToken) {
     }
 }
 
-/// All that is known of a token but the token itself.
+/// Shows what is known of a token, without the token itself.
 fn described(token: &keeper::AccessToken) -> Value {
     json!({
         "token_type": token.token_type,
@@ -287,7 +289,7 @@ fn classify(asked: &Asked) -> Result<(), Failure> {
     }
 }
 
-/// The user's own. Whoever grants no folder has none: judging needs no vault.
+/// Returns the user's own profiles. A host that grants no folder has none: judging needs no vault.
 fn profiles() -> Result<Option<String>, Failure> {
     if !environment::get_environment().iter().any(|(name, path)| name == "LAZARETTO_PROVIDERS" && !path.is_empty()) {
         return Ok(None);

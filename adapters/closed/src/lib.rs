@@ -1,4 +1,5 @@
-//! An HTTP that sends nothing: for the keeper that the HTTP adapter asks for its origins, and for nothing else.
+//! An HTTP that sends nothing: for the keeper that the HTTP adapter asks for its origins, and for
+//! nothing else.
 
 #![deny(unsafe_code)]
 

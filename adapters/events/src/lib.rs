@@ -1,5 +1,5 @@
-//! An event that is told is one line of JSON on standard error, whole or not at all as far as the host allows, and nothing that goes wrong there is
-//! anybody's concern.
+//! An event that is told is one line of JSON on standard error, whole or not at all as far as the
+//! host allows, and nothing that goes wrong there is anybody's concern.
 
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
@@ -7,7 +7,8 @@
 /// The user's variable for what is told.
 pub const WHICH: &str = "LAZARETTO_EVENTS";
 
-/// Whether an event of this severity is told: `LAZARETTO_EVENTS` is `off`, `errors`, `warnings` (and errors: so it is without it) or `all`.
+/// Returns whether an event of this severity is told: `LAZARETTO_EVENTS` is `off`, `errors`,
+/// `warnings` (and errors: so it is without it) or `all`.
 #[must_use]
 pub fn is_told(severity: &str, which: Option<&str>) -> bool {
     match which {
@@ -24,7 +25,7 @@ pub fn is_told(severity: &str, which: Option<&str>) -> bool {
 pub struct Line(String);
 
 impl Line {
-    /// An object without members.
+    /// Returns an object without members.
     #[must_use]
     pub fn new() -> Self {
         Self("{".into())
@@ -83,7 +84,8 @@ impl Line {
                 '"' => self.0.push_str("\\\""),
                 '\\' => self.0.push_str("\\\\"),
                 '\n' => self.0.push_str("\\n"),
-                // A terminal obeys these too, the second row of them and the marks that turn text around included.
+                // A terminal obeys these too, the second row of them and the marks that turn text
+                // around included.
                 '\0'..='\u{1f}'
                 | '\u{7f}'..='\u{9f}'
                 | '\u{200e}'

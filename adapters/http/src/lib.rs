@@ -12,9 +12,9 @@
 //! | `LAZARETTO_ALLOW_LOOPBACK_HTTP` | `1`: plain http may go to loopback, for servers on this machine |
 //! | `LAZARETTO_ALLOWED_ORIGINS` | separated by commas: of the origins that the profiles name, only these |
 //!
-//! The list is made at the first request of an instance and never widened. What a host does beneath `wasi:http` is its own: whether
-//! it takes a connection from a pool, or which address of a name it dials. Where it does not say for certain that nothing was sent, the answer is
-//! `maybe`.
+//! The list is made at the first request of an instance and never widened. What a host does beneath
+//! `wasi:http` is its own: whether it takes a connection from a pool, or which address of a name it
+//! dials. Where it does not say for certain that nothing was sent, the answer is `maybe`.
 
 #![deny(unsafe_code)]
 #![deny(missing_docs)]
@@ -42,7 +42,7 @@ pub use origin::Malformed;
 /// Bodies and headers beyond this are cut.
 pub const CAP_BYTES: usize = 64 << 10;
 
-/// A URL without what may be secret in it: no user, no query. For messages.
+/// Returns a URL without what may be secret in it: no user, no query. For messages.
 fn without_secrets(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let shown = &url[..end];

@@ -92,7 +92,7 @@ fn check(request: &wit::Request) -> Result<Target, wit::Failure> {
     })
 }
 
-/// What the profiles name, of which the user may have named a part.
+/// Returns what the profiles name, of which the user may have named a part.
 fn allow_list() -> Result<AllowList, String> {
     let environment = get_environment();
     let variable = |name: &str| environment.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_str());
@@ -145,8 +145,8 @@ fn send(
     let Ok(body) = outgoing.body() else {
         return Err(not_sent("other", format!("{origin}: the host gives no body to write")));
     };
-    // A host's own limit on the way there bounds what leaves. Its limits on the way back must not: it would give an answer up that
-    // came while it was stopped. There the deadline is ours.
+    // A host's own limit on the way there bounds what leaves. Its limits on the way back must not:
+    // it would give an answer up that came while it was stopped. There the deadline is ours.
     let options = RequestOptions::new();
     let left_ns = deadline.left_ns();
     let long = Some(left_ns.saturating_add(HOST_ALLOWANCE_NS));
@@ -207,7 +207,8 @@ fn write(body: OutgoingBody, bytes: &[u8], deadline: &Deadline) -> Result<(), Go
     OutgoingBody::finish(body, None).map_err(|_| Gone::Broken)
 }
 
-/// The answer as far as it came. Nothing that happens after the status line makes it a failure.
+/// Returns the answer as far as it came. Nothing that happens after the status line makes it a
+/// failure.
 fn receive(response: &IncomingResponse, deadline: &Deadline) -> wit::Response {
     let headers = response.headers().entries();
     let announced = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
@@ -229,7 +230,7 @@ fn receive(response: &IncomingResponse, deadline: &Deadline) -> wit::Response {
     }
 }
 
-/// At most [`CAP_BYTES`], and whether that is where the body ended.
+/// Returns at most [`CAP_BYTES`], and whether that is where the body ended.
 fn read(body: &IncomingBody, deadline: &Deadline) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
     let Ok(stream) = body.stream() else {
@@ -262,8 +263,9 @@ const LAST_SHARE: u64 = 4;
 
 /// When the exchange is over, whatever came of it.
 ///
-/// Nobody can ask here what the kernel holds already, and a host needs time to read it: the last part of the deadline is waited for in
-/// pieces, each by itself. One that was stopped meanwhile (SIGSTOP, a paused container) loses a piece, and not the answer that came.
+/// Nobody can ask here what the kernel holds already, and a host needs time to read it: the last
+/// part of the deadline is waited for in pieces, each by itself. One that was stopped meanwhile
+/// (SIGSTOP, a paused container) loses a piece, and not the answer that came.
 struct Deadline {
     at_ns: u64,
     over: Pollable,
@@ -299,8 +301,9 @@ impl Deadline {
     }
 }
 
-/// The failure's kind, whether the server may have seen the request, and what to say. Only what by its definition happens
-/// before a connection stands is `no`; `connection-timeout` is not, as there are hosts that say so of any silence.
+/// Returns the failure's kind, whether the server may have seen the request, and what to say. Only
+/// what by its definition happens before a connection stands is `no`; `connection-timeout` is not,
+/// as there are hosts that say so of any silence.
 fn reading(error: &ErrorCode) -> (&'static str, wit::Sent, &'static str) {
     use wit::Sent::{Maybe, No};
     match error {

@@ -1,7 +1,8 @@
-//! A lease is a line in a file, with an end: nobody else is let in before it, and nobody has to be asked after it.
+//! A lease is a line in a file, with an end: nobody else is let in before it, and nobody has to be
+//! asked after it.
 //!
-//! The line is replaced as every document is, so of two that see it free or over one gets it, and a holder that died is in nobody's way for
-//! longer than it asked for.
+//! The line is replaced as every document is, so of two that see it free or over one gets it, and a
+//! holder that died is in nobody's way for longer than it asked for.
 //!
 //! ```text
 //! lazaretto-lease 1 <nonce> <since, ms since 1970> <until>
@@ -31,23 +32,24 @@ pub struct Line {
 /// What a lease's file says now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It can be taken: it was given back, or is over, or nothing that can be read was left of it by a power cut.
+    /// It can be taken: it was given back, or is over, or nothing that can be read was left of it
+    /// by a power cut.
     Free,
     /// Somebody holds it.
     Held(Line),
-    /// It was taken in what is now the future: the clock was set back. It is to be dated anew by this line, or it would last until
-    /// that future.
+    /// It was taken in what is now the future: the clock was set back. It is to be dated anew by
+    /// this line, or it would last until that future.
     Undated(Line),
 }
 
 impl Line {
-    /// A lease from now on.
+    /// Begins a lease now.
     #[must_use]
     pub fn new(nonce: String, now_ms: u64, ttl_ms: u64) -> Self {
         Self { nonce, since_ms: now_ms, until_ms: now_ms.saturating_add(ttl_ms.min(LONGEST_MS)) }
     }
 
-    /// Whether it is held for this grant, or does not say what for.
+    /// Returns whether it is held for this grant, or does not say what for.
     #[must_use]
     pub fn may_be_for(&self, grant: Option<&str>) -> bool {
         let held_for = self.nonce.split_once('-').map(|(grant, _)| grant);
@@ -68,7 +70,7 @@ impl Line {
     }
 }
 
-/// What a lease's file, if there is one, says at `now_ms`.
+/// Returns what a lease's file, if there is one, says at `now_ms`.
 #[must_use]
 pub fn state(text: Option<&str>, now_ms: u64) -> State {
     let Some(line) = text.and_then(Line::parse) else {
@@ -81,13 +83,14 @@ pub fn state(text: Option<&str>, now_ms: u64) -> State {
     if line.until_ms < now_ms { State::Free } else { State::Held(line) }
 }
 
-/// What a lease is known by, of random text: it begins with the grant that it is for, if it is one on grants, as several share a lease.
+/// Returns what a lease is known by, of random text: it begins with the grant that it is for, if it
+/// is one on grants, as several share a lease.
 #[must_use]
 pub fn nonce(grant: Option<&str>, random: &str) -> String {
     grant.map_or_else(|| random.to_owned(), |grant| format!("{grant}-{random}"))
 }
 
-/// Whether `text` is the lease of `nonce`, over or not.
+/// Returns whether `text` is the lease of `nonce`, over or not.
 #[must_use]
 pub fn is_of(text: &str, nonce: &str) -> bool {
     Line::parse(text).is_some_and(|line| line.nonce == nonce)

@@ -1,5 +1,6 @@
-//! The keeper's documents in files, for hosts that have no lock: a text replaces another only if no other writer can have replaced it
-//! meanwhile, and whoever is killed, at any moment, stands in nobody's way.
+//! The keeper's documents in files, for hosts that have no lock: a text replaces another only if no
+//! other writer can have replaced it meanwhile, and whoever is killed, at any moment, stands in
+//! nobody's way.
 //!
 //! The rules, and why they hold, are in `docs/file-store.md`, "A host without flock (WASI)".
 //!

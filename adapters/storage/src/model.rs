@@ -1,5 +1,5 @@
-//! Every order in which writers can take their steps, and every step at which one of them can stop for good, on a disk in
-//! memory. What is run is the shipped code.
+//! Every order in which writers can take their steps, and every step at which one of them can stop
+//! for good, on a disk in memory. What is run is the shipped code.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -54,7 +54,8 @@ impl Disk for Memory {
     }
 
     async fn prepared(&self) -> Result<Vec<String>, Problem> {
-        // Of what comes or goes while a folder is read nothing is promised: at its worst it is not seen.
+        // Of what comes or goes while a folder is read nothing is promised: at its worst it is not
+        // seen.
         step().await;
         let before: Vec<String> = self.world.borrow().prepared.keys().cloned().collect();
         step().await;

@@ -39,7 +39,7 @@ impl Kind {
     /// All of them.
     pub const ALL: [Self; 6] = [Self::Vault, Self::Ledger, Self::Sealed, Self::Pool, Self::Settings, Self::Profiles];
 
-    /// What `storage` calls it.
+    /// Returns what `storage` calls it.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -52,7 +52,7 @@ impl Kind {
         }
     }
 
-    /// What follows the vault's path in this document's.
+    /// Returns what follows the vault's path in this document's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
         match self {
@@ -64,7 +64,7 @@ impl Kind {
         }
     }
 
-    /// What files that belong to it begin with in the folder `T.lazaretto-wasi`.
+    /// Returns what files that belong to it begin with in the folder `T.lazaretto-wasi`.
     #[must_use]
     pub fn short(self) -> &'static str {
         match self {
@@ -77,20 +77,20 @@ impl Kind {
         }
     }
 
-    /// Whether tokens lie in it.
+    /// Returns whether tokens lie in it.
     #[must_use]
     pub fn is_secret(self) -> bool {
         matches!(self, Self::Vault | Self::Sealed)
     }
 
-    /// Whether lazaretto writes it. The others are the user's.
+    /// Returns whether lazaretto writes it. The others are the user's.
     #[must_use]
     pub fn is_ours(self) -> bool {
         !matches!(self, Self::Settings | Self::Profiles)
     }
 }
 
-/// What a document's name stands for.
+/// Returns what a document's name stands for.
 ///
 /// # Errors
 /// `invalid-name` if it is none, `unsupported` if there is no such document here.
@@ -122,7 +122,8 @@ pub fn find(name: &str) -> Result<Name, Problem> {
     Err(Problem::new("unsupported", format!("there is no document {name:?} here, only {known}")))
 }
 
-/// The document that says where the vault lies, as the user named it, and what else is stated of it, by name.
+/// Returns the document that says where the vault lies, as the user named it, and what else is
+/// stated of it, by name.
 #[must_use]
 pub fn place_document(path: &str, stated: &[(&str, Option<String>)]) -> String {
     let member = |(name, value): &(&str, Option<String>)| Some(format!(",\"{name}\":{}", quoted(value.as_deref()?)));
@@ -130,7 +131,7 @@ pub fn place_document(path: &str, stated: &[(&str, Option<String>)]) -> String {
     format!("{{\"path\":{}{stated}}}", quoted(path))
 }
 
-/// A text as JSON.
+/// Returns a text as JSON.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for char in text.chars() {
@@ -162,7 +163,8 @@ fn check(name: &str) -> Result<(), Problem> {
     ))
 }
 
-/// Where a path that the user gave lies: the index of the folder among those that the host granted, and the path in it.
+/// Returns where a path that the user gave lies: the index of the folder among those that the host
+/// granted, and the path in it.
 ///
 /// # Errors
 /// It leads outside of all of them, or names no file.

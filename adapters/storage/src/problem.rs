@@ -10,7 +10,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem of a kind, in words.
+    /// Returns a problem of a kind, in words.
     pub fn new(code: &'static str, message: impl Into<String>) -> Self {
         Self { code, message: message.into() }
     }

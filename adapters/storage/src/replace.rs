@@ -1,10 +1,11 @@
-//! A text replaces the one that its writer saw, or nothing: without a lock, and whoever stops at any step stands in nobody's
-//! way.
+//! A text replaces the one that its writer saw, or nothing: without a lock, and whoever stops at
+//! any step stands in nobody's way.
 //!
-//! A writer prepares its text under a name of its own in one folder, **then removes every other prepared text of
-//! that document, then reads the document, and then renames its own over it.** A writer whose prepared text was removed can no
-//! longer rename it, however late it goes on. So of two that saw the same text one fails: if B read before A renamed, then A's text was not yet there when
-//! B looked, so B's was there when A looked, and A removed it before it renamed its own.
+//! A writer prepares its text under a name of its own in one folder, **then removes every other
+//! prepared text of that document, then reads the document, and then renames its own over it.** A
+//! writer whose prepared text was removed can no longer rename it, however late it goes on. So of
+//! two that saw the same text one fails: if B read before A renamed, then A's text was not yet
+//! there when B looked, so B's was there when A looked, and A removed it before it renamed its own.
 
 use crate::problem::Problem;
 use crate::text::{Document, version_of};
@@ -13,13 +14,15 @@ use crate::text::{Document, version_of};
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 #[allow(async_fn_in_trait, reason = "no Send bound is wanted: there is one thread")]
 pub trait Disk {
-    /// A name for a prepared text that nobody ever used or will use.
+    /// Returns a name for a prepared text that nobody ever used or will use.
     fn fresh_name(&self) -> String;
 
-    /// Makes a file in the folder of prepared texts, whole, and synced if `is_synced`. It must not exist.
+    /// Makes a file in the folder of prepared texts, whole, and synced if `is_synced`. It must not
+    /// exist.
     async fn prepare(&self, name: &str, text: &str, is_synced: bool) -> Result<(), Problem>;
 
-    /// The prepared texts of this document. What is there from before the call until after it is among them.
+    /// Returns the prepared texts of this document. What is there from before the call until after
+    /// it is among them.
     async fn prepared(&self) -> Result<Vec<String>, Problem>;
 
     /// Removes a prepared text. It is well if it is gone already.
@@ -28,7 +31,7 @@ pub trait Disk {
     /// Whether this writer may write: nobody else has the right to it alone.
     async fn permitted(&self) -> Result<(), Problem>;
 
-    /// The document as it is.
+    /// Returns the document as it is.
     async fn read(&self) -> Result<Option<Document>, Problem>;
 
     /// Renames a prepared text over the document.
@@ -140,7 +143,8 @@ async fn attempt(disk: &impl Disk, ours: &str, expected: Option<&str>) -> Result
     })
 }
 
-/// Nothing was written if the prepared text still has its name, or never had it.
+/// Decides what a failed rename did: nothing was written if the prepared text still has its name,
+/// or never had it.
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 async fn given_up(disk: &impl Disk, ours: &str, problem: Problem) -> Result<Outcome, Problem> {
     let _ = disk.discard(ours).await;

@@ -1,5 +1,5 @@
-//! A text and the mark by which it is known again: nothing but a hash of it, so that no restart and no restore can give one
-//! mark to two texts.
+//! A text and the mark by which it is known again: nothing but a hash of it, so that no restart and
+//! no restore can give one mark to two texts.
 
 use sha2::{Digest, Sha256};
 
@@ -26,13 +26,13 @@ impl std::fmt::Debug for Document {
 }
 
 impl Document {
-    /// A text with its version.
+    /// Returns a text with its version.
     #[must_use]
     pub fn new(text: String) -> Self {
         Self { version: version_of(text.as_bytes()), text }
     }
 
-    /// What was read from `path`.
+    /// Returns what was read from `path`.
     ///
     /// # Errors
     /// It is not UTF-8.
@@ -44,7 +44,7 @@ impl Document {
     }
 }
 
-/// The first half of the SHA-256, in hex.
+/// Returns the first half of the SHA-256, in hex.
 #[must_use]
 pub fn version_of(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..16])
@@ -60,8 +60,8 @@ pub fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The ledger's text that a host with `flock` left unsynced beside a ledger that is at `base`. None: it is not whole, or
-/// of another ledger.
+/// Returns the ledger's text that a host with `flock` left unsynced beside a ledger that is at
+/// `base`. None: it is not whole, or of another ledger.
 #[must_use]
 pub fn unsynced(file: &str, base: &str) -> Option<Document> {
     let (head, text) = file.strip_prefix(UNSYNCED)?.split_once('\n')?;

@@ -1,4 +1,5 @@
-// Builds the package: the component is transpiled into generated/, the TypeScript compiled into dist/.
+// Builds the package: the component is transpiled into generated/, the TypeScript compiled into
+// dist/.
 //
 //   npm run build -- <path to lazaretto.wasm>
 //   LAZARETTO_WASM=<path> npm run build

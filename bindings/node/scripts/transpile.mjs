@@ -1,4 +1,5 @@
-// A component becomes JavaScript and core modules, by jco; with three things put right in what jco writes.
+// A component becomes JavaScript and core modules, by jco; with three things put right in what jco
+// writes.
 
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
@@ -6,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 
 const WORKSPACE = fileURLToPath(new URL('../../..', import.meta.url));
 
-/** The file that was asked for, or the newest that a build of the workspace has left. */
+/** Returns the file that was asked for, or the newest that a build of the workspace has left. */
 export function findComponent(name, asked) {
   if (asked) {
     const path = resolve(asked);
@@ -43,15 +44,22 @@ function fail(message) {
   process.exit(2);
 }
 
-/** The most linear memory that an instance may have, in pages of 64 KiB: 384 MiB, as in the Rust host once a request was sent. */
+/**
+ * The most linear memory that an instance may have, in pages of 64 KiB: 384 MiB, as in the Rust
+ * host once a request was sent.
+ */
 const MEMORY_PAGES = 6144;
-/** The most elements that each table of an instance may have, and the most tables of a module. A table of ours has some hundreds. */
+/**
+ * The most elements that each table of an instance may have, and the most tables of a module. A
+ * table of ours has some hundreds.
+ */
 const TABLE_ELEMENTS = 16_384;
 const MAX_TABLES = 4;
 
 /**
- * `transpileBytes` is jco's, of the package that asks: examples/browser uses this file too. Both packages hold jco-node-fs back, for of its newer
- * version not all platforms' parts were published, and `npm ci` wants them all; nothing of it is used here.
+ * `transpileBytes` is jco's, of the package that asks: examples/browser uses this file too. Both
+ * packages hold jco-node-fs back, for of its newer version not all platforms' parts were published,
+ * and `npm ci` wants them all; nothing of it is used here.
  */
 export async function transpileTo(transpileBytes, component, directory, name) {
   const { files } = await transpileBytes(readFileSync(component), {
@@ -69,15 +77,17 @@ export async function transpileTo(transpileBytes, component, directory, name) {
 }
 
 function corrected(code) {
-  // Where there is no WebAssembly.promising (Node 20), each of these throws a TypeError for whose text V8 parses the whole function anew: 12 ms
-  // an instance. No import of ours is asynchronous, so nothing needs it.
+  // Where there is no WebAssembly.promising (Node 20), each of these throws a TypeError for whose
+  // text V8 parses the whole function anew: 12 ms an instance. No import of ours is asynchronous,
+  // so nothing needs it.
   code = replaced(
     code,
     /try \{\s*(\w+) = WebAssembly\.promising\((.+)\);\s*\} catch ?\(err\) \{\s*\1 = \2;\s*\}/g,
     (_, variable, value) => `${variable} = ${value};`,
     0,
   );
-  // A decoder that is told nothing swallows a byte order mark: a document that begins with one would be stored without it.
+  // A decoder that is told nothing swallows a byte order mark: a document that begins with one
+  // would be stored without it.
   return replaced(code, /new TextDecoder\(\)/g, () => "new TextDecoder('utf-8', { ignoreBOM: true })", 1);
 }
 
@@ -96,8 +106,9 @@ const MEMORIES = 5;
 const HAS_MAXIMUM = 1;
 
 /**
- * A core module whose memory and tables, if it has any, cannot grow beyond MEMORY_PAGES and TABLE_ELEMENTS. It has to be in the module: no
- * engine for JavaScript lets its host say so from outside.
+ * Returns a core module whose memory and tables, if it has any, cannot grow beyond MEMORY_PAGES and
+ * TABLE_ELEMENTS. It has to be in the module: no engine for JavaScript lets its host say so from
+ * outside.
  */
 export function bounded(bytes) {
   const module = Buffer.from(bytes);
@@ -115,7 +126,10 @@ export function bounded(bytes) {
   return Buffer.concat(parts);
 }
 
-/** A section of at most `count` tables or memories, each with a maximum. Before the limits of each lie `before` bytes: the type of a table. */
+/**
+ * Returns a section of at most `count` tables or memories, each with a maximum. Before the limits
+ * of each lie `before` bytes: the type of a table.
+ */
 function limits(section, count, before, most, what) {
   const found = leb(section, 0);
   if (found.value > count) throw new Error(`a module has ${found.value} ${what}, and at most ${count} are allowed`);
@@ -123,7 +137,8 @@ function limits(section, count, before, most, what) {
   let at = found.next;
   for (let n = 0; n < found.value; n += 1) {
     const type = section.subarray(at, at + before);
-    // What refers to functions or to anything of the host's; in no other type do the limits come next.
+    // What refers to functions or to anything of the host's; in no other type do the limits come
+    // next.
     const isPlain = type.every((byte) => byte === 0x70 || byte === 0x6f);
     const flags = section[at + before];
     if (!isPlain || flags > HAS_MAXIMUM) throw new Error(`a module has ${what} of a kind that cannot be bounded`);

@@ -1,4 +1,5 @@
-// The calls of the component, in JavaScript's shapes: what a worker is asked for, and what it answers.
+// The calls of the component, in JavaScript's shapes: what a worker is asked for, and what it
+// answers.
 
 import type { Root } from '../generated/lazaretto.js';
 import { headerPairs, judge, number } from './component.js';
@@ -24,7 +25,10 @@ export type Call =
   | { method: 'classify'; answer: Answer; nowSeconds: number }
   | { method: 'origins' };
 
-/** A token whose successor could not be stored, and whether that is kept elsewhere for the next call. */
+/**
+ * A token whose successor could not be stored, and whether that is kept elsewhere for the next
+ * call.
+ */
 export type Served = AccessToken & { isKept?: boolean };
 
 export interface Results {
@@ -42,18 +46,24 @@ export interface Results {
 
 const VAULT = 'vault';
 
-/** Whether a call may send a refresh token: before it, what an earlier one could not store must be stored. */
+/**
+ * Returns whether a call may send a refresh token: before it, what an earlier one could not store
+ * must be stored.
+ */
 export function maySend({ method }: Call): boolean {
   return method === 'token' || method === 'refresh' || method === 'report';
 }
 
-/** The token among what a call has brought. */
+/** Returns the token among what a call has brought. */
 export function servedBy(call: Call, result: Results[keyof Results]): Served | undefined {
   if (call.method === 'report') return (result as Advice).token;
   return call.method === 'token' || call.method === 'refresh' ? (result as Served) : undefined;
 }
 
-/** Makes a call in an instance. `profiles` reads the user's own, for the classifier, which reads nothing itself. */
+/**
+ * Makes a call in an instance. `profiles` reads the user's own, for the classifier, which reads
+ * nothing itself.
+ */
 export function perform(root: Root, call: Call, profiles: () => string | undefined): Results[keyof Results] {
   switch (call.method) {
     case 'token':

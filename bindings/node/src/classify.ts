@@ -1,4 +1,5 @@
-// The classifier on its own: a pure function, in the caller's thread, with no vault, no keeper and no worker.
+// The classifier on its own: a pure function, in the caller's thread, with no vault, no keeper and
+// no worker.
 
 import { COMPONENT, instantiate, judge, modules, payloadOf, type Imports, type Transpiled } from './component.js';
 import { LazarettoError } from './errors.js';
@@ -14,7 +15,10 @@ export interface ClassifyOptions {
 
 let transpiled: Promise<Transpiled> | undefined;
 
-/** What an authorization server's answer to a refresh means, and why. Nothing is read, sent or stored. */
+/**
+ * Returns what an authorization server's answer to a refresh means, and why. Nothing is read, sent
+ * or stored.
+ */
 export async function classify(answer: Answer, options: ClassifyOptions = {}): Promise<Judgement> {
   transpiled ??= import(COMPONENT.href) as Promise<Transpiled>;
   const instance = instantiate(await transpiled, await modules(), nothing());
@@ -29,7 +33,7 @@ export async function classify(answer: Answer, options: ClassifyOptions = {}): P
   }
 }
 
-/** The classifier calls none of the component's imports. */
+/** Instantiates the classifier, which calls none of the component's imports. */
 function nothing(): Imports {
   const never = () => {
     throw new Error('the classifier reaches nothing');

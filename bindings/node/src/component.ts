@@ -4,7 +4,10 @@ import { readFile } from 'node:fs/promises';
 import type { ImportObject, Root } from '../generated/lazaretto.js';
 import type { Answer, HeadersLike, Judgement } from './types.js';
 
-/** Core WebAssembly modules by file name. They are compiled once a process, and shared by all threads. */
+/**
+ * Core WebAssembly modules by file name. They are compiled once a process, and shared by all
+ * threads.
+ */
 export type Modules = Record<string, WebAssembly.Module>;
 
 /** Where the transpiled component lies: its JavaScript, with the core modules beside it. */
@@ -48,8 +51,9 @@ export interface Instance {
   /** Overwrites the instance's memory: it has held tokens, and nobody says when it is collected. */
   wipe(): void;
   /**
-   * Puts the memory back as it was when the instance was new, so that it knows nothing of its last call. False: it has grown too large. Only
-   * after a call that ended in order: the guest keeps nothing elsewhere, but for a stack pointer that is back where it was.
+   * Puts the memory back as it was when the instance was new, so that it knows nothing of its last
+   * call. False: it has grown too large. Only after a call that ended in order: the guest keeps
+   * nothing elsewhere, but for a stack pointer that is back where it was.
    *
    * This is the same as a new instance, and saves a millisecond: jco's code is slow when it is new.
    */
@@ -66,7 +70,8 @@ export function instantiate(transpiled: Transpiled, modules: Modules, imports: I
       if (!module) throw new Error(`the component has no module ${name}`);
       return module;
     },
-    // The types name interfaces with their version, the generated code looks them up without (bytecodealliance/jco#708).
+    // The types name interfaces with their version, the generated code looks them up without
+    // (bytecodealliance/jco#708).
     imports as unknown as ImportObject,
     (module, imports) => {
       // Each may have a memory of its own, so no module is there twice.
@@ -80,7 +85,8 @@ export function instantiate(transpiled: Transpiled, modules: Modules, imports: I
       return instance;
     },
   );
-  // What is asked for once and given back is there for every call, and need not be taken anew from fresh pages by each.
+  // What is asked for once and given back is there for every call, and need not be taken anew from
+  // fresh pages by each.
   const give = reallocate?.(0, 0, 8, SPARE);
   if (give) reallocate?.(give, SPARE, 8, 8);
   const image = memory && new Uint8Array(memory.buffer).slice();
@@ -102,7 +108,10 @@ type Versionless<T> = { [K in keyof T as K extends `${infer Name}@${string}` ? N
 /** What the component imports, by interface. */
 export type Imports = { [K in keyof Versionless<ImportObject>]: Partial<Versionless<ImportObject>[K]> };
 
-/** A guest's error as jco throws it, the payload of a `result` as it is or in an exception. None: it is no answer of the guest's. */
+/**
+ * Returns a guest's error as jco throws it, the payload of a `result` as it is or in an exception.
+ * None: it is no answer of the guest's.
+ */
 export function payloadOf(error: unknown): { code: string; action?: string; message: string } | undefined {
   const payload = error instanceof Error ? (error as { payload?: unknown }).payload : error;
   const { code, message } = (payload ?? {}) as { code?: unknown; message?: unknown };

@@ -77,7 +77,10 @@ export class ConfigurationNeeded extends LazarettoError {}
  * `newer-ledger`, `unsaved`, `internal`.
  */
 export class InspectionNeeded extends LazarettoError {}
-/** The call was wrong. Codes: `unknown-credential`, `unknown-layout`, `bad-request`, `nothing-to-do`. */
+/**
+ * The call was wrong. Codes: `unknown-credential`, `unknown-layout`, `bad-request`,
+ * `nothing-to-do`.
+ */
 export class UsageError extends LazarettoError {}
 
 const CLASSES: Record<Action, new (fields: ErrorFields) => LazarettoError> = {

@@ -1,12 +1,15 @@
-// How long a worker's guest has computed, as opposed to the time it waits for its host: written by the worker, read by the main
-// thread, which stops a guest that computes for too long.
+// How long a worker's guest has computed, as opposed to the time it waits for its host: written by
+// the worker, read by the main thread, which stops a guest that computes for too long.
 //
-// What the main thread stops is doomed first: from then on the worker starts no operation of the host. So a stop never falls
-// into the middle of a store.
+// What the main thread stops is doomed first: from then on the worker starts no operation of the
+// host. So a stop never falls into the middle of a store.
 
 /** How long guest code may run in a call, in milliseconds. */
 export const BUDGET_MS = 10_000;
-/** The same once a request has been sent: its answer may hold the only refresh token that works, so there is room for what is left to do. */
+/**
+ * The same once a request has been sent: its answer may hold the only refresh token that works, so
+ * there is room for what is left to do.
+ */
 export const BUDGET_AFTER_A_SEND_MS = 60_000;
 
 const IDLE = 0;
@@ -21,7 +24,10 @@ const HAS_SENT = 1;
 export class GuestTime {
   readonly buffer: SharedArrayBuffer;
   readonly #flags: Int32Array;
-  /** Since when the guest has been running, and for how long before: nanoseconds on the clock of `process.hrtime`. */
+  /**
+   * Since when the guest has been running, and for how long before: nanoseconds on the clock of
+   * `process.hrtime`.
+   */
   readonly #times: BigInt64Array;
 
   constructor(buffer = new SharedArrayBuffer(24)) {
@@ -78,7 +84,9 @@ export class GuestTime {
     return { ms: Number(ns) / 1e6, budgetMs: isAfterASend ? BUDGET_AFTER_A_SEND_MS : BUDGET_MS, isAfterASend };
   }
 
-  /** Whether the guest may be stopped now: it is computing, and will get no answer any more. */
+  /**
+   * Returns whether the guest may be stopped now: it is computing, and will get no answer any more.
+   */
   doom(): boolean {
     return Atomics.compareExchange(this.#flags, STATE, IN_GUEST, DOOMED) === IN_GUEST;
   }

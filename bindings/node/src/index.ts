@@ -1,5 +1,6 @@
 /// <reference types="node" preserve="true" />
-// lazaretto keeps the OAuth credentials of agents, command-line tools and plugin hosts alive, and stops dead ones from being used again.
+// lazaretto keeps the OAuth credentials of agents, command-line tools and plugin hosts alive, and
+// stops dead ones from being used again.
 //
 // | file | what is in it |
 // |---|---|

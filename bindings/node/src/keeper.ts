@@ -25,7 +25,10 @@ import type {
 export interface KeeperOptions {
   /** The vault file, for example `auth.json`. It need not exist. */
   vault: string | URL;
-  /** Which program's layout the vault is in, for example `codex`, where its name, its folder and what is in it do not tell for certain. */
+  /**
+   * Which program's layout the vault is in, for example `codex`, where its name, its folder and
+   * what is in it do not tell for certain.
+   */
   layout?: string | undefined;
   /** A file with your own provider profiles. */
   providers?: string | URL | undefined;
@@ -35,40 +38,65 @@ export interface KeeperOptions {
   onEvent?: ((event: LazarettoEvent) => void) | undefined;
   /** At most so many calls at a time, each on a thread of its own; further ones wait. Default 8. */
   workers?: number | undefined;
-  /** Whether variables of the environment that are called like a key or a token (`..._KEY`, `_TOKEN`, `_PAT`) may be read, for entries of
-   * the vault that only name one. Default false. */
+  /**
+   * Whether variables of the environment that are called like a key or a token (`..._KEY`,
+   * `_TOKEN`, `_PAT`) may be read, for entries of the vault that only name one. Default false.
+   */
   environment?: boolean | undefined;
-  /** Keeps a worker's instance of the component for its next call. Faster on a hot path, and what it has read of the vault stays in
-   * memory. Default false. */
+  /**
+   * Keeps a worker's instance of the component for its next call. Faster on a hot path, and what it
+   * has read of the vault stays in memory. Default false.
+   */
   warmInstances?: boolean | undefined;
-  /** Whether the reference program's lock (`auth.lock` beside `auth.json`) is taken. Default: by the vault's name. */
+  /**
+   * Whether the reference program's lock (`auth.lock` beside `auth.json`) is taken. Default: by the
+   * vault's name.
+   */
   foreignLock?: boolean | undefined;
-  /** Lets logins be refreshed on a network file system, where locks may not exclude other machines. */
+  /**
+   * Lets logins be refreshed on a network file system, where locks may not exclude other machines.
+   */
   allowNetworkFilesystem?: boolean | undefined;
   /** Other files that may hold the same logins: what they hold is refreshed only there. */
   also?: (string | URL)[] | undefined;
-  /** Where logins that several profiles share lie. Default: `$HERMES_SHARED_AUTH_DIR`, or `shared` in the reference's root. */
+  /**
+   * Where logins that several profiles share lie. Default: `$HERMES_SHARED_AUTH_DIR`, or `shared`
+   * in the reference's root.
+   */
   sharedLogins?: string | URL | undefined;
-  /** By which words a person calls the command `lazaretto` so that it is about this vault: what an error's `run` and a status' `todo` begin with.
-   * Default: `lazaretto --vault PATH`, with the layout and the profiles where they are named. */
+  /**
+   * By which words a person calls the command `lazaretto` so that it is about this vault: what an
+   * error's `run` and a status' `todo` begin with. Default: `lazaretto --vault PATH`, with the
+   * layout and the profiles where they are named.
+   */
   command?: string | undefined;
-  /** What a person runs, or does, to log in to your program, in place of that command. `{provider}` in it stands for the provider. */
+  /**
+   * What a person runs, or does, to log in to your program, in place of that command. `{provider}`
+   * in it stands for the provider.
+   */
   loginHint?: string | undefined;
-  /** For embedders and tests: JavaScript modules, by URL, that each worker loads in place of ours. `storage` exports `open(options)`, which
-   * gives a `Storage`; `http` exports `open()`, which gives an object with `send(request)`; `component` is a component that jco has transpiled. */
+  /**
+   * For embedders and tests: JavaScript modules, by URL, that each worker loads in place of ours.
+   * `storage` exports `open(options)`, which gives a `Storage`; `http` exports `open()`, which
+   * gives an object with `send(request)`; `component` is a component that jco has transpiled.
+   */
   modules?: { storage?: string | URL; http?: string | URL; component?: string | URL } | undefined;
 }
 
 /** How long to wait before each try to store what could not be stored, in milliseconds. */
 const SAVE_PAUSES_MS = [100, 250, 500, 1_000, 2_000];
-/** The same where nobody waits for the answer any more: there is no hurry, and nobody else has the tokens. */
+/**
+ * The same where nobody waits for the answer any more: there is no hurry, and nobody else has the
+ * tokens.
+ */
 const RESCUE_PAUSES_MS = [1_000, 5_000, 10_000, 30_000, 60_000];
 
 /**
- * Keeps the credentials of one vault alive, and stops dead ones from being used again. Any number of keepers, in any number of processes
- * and languages, may share one vault.
+ * Keeps the credentials of one vault alive, and stops dead ones from being used again. Any number
+ * of keepers, in any number of processes and languages, may share one vault.
  *
- * From the moment a refresh token is sent nothing cancels a call. A program that ends should `await keeper.close()` first.
+ * From the moment a refresh token is sent nothing cancels a call. A program that ends should `await
+ * keeper.close()` first.
  */
 export class Keeper {
   readonly #pool: WorkerPool;
@@ -116,18 +144,21 @@ export class Keeper {
     return new Keeper(pool);
   }
 
-  /** An access token that is valid as asked, refreshed if need be. */
+  /** Returns an access token that is valid as asked, refreshed if need be. */
   async token(provider: string, options: TokenOptions = {}): Promise<AccessToken> {
     return this.#saved(await this.#call({ method: 'token', provider: named(provider), options: tokenOptions(options) }, options));
   }
 
-  /** Another access token than `refusedAccessToken`, or than the one the vault holds when the call begins. If another process has replaced
-   * that token meanwhile, its token is the answer and nothing is sent. */
+  /**
+   * Returns another access token than `refusedAccessToken`, or than the one the vault holds when
+   * the call begins. If another process has replaced that token meanwhile, its token is the answer
+   * and nothing is sent.
+   */
   async refresh(provider: string, options: TokenOptions = {}): Promise<AccessToken> {
     return this.#saved(await this.#call({ method: 'refresh', provider: named(provider), options: tokenOptions(options) }, options));
   }
 
-  /** Every credential of the vault, or of one provider. Reads only. */
+  /** Returns every credential of the vault, or of one provider. Reads only. */
   status(provider?: string | null, options: CallOptions = {}): Promise<StatusReport> {
     const call = { method: 'status' as const, provider: provider == null ? undefined : named(provider), document: options.document };
     return this.#call(call, options);
@@ -149,12 +180,17 @@ export class Keeper {
     return advice.token ? { ...advice, token: await this.#saved(advice.token) } : advice;
   }
 
-  /** Gives back a credential that `token` counted as in use, where the settings limit that (`max_in_use`). */
+  /**
+   * Ends a use that `token` counted as in use, where the settings limit that
+   * (`max_in_use`).
+   */
   async endUse(provider: string, options: CredentialOptions = {}): Promise<void> {
     await this.#call({ method: 'endUse', provider: named(provider), options: credentialOptions(options) }, options);
   }
 
-  /** Ends a cooldown, a hold, a park or a rest, so that the next call may try once. Tombstones stay. */
+  /**
+   * Ends a cooldown, a hold, a park or a rest, so that the next call may try once. Tombstones stay.
+   */
   reset(provider: string, options: CredentialOptions = {}): Promise<CredentialStatus> {
     return this.#call({ method: 'reset', provider: named(provider), options: credentialOptions(options) }, options);
   }
@@ -169,7 +205,10 @@ export class Keeper {
     await this.#call({ method: 'saveUnsaved', unsaved: text('unsaved', unsaved) }, options);
   }
 
-  /** What an answer to a refresh means, with the profiles of this keeper. See also the function `classify`, which needs none. */
+  /**
+   * Returns what an answer to a refresh means, with the profiles of this keeper. See also the
+   * function `classify`, which needs none.
+   */
   async classify(answer: Answer, options: CallOptions & { nowSeconds?: number | undefined } = {}): Promise<Judgement> {
     const plain = {
       ...answer,
@@ -181,7 +220,10 @@ export class Keeper {
     return this.#call({ method: 'classify', answer: plain, nowSeconds: options.nowSeconds ?? Date.now() / 1000 }, options);
   }
 
-  /** The origins (`scheme://host:port`) that the profiles name: those that are sent to, and no others. */
+  /**
+   * Returns the origins (`scheme://host:port`) that the profiles name: those that are sent to, and
+   * no others.
+   */
   origins(options: CallOptions = {}): Promise<string[]> {
     return this.#call({ method: 'origins' }, options);
   }
@@ -223,7 +265,10 @@ export class Keeper {
     });
   }
 
-  /** A token whose successor could be stored nowhere at first: tried again for a while, and else kept for the next call or handed to the caller. */
+  /**
+   * Stores a successor that could be stored nowhere at
+   * first: it is tried again for a while, and else kept for the next call or handed to the caller.
+   */
   async #saved({ isKept, ...token }: Served): Promise<AccessToken> {
     if (token.unsaved === undefined) return shownWithoutSecrets(token);
     if (await this.#save(token.unsaved, SAVE_PAUSES_MS)) {

@@ -1,12 +1,14 @@
-// A value that holds a secret does not show it by accident: not when it is printed, logged or inspected.
+// A value that holds a secret does not show it by accident: not when it is printed, logged or
+// inspected.
 
 import { inspect } from 'node:util';
 
 const HIDDEN = '[redacted]';
 
 /**
- * Makes members of a plain object secret, and returns it: whoever names one gets it, as before. `console.log` and `util.inspect` show `[redacted]`
- * instead, and `console.dir`, which asks no object how it wants to be shown, shows that there is a getter.
+ * Makes members of a plain object secret, and returns it: whoever names one gets it, as before.
+ * `console.log` and `util.inspect` show `[redacted]` instead, and `console.dir`, which asks no
+ * object how it wants to be shown, shows that there is a getter.
  */
 export function redact<T extends object>(value: T, ...secrets: (keyof T & string)[]): T {
   for (const name of secrets) {
@@ -20,7 +22,7 @@ export function redact<T extends object>(value: T, ...secrets: (keyof T & string
   return unlisted(value, inspect.custom, () => redacted(value, secrets));
 }
 
-/** The same, also as JSON: which loggers write. */
+/** Redacts members also in JSON, which loggers write. */
 export function redactAlsoInJson<T extends object>(value: T, ...secrets: (keyof T & string)[]): T {
   return unlisted(redact(value, ...secrets), 'toJSON', () => redacted(value, secrets));
 }

@@ -1,10 +1,11 @@
-// What goes in and what comes out. Names carry their unit: `...Ms` is milliseconds, since 1970 where it is a time; `...Seconds` is seconds.
+// What goes in and what comes out. Names carry their unit: `...Ms` is milliseconds, since 1970
+// where it is a time; `...Seconds` is seconds.
 
 /** What every call may say besides its own. */
 export interface CallOptions {
   /**
-   * Stops waiting. A call that has not begun is dropped. One that has runs to its end all the same, for its answer may hold the only
-   * refresh token that still works; nobody is told of it.
+   * Stops waiting. A call that has not begun is dropped. One that has runs to its end all the same,
+   * for its answer may hold the only refresh token that still works; nobody is told of it.
    */
   signal?: AbortSignal | undefined;
   /** The vault's document name. There is one, `vault`, and any other is refused. */
@@ -13,7 +14,10 @@ export interface CallOptions {
 
 /** Which credential of a provider. */
 export interface CredentialOptions extends CallOptions {
-  /** A pool entry's id or label, or `login` for the provider's own login. Default: the first that the call applies to. */
+  /**
+   * A pool entry's id or label, or `login` for the provider's own login. Default: the first that
+   * the call applies to.
+   */
   credential?: string | undefined;
 }
 
@@ -23,13 +27,16 @@ export interface TokenOptions extends CredentialOptions {
   minValidSeconds?: number | undefined;
   /** An access token that an API refused. The answer is another one. */
   refusedAccessToken?: string | undefined;
-  /** Where the settings let a session keep its credential: any name of the session. Only a hash of it is stored. */
+  /**
+   * Where the settings let a session keep its credential: any name of the session. Only a hash of
+   * it is stored.
+   */
   session?: string | undefined;
 }
 
 /**
- * An access token to use. Printed, inspected or made JSON it shows `[redacted]` for what is secret; only who names `token` gets it. A copy
- * (`{ ...token }`) is a plain object and shows all.
+ * An access token to use. Printed, inspected or made JSON it shows `[redacted]` for what is secret;
+ * only who names `token` gets it. A copy (`{ ...token }`) is a plain object and shows all.
  */
 export interface AccessToken {
   /** Secret. */
@@ -50,8 +57,9 @@ export interface AccessToken {
   /** The one command that ends what the warning tells of, as a shell takes it. */
   run: string | undefined;
   /**
-   * The rotated tokens could be stored nowhere, although it was tried for some seconds, and no file could be made that keeps them for the
-   * next call. Secret and opaque: hand it to `keeper.saveUnsaved` as soon as the storage works again, or the login is lost.
+   * The rotated tokens could be stored nowhere, although it was tried for some seconds, and no file
+   * could be made that keeps them for the next call. Secret and opaque: hand it to
+   * `keeper.saveUnsaved` as soon as the storage works again, or the login is lost.
    */
   unsaved: string | undefined;
 }
@@ -73,11 +81,17 @@ export interface CredentialStatus {
   source: string;
   /** `oauth` or `api-key`. */
   kind: string;
-  /** `valid`, `expiring`, `expired`, `unknown-expiry`, `key`, `cooling-down`, `refused`, `held`, `parked`, `in-doubt`, `quarantined`, ... */
+  /**
+   * `valid`, `expiring`, `expired`, `unknown-expiry`, `key`, `cooling-down`, `refused`, `held`,
+   * `parked`, `in-doubt`, `quarantined`, ...
+   */
   state: string;
   /** Whether it can be used now: `yes`, `expiring`, `expired`, `unknown`, `no`. */
   usable: string;
-  /** Whether it will be refreshed: `ok`, `refreshing`, `in-doubt`, `paused`, `needs-login`, `needs-configuration`, `quarantined`, `dead`, `none`. */
+  /**
+   * Whether it will be refreshed: `ok`, `refreshing`, `in-doubt`, `paused`, `needs-login`,
+   * `needs-configuration`, `quarantined`, `dead`, `none`.
+   */
   renewal: string;
   /** Who is refreshing it. */
   refreshingBy: string | undefined;

@@ -1,11 +1,12 @@
-// The workers. The component's imports are synchronous and Node's I/O is not, so a call blocks a thread: one of a bounded number, one
-// call at a time, and never the program's own.
+// The workers. The component's imports are synchronous and Node's I/O is not, so a call blocks a
+// thread: one of a bounded number, one call at a time, and never the program's own.
 //
-// - Calls for one credential wait for the same thing. At most a quarter of the workers take them, so that a provider that answers
-//   slowly, and a hundred callers that want its token, leave room for everybody else.
+// - Calls for one credential wait for the same thing. At most a quarter of the workers take them,
+//   so that a provider that answers slowly, and a hundred callers that want its token, leave room
+//   for everybody else.
 // - A worker that wants more memory than any document needs ends, and the program goes on.
-// - A guest that computes without end is stopped here, by ending its thread. Node closes the files of a thread that ends, and
-//   with them go its locks.
+// - A guest that computes without end is stopped here, by ending its thread. Node closes the files
+//   of a thread that ends, and with them go its locks.
 // - An idle worker does not keep the process alive, and ends after a while.
 
 import { MessageChannel, SHARE_ENV, Worker, type MessagePort } from 'node:worker_threads';
@@ -18,7 +19,10 @@ import type { FromWorker, ToWorker, WorkerData } from './worker.js';
 
 /** How often the guests' time is looked at. */
 const TICK_MS = 100;
-/** What one worker's JavaScript may hold, beside the memory of its instance: the largest document many times over. */
+/**
+ * What one worker's JavaScript may hold, beside the memory of its instance: the largest document
+ * many times over.
+ */
 const HEAP_MIB = 512;
 /** How long a worker may have nothing to do. */
 const IDLE_MS = 30_000;
@@ -48,7 +52,9 @@ interface Thread {
   /** The network thread that it is joined with has ended. */
   isCutOff: boolean;
   idleSince: number;
-  /** For how long this thread was seen to compute: a process that was stopped and continued has not. */
+  /**
+   * For how long this thread was seen to compute: a process that was stopped and continued has not.
+   */
   watchedMs: number;
 }
 
@@ -74,7 +80,10 @@ export class WorkerPool {
     if (this.#threads.size === 0) this.#enlist();
   }
 
-  /** Makes a call. `withdraw` takes it back, if it has not begun; true: it is as if it had never been. */
+  /**
+   * Makes a call. `withdraw` takes it back, if it has not begun; true: it is as if it had never
+   * been.
+   */
   run(key: string, call: Call): { result: Promise<unknown>; withdraw: () => boolean } {
     let job!: Job;
     const result = new Promise<unknown>((resolve, reject) => {
@@ -195,7 +204,8 @@ export class WorkerPool {
     this.#network.unref();
     this.#network.on('error', () => {});
     this.#network.on('exit', () => {
-      // Only want of memory ends it. What it was joined with goes too; the next workers are joined with another.
+      // Only want of memory ends it. What it was joined with goes too; the next workers are joined
+      // with another.
       this.#network = undefined;
       for (const thread of [...this.#threads]) {
         thread.isCutOff = true;

@@ -1,5 +1,6 @@
-// One worker: it makes one call at a time, and blocks while it does. Each call has an instance that is new, or as good as new; its memory is
-// overwritten when the call ends, unless warm ones are asked for: so in the component no secret outlives the call it was read for. JavaScript's own
+// One worker: it makes one call at a time, and blocks while it does. Each call has an instance that
+// is new, or as good as new; its memory is overwritten when the call ends, unless warm ones are
+// asked for: so in the component no secret outlives the call it was read for. JavaScript's own
 // strings cannot be overwritten.
 
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
@@ -107,7 +108,10 @@ function lookWhoMayRead(): void {
   tell({ event: { ...event, message: `${message}. run: ${run}`, attributes: { run } } });
 }
 
-/** Stores what an earlier call could store nowhere: until then the vault's refresh token is one that is spent. A failure leaves it for the next. */
+/**
+ * Stores what an earlier call could store nowhere: until then the vault's refresh token is one that
+ * is spent. A failure leaves it for the next.
+ */
 function storeRescued(instance: Instance): Instance {
   for (const rescued of time.pause(() => storage.rescued?.() ?? [])) {
     try {
@@ -125,7 +129,10 @@ function storeRescued(instance: Instance): Instance {
   return instance;
 }
 
-/** What could not be stored is kept elsewhere at once: nobody else has it. What could be stored need not be kept any more. */
+/**
+ * What could not be stored is kept elsewhere at once: nobody else has it. What could be stored need
+ * not be kept any more.
+ */
 function keepForLater(call: Call, result: Results[keyof Results]): void {
   if (call.method === 'saveUnsaved') {
     time.pause(() => {
@@ -163,7 +170,10 @@ function stopped(error: unknown): ErrorFields {
   return { code: 'internal', action: 'inspect', message: `the component was stopped: ${why}` };
 }
 
-/** Which origins may be sent to: what the profiles name when the first request is made. The component is not asked. What works is kept. */
+/**
+ * Which origins may be sent to: what the profiles name when the first request is made. The
+ * component is not asked. What works is kept.
+ */
 function nameOrigins(): void {
   if (!httpModule) origins ??= originsOf(profiles());
 }

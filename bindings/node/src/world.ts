@@ -1,5 +1,6 @@
-// The component's imports: what it asks of the world, and this host's answers. An exception of ours never unwinds through the guest: after
-// a request was sent that could cost the tokens that are about to be stored.
+// The component's imports: what it asks of the world, and this host's answers. An exception of ours
+// never unwinds through the guest: after a request was sent that could cost the tokens that are
+// about to be stored.
 
 import { randomBytes } from 'node:crypto';
 import type { Imports } from './component.js';

@@ -1,5 +1,5 @@
-// The types as a program sees them that installs the package and nothing else: of its own it has a TypeScript, and it trusts no library's types
-// (`skipLibCheck: false`).
+// The types as a program sees them that installs the package and nothing else: of its own it has a
+// TypeScript, and it trusts no library's types (`skipLibCheck: false`).
 
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
@@ -12,7 +12,9 @@ import { folder } from './helpers.mjs';
 const root = fileURLToPath(new URL('..', import.meta.url));
 const manifest = (path) => JSON.parse(readFileSync(join(path, 'package.json'), 'utf8'));
 
-/** What `npm install` puts there for a package: what it publishes, and what it depends on. */
+/**
+ * Returns what `npm install` puts there for a package: what it publishes, and what it depends on.
+ */
 function install(path, { name, dependencies, files }, types) {
   const own = join(path, 'node_modules', name);
   mkdirSync(own, { recursive: true });

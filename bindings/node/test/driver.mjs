@@ -1,4 +1,5 @@
-// The conformance driver of this binding: calls on standard input, results on standard output, one JSON object a line. All checking is in the harness.
+// The conformance driver of this binding: calls on standard input, results on standard output, one
+// JSON object a line. All checking is in the harness.
 
 import { createInterface } from 'node:readline';
 import { Keeper, LazarettoError } from 'lazaretto';

@@ -1,4 +1,5 @@
-// A component that takes a lock and then computes without end, in WebAssembly: what the main thread must be able to stop.
+// A component that takes a lock and then computes without end, in WebAssembly: what the main thread
+// must be able to stop.
 
 // (module (func (export "spin") (loop br 0)))
 const SPIN = new Uint8Array([

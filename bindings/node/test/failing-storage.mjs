@@ -1,4 +1,5 @@
-// Files that cannot be written for so many milliseconds (`?for=`) once a request may have been sent: after the ledger's first durable store.
+// Files that cannot be written for so many milliseconds (`?for=`) once a request may have been
+// sent: after the ledger's first durable store.
 import { FileStorage, StorageError } from 'lazaretto/storage';
 
 const forMs = Number(new URL(import.meta.url).searchParams.get('for'));

@@ -1,5 +1,5 @@
-// Everything is done in the folder that was checked, whatever is exchanged or moved at whatever moment; and what lies beside a vault belongs
-// to its owner or root.
+// Everything is done in the folder that was checked, whatever is exchanged or moved at whatever
+// moment; and what lies beside a vault belongs to its owner or root.
 
 import assert from 'node:assert/strict';
 import fs from 'node:fs';
@@ -26,7 +26,9 @@ function exchange(one, other) {
 
 const CALLS = ['lstatSync', 'lutimesSync', 'mkdirSync', 'openSync', 'opendirSync', 'readFileSync', 'readlinkSync', 'renameSync', 'rmdirSync', 'statSync', 'statfsSync', 'unlinkSync'];
 
-/** Runs `act`, and `meddle` just before its `n`th call that names a file. True: there were so many. */
+/**
+ * Runs `act`, and `meddle` just before its `n`th call that names a file. True: there were so many.
+ */
 function meddlingAt(n, meddle, act) {
   const real = Object.fromEntries([...CALLS, 'fsyncSync'].map((name) => [name, fs[name]]));
   let calls = 0;
@@ -68,7 +70,10 @@ function refreshLike(storage, isStopped = () => false) {
   }
 }
 
-/** A vault in a folder that everybody may write to, and somebody's own folder where nothing of ours belongs. */
+/**
+ * Returns a vault in a folder that everybody may write to, and somebody's own folder where nothing
+ * of ours belongs.
+ */
 function openToAll(path, n) {
   const home = join(path, `${n}`);
   for (const name of ['', 'shared', 'shared/vault', 'private']) mkdirSync(join(home, name));

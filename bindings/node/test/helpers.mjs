@@ -12,14 +12,17 @@ process.on('exit', () => rmSync(process.env.XDG_STATE_HOME, { recursive: true, f
 
 const EXPIRED = '2020-01-01T00:00:00Z';
 
-/** A folder that is gone when the test is over. */
+/** Returns a folder that is gone when the test is over. */
 export function folder(t) {
   const path = mkdtempSync(join(tmpdir(), 'lazaretto-node-'));
   t.after(() => rmSync(path, { recursive: true, force: true }));
   return path;
 }
 
-/** A server whose token endpoint answers as `behave` says; by default it rotates. It records the requests. */
+/**
+ * Starts a server whose token endpoint answers as `behave` says; by default it rotates. It records
+ * the requests.
+ */
 export async function server(t, behave = rotate()) {
   const requests = [];
   const it = createServer(async (request, response) => {
@@ -43,7 +46,7 @@ export function json(response, status, value, headers = {}) {
   response.end(JSON.stringify(value));
 }
 
-/** Each refresh token once, for a pair of new tokens. */
+/** Takes each refresh token once, for a pair of new tokens. */
 export function rotate({ expiresIn = 3600, delayMs = 0 } = {}) {
   const used = new Set();
   return async ({ form }, response) => {
@@ -64,7 +67,10 @@ export function writeProfiles(path, endpoints) {
   writeFileSync(path, JSON.stringify({ profiles }));
 }
 
-/** A vault with a login of each provider. Unless told otherwise its access token has expired. */
+/**
+ * Makes a vault with a login of each provider. Unless told otherwise its access token has
+ * expired.
+ */
 export function writeVault(path, logins) {
   const providers = Object.fromEntries(
     Object.entries(logins).map(([id, { access = 'at-1', refresh = 'rt-1', expiresAt, ...more } = {}]) => [
@@ -79,7 +85,10 @@ export function writeVault(path, logins) {
   writeFileSync(path, JSON.stringify({ version: 1, providers, unknown: { kept: [1, 2.50, 'ü'] } }, null, 2));
 }
 
-/** A vault with an expired login of `acme`, and a server that rotates. What opens a keeper on them. */
+/**
+ * Returns a vault with an expired login of `acme`, and a server that rotates. What opens a keeper
+ * on them.
+ */
 export async function acme(t, behave) {
   const it = await server(t, behave);
   const path = folder(t);
@@ -97,7 +106,10 @@ export function read(path) {
 export const SOMEBODY = 64_242;
 export const OTHERS = 64_343;
 
-/** Skips a test that this machine cannot run, and says so; where `CI` is set every test must run. True: skip. */
+/**
+ * Skips a test that this machine cannot run, and says so; where `CI` is set every test must run.
+ * True: skip.
+ */
 function skips(t, isPossible, what) {
   if (isPossible) return false;
   if (process.env.CI === 'true') throw new Error(`this test needs ${what}`);
@@ -136,8 +148,8 @@ const CALL = `
   await keeper.close();`;
 
 /**
- * Takes a token of `acme` in a process of its own: as another user, or with mounts of its own that `mounts`, a shell program, makes. What comes
- * back is the token or the error.
+ * Takes a token of `acme` in a process of its own: as another user, or with mounts of its own that
+ * `mounts`, a shell program, makes. What comes back is the token or the error.
  */
 export function callApart(options, { uid, mounts, env } = {}) {
   const node = [process.execPath, '--input-type=module', '-e', CALL, JSON.stringify(options)];

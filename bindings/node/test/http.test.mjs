@@ -11,7 +11,10 @@ import { attempt } from '../dist/http/exchange.js';
 import { AllowList, Malformed } from '../dist/http/origin.js';
 import { folder } from './helpers.mjs';
 
-/** A server that does with a whole request what `script` says, or with a connection what `raw` says. */
+/**
+ * Returns a server that does with a whole request what `script` says, or with a connection what
+ * `raw` says.
+ */
 async function peer(t, script, { raw, tls } = {}) {
   const connections = [];
   const requests = [];

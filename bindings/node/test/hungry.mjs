@@ -1,4 +1,5 @@
-// A component that takes the vault's lock and then wants memory without end, in JavaScript: as one does that hands its host endless lists.
+// A component that takes the vault's lock and then wants memory without end, in JavaScript: as one
+// does that hands its host endless lists.
 export function instantiate(_modules, imports) {
   const token = () => {
     imports['lazaretto:keeper/storage'].acquire({ tag: 'document', val: 'vault' }, 1000n, 0n);

@@ -9,7 +9,10 @@ import { bounded } from '../scripts/transpile.mjs';
 import { acme } from './helpers.mjs';
 
 const HEAD = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
-/** A module with a table and a memory that it exports; `table` is its type and limits, `memory` its limits. */
+/**
+ * A module with a table and a memory that it exports; `table` is its type and limits, `memory` its
+ * limits.
+ */
 const moduleWith = (table, memory, tables = 1) =>
   Buffer.from([
     ...HEAD,

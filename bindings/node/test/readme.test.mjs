@@ -7,7 +7,7 @@ import { folder, writeVault } from './helpers.mjs';
 
 const ROOT = new URL('..', import.meta.url).pathname;
 
-/** The programs in a page: what stands between ```js and ```, if it uses this package. */
+/** Returns the programs in a page: what stands between ```js and ```, if it uses this package. */
 function snippets(page) {
   return [...readFileSync(page, 'utf8').matchAll(/```js\n([\s\S]*?)```/g)].map(([, code]) => code).filter((code) => code.includes("from 'lazaretto'"));
 }

@@ -9,7 +9,7 @@ import { Keeper } from 'lazaretto';
 import { FileStorage } from 'lazaretto/storage';
 import { acme } from './helpers.mjs';
 
-/** Every way in which a value is printed without anybody naming the secret. */
+/** Returns every way in which a value is printed without anybody naming the secret. */
 function shown(value) {
   let text = '';
   const stream = new Writable({ write: (chunk, _, done) => ((text += chunk), done()) });

@@ -10,7 +10,10 @@ import { acme, callApart, folder, read, skipsUnlessMounting, skipsUnlessRoot, SO
 
 const GRANT = { tag: 'grant', val: { document: 'vault', fingerprint: '0'.repeat(32) } };
 
-/** Takes a token where it must not be refreshed: the error names `cause`, nothing was sent, and no byte of the vault changed. */
+/**
+ * Takes a token where it must not be refreshed: the error names `cause`, nothing was sent, and no
+ * byte of the vault changed.
+ */
 async function refused(a, cause, how) {
   const before = readFileSync(a.vault);
   const error = await callApart(a.options, how);

@@ -1,4 +1,5 @@
-// Tokens that can be stored nowhere are kept in a file that only their user can read, and the next call stores them before it does anything else.
+// Tokens that can be stored nowhere are kept in a file that only their user can read, and the next
+// call stores them before it does anything else.
 
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -19,7 +20,7 @@ async function open(t, options) {
   return keeper;
 }
 
-/** A vault whose tokens are kept, and what the call said. */
+/** Returns a vault whose tokens are kept, and what the call said. */
 async function withKept(t) {
   const a = await acme(t);
   const failing = await Keeper.open({ ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=60000', import.meta.url) } });

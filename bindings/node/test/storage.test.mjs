@@ -135,7 +135,8 @@ test('another program that holds auth.lock is waited for', (t) => {
   const storage = new FileStorage({ vault: join(path, 'auth.json') });
   assert.equal(storage.describe().excludesForeign, true);
   writeFileSync(join(path, 'auth.lock'), 'theirs');
-  // util-linux: the reference's kind of lock, from another process. It is held when this returns, and until the file `go` is there.
+  // util-linux: the reference's kind of lock, from another process. It is held when this returns,
+  // and until the file `go` is there.
   const hold = 'touch held; until [ -e go ]; do sleep 0.02; done; sleep 0.2';
   execFileSync('sh', ['-c', `flock -x auth.lock sh -c '${hold}' >/dev/null 2>&1 & until [ -e held ]; do sleep 0.02; done`], { cwd: path });
   const busy = storage.acquire(THE_VAULT, 0, 0);
@@ -233,7 +234,7 @@ test('what a dead process left is removed, and only what is exactly named so', (
 
 const NOW_S = 1_800_000_000;
 
-/** A vault of another tool, with a clock that stands still. */
+/** Returns a vault of another tool, with a clock that stands still. */
 function tool(path, name, content = '{}') {
   mkdirSync(dirname(join(path, name)), { recursive: true });
   writeFileSync(join(path, name), content);

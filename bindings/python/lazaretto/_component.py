@@ -1,8 +1,8 @@
-"""The component in wasmtime. Each call runs in an instance of its own, so that in the component no secret outlives the call it was
-read for. Python's own strings cannot be overwritten.
+"""The component in wasmtime. Each call runs in an instance of its own, so that in the component no
+secret outlives the call it was read for. Python's own strings cannot be overwritten.
 
-The component is compiled once a process (some 0.2 s) and kept. Compiled code is not kept on disk: to load it is to run it, so whoever
-could write that file could run anything here.
+The component is compiled once a process (some 0.2 s) and kept. Compiled code is not kept on disk:
+to load it is to run it, so whoever could write that file could run anything here.
 """
 
 from __future__ import annotations
@@ -23,18 +23,22 @@ from .errors import ConfigurationNeeded, InspectionNeeded, UsageError
 
 _TICK_S = 0.025
 _IDLE_S = 1.0
-"""How long the ticker goes on after the last call, so that a busy host does not start it again and again."""
+"""How long the ticker goes on after the last call, so that a busy host does not start it again and
+again."""
 
 _TABLE_ELEMENTS = 16 << 10
-"""Of each table. They are memory of the host that the limit on linear memory does not count; the core has some hundred functions."""
+"""Of each table. They are memory of the host that the limit on linear memory does not count; the
+core has some hundred functions."""
 
 
 class Limits:
-    """What one call may use up. A guest that wants more is stopped: that costs the call, never the host.
+    """What one call may use up. A guest that wants more is stopped: that costs the call, never the
+    host.
 
     :param memory_bytes: Linear memory. A vault of 16 MiB needs about six times its size.
-    :param guest_time_s: Guest code alone, without the time it waits for the host. An answer that was sent for may hold the only
-        refresh token that still works, so with each request the time starts anew, at 60 s or more.
+    :param guest_time_s: Guest code alone, without the time it waits for the host. An answer that
+        was sent for may hold the only refresh token that still works, so with each request the time
+        starts anew, at 60 s or more.
     """
 
     def __init__(self, *, memory_bytes: int = 384 << 20, guest_time_s: float = 10.0) -> None:
@@ -75,14 +79,15 @@ class Component:
 
     @classmethod
     def own(cls) -> Component:
-        """The component that this package carries, compiled at the first use."""
+        """Returns the component that this package carries, compiled at the first use."""
         with cls._own_lock:
             if cls._own is None:
                 cls._own = cls(_own_wasm())
             return cls._own
 
     def call(self, world: World, limits: Limits, interface: str, name: str, *arguments: Any) -> Any:
-        """One call in an instance of its own. Arguments and result are plain values: see ``_wit_values``."""
+        """Makes one call in an instance of its own. Arguments and result are plain values: see
+        ``_wit_values``."""
         function, shapes = self._exports[interface, name]
         try:
             lowered = [shape.lower(argument) for shape, argument in zip(shapes.params, arguments)]
@@ -130,7 +135,8 @@ class Component:
 
 
 class _Guest:
-    """The guest of one call: its imports, and its time, which runs only while it computes itself."""
+    """The guest of one call: its imports, and its time, which runs only while it computes
+    itself."""
 
     def __init__(self, world: World, limits: Limits) -> None:
         self.functions = world.functions()
@@ -194,7 +200,7 @@ class _Ticker:
 
 
 def _functions_of(engine: Engine, items: Dict[str, Any]) -> Dict[str, Dict[str, Function]]:
-    """The functions of the instances among a component's imports or exports."""
+    """Returns the functions of the instances among a component's imports or exports."""
     found: Dict[str, Dict[str, Function]] = {}
     for name, item in items.items():
         instance = _type_of(item)

@@ -1,7 +1,8 @@
 """WIT values as plain Python ones, whatever wasmtime-py makes of them.
 
-wasmtime-py hands a case of a ``result``, ``option`` or ``variant`` over as it is where the cases have different Python types, and
-in a ``Variant(tag, payload)`` where they have not: so the shape of a value depends on its neighbours. Here it never does:
+wasmtime-py hands a case of a ``result``, ``option`` or ``variant`` over as it is where the cases
+have different Python types, and in a ``Variant(tag, payload)`` where they have not: so the shape of
+a value depends on its neighbours. Here it never does:
 
 ===========================  ===========================================================
 WIT                          Python
@@ -15,8 +16,8 @@ WIT                          Python
 ``result<T, E>``             ``("ok", value)`` or ``("err", value)``
 ===========================  ===========================================================
 
-What is lowered is checked, so that nothing is found to be wrong only inside wasmtime-py: an exception there would cost the whole
-call, and in wasmtime-py 50 may surface in another thread.
+What is lowered is checked, so that nothing is found to be wrong only inside wasmtime-py: an
+exception there would cost the whole call, and in wasmtime-py 50 may surface in another thread.
 """
 
 from __future__ import annotations
@@ -89,7 +90,8 @@ _RANGES = {
 
 
 def shape_of(ty: ValType) -> Shape:
-    """The shape of a type. Looked up once: the types of wasmtime-py ask the C library for everything each time."""
+    """Returns the shape of a type. Looked up once: the types of wasmtime-py ask the C library for
+    everything each time."""
     if isinstance(ty, String):
         return Shape(_lower_string, _same)
     if isinstance(ty, Bool):
@@ -115,7 +117,7 @@ def shape_of(ty: ValType) -> Shape:
 
 
 def is_tagged(cases: List[Case]) -> bool:
-    """Whether wasmtime-py wraps the cases: two of them may have one Python type."""
+    """Returns whether wasmtime-py wraps the cases: two of them may have one Python type."""
     seen: Set[type] = set()
     for _, ty in cases:
         classes = _classes(ty)
@@ -241,7 +243,8 @@ def _option(ty: OptionType) -> Shape:
 def _variant(cases: List[Case]) -> Shape:
     shapes = {name: None if ty is None else shape_of(ty) for name, ty in cases}
     tagged = is_tagged(cases)
-    # Of an untagged value its Python type tells the case: asked in order, and the case without a payload is None.
+    # Of an untagged value its Python type tells the case: asked in order, and the case without a
+    # payload is None.
     classes = [(name, None if ty is None else tuple(_classes(ty))) for name, ty in cases]
 
     def lower(value: Any) -> Any:
@@ -266,8 +269,9 @@ def _variant(cases: List[Case]) -> Shape:
 
 
 class _SetPerThread:
-    """wasmtime-py notes the Python types of a case in one set for all threads, between clearing and reading it: two threads that
-    lower values at once take each other's cases. With this in its place each thread has its own.
+    """wasmtime-py notes the Python types of a case in one set for all threads, between clearing and
+    reading it: two threads that lower values at once take each other's cases. With this in its
+    place each thread has its own.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,8 @@
 """The component's imports: what it asks of the world, and this host's answers.
 
-No exception leaves a function here, not even one that is to end the thread: what a storage or a network raises becomes the typed answer
-that the WIT has for it. An exception that unwound through the guest could cost the tokens that are about to be stored.
+No exception leaves a function here, not even one that is to end the thread: what a storage or a
+network raises becomes the typed answer that the WIT has for it. An exception that unwound through
+the guest could cost the tokens that are about to be stored.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ OnEvent = Callable[[Event], object]
 
 
 class World:
-    """The world of one call. What the guest asks for comes as plain values, and so do the answers: see ``_wit_values``."""
+    """The world of one call. What the guest asks for comes as plain values, and so do the answers:
+    see ``_wit_values``."""
 
     def __init__(self, storage: Storage, http: Http, on_event: Optional[OnEvent]) -> None:
         self._storage = storage

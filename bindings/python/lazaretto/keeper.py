@@ -42,31 +42,36 @@ _MAY_SEND = {("keeper", "token"), ("keeper", "refresh"), ("pool", "report")}
 
 
 class Keeper:
-    """Keeps the credentials of one vault alive. Any thread may call it, and a forked process may use its own copy.
+    """Keeps the credentials of one vault alive. Any thread may call it, and a forked process may
+    use its own copy.
 
     >>> with Keeper(vault="~/.hermes/auth.json") as keeper:          # doctest: +SKIP
     ...     token = keeper.token("xai-oauth")
 
-    Every call blocks until it is done, and lets other Python threads run meanwhile. In ``asyncio`` use
-    ``await asyncio.to_thread(keeper.token, "xai-oauth")``.
+    Every call blocks until it is done, and lets other Python threads run meanwhile. In ``asyncio``
+    use ``await asyncio.to_thread(keeper.token, "xai-oauth")``.
 
-    **Nothing cancels a refresh.** From the moment its request leaves until its answer is stored, no refresh can be given up: the
-    answer may hold the only refresh token that still works. A call of the main thread runs on a thread of its own, so that Ctrl-C ends
-    the waiting at once and not the call; Python joins that thread before it exits.
+    **Nothing cancels a refresh.** From the moment its request leaves until its answer is stored, no
+    refresh can be given up: the answer may hold the only refresh token that still works. A call of
+    the main thread runs on a thread of its own, so that Ctrl-C ends the waiting at once and not the
+    call; Python joins that thread before it exits.
 
     :param vault: The vault file; it need not exist.
-    :param layout: Which program's layout the vault is in, for example ``codex``, where its name, its folder and what is in it do not
-        tell for certain.
+    :param layout: Which program's layout the vault is in, for example ``codex``, where its name,
+        its folder and what is in it do not tell for certain.
     :param providers: Your own provider profiles, a JSON file.
-    :param allow_loopback_http: Allows plain http to this machine, for profiles that name it. For tests.
-    :param on_event: Called with each :class:`~lazaretto.Event`, on the thread that makes the call. What it raises is logged and
-        ignored.
-    :param environment: Whether entries of the vault that only name an environment variable are served from it.
+    :param allow_loopback_http: Allows plain http to this machine, for profiles that name it. For
+        tests.
+    :param on_event: Called with each :class:`~lazaretto.Event`, on the thread that makes the call.
+        What it raises is logged and ignored.
+    :param environment: Whether entries of the vault that only name an environment variable are
+        served from it.
     :param also: Other files that may hold the same logins; those are refreshed only there.
-    :param command: By which words a person calls the command ``lazaretto`` so that it is about this vault: what an error's ``run`` and
-        a status' ``todo`` begin with. None: ``lazaretto --vault PATH``, with the layout and the profiles where they are named.
-    :param login_hint: What a person runs, or does, to log in to your program, in place of that command. ``{provider}`` in it stands
-        for the provider.
+    :param command: By which words a person calls the command ``lazaretto`` so that it is about this
+        vault: what an error's ``run`` and a status' ``todo`` begin with. None: ``lazaretto --vault
+        PATH``, with the layout and the profiles where they are named.
+    :param login_hint: What a person runs, or does, to log in to your program, in place of that
+        command. ``{provider}`` in it stands for the provider.
     :param storage: Where the documents live, instead of ``vault``: any object with the methods of
         :class:`lazaretto.storage.Storage`.
     :param http: How authorization servers are reached, instead of the network.
@@ -124,7 +129,8 @@ class Keeper:
         self.close()
 
     def close(self) -> None:
-        """Ends the keeper: it takes no more calls. Those under way run to their end, and nothing else is held between calls."""
+        """Ends the keeper: it takes no more calls. Those under way run to their end, and nothing
+        else is held between calls."""
         self._is_closed = True
 
     def token(
@@ -137,13 +143,14 @@ class Keeper:
         session: Optional[str] = None,
         vault: str = VAULT,
     ) -> AccessToken:
-        """An access token that is valid as asked, refreshed if need be.
+        """Returns an access token that is valid as asked, refreshed if need be.
 
         :param provider: A profile's id or one of its aliases.
         :param credential: A pool entry's id or label, or ``login``. None: the first that can serve.
         :param min_valid_s: The token must be good for at least so many seconds more.
         :param refused_access_token: An access token that an API refused. The answer is another one.
-        :param session: Where the settings let a session keep its credential: any name of the session.
+        :param session: Where the settings let a session keep its credential: any name of the
+            session.
         :param vault: The document's name, for a ``storage`` that has several.
         """
         return _access_token(
@@ -164,8 +171,9 @@ class Keeper:
         session: Optional[str] = None,
         vault: str = VAULT,
     ) -> AccessToken:
-        """Another access token than the one named as refused, or than the one the vault holds now. If another process has replaced
-        that one meanwhile, its token is the answer and nothing is sent."""
+        """Returns another access token than the one named as refused, or than the one the vault
+        holds now. If another process has replaced that one meanwhile, its token is the answer and
+        nothing is sent."""
         return _access_token(
             self._call(
                 "keeper",
@@ -175,7 +183,8 @@ class Keeper:
         )
 
     def status(self, provider: Optional[str] = None, *, vault: str = VAULT) -> StatusReport:
-        """Every credential, or those of one provider. Reads only: no request, no write, no lock."""
+        """Returns every credential, or those of one provider. Reads only: no request, no write, no
+        lock."""
         report = self._call("keeper", "status", vault, provider)
         return StatusReport([_credential_status(each) for each in report["credentials"]], report["warnings"])
 
@@ -191,7 +200,8 @@ class Keeper:
         session: Optional[str] = None,
         vault: str = VAULT,
     ) -> Advice:
-        """Reports what an API answered to a call, and gives advice: go on, use another access token, wait, or give up.
+        """Reports what an API answered to a call, and gives advice: go on, use another access
+        token, wait, or give up.
 
         :param access_token: The access token or key that the call was made with.
         :param status: The HTTP status. None: no answer came.
@@ -218,15 +228,18 @@ class Keeper:
         )
 
     def end_use(self, provider: str, *, credential: Optional[str] = None, vault: str = VAULT) -> None:
-        """Gives back a credential that :meth:`token` counted as in use, where the settings limit that."""
+        """Ends a use that :meth:`token` counted as in use, where the settings limit
+        that."""
         self._call("pool", "end-use", _selector(vault, provider, credential))
 
     def reset(self, provider: str, *, credential: Optional[str] = None, vault: str = VAULT) -> CredentialStatus:
-        """Ends a cooldown, a hold, a park or a rest, so that the next call may try once. Tombstones stay."""
+        """Ends a cooldown, a hold, a park or a rest, so that the next call may try once. Tombstones
+        stay."""
         return _credential_status(self._call("keeper", "reset", _selector(vault, provider, credential)))
 
     def unquarantine(self, provider: str, *, credential: Optional[str] = None, vault: str = VAULT) -> CredentialStatus:
-        """Puts a quarantined credential back as it was, and lifts its tombstone: possible for 7 days."""
+        """Puts a quarantined credential back as it was, and lifts its tombstone: possible for 7
+        days."""
         return _credential_status(self._call("keeper", "unquarantine", _selector(vault, provider, credential)))
 
     def save_unsaved(self, unsaved: str) -> None:
@@ -234,7 +247,8 @@ class Keeper:
         self._call("keeper", "save-unsaved", unsaved)
 
     def origins(self) -> List[str]:
-        """The origins (``scheme://host:port``) that the profiles name: what this keeper may send to."""
+        """Returns the origins (``scheme://host:port``) that the profiles name: what this keeper may
+        send to."""
         return list(self._call("keeper", "origins"))
 
     def classify(
@@ -249,10 +263,12 @@ class Keeper:
         transport_error: Optional[str] = None,
         now_s: Optional[int] = None,
     ) -> Judgement:
-        """What an answer of a token endpoint to a refresh means. Sends and stores nothing.
+        """Returns what an answer of a token endpoint to a refresh means. Sends and stores nothing.
 
-        :param transport_error: If no answer came: ``dns``, ``connect``, ``tls``, ``timeout``, ``reset``, ...
-        :param now_s: The time in seconds since 1970 against which a date in Retry-After is read. None: now.
+        :param transport_error: If no answer came: ``dns``, ``connect``, ``tls``, ``timeout``,
+            ``reset``, ...
+        :param now_s: The time in seconds since 1970 against which a date in Retry-After is read.
+            None: now.
         """
         answer = {
             "provider": provider,
@@ -275,7 +291,8 @@ class Keeper:
         return Judgement(**judged, steps=steps)
 
     def _call(self, interface: str, name: str, *arguments: Any) -> Any:
-        """A call, and its value. An error of the component is raised from here, so that no traceback leads through more."""
+        """Makes a call, and returns its value. An error of the component is raised from here, so
+        that no traceback leads through more."""
         if self._is_closed:
             raise UsageError("bad-request", "this keeper is closed")
         tag, value = _uninterrupted(self._run, interface, name, arguments)
@@ -316,7 +333,8 @@ class Keeper:
             )
 
     def _store_what_was_kept(self, storage: FileStorage) -> None:
-        """Gives the vault what earlier calls could store nowhere. What cannot be stored now waits on."""
+        """Gives the vault what earlier calls could store nowhere. What cannot be stored now waits
+        on."""
         try:
             for kept in storage.rescue().kept():
                 tag, _ = self._run_once("keeper", "save-unsaved", (kept.unsaved,))
@@ -337,7 +355,8 @@ class Keeper:
 
 
 def _keep(storage: FileStorage, token: Dict[str, Any]) -> None:
-    """Keeps the new tokens of an answer in a rescue file. If even that fails, the caller has them."""
+    """Keeps the new tokens of an answer in a rescue file. If even that fails, the caller has
+    them."""
     try:
         path = storage.rescue().keep(token["unsaved"])
     except (StorageError, OSError):
@@ -347,8 +366,9 @@ def _keep(storage: FileStorage, token: Dict[str, Any]) -> None:
 
 
 class _Network:
-    """The network, to the origins that the profiles name when the first request is made: a call that sends nothing need not read
-    them. The list never changes after that, and the component is not asked for it."""
+    """The network, to the origins that the profiles name when the first request is made: a call
+    that sends nothing need not read them. The list never changes after that, and the component is
+    not asked for it."""
 
     def __init__(self, keeper: Keeper, allow_loopback_http: bool) -> None:
         self._keeper = keeper
@@ -374,8 +394,9 @@ class _Network:
             raise HttpFailure("not-allowed", "no", str(error)) from None
 
 
-# Python runs signal handlers in the main thread only, between two steps of whatever it does there: a KeyboardInterrupt could end a
-# storage in the middle of keeping the only refresh token that works. So the main thread waits, and these threads work.
+# Python runs signal handlers in the main thread only, between two steps of whatever it does there:
+# a KeyboardInterrupt could end a storage in the middle of keeping the only refresh token that
+# works. So the main thread waits, and these threads work.
 _workers: Optional[ThreadPoolExecutor] = None
 _workers_pid = 0
 

@@ -20,20 +20,22 @@ class AccessToken:
     expires_at_ms: Optional[int]
     """None: unknown; it is good until an API refuses it."""
     picked: str
-    """Why this one: ``named``, ``only``, ``priority``, ``round-robin``, ``random``, ``least-used``, ``sticky``."""
+    """Why this one: ``named``, ``only``, ``priority``, ``round-robin``, ``random``, ``least-used``,
+    ``sticky``."""
     origin: str
     """How it was come by: ``stored``, ``refreshed``, ``adopted``, ``sealed``, ``api-key``."""
     warning: Optional[str]
     """Something a person should know although the token is good."""
     unsaved: Optional[str] = field(repr=False)
-    """The rotated tokens could not be stored anywhere, and with ``vault=`` not in a rescue file either. Secret and opaque: hand it
-    to ``save_unsaved`` as soon as the storage works again, or the login is lost."""
+    """The rotated tokens could not be stored anywhere, and with ``vault=`` not in a rescue file
+    either. Secret and opaque: hand it to ``save_unsaved`` as soon as the storage works again, or
+    the login is lost."""
     run: Optional[str] = None
     """The one command that ends what the warning tells of, as a shell takes it."""
 
     @property
     def authorization(self) -> str:
-        """The value of an ``Authorization`` header. Secret."""
+        """Returns the value of an ``Authorization`` header. Secret."""
         return f"{self.token_type} {self.token}"
 
 

@@ -1,4 +1,5 @@
-"""What the tests of files need: other users, mounts that nobody else sees, file attributes, and folders that change places."""
+"""What the tests of files need: other users, mounts that nobody else sees, file attributes, and
+folders that change places."""
 
 from __future__ import annotations
 
@@ -30,7 +31,8 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def cannot(what: str) -> NoReturn:
-    """Ends a test that this system cannot run. In CI that is a failure: nothing may go untested there."""
+    """Ends a test that this system cannot run. In CI that is a failure: nothing may go untested
+    there."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"{what}, and in CI every test must run")
     pytest.skip(what)
@@ -42,7 +44,8 @@ def need_root() -> None:
 
 
 def in_child(run: Callable[[], Any], user: Optional[int] = None, group: Optional[int] = None, in_mounts: bool = False) -> Any:
-    """Runs it in a forked process, as another user or where mounts are nobody else's, and gives its JSON-able result."""
+    """Runs it in a forked process, as another user or where mounts are nobody else's, and gives its
+    JSON-able result."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:

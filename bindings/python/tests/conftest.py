@@ -32,7 +32,8 @@ class Server:
         self.is_forgiving = False
         self.spent = ""
         self.lock = threading.Lock()
-        # What to answer instead, the next first: a status, headers and a body, or a function of the handler.
+        # What to answer instead, the next first: a status, headers and a body, or a function of the
+        # handler.
         self.script: List[Any] = []
         self.held = threading.Event()
         self.held.set()
@@ -122,7 +123,7 @@ class Home:
         return Keeper(self.vault, providers=self.providers, allow_loopback_http=True, **more)
 
     def process(self, *lines: Dict[str, Any]) -> subprocess.Popen[str]:
-        """A driver of its own that has got these calls."""
+        """Starts a driver process and gives it these calls."""
         process = subprocess.Popen(
             [sys.executable, str(Path(__file__).with_name("driver.py"))],
             stdin=subprocess.PIPE,
@@ -147,7 +148,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture
 def open_path() -> Iterator[Path]:
-    """A folder that every user can reach."""
+    """Returns a folder that every user can reach."""
     memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # many small files: a disk takes its time
     folder = Path(tempfile.mkdtemp(prefix="lazaretto-test-", dir=memory))
     folder.chmod(0o755)

@@ -1,4 +1,5 @@
-"""The conformance driver: one JSON object a line in, one a line out, through the package's public API. It checks nothing."""
+"""The conformance driver: one JSON object a line in, one a line out, through the package's public
+API. It checks nothing."""
 
 from __future__ import annotations
 

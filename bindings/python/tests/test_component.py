@@ -30,7 +30,8 @@ def of_the_core() -> Functions:
     return {**_functions_of(engine, ty.imports(engine)), **_functions_of(engine, ty.exports(engine))}
 
 
-# What goes through every function that the core has, per result and parameter. A list: several values of one type.
+# What goes through every function that the core has, per result and parameter. A list: several
+# values of one type.
 ERROR = {"code": "c", "action": "a", "message": "m", "run": "r", "provider": None, "credential": "p", "retry_after_s": 3}
 STORAGE_ERROR = ("err", {"code": "denied", "message": "no"})
 TOKEN = {

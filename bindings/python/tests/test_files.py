@@ -45,7 +45,7 @@ def storage(folder: Path, name: str = "auth.json", **more: Any) -> FileStorage:
 
 
 def tool(folder: Path, name: str) -> Tuple[FileStorage, List[Path], int]:
-    """A vault of another tool, what that locks, and the virtual time of the storage."""
+    """Returns a vault of another tool, what that locks, and the virtual time of the storage."""
     now_s = 1_800_000_000
     path = folder.resolve() / name
     path.parent.mkdir(exist_ok=True)

@@ -1,4 +1,5 @@
-"""A folder that is exchanged, moved or linked while it is used: what is in it is used by handles that were checked once."""
+"""A folder that is exchanged, moved or linked while it is used: what is in it is used by handles
+that were checked once."""
 
 from __future__ import annotations
 
@@ -85,7 +86,8 @@ CALLS = ("open", "stat", "lstat", "mkdir", "rmdir", "rename", "unlink", "readlin
 @pytest.mark.parametrize("what", ["locks", "folder", "tool"])
 @pytest.mark.parametrize("returns", [False, True])
 def test_no_exchange_between_two_steps_leads_elsewhere(open_path: Path, monkeypatch: Any, what: str, returns: bool) -> None:
-    """The exchange comes before the first step of all work, then before the second, and so on; or for one step only."""
+    """The exchange comes before the first step of all work, then before the second, and so on; or
+    for one step only."""
     need_root()
     monkeypatch.setattr(os, "fsync", lambda _: None)
     count, at, stage = 0, -1, Stage(open_path, what)

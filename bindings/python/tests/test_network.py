@@ -1,4 +1,5 @@
-"""The network: one attempt, to an allowed origin, by a deadline; and whether anything was sent is said exactly."""
+"""The network: one attempt, to an allowed origin, by a deadline; and whether anything was sent is
+said exactly."""
 
 from __future__ import annotations
 
@@ -394,7 +395,8 @@ def test_https_goes_through_the_proxy_of_the_environment(tls: Raw, certificate: 
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTPS_PROXY", proxy.origin.replace("http://", "http://me:pw@"))
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate / "cert.pem"))
-    # Loopback is never proxied, so the name must be another; the certificate is then not for it, which shows that it is checked.
+    # Loopback is never proxied, so the name must be another; the certificate is then not for it,
+    # which shows that it is checked.
     origin = f"https://auth.example.test:{port}"
     failed = failure(lambda: network(origin).send(request(origin)))
     assert (failed.kind, failed.sent) == ("tls", "no") and "through the proxy" in failed.message

@@ -1,4 +1,5 @@
-"""Whose a vault is and what lies beside it: F5, and root on somebody else's vault (F1), and the group that shares one (K9b)."""
+"""Whose a vault is and what lies beside it: F5, and root on somebody else's vault (F1), and the
+group that shares one (K9b)."""
 
 from __future__ import annotations
 

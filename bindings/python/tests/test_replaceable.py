@@ -32,7 +32,7 @@ from lazaretto.storage import Acquired, StorageError, version_of
 from lazaretto.storage import _replaceable
 
 def acquired(folder: Path) -> List[str]:
-    """What becomes of a lease on a grant: nothing, or code and message."""
+    """Returns what becomes of a lease on a grant: nothing, or code and message."""
     store = storage(folder)
     try:
         lease = store.acquire(GRANT, 1000, 0)

@@ -64,7 +64,7 @@ function show({ provider, status, headers, body, transportError }, example) {
   judge();
 }
 
-/** The kinds of failure that the form offers; the cases have some in their own words. */
+/** Returns the kinds of failure that the form offers; the cases have some in their own words. */
 function known(kind) {
   return [...fields.transport.options].some(({ value }) => value === kind) ? kind : 'timeout';
 }
@@ -100,7 +100,8 @@ function judge() {
   at('needs-status').textContent = why;
   at('empty-headline').textContent = lacksStatus ? 'No answer can be seen in this.' : 'Nothing to judge yet.';
   at('empty-why').textContent = lacksStatus ? why : 'Paste an answer, or choose an example.';
-  // What a paste says needs no fields; what it leaves out does. An answer that did not come can be told only there.
+  // What a paste says needs no fields; what it leaves out does. An answer that did not come can be
+  // told only there.
   if (lacksStatus || given.transportError !== undefined) at('by-field').open = true;
   if (given.status === undefined && given.transportError === undefined) {
     at('result').hidden = true;
@@ -154,7 +155,10 @@ function judge() {
   }
 }
 
-/** Puts the answer into the address, without what looks like a secret. The part after # is never sent to any server. */
+/**
+ * Puts the answer into the address, without what looks like a secret. The part after # is never
+ * sent to any server.
+ */
 async function share() {
   const given = answer();
   const shown = masked(given);

@@ -1,5 +1,6 @@
-// Takes out of a text what looks like a secret, so that it can be shown on a screen or put into a link. In doubt it is taken out: a verdict
-// hardly ever depends on it, and the page says so if it does.
+// Takes out of a text what looks like a secret, so that it can be shown on a screen or put into a
+// link. In doubt it is taken out: a verdict hardly ever depends on it, and the page says so if it
+// does.
 
 const MASK = '[masked]';
 /** Members, fields and headers whose values are secrets whatever they look like. */

@@ -1,4 +1,5 @@
-// Reads an answer out of whatever a person has at hand: `curl -i` or `curl -v` output, a HAR file or one entry of it, or a bare body.
+// Reads an answer out of whatever a person has at hand: `curl -i` or `curl -v` output, a HAR file
+// or one entry of it, or a bare body.
 
 /** Status, headers and body, as far as they can be told. */
 export function read(text) {
@@ -7,7 +8,10 @@ export function read(text) {
   return har(trimmed) ?? message(trimmed) ?? { status: undefined, headers: [], body: trimmed };
 }
 
-/** Why no status can be seen in a text. It is taken as a body, which says nothing without one. */
+/**
+ * Returns why no status can be seen in a text. It is taken as a body, which says nothing without
+ * one.
+ */
 export function whyNoStatus(text) {
   if (/^(> ?)?[A-Z]+ \S+ HTTP\//m.test(text)) return 'This holds a request and no answer: curl -v prints the answer in lines that begin with <.';
   if (/^curl: \(\d+\)/m.test(text)) return 'curl got no answer. Say below what happened, under “Or no answer”.';
@@ -15,7 +19,7 @@ export function whyNoStatus(text) {
   return 'There is no status line in this, such as HTTP/1.1 400. If it is the body of an answer, say its HTTP status below.';
 }
 
-/** A HAR file: the last answer of a token endpoint in it, or simply the last one. */
+/** Returns a HAR file: the last answer of a token endpoint in it, or simply the last one. */
 function har(text) {
   if (!text.startsWith('{')) return undefined;
   let value;
@@ -47,10 +51,14 @@ function fromBase64(text) {
   }
 }
 
-/** `curl -i`, `curl -v`, or a message as it stands on the wire. Of several answers (a proxy's, 100 Continue) the last counts. */
+/**
+ * `curl -i`, `curl -v`, or a message as it stands on the wire. Of several answers (a proxy's, 100
+ * Continue) the last counts.
+ */
 function message(text) {
   const isVerbose = /^[*<>{}] ?/m.test(text) && /^< ?HTTP\//m.test(text);
-  // In `curl -v` headers begin with `< `, remarks with `* `, the request with `> `; the body with nothing.
+  // In `curl -v` headers begin with `< `, remarks with `* `, the request with `> `; the body with
+  // nothing.
   const lines = text
     .split(/\r?\n/)
     .filter((line) => !isVerbose || !/^([*>]|[{}] \[)/.test(line))

@@ -1,4 +1,5 @@
-// What a verdict means for a person, and what lazaretto does with the vault. It follows docs/protocol.md; nothing here decides anything.
+// What a verdict means for a person, and what lazaretto does with the vault. It follows
+// docs/protocol.md; nothing here decides anything.
 
 export const VERDICTS = {
   refreshed: {
@@ -71,7 +72,7 @@ export const VERDICTS = {
   },
 };
 
-/** When it is tried again, for a verdict that will pass. */
+/** Returns when it is tried again, for a verdict that will pass. */
 export function nextTry({ retryAfterS, inDoubt }) {
   const wait =
     retryAfterS === undefined
@@ -82,7 +83,7 @@ export function nextTry({ retryAfterS, inDoubt }) {
     : wait;
 }
 
-/** A number of seconds as a person says it. */
+/** Returns a number of seconds as a person says it. */
 export function duration(seconds) {
   for (const [unit, length] of [['day', 86400], ['hour', 3600], ['minute', 60]]) {
     if (seconds >= 2 * length) return `${Math.round(seconds / length)} ${unit}s`;

@@ -36,7 +36,7 @@ after(async () => {
   server?.close();
 });
 
-/** The page, opened; with everything that went wrong on it. */
+/** Opens the page, and collects everything that went wrong on it. */
 async function open(t, url = origin, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
   t.after(() => context.close());

@@ -30,7 +30,8 @@ impl Patience {
         Self { started_ns: monotonic_clock::now(), wait_ms }
     }
 
-    /// Waits a moment, by chance shorter or longer, as those who wait should not all look at once. False: the patience has ended.
+    /// Waits a moment, by chance shorter or longer, as those who wait should not all look at once.
+    /// False: the patience has ended.
     pub(super) fn pause(self) -> bool {
         let passed_ms = monotonic_clock::now().saturating_sub(self.started_ns) / 1_000_000;
         let Some(left_ms) = self.wait_ms.checked_sub(passed_ms).filter(|left| *left > 0) else {

@@ -44,7 +44,7 @@ impl Target<'_> {
         &self.files.vault.folder
     }
 
-    /// Where a prepared text lies.
+    /// Returns where a prepared text lies.
     pub(super) fn at(&self, name: &str) -> String {
         format!("{}/{name}", self.files.vault.beside(WORKSHOP))
     }

@@ -1,4 +1,5 @@
-//! The files of one vault in a folder that the host granted. No link is followed: WASI does not say whose one is.
+//! The files of one vault in a folder that the host granted. No link is followed: WASI does not say
+//! whose one is.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -43,7 +44,8 @@ pub(super) struct At {
 }
 
 thread_local! {
-    /// Where the vault was when each lease was given: there it is loaded and stored, wherever its folder is moved meanwhile.
+    /// Where the vault was when each lease was given: there it is loaded and stored, wherever its
+    /// folder is moved meanwhile.
     static HELD: RefCell<Vec<(String, At)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -51,7 +53,8 @@ pub(super) fn variable(name: &str) -> Option<String> {
     get_environment().into_iter().find(|(other, _)| other == name).map(|(_, value)| value)
 }
 
-/// Where the vault lies, as far as it can be known here: the user's path in what the host granted; and how a person reaches it.
+/// Returns where the vault lies, as far as it can be known here: the user's path in what the host
+/// granted; and how a person reaches it.
 pub(super) fn place() -> String {
     let set = |name| variable(name).filter(|text| !text.is_empty());
     let path = set(VAULT.0).unwrap_or_else(|| VAULT.1.to_owned());
@@ -72,7 +75,8 @@ impl Files {
         Ok(Self { vault, profiles })
     }
 
-    /// From now on, and until the lease is let go, the vault is the one in the folder in which it is now.
+    /// From now on, and until the lease is let go, the vault is the one in the folder in which it
+    /// is now.
     pub(super) fn hold(&self, lease: &str) {
         let at = self.vault.in_its_folder();
         HELD.with_borrow_mut(|held| held.push((lease.to_owned(), at)));
@@ -82,8 +86,9 @@ impl Files {
         HELD.with_borrow_mut(|held| held.retain(|(other, _)| other != lease));
     }
 
-    /// Refuses to write tokens before somebody said that nobody else can read them. WASI neither sets nor tells a file's mode: what replaces a vault
-    /// of mode 0600 has the mode that the process's umask leaves, which is 0644 in most daemons and containers.
+    /// Refuses to write tokens before somebody said that nobody else can read them. WASI neither
+    /// sets nor tells a file's mode: what replaces a vault of mode 0600 has the mode that the
+    /// process's umask leaves, which is 0644 in most daemons and containers.
     pub(super) fn check_private(&self) -> Result<(), Problem> {
         if variable(PRIVATE).as_deref() == Some("1") {
             return Ok(());
@@ -98,8 +103,8 @@ impl Files {
         ))
     }
 
-    /// Whether the vault can take the text that comes of a refresh; asked before anything is sent. WASI tells of no mounts, but links
-    /// no file across one.
+    /// Whether the vault can take the text that comes of a refresh; asked before anything is sent.
+    /// WASI tells of no mounts, but links no file across one.
     pub(super) fn check_replaceable(&self) -> Result<(), Problem> {
         let Some(vault) = self.vault.stat("")? else { return Ok(()) };
         let look = self.document(Kind::Vault, Patience::new(0), None);
@@ -135,8 +140,8 @@ impl Files {
         }
     }
 
-    /// The ledger, and whether its text is the one that was left beside it. That one is read first: what comes out was current
-    /// at some moment in between.
+    /// Returns the ledger, and whether its text is the one that was left beside it. That one is
+    /// read first: what comes out was current at some moment in between.
     pub(super) fn read_ledger(&self) -> Result<(Option<Document>, bool), Problem> {
         let beside = match self.vault.read(UNSYNCED) {
             Err(problem) if problem.code == "corrupt" => None,
@@ -178,8 +183,9 @@ impl Files {
         }
     }
 
-    /// Makes the folder of prepared texts, which tells hosts that lock with `flock` that others write here, and makes sure that none
-    /// of those does: the two see nothing of each other's locks.
+    /// Makes the folder of prepared texts, which tells hosts that lock with `flock` that others
+    /// write here, and makes sure that none of those does: the two see nothing of each other's
+    /// locks.
     pub(super) fn take_over(&self) -> Result<(), Problem> {
         self.no_flock()?;
         match self.vault.stat(WORKSHOP)? {
@@ -248,7 +254,8 @@ impl At {
         Ok(Self { folder: Rc::new(folder), path })
     }
 
-    /// The same file, by the folder that it lies in. By its path, if the host opens no folder to write in.
+    /// Returns the same file, by the folder that it lies in. By its path, if the host opens no
+    /// folder to write in.
     fn in_its_folder(&self) -> Self {
         let Some((above, name)) = self.path.rsplit_once('/') else { return self.clone() };
         let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;

@@ -1,4 +1,5 @@
-//! The only files that know this is WebAssembly: what `storage` asks for, by way of `wasi:filesystem`.
+//! The only files that know this is WebAssembly: what `storage` asks for, by way of
+//! `wasi:filesystem`.
 
 use lazaretto_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};
@@ -203,7 +204,7 @@ impl wit::Guest for bindings::Component {
     }
 }
 
-/// A document that lazaretto writes.
+/// Returns a document that lazaretto writes.
 fn written(name: &str) -> Result<Kind, Problem> {
     match names::find(name)? {
         Name::File(kind) if kind.is_ours() => Ok(kind),
@@ -211,7 +212,7 @@ fn written(name: &str) -> Result<Kind, Problem> {
     }
 }
 
-/// The lease of a scope, and the document that nobody else writes meanwhile.
+/// Returns the lease of a scope, and the document that nobody else writes meanwhile.
 fn claim_of(scope: &wit::Scope) -> Result<(String, Option<Kind>), Problem> {
     Ok(match scope {
         wit::Scope::Document(name) => {
@@ -234,7 +235,7 @@ fn holder(since_ms: Option<u64>) -> wit::Holder {
     wit::Holder { name: "a lazaretto in a WASI host".into(), since_ms }
 }
 
-/// One of 64 leases: a collision delays, it lets nobody in.
+/// Returns one of 64 leases: a collision delays, it lets nobody in.
 fn grant_lease(grant: &wit::GrantScope) -> Result<String, Problem> {
     if names::find(&grant.document)? != Name::File(Kind::Vault) {
         return Err(Problem::new("unsupported", format!("{} holds no grants, only the vault does", grant.document)));
@@ -248,13 +249,13 @@ fn grant_lease(grant: &wit::GrantScope) -> Result<String, Problem> {
     Ok(format!("grant-{}", crate::text::hex(&[byte & 0x3f])))
 }
 
-/// Whether a lease's name begins as ours do: it becomes part of a path.
+/// Returns whether a lease's name begins as ours do: it becomes part of a path.
 fn is_claim(claim: &str) -> bool {
     let is_plain = claim.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-'));
     is_plain && (claim.starts_with("grant-") || claim.starts_with("document-"))
 }
 
-/// The nonce of a lease on `kind` that is still held.
+/// Returns the nonce of a lease on `kind` that is still held.
 fn held<'a>(files: &Files, kind: Kind, lease: &'a str) -> Result<&'a str, Problem> {
     let over = || Problem::new("invalid-lease", "the lease is not held, or is not of this document; take it anew");
     let (claim, nonce) = lease.split_once(':').ok_or_else(over)?;
@@ -277,8 +278,8 @@ fn give_back(files: &Files, claim: &str, nonce: &str) {
     }
 }
 
-/// What a host with `flock` left unsynced beside the ledger goes into the ledger, if it is its newest text, and away. False:
-/// it cannot be said whether it did.
+/// Stores the text that a host with `flock` left unsynced beside the ledger, if it is the newest, and
+/// removes it. Returns false if it cannot be said whether that was done.
 fn settle_unsynced(files: &Files, patience: Patience, nonce: Option<&str>) -> Result<bool, Problem> {
     while files.has_unsynced()? {
         let (ledger, is_unsynced) = files.read_ledger()?;

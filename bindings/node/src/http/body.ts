@@ -1,8 +1,10 @@
-// A body is read in the codings that servers use although none was asked for, and never beyond the cap.
+// A body is read in the codings that servers use although none was asked for, and never beyond the
+// cap.
 //
-// Gzip is known by its first bytes, for proxies strip `content-encoding`; deflate by its name, be it zlib or raw; brotli by its name, as Node
-// has it. Any other coding, a broken one, or a name with no coding under it leaves the body as it came, marked as lossy, and
-// `content-encoding` in place.
+// Gzip is known by its first bytes, for proxies strip `content-encoding`; deflate by its name, be
+// it zlib or raw; brotli by its name, as Node has it. Any other coding, a broken one, or a name
+// with no coding under it leaves the body as it came, marked as lossy, and `content-encoding` in
+// place.
 
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, constants } from 'node:zlib';
 import { CAP_BYTES } from './contract.js';
@@ -25,7 +27,10 @@ export interface Body {
 /** Where a coded body stops: at its end; before it; behind the cap; or it is none. */
 type End = 'reached' | 'missing' | 'beyond' | 'broken';
 
-/** Reads at most {@link CAP_BYTES} bytes, which are all there is if `isWhole`. `named` is what `content-encoding` says, in order. */
+/**
+ * Reads at most {@link CAP_BYTES} bytes, which are all there is if `isWhole`. `named` is what
+ * `content-encoding` says, in order.
+ */
 export async function readBody(bytes: Buffer, isWhole: boolean, named: string[]): Promise<Body> {
   const { plain, end } = await uncoded(bytes, named);
   if (end === 'broken') return { ...decode(plain, isWhole), isLossy: true, isCoded: true };
@@ -35,7 +40,7 @@ export async function readBody(bytes: Buffer, isWhole: boolean, named: string[])
   return { ...body, isLossy: body.isLossy || isCoded, isCoded };
 }
 
-/** What is left when all codings are taken off that can be, and where it stops. */
+/** Returns what is left when all codings are taken off that can be, and where it stops. */
 async function uncoded(bytes: Buffer, named: string[]): Promise<{ plain: Buffer; end: End }> {
   const left = [...named];
   let plain = bytes;
@@ -101,10 +106,11 @@ function run(decoder: Decoder, bytes: Buffer, mayEndEarly: boolean): Promise<{ p
   });
 }
 
-/** The text of at most {@link CAP_BYTES} bytes without any coding. */
+/** Returns the text of at most {@link CAP_BYTES} bytes without any coding. */
 function decode(bytes: Buffer, isWhole: boolean): Body {
   try {
-    // With `stream`, a character that the cut went through is left out: that is not the server's mistake.
+    // With `stream`, a character that the cut went through is left out: that is not the server's
+    // mistake.
     const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes, { stream: !isWhole });
     return { text, isComplete: isWhole, isLossy: false, isCoded: false };
   } catch {

@@ -1,4 +1,5 @@
-// The worker's end of an exchange: it hands the request to the network thread and blocks until the answer is there.
+// The worker's end of an exchange: it hands the request to the network thread and blocks until the
+// answer is there.
 
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads';
 import { BEAT_MS } from '../storage/foreign-marks.js';
@@ -22,13 +23,17 @@ export interface ToNetwork {
 }
 
 /**
- * How long the thread may take beyond the deadline to say what came of it: two seconds in which this process runs. They are waited for
- * piece by piece: one that was stopped meanwhile (SIGSTOP, a paused container) loses a piece, and not the answer that came.
+ * How long the thread may take beyond the deadline to say what came of it: two seconds in which
+ * this process runs. They are waited for piece by piece: one that was stopped meanwhile (SIGSTOP, a
+ * paused container) loses a piece, and not the answer that came.
  */
 const GRACE_PIECES = 40;
 const PIECE_MS = 50;
 
-/** Sends through the network thread. `wake` starts it, if it is not there; `beat` is called every few seconds of waiting. */
+/**
+ * Sends through the network thread. `wake` starts it, if it is not there; `beat` is called every
+ * few seconds of waiting.
+ */
 export function networkHttp(port: MessagePort, wake: () => void, origins: () => string[], beat: () => void, beatMs = BEAT_MS): Http {
   return {
     send(request: HttpRequest): HttpOutcome {

@@ -1,4 +1,5 @@
-// One HTTP exchange with an authorization server: what serves the component's `http` import. `wit/http.wit` is the contract.
+// One HTTP exchange with an authorization server: what serves the component's `http` import.
+// `wit/http.wit` is the contract.
 
 /** The most bytes of a response body, or of its headers in all, that are handed on. */
 export const CAP_BYTES = 64 * 1024;

@@ -1,14 +1,18 @@
-// One request is one attempt: it leaves once, on a connection of its own, after everything that can fail harmlessly, and nothing
-// of it leaves after the deadline. What has arrived by then is read to its end: the deadline bounds what leaves.
+// One request is one attempt: it leaves once, on a connection of its own, after everything that can
+// fail harmlessly, and nothing of it leaves after the deadline. What has arrived by then is read to
+// its end: the deadline bounds what leaves.
 //
-// Why not `fetch`. It keeps connections and takes them again; it sends a request anew if a kept connection breaks under it; it
-// follows redirects unless told not to; a program can put a retrying agent under it for all its callers; and its errors do
-// not say whether the request left. A refresh token may be single use, so every one of these can cost a login. Here the
-// connection is opened first, and TLS agreed on, by ourselves: until then `sent` is certainly `no`. Only then is the request
-// handed to Node's HTTP/1.1 client, with that socket and no agent, and it never asks for another.
+// Why not `fetch`. It keeps connections and takes them again; it sends a request anew if a kept
+// connection breaks under it; it follows redirects unless told not to; a program can put a retrying
+// agent under it for all its callers; and its errors do not say whether the request left. A refresh
+// token may be single use, so every one of these can cost a login. Here the connection is opened
+// first, and TLS agreed on, by ourselves: until then `sent` is certainly `no`. Only then is the
+// request handed to Node's HTTP/1.1 client, with that socket and no agent, and it never asks for
+// another.
 //
-// **Given up for certain.** A socket closed in the usual way goes on retransmitting what it holds, minutes after its process is gone.
-// Ours is set to reset instead (SO_LINGER 0) until a whole answer is in; where that cannot be set, it is reset at the deadline.
+// **Given up for certain.** A socket closed in the usual way goes on retransmitting what it holds,
+// minutes after its process is gone. Ours is set to reset instead (SO_LINGER 0) until a whole
+// answer is in; where that cannot be set, it is reset at the deadline.
 
 import { lookup } from 'node:dns';
 import { readFileSync } from 'node:fs';
@@ -27,7 +31,10 @@ const RESERVED = [
 ];
 /** The longest deadline; longer ones overflow timers. */
 const LONGEST_MS = 24 * 60 * 60 * 1000;
-/** At the deadline, how many turns of the event loop without a byte show that the kernel holds no more, and the most that is read. */
+/**
+ * At the deadline, how many turns of the event loop without a byte show that the kernel holds no
+ * more, and the most that is read.
+ */
 const QUIET_TURNS = 3;
 const MOST_LATE_BYTES = 4 * CAP_BYTES;
 
@@ -49,7 +56,10 @@ class Failed extends Error {
   }
 }
 
-/** Sends a checked request to its target, and waits for the answer until `untilMs` on the clock of `performance.now()`. */
+/**
+ * Sends a checked request to its target, and waits for the answer until `untilMs` on the clock of
+ * `performance.now()`.
+ */
 export async function attempt(request: HttpRequest, target: Target, untilMs: number): Promise<HttpOutcome> {
   const { origin } = target;
   let headers: string[];
@@ -106,8 +116,9 @@ class Exchange {
   }
 
   /**
-   * Timers run before sockets are read: where the process was stopped meanwhile (SIGSTOP, a paused container, a debugger), an answer that
-   * came in time still lies in the kernel. Nothing of the request waits to leave.
+   * Timers run before sockets are read: where the process was stopped meanwhile (SIGSTOP, a paused
+   * container, a debugger), an answer that came in time still lies in the kernel. Nothing of the
+   * request waits to leave.
    */
   async #readWhatIsThere(): Promise<void> {
     const before = this.#socket?.bytesRead ?? 0;
@@ -137,7 +148,8 @@ class Exchange {
     const socket = this.#socket;
     if (!socket || socket.destroyed) return;
     socket.on('error', () => {});
-    // A socket that is being shut down already cannot be reset in this way: Node would wait for it without end.
+    // A socket that is being shut down already cannot be reset in this way: Node would wait for it
+    // without end.
     if (this.#isResetWhenClosed || this.#isAnswered || socket.writableEnded) socket.destroy();
     else socket.resetAndDestroy();
   }
@@ -203,7 +215,8 @@ class Exchange {
     if (socket.destroyed) throw new Failed('reset', 'the connection ended before anything was sent');
     let isTaken = false;
     const client = httpRequest({
-      // Without `agent`, and only so, this is where the client takes its connection from: with `agent: false` it would dial by itself.
+      // Without `agent`, and only so, this is where the client takes its connection from: with
+      // `agent: false` it would dial by itself.
       createConnection: () => {
         if (isTaken) throw new Failed('other', 'a second connection was asked for');
         isTaken = true;
@@ -228,7 +241,10 @@ class Exchange {
     return this.#race(answer);
   }
 
-  /** The answer as far as it came. Nothing that happens after the status line makes it a failure. */
+  /**
+   * Returns the answer as far as it came. Nothing that happens after the status line makes it a
+   * failure.
+   */
   async receive(message: IncomingMessage): Promise<HttpResponse> {
     const rawHeaders: [string, string][] = [];
     for (let at = 0; at + 1 < message.rawHeaders.length; at += 2) {
@@ -262,7 +278,7 @@ class Exchange {
     };
   }
 
-  /** At most {@link CAP_BYTES}, and whether that is where the body ended. */
+  /** Returns at most {@link CAP_BYTES}, and whether that is where the body ended. */
   #readBytes(message: IncomingMessage): Promise<{ bytes: Buffer; ended: boolean }> {
     return new Promise((resolve) => {
       const chunks: Buffer[] = [];
@@ -289,7 +305,7 @@ class Exchange {
   }
 }
 
-/** The request's headers as they will stand on the wire: names and values in turn. */
+/** Returns the request's headers as they will stand on the wire: names and values in turn. */
 function prepare(request: HttpRequest, target: Target): string[] {
   const unsupported = (message: string) => new Failed('unsupported', message);
   if (request.method === 'GET' && request.body !== '') throw unsupported('a GET request has no body; use POST');
@@ -313,7 +329,7 @@ function prepare(request: HttpRequest, target: Target): string[] {
   return headers;
 }
 
-/** All addresses of a name, which may be one already. */
+/** Returns all addresses of a name, which may be one already. */
 function resolve(host: string): Promise<string[]> {
   if (isIP(host)) return Promise.resolve([host]);
   return new Promise((resolve, reject) => {
@@ -373,7 +389,10 @@ function isNoProxy(host: string): boolean {
   });
 }
 
-/** Asks a proxy for a tunnel to the target. Exactly its answer's head is read: what follows is the target's. */
+/**
+ * Asks a proxy for a tunnel to the target. Exactly its answer's head is read: what follows is the
+ * target's.
+ */
 function tunnel(socket: Socket, { origin }: Target, proxy: Proxy): Promise<void> {
   const peer = `${origin.host.includes(':') ? `[${origin.host}]` : origin.host}:${origin.port}`;
   const authorization = proxy.authorization ? `Proxy-Authorization: ${proxy.authorization}\r\n` : '';
@@ -398,7 +417,10 @@ function tunnel(socket: Socket, { origin }: Target, proxy: Proxy): Promise<void>
 
 let trusted: { path: string; pem: string } | undefined;
 
-/** The certificate authorities to trust *instead of* those that Node has built in, if the environment names a bundle. */
+/**
+ * Returns the certificate authorities to trust *instead of* those that Node has built in, if the
+ * environment names a bundle.
+ */
 function authorities(): string | undefined {
   const path = process.env.SSL_CERT_FILE;
   if (!path) return undefined;
@@ -414,7 +436,10 @@ function authorities(): string | undefined {
   }
 }
 
-/** Names a failure by what went wrong and how far the request had got. Never quotes what could quote the request. */
+/**
+ * Names a failure by what went wrong and how far the request had got. Never quotes what could quote
+ * the request.
+ */
 function explain(error: unknown, phase: Phase, deadlineMs: number, tls: boolean): { kind: string; message: string } {
   if (error instanceof Failed) {
     if (error.kind === 'timeout') return { kind: 'timeout', message: `${deadlineMs} ms passed while ${DOING[phase]}` };
@@ -441,7 +466,7 @@ function explain(error: unknown, phase: Phase, deadlineMs: number, tls: boolean)
   return { kind: 'other', message: isSystem ? `the connection failed (${code})` : 'the HTTP client failed' };
 }
 
-/** Whether there is something that the kernel has not taken yet. */
+/** Returns whether there is something that the kernel has not taken yet. */
 function holdsUnsent(socket: Socket | undefined): boolean {
   const handle = (socket as unknown as { _handle?: { writeQueueSize?: number } } | undefined)?._handle;
   return (handle?.writeQueueSize ?? 0) > 0;
@@ -450,7 +475,10 @@ function holdsUnsent(socket: Socket | undefined): boolean {
 type SetLinger = (fd: number, on: boolean) => boolean;
 let setLinger: SetLinger | undefined;
 
-/** Whether closing the socket, or the end of the process, throws away what it holds (SO_LINGER with no time). */
+/**
+ * Returns whether closing the socket, or the end of the process, throws away what it holds
+ * (SO_LINGER with no time).
+ */
 function resetWhenClosed(socket: Socket, on: boolean): boolean {
   const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
   if (typeof fd !== 'number' || fd < 0) return false;

@@ -1,5 +1,5 @@
-// A URL or an origin is either read the one way every parser reads it, or refused; and only an origin on the list is sent to. The
-// list is parsed once and never widened.
+// A URL or an origin is either read the one way every parser reads it, or refused; and only an
+// origin on the list is sent to. The list is parsed once and never widened.
 
 import { isIPv6 } from 'node:net';
 
@@ -35,13 +35,15 @@ export function spellOrigin({ tls, host, port }: Origin): string {
   return `${tls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
-/** What stands in the Host header: without a default port. */
+/** Returns what stands in the Host header: without a default port. */
 export function authorityOf({ tls, host, port }: Origin): string {
   const shown = host.includes(':') ? `[${host}]` : host;
   return port === defaultPort(tls) ? shown : `${shown}:${port}`;
 }
 
-/** 127.0.0.0/8, ::1 or `localhost`. What `localhost` stands for is looked at when it is resolved. */
+/**
+ * 127.0.0.0/8, ::1 or `localhost`. What `localhost` stands for is looked at when it is resolved.
+ */
 export function isLoopback(origin: Origin): boolean {
   return origin.isName ? origin.host === 'localhost' : isLoopbackAddress(origin.host);
 }
@@ -88,7 +90,8 @@ function parseHost(host: string): { host: string; isName: boolean } {
   }
   const labels = host.split('.');
   if (host.length > 253 || !labels.every((label) => /^[a-z0-9_-]{1,63}$/i.test(label))) throw badHost();
-  // WHATWG URL, "ends in a number": such a host is an IPv4 address, which resolvers also read in octal, in hex and with parts left out.
+  // WHATWG URL, "ends in a number": such a host is an IPv4 address, which resolvers also read in
+  // octal, in hex and with parts left out.
   if (/^([0-9]+|0x[0-9a-f]*)$/i.test(labels.at(-1) ?? '')) {
     const isPlain = labels.length === 4 && labels.every((part) => /^(0|[1-9][0-9]{0,2})$/.test(part) && Number(part) < 256);
     if (!isPlain) throw badHost();
@@ -110,8 +113,10 @@ export class AllowList {
   readonly #origins: Set<string>;
   readonly #allowLoopbackHttp: boolean;
 
-  /** An entry that is no origin is an error; a loopback http one is refused only when it is sent to, so that one such profile does
-   * not stop the others. */
+  /**
+   * An entry that is no origin is an error; a loopback http one is refused only when it is sent to,
+   * so that one such profile does not stop the others.
+   */
   constructor(origins: Iterable<string>, allowLoopbackHttp: boolean) {
     this.#allowLoopbackHttp = allowLoopbackHttp;
     this.#origins = new Set();
@@ -122,7 +127,7 @@ export class AllowList {
     }
   }
 
-  /** The parts of an allowed URL. */
+  /** Returns the parts of an allowed URL. */
   target(url: string): Target {
     let target: Target;
     try {

@@ -1,8 +1,9 @@
-// Which origins the profiles name is computed here, by the host: a component that was exchanged cannot name others.
+// Which origins the profiles name is computed here, by the host: a component that was exchanged
+// cannot name others.
 //
-// A profile is laid over others as the component does it (`src/provider.rs` in the repository), and only what matters for an address is
-// read. What the component refuses for another reason still names its origins here: the user's own file named them. A test holds both
-// lists equal.
+// A profile is laid over others as the component does it (`src/provider.rs` in the repository), and
+// only what matters for an address is read. What the component refuses for another reason still
+// names its origins here: the user's own file named them. A test holds both lists equal.
 
 import { readFileSync } from 'node:fs';
 
@@ -16,7 +17,10 @@ const MAX_LAYERS = 8;
 type Profiles = Record<string, unknown>;
 type Layer = Record<string, unknown>;
 
-/** The origins that a refresh may be sent to: `scheme://host:port`, sorted. `user` is the text of the user's file, if there is one. */
+/**
+ * Returns the origins that a refresh may be sent to: `scheme://host:port`, sorted. `user` is the
+ * text of the user's file, if there is one.
+ */
 export function originsOf(user: string | undefined): string[] {
   const files = [profilesIn(user ?? '{"profiles":{}}'), profilesIn(readFileSync(BUILT_IN, 'utf8'))];
   const named = new Set<string>();
@@ -44,7 +48,9 @@ function isObject(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** What a profile is made of, the top first. False: it extends itself, or what there is not. */
+/**
+ * Returns what a profile is made of, the top first. False: it extends itself, or what there is not.
+ */
 function pileUp(files: Profiles[], id: string, layers: Layer[]): boolean {
   const own = files.filter((profiles) => Object.hasOwn(profiles, id)).map((profiles) => profiles[id]);
   if (own.length === 0 || layers.length > MAX_LAYERS || !own.every(isObject)) return false;
@@ -55,7 +61,10 @@ function pileUp(files: Profiles[], id: string, layers: Layer[]): boolean {
   return (under === GENERIC && id === GENERIC) || pileUp(files, under, layers);
 }
 
-/** The origins of one profile. None: one of its addresses is none that may be sent to, so it can do nothing. */
+/**
+ * Returns the origins of one profile. None: one of its addresses is none that may be sent to, so it
+ * can do nothing.
+ */
 function namedBy(layers: Layer[]): string[] | undefined {
   const endpoint = first(layers, 'token_endpoint') ?? '';
   // Who names an endpoint means that one, whatever a profile underneath says of its origins.
@@ -66,7 +75,7 @@ function namedBy(layers: Layer[]): string[] | undefined {
   return named.every((one) => one !== undefined) ? named : undefined;
 }
 
-/** A member, from the first layer that has it; null hides it. */
+/** Returns a member, from the first layer that has it; null hides it. */
 function first(layers: Layer[], name: string): unknown {
   return layers.find((layer) => Object.hasOwn(layer, name))?.[name];
 }

@@ -1,7 +1,9 @@
-// The thread that sends. Workers wait for it without an event loop of their own, so it must have one, and nothing else to do.
+// The thread that sends. Workers wait for it without an event loop of their own, so it must have
+// one, and nothing else to do.
 //
-// A request comes over a port that joins one worker with this thread: it never passes through the program's own thread. The worker
-// may give a request up that nobody has taken yet: then it is certain that nothing of it leaves.
+// A request comes over a port that joins one worker with this thread: it never passes through the
+// program's own thread. The worker may give a request up that nobody has taken yet: then it is
+// certain that nothing of it leaves.
 
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads';
 import { attempt } from './exchange.js';

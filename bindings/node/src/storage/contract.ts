@@ -1,4 +1,5 @@
-// Documents with versions, and leases on them: what serves the component's `storage` import. `wit/storage.wit` is the contract.
+// Documents with versions, and leases on them: what serves the component's `storage` import.
+// `wit/storage.wit` is the contract.
 
 import { createHash, randomBytes } from 'node:crypto';
 
@@ -36,23 +37,34 @@ export interface Capabilities {
   excludesForeign: boolean;
 }
 
-/** A place for documents. Every call is complete when it returns; it blocks its thread, which is a worker's. */
+/**
+ * A place for documents. Every call is complete when it returns; it blocks its thread, which is a
+ * worker's.
+ */
 export interface Storage {
   load(name: string, known?: string): LoadOutcome;
   store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string): StoreOutcome;
   acquire(scope: Scope, ttlMs: number, waitMs: number): AcquireOutcome;
   release(lease: string): void;
   /**
-   * Who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for nothing and keeps nobody out. The answer is for people: what
-   * may be done is decided by `acquire` alone.
+   * Who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for nothing and
+   * keeps nobody out. The answer is for people: what may be done is decided by `acquire` alone.
    */
   holderOf(scope: Scope): Holder | undefined;
   describe(): Capabilities;
-  /** Called every few seconds while an exchange is out: for leases that must show that their holder lives. */
+  /**
+   * Called every few seconds while an exchange is out: for leases that must show that their holder
+   * lives.
+   */
   beat?(): void;
-  /** What is so of a vault that every user of the machine may open, and the command that ends it. */
+  /**
+   * What is so of a vault that every user of the machine may open, and the command that ends it.
+   */
   exposed?(): { message: string; run: string } | undefined;
-  /** Where a storage has one: another place for tokens that it could not store. Throws if that cannot be written either. */
+  /**
+   * Where a storage has one: another place for tokens that it could not store. Throws if that
+   * cannot be written either.
+   */
   keepUnsaved?(unsaved: string): void;
   /** What was kept there for this vault, by anybody. */
   rescued?(): Rescued[];
@@ -67,7 +79,10 @@ export interface Rescued {
   unsaved: string;
 }
 
-/** Why a call could not be answered. The message says what, where and what to do; never text of a document. */
+/**
+ * Why a call could not be answered. The message says what, where and what to do; never text of a
+ * document.
+ */
 export class StorageError extends Error {
   readonly code: string;
 
@@ -81,7 +96,10 @@ export class StorageError extends Error {
 /** The name by which the component knows the vault that a storage was opened for. */
 export const VAULT = 'vault';
 
-/** Refuses a name that is not made of segments of `[a-z0-9._-]+` joined by `/`, none of them `.` or `..`. */
+/**
+ * Refuses a name that is not made of segments of `[a-z0-9._-]+` joined by `/`, none of them `.` or
+ * `..`.
+ */
 export function checkName(name: string): void {
   const isValid = name.split('/').every((part) => part !== '.' && part !== '..' && /^[a-z0-9._-]+$/.test(part) && !part.includes('\n'));
   if (!isValid) {
@@ -92,13 +110,13 @@ export function checkName(name: string): void {
   }
 }
 
-/** A name as it may stand in a message: escaped, and cut short. */
+/** Returns a name as it may stand in a message: escaped, and cut short. */
 export function quoted(name: string): string {
   const shown = [...name].slice(0, 80).join('');
   return JSON.stringify(shown.length < name.length ? `${shown}…` : shown);
 }
 
-/** The version of a text: SHA-256 shortened to 128 bits, in hex. */
+/** Returns the version of a text: SHA-256 shortened to 128 bits, in hex. */
 export function versionOf(bytes: Uint8Array | string): string {
   return createHash('sha256').update(bytes).digest('hex').slice(0, 32);
 }
@@ -108,7 +126,7 @@ export function randomId(): string {
   return randomBytes(16).toString('hex');
 }
 
-/** Which of the 64 grant locks a fingerprint is mapped to. */
+/** Returns which of the 64 grant locks a fingerprint is mapped to. */
 export function grantLock(fingerprint: string): number {
   if (!/^[0-9a-f]{32}$/.test(fingerprint)) {
     // Not shown: whoever passes something else may have passed the token itself.

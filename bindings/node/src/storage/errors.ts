@@ -1,4 +1,5 @@
-// What the system says, as a `StorageError`: a code to act on, and a sentence with the path and the way out.
+// What the system says, as a `StorageError`: a code to act on, and a sentence with the path and the
+// way out.
 
 import type { BigIntStats } from 'node:fs';
 import { getSystemErrorMap } from 'node:util';
@@ -23,13 +24,16 @@ const CODES: Record<string, [code: string, hint: string]> = {
   ELOOP: ['unsafe', 'a link appeared in its place while it was being used'],
 };
 
-/** The system's name of an error, as `ENOENT`. */
+/** Returns the system's name of an error, as `ENOENT`. */
 export function errnoOf(error: unknown): string | undefined {
   const code = (error as NodeJS.ErrnoException | undefined)?.code;
   return typeof code === 'string' ? code : undefined;
 }
 
-/** `action` is what was tried, as in "cannot `read` /home/me/auth.json". What is an answer of ours already stays so. */
+/**
+ * `action` is what was tried, as in "cannot `read` /home/me/auth.json". What is an answer of ours
+ * already stays so.
+ */
 export function ioError(action: string, path: string, error: unknown): StorageError {
   if (error instanceof StorageError) return error;
   const errno = (error as NodeJS.ErrnoException).errno;
@@ -49,12 +53,12 @@ export function doing<T>(action: string, path: string, act: () => T): T {
   }
 }
 
-/** A document that is `what` instead of a file. */
+/** Returns the error for a document that is `what` instead of a file. */
 export function notAFile(path: string, what: string): StorageError {
   return new StorageError('unsupported', `${path} is ${what}: a document is a file that can be read and replaced`);
 }
 
-/** What something that is no file is called. */
+/** Returns what something that is no file is called. */
 export function whatIs(stat: BigIntStats): string {
   if (stat.isDirectory()) return 'a directory';
   if (stat.isFIFO()) return 'a pipe (FIFO)';
@@ -62,7 +66,7 @@ export function whatIs(stat: BigIntStats): string {
   return 'a device';
 }
 
-/** A number of bytes as a person says it. */
+/** Returns a number of bytes as a person says it. */
 export function size(bytes: number): string {
   if (bytes < 10_240) return `${bytes} bytes`;
   if (bytes < 10_485_760) return `${Math.floor(bytes / 1024)} KiB`;

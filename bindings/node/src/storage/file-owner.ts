@@ -1,4 +1,5 @@
-// What lies beside a vault belongs to the vault's owner or to root: whoever else could put a file there would be told tokens, or be believed.
+// What lies beside a vault belongs to the vault's owner or to root: whoever else could put a file
+// there would be told tokens, or be believed.
 
 import type { BigIntStats } from 'node:fs';
 import { StorageError } from './contract.js';

@@ -1,6 +1,7 @@
 /// <reference types="node" preserve="true" />
-// Documents as files. `docs/file-store.md` in the repository is the written protocol, for hosts in any language; this is it in
-// JavaScript. A native lazaretto, a Python one and this one may use one vault at once.
+// Documents as files. `docs/file-store.md` in the repository is the written protocol, for hosts in
+// any language; this is it in JavaScript. A native lazaretto, a Python one and this one may use one
+// vault at once.
 //
 // | file | what it holds true |
 // |---|---|
@@ -70,27 +71,41 @@ const STORE_WAIT_MS = 10_000;
 export interface FileStorageOptions {
   /** The vault file; it need not exist. */
   vault: string;
-  /** Which program's layout the vault is in, where its name, its folder and what is in it do not tell for certain (docs/layouts.md). */
+  /**
+   * Which program's layout the vault is in, where its name, its folder and what is in it do not
+   * tell for certain (docs/layouts.md).
+   */
   layout?: string | undefined;
   /** Where `providers.json` lies. Without this it is absent and cannot be written. */
   providers?: string | undefined;
   /**
-   * Whether `<stem>.lock` beside `<stem>.json`, the reference program's own lock, is taken for writing the vault. Default: yes for a
-   * vault file called `auth.json` or `nous_auth.json`, and no for any other. `false` also leaves other tools' locks for their own files alone.
+   * Whether `<stem>.lock` beside `<stem>.json`, the reference program's own lock, is taken for
+   * writing the vault. Default: yes for a vault file called `auth.json` or `nous_auth.json`, and no
+   * for any other. `false` also leaves other tools' locks for their own files alone.
    */
   foreignLock?: boolean | undefined;
   /** Lets grants be leased on a network file system, where locks may not exclude other machines. */
   allowNetworkFilesystem?: boolean | undefined;
   /** Other files that may hold the same grants. Those that they hold are refreshed only there. */
   also?: string[] | undefined;
-  /** Where the reference keeps the logins that its profiles share, if not in `shared` in its root. */
+  /**
+   * Where the reference keeps the logins that its profiles share, if not in `shared` in its root.
+   */
   sharedLogins?: string | undefined;
-  /** Whether variables of the environment that are called like a key or a token may be read, for entries that only name one. */
+  /**
+   * Whether variables of the environment that are called like a key or a token may be read, for
+   * entries that only name one.
+   */
   environment?: boolean | undefined;
-  /** By which words a person calls the command `lazaretto` so that it is about this vault. Default: `lazaretto --vault PATH`, with the layout and
-   * the profiles where they are named. */
+  /**
+   * By which words a person calls the command `lazaretto` so that it is about this vault. Default:
+   * `lazaretto --vault PATH`, with the layout and the profiles where they are named.
+   */
   command?: string | undefined;
-  /** What a person runs, or does, to log in, in place of that command. `{provider}` in it stands for the provider. */
+  /**
+   * What a person runs, or does, to log in, in place of that command. `{provider}` in it stands for
+   * the provider.
+   */
   loginHint?: string | undefined;
 }
 
@@ -101,7 +116,10 @@ interface Lease {
   held: Held;
 }
 
-/** One vault file and what lies beside it. Any number of these, in any number of threads and processes, may share one vault. */
+/**
+ * One vault file and what lies beside it. Any number of these, in any number of threads and
+ * processes, may share one vault.
+ */
 export class FileStorage implements Storage {
   readonly #places: Places;
   readonly #others: OtherOwners;
@@ -159,7 +177,7 @@ export class FileStorage implements Storage {
     }
   }
 
-  /** The secret of a provider's client, as `providers.json` says where it is. */
+  /** Returns the secret of a provider's client, as `providers.json` says where it is. */
   #clientSecret(provider: string): LoadOutcome {
     const path = this.#places.profiles;
     const found = path === undefined ? undefined : this.load('providers.json');
@@ -176,7 +194,7 @@ export class FileStorage implements Storage {
     return text.document.version === known ? { tag: 'unchanged' } : { tag: 'loaded', val: text.document };
   }
 
-  /** Whether a stat proves that the file is still what the caller knows. */
+  /** Returns whether a stat proves that the file is still what the caller knows. */
   #isKnown(kind: DocumentKind, known: string | undefined, stat: BigIntStats | undefined): boolean {
     const seen = this.#seen.get(kind);
     return known !== undefined && stat !== undefined && seen?.version === known && seen.key === keyOf(stat);
@@ -230,7 +248,7 @@ export class FileStorage implements Storage {
     }
   }
 
-  /** The names of the documents that exist and begin with `prefix`. */
+  /** Returns the names of the documents that exist and begin with `prefix`. */
   list(prefix: string): string[] {
     return KINDS.filter((kind) => kind.name.startsWith(prefix) && this.#exists(kind)).map(({ name }) => name);
   }
@@ -250,7 +268,9 @@ export class FileStorage implements Storage {
     for (const { held } of this.#leases.values()) held.beat(this.now());
   }
 
-  /** A group may share a vault; everybody may not. */
+  /**
+   * Returns what is wrong if every user of the machine may open the vault. A group may share it.
+   */
   exposed(): { message: string; run: string } | undefined {
     const path = this.#places.vault;
     const mode = (statSync(path, { throwIfNoEntry: false })?.mode ?? 0) & 0o7777;
@@ -271,7 +291,9 @@ export class FileStorage implements Storage {
     forget(rescued);
   }
 
-  /** The path of the vault after all links. None: its links may not be followed, or not now. */
+  /**
+   * Returns the path of the vault after all links. None: its links may not be followed, or not now.
+   */
   #target(): string | undefined {
     try {
       const safePath = walk(this.#places.vault);
@@ -289,7 +311,8 @@ export class FileStorage implements Storage {
       const safePath = walk(this.#places.vault);
       try {
         isNetwork = networkOf(safePath.dir) !== undefined;
-        // The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
+        // The reference knows its vault by one name only: a file of any other name has no foreign
+        // writer to exclude.
         excludesForeign = this.#foreignLock === undefined || foreignLocks(safePath, this.#foreignLock).length > 0;
       } finally {
         safePath.close();
@@ -311,8 +334,9 @@ export class FileStorage implements Storage {
   }
 
   /**
-   * Where a lease that is held has led. What is loaded and stored meanwhile is loaded and stored there, wherever that was moved: the tokens
-   * that a refresh brings belong to the vault that it was begun for.
+   * Returns the path that a held lease was taken on. What is loaded and stored meanwhile is loaded
+   * and stored there, wherever that was moved: the tokens that a refresh brings belong to the vault
+   * that it was begun for.
    */
   #anchorHeld(kind: DocumentKind): SafePath | undefined {
     const isOfProfiles = kind === PROFILES_KIND;
@@ -321,12 +345,13 @@ export class FileStorage implements Storage {
   }
 
   /**
-   * Takes the locks of a claim, or says who is in the way. The order never changes: a grant's lock before a document's, and another
-   * program's before our own.
+   * Takes the locks of a claim, or says who is in the way. The order never changes: a grant's lock
+   * before a document's, and another program's before our own.
    */
   #claim(claim: Claim, patience: Patience): Lease | Holder {
     const anchor = this.#anchorHeld(claim.kind);
-    // While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
+    // While one waits for a lock the link may be pointed elsewhere, or the lock file be removed:
+    // then it was the wrong lock.
     for (let tries = 0; tries < 3; tries += 1) {
       const place = find(this.#places, claim.kind, anchor);
       if (!place) {
@@ -372,7 +397,7 @@ export class FileStorage implements Storage {
     };
   }
 
-  /** Whether the path still leads to where the locks were taken. */
+  /** Returns whether the path still leads to where the locks were taken. */
   #leadsThere(place: Place): boolean {
     const now = find(this.#places, place.kind);
     if (!now) return false;
@@ -394,7 +419,7 @@ export class FileStorage implements Storage {
     );
   }
 
-  /** The lease that a store was given, if it permits this store. */
+  /** Returns the lease that a store was given, if it permits this store. */
   #leaseFor(kind: DocumentKind, lease: string): Lease {
     const held = this.#leases.get(lease);
     if (!held || held.claim.grant !== undefined || held.claim.kind !== kind) {

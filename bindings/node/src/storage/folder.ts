@@ -1,8 +1,9 @@
-// A directory is opened and checked once. From then on what lies in it is reached through that open directory and a bare name: whoever
-// exchanges a directory on the way, or moves this one, changes nothing of where we read and write.
+// A directory is opened and checked once. From then on what lies in it is reached through that open
+// directory and a bare name: whoever exchanges a directory on the way, or moves this one, changes
+// nothing of where we read and write.
 //
-// Node has no openat(2), and what libc opens Node would not close with a thread that is stopped. So the name is one that the kernel resolves from
-// the open directory:
+// Node has no openat(2), and what libc opens Node would not close with a thread that is stopped. So
+// the name is one that the kernel resolves from the open directory:
 //
 // | system | the name | holds |
 // |---|---|---|
@@ -55,12 +56,12 @@ export function pathOf({ dir, name }: Spot): string {
   return join(dir.path, name);
 }
 
-/** What does not change while a file or directory is there. */
+/** Returns what does not change while a file or directory is there. */
 export function identityOf(stat: BigIntStats): string {
   return `${stat.dev}:${stat.ino}`;
 }
 
-/** The number of the mount that an open file lies on. None: the system does not tell. */
+/** Returns the number of the mount that an open file lies on. None: the system does not tell. */
 export function mountOf(fd: number): string | undefined {
   try {
     return /^mnt_id:\s*(\d+)$/m.exec(readFileSync(`/proc/self/fdinfo/${fd}`, 'latin1'))?.[1];
@@ -94,23 +95,26 @@ export class Folder {
     return new Folder('/', '/');
   }
 
-  /** The directory of that name in this one, not through a link. Throws an errno error. */
+  /** Opens the directory of that name in this one, not through a link. Throws an errno error. */
   enter(name: string): Folder {
     return new Folder(join(this.path, name), this.at(name));
   }
 
-  /** The directory above when it is first asked for; it is closed with this one. */
+  /** Returns the directory above when it is first asked for; it is closed with this one. */
   parent(): Folder {
     this.#parent ??= this.above();
     return this.#parent;
   }
 
-  /** The directory above, wherever this one is now; itself for the root. */
+  /** Returns the directory above, wherever this one is now; itself for the root. */
   above(): Folder {
     return new Folder(join(this.path, '..'), this.at('..'));
   }
 
-  /** A name in this directory, as it may be given to the next call of `fs`, and to no later one. */
+  /**
+   * Returns a name in this directory, as it may be given to the next call of `fs`, and to no later
+   * one.
+   */
   at(name: string): string {
     if (name === '' || name.includes('/') || name.includes('\0')) throw new StorageError('other', 'a file has a name without a slash');
     const fd = this.#fd;
@@ -139,7 +143,9 @@ export class Folder {
     return openSync(this.at('.'), constants.O_RDONLY | constants.O_DIRECTORY);
   }
 
-  /** The names in it, `.` and `..` left out, and whether each is a file; at most `limit`. */
+  /**
+   * Returns the names in it, `.` and `..` left out, and whether each is a file; at most `limit`.
+   */
   *names(limit: number): Generator<{ name: string; isFile: boolean }> {
     const names = opendirSync(this.at('.'));
     try {
@@ -157,12 +163,12 @@ export class Folder {
     return identityOf(this.stat) === identityOf(other.stat);
   }
 
-  /** The number of its mount, where the system tells. */
+  /** Returns the number of its mount, where the system tells. */
   mount(): string | undefined {
     return this.#fd === undefined ? undefined : mountOf(this.#fd);
   }
 
-  /** One more that uses it, and closes it when done. */
+  /** Adds a user. Each user closes it when done. */
   keep(): this {
     this.#users += 1;
     return this;

@@ -1,9 +1,11 @@
-// The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or has
-// shown no sign of life for so long that its maker must have died. We show one while we hold it, remove it when it is let go, and
-// know again what a lazaretto that was killed left behind (`left-behind`).
+// The locks of programs that lock by making something: whoever makes the file or the folder holds
+// the lock until it is gone, or has shown no sign of life for so long that its maker must have
+// died. We show one while we hold it, remove it when it is let go, and know again what a lazaretto
+// that was killed left behind (`left-behind`).
 //
-// A worker has no event loop while it works, so it shows signs of life between the waits of an exchange: `beat`. It touches only the
-// very thing that was made. What another program puts in its place is never touched, for that program takes a changed time for the loss of its lock.
+// A worker has no event loop while it works, so it shows signs of life between the waits of an
+// exchange: `beat`. It touches only the very thing that was made. What another program puts in its
+// place is never touched, for that program takes a changed time for the loss of its lock.
 
 import { closeSync, constants, fstatSync, futimesSync, mkdirSync, openSync, renameSync, rmdirSync, unlinkSync, type BigIntStats } from 'node:fs';
 import { randomId } from './contract.js';
@@ -34,7 +36,7 @@ export interface MadeMark extends Spot {
   signature: number;
 }
 
-/** Makes it. None: somebody else holds it. */
+/** Makes it. None if somebody else holds it. */
 export function makeMark(mark: Mark, nowMs: number, left: LeftBehind): MadeMark | undefined {
   // A second time if what stood there was stale.
   for (let tries = 0; tries < 2; tries += 1) {
@@ -58,7 +60,8 @@ export function makeMark(mark: Mark, nowMs: number, left: LeftBehind): MadeMark 
 
 /** Shows that its maker lives. */
 export function beat(made: MadeMark, nowMs: number): void {
-  // Half a microsecond more: Node takes seconds as a floating-point number, and cuts off what is less than its step.
+  // Half a microsecond more: Node takes seconds as a floating-point number, and cuts off what is
+  // less than its step.
   const seconds = Math.floor(nowMs / 1000) + (made.signature + 0.5) / 1e6;
   try {
     futimesSync(made.fd, seconds, seconds);
@@ -67,7 +70,7 @@ export function beat(made: MadeMark, nowMs: number): void {
   }
 }
 
-/** Whether it is still what others find. */
+/** Returns whether it is still what others find. */
 export function isMarkInPlace(made: MadeMark): boolean {
   try {
     return identityOf(made.dir.lstat(made.name)) === made.identity;
@@ -91,7 +94,7 @@ function create(mark: Mark): number {
   return openSync(at(mark), O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
 }
 
-/** Takes away what its maker left behind. False: the maker may be alive. */
+/** Removes what its maker left behind. False if the maker may be alive. */
 function makeRoom(mark: Mark, nowMs: number, left: LeftBehind): boolean {
   let stat: BigIntStats;
   try {
@@ -103,7 +106,7 @@ function makeRoom(mark: Mark, nowMs: number, left: LeftBehind): boolean {
   return isLeftBehind(mark, stat, nowMs, left) && takeAway(mark, stat);
 }
 
-/** Whether its maker has died. A time in the future counts from when it was first seen. */
+/** Returns whether its maker has died. A time in the future counts from when it was first seen. */
 function isLeftBehind(mark: Mark, stat: BigIntStats, nowMs: number, left: LeftBehind): boolean {
   const path = pathOf(mark);
   if (left.isOurs(path, stat)) return true;
@@ -116,7 +119,7 @@ function isLeftBehind(mark: Mark, stat: BigIntStats, nowMs: number, left: LeftBe
   return false;
 }
 
-/** Takes a mark away whose maker has died. False: somebody was faster. */
+/** Removes a mark whose maker has died. False if somebody was faster. */
 function takeAway(mark: Spot, stat: BigIntStats): boolean {
   // Of two who find it stale one moves it; what the other would move is a new one.
   const aside: Spot = { dir: mark.dir, name: `${mark.name}.stale.${randomId()}` };

@@ -1,4 +1,5 @@
-// Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is decided by.
+// Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is
+// decided by.
 
 import { fstatSync, ftruncateSync, readSync, writeSync } from 'node:fs';
 import { hostname } from 'node:os';
@@ -52,7 +53,7 @@ export function readHint(fd: number): Hint | undefined {
   }
 }
 
-/** Whether the process that wrote it is still there, on this machine. */
+/** Returns whether the process that wrote it is still there, on this machine. */
 export function isOfALivingProcessHere(hint: Hint): boolean {
   return hint.host === host && isAlive(hint.pid);
 }
@@ -62,7 +63,7 @@ export function holderOf(hint: Hint | undefined): Holder {
   return { name: hint.host ? `pid ${hint.pid} on ${hint.host}` : `pid ${hint.pid}`, sinceMs: hint.sinceMs };
 }
 
-/** Whether there is such a process on this machine. In doubt, yes. */
+/** Returns whether there is such a process on this machine. In doubt, yes. */
 export function isAlive(pid: number): boolean {
   if (pid <= 0 || pid > 0x7fff_ffff) return true;
   try {

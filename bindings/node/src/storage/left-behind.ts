@@ -1,6 +1,7 @@
-// What is known of the marks that a lazaretto made and may have left behind, and of those that lie in the future: one line of JSON in
-// `T.lazaretto-locks/made`, read and written only by who holds the vault's own lock. So whoever finds a mark of ours knows that its maker is
-// gone. It may be missing or torn: then a mark is as good as another program's, and ends by its age.
+// What is known of the marks that a lazaretto made and may have left behind, and of those that lie
+// in the future: one line of JSON in `T.lazaretto-locks/made`, read and written only by who holds
+// the vault's own lock. So whoever finds a mark of ours knows that its maker is gone. It may be
+// missing or torn: then a mark is as good as another program's, and ends by its age.
 
 import { randomInt } from 'node:crypto';
 import { ftruncateSync, readSync, writeSync, type BigIntStats } from 'node:fs';
@@ -66,7 +67,7 @@ export class LeftBehind {
     this.#isChanged = true;
   }
 
-  /** When a mark was first seen with the time that it has. */
+  /** Returns when a mark was first seen with the time that it has. */
   seenInTheFuture(path: string, stat: BigIntStats): number | undefined {
     const isIt = (future: Future) => future.path === path && future.inode === Number(stat.ino) && future.modified_us === modifiedUs(stat);
     return this.#future.find(isIt)?.seen_ms;

@@ -1,4 +1,5 @@
-// Of libc, what Node does not have: one call each through koffi, on files that Node has opened. None of them waits, so no thread is stuck in one.
+// Of libc, what Node does not have: one call each through koffi, on files that Node has opened.
+// None of them waits, so no thread is stuck in one.
 
 import { createRequire } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
@@ -76,7 +77,10 @@ function failed(call: string, errno: number): Error {
   return Object.assign(new Error(call), { errno: -errno });
 }
 
-/** Locks an open file for this open file alone, without waiting. False: somebody else holds it. Otherwise throws an errno error. */
+/**
+ * Locks an open file for this open file alone, without waiting. False: somebody else holds it.
+ * Otherwise throws an errno error.
+ */
 export function tryLock(fd: number): boolean {
   const c = load();
   for (;;) {
@@ -98,7 +102,10 @@ const OFD_SETLK = 37;
 const WRITE_LOCK = 1;
 const NO_LOCK = 2;
 
-/** What Linux answers to a question about the lock of an open file on the first byte, in a `struct flock`. None: it cannot be told or done. */
+/**
+ * Returns what Linux answers to a question about the lock of an open file on the first byte, in a
+ * `struct flock`. None: it cannot be told or done.
+ */
 function ofd(fd: number, command: number, kind: number): number | undefined {
   if (process.platform !== 'linux' || !OFFSETS_HAVE_64_BITS.has(process.arch)) return undefined;
   const fcntl = load().optional('int fcntl(int fd, int command, ...)');
@@ -117,13 +124,16 @@ export function setSeen(fd: number, isSeen: boolean): void {
   ofd(fd, OFD_SETLK, isSeen ? WRITE_LOCK : NO_LOCK);
 }
 
-/** Whether somebody shows that the lock is held. None: it cannot be told here. */
+/** Returns whether somebody shows that the lock is held. None: it cannot be told here. */
 export function isSeen(fd: number): boolean | undefined {
   const kind = ofd(fd, OFD_GETLK, WRITE_LOCK);
   return kind === undefined ? undefined : kind !== NO_LOCK;
 }
 
-/** What keeps an open file or directory from being replaced or changed, whoever it belongs to. None: nothing, or it cannot be told. */
+/**
+ * Returns what keeps an open file or directory from being replaced or changed, whoever it belongs
+ * to. None: nothing, or it cannot be told.
+ */
 export function fixedBy(fd: number): 'immutable' | 'append-only' | undefined {
   if (process.platform !== 'linux') return undefined;
   const ioctl = load().optional('int ioctl(int fd, unsigned long request, ...)');
@@ -135,7 +145,10 @@ export function fixedBy(fd: number): 'immutable' | 'append-only' | undefined {
   return found & APPEND_ONLY ? 'append-only' : undefined;
 }
 
-/** Allocates the first `bytes` of an open file on its disk. Throws an errno error; a file system that cannot do it is no error. */
+/**
+ * Allocates the first `bytes` of an open file on its disk. Throws an errno error; a file system
+ * that cannot do it is no error.
+ */
 export function allocate(fd: number, bytes: number): void {
   const c = load();
   // Where an offset has 32 bits the other name takes 64.
@@ -154,7 +167,10 @@ export function allocate(fd: number, bytes: number): void {
 /** EFBIG, ENOSPC, EDQUOT of Linux, macOS and the BSDs. */
 const NO_ROOM = new Set([27, 28, process.platform === 'linux' ? 122 : 69]);
 
-/** Makes an open directory the current one of this worker alone, which macOS can. False: it cannot be done here. */
+/**
+ * Makes an open directory the current one of this worker alone, which macOS can. False: it cannot
+ * be done here.
+ */
 export function enterInThisThread(fd: number): boolean {
   // Of a program's own thread the current directory is the program's.
   if (process.platform !== 'darwin' || isMainThread) return false;

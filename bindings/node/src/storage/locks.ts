@@ -1,9 +1,10 @@
-// A lock is held by an open file, so it ends with its holder and with nothing else: never by age, never because somebody removed a
-// file. Locks are `flock` on files of their own, which are never deleted; two open files exclude each other within one process
-// as between two.
+// A lock is held by an open file, so it ends with its holder and with nothing else: never by age,
+// never because somebody removed a file. Locks are `flock` on files of their own, which are never
+// deleted; two open files exclude each other within one process as between two.
 //
-// Which file is open matters beyond this thread: if the main thread stops a worker that computes without end, Node closes
-// the worker's files (`trackUnmanagedFds`), and with them go its locks. libuv opens all files with O_CLOEXEC, so that no child inherits one.
+// Which file is open matters beyond this thread: if the main thread stops a worker that computes
+// without end, Node closes the worker's files (`trackUnmanagedFds`), and with them go its locks.
+// libuv opens all files with O_CLOEXEC, so that no child inherits one.
 
 import { closeSync, constants, fstatSync, mkdirSync, openSync, rmdirSync } from 'node:fs';
 import { join } from 'node:path';
@@ -66,7 +67,10 @@ export class Held {
     this.#folder = folder;
   }
 
-  /** Whether each is still the file that others would lock: somebody may have moved or removed it all the same. */
+  /**
+   * Returns whether each is still the file that others would lock: somebody may have moved or
+   * removed it all the same.
+   */
   isInPlace(): boolean {
     const { dir, spot } = this.#folder;
     return isInPlace(spot, identityOf(dir.stat)) && this.#locks.every((lock) => isInPlace(lock, lock.identity)) && this.#made.every(isMarkInPlace);
@@ -145,7 +149,7 @@ export function takeLocks(wanted: Locks, patience: Patience): Held | Holder {
   }
 }
 
-/** Who holds our own lock. Nothing is taken, made or written. */
+/** Returns who holds our own lock. Nothing is taken, made or written. */
 export function holderOfLocks({ anchor, own, grant, owner }: Locks): Holder | undefined {
   noHostWithoutFlock(anchor);
   const folder = ownFolder(anchor);
@@ -179,7 +183,10 @@ export function sleep(ms: number): void {
   Atomics.wait(nobody, 0, 0, ms);
 }
 
-/** Every mark, or none: then the one that somebody else holds, with the locks let go. */
+/**
+ * Makes every mark, or none: then it returns the mark that somebody else holds, and releases the
+ * locks.
+ */
 function makeAll(wanted: Locks, folder: Folder, locks: Lock[]): MadeMark[] | Mark {
   const made: MadeMark[] = [];
   try {
@@ -216,7 +223,7 @@ function makeEach(wanted: Locks, folder: Folder, made: MadeMark[]): Mark | undef
   }
 }
 
-/** All of them in their order, each once. */
+/** Opens all locks in their order, each once. */
 function openAll(wanted: Locks, folder: Folder): Lock[] {
   const locks: Lock[] = [];
   try {
@@ -267,7 +274,8 @@ function create(anchor: Spot, folder: Spot): void {
     throw ioError('create the directory', pathOf(folder), error);
   }
   try {
-    // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+    // Such a host makes its folder and then looks for this one: of two that begin at once none goes
+    // on.
     noHostWithoutFlock(anchor);
   } catch (error) {
     try {
@@ -279,7 +287,10 @@ function create(anchor: Spot, folder: Spot): void {
   }
 }
 
-/** A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates. */
+/**
+ * A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both
+ * at once would lose updates.
+ */
 function noHostWithoutFlock({ dir, name }: Spot): void {
   const theirs = `${name}.lazaretto-wasi`;
   try {
@@ -329,8 +340,9 @@ function isInPlace({ dir, name }: Spot, identity: string): boolean {
 }
 
 /**
- * Locks all of them, or none: who kept the first while waiting for the second could wait for somebody who does the opposite, and
- * another program's order is its own. A number: the one that somebody else holds.
+ * Locks all of them, or none: who kept the first while waiting for the second could wait for
+ * somebody who does the opposite, and another program's order is its own. A number: the one that
+ * somebody else holds.
  */
 function lockAll(locks: Lock[]): number | undefined {
   for (const [at, lock] of locks.entries()) {
@@ -358,7 +370,10 @@ function closeAll(locks: Lock[]): void {
   for (const lock of locks) closeSync(lock.fd);
 }
 
-/** Who may hold `locks[busy]`. Another program's lock: a lazaretto, if one that lives says so in our own lock file. */
+/**
+ * Returns who may hold `locks[busy]`. Another program's lock: a lazaretto, if one that lives says
+ * so in our own lock file.
+ */
 function holderOfLock(locks: Lock[], busy: number): Holder {
   const own = locks.at(-1);
   const hint = own && readHint(own.fd);

@@ -54,7 +54,8 @@ function ownersOf({ vault, named, shared }: OtherOwners): OwnerFile[] {
     const profiles = dirname(home);
     const root = basename(profiles) === 'profiles' ? dirname(profiles) : undefined;
     found.push({ path: join(shared ?? join(root ?? home, 'shared'), 'nous_auth.json'), owns: ['nous'] });
-    // At each start the reference copies it over the entry that it once made from it, and never back.
+    // At each start the reference copies it over the entry that it once made from it, and never
+    // back.
     found.push({ path: join(home, '.anthropic_oauth.json'), owns: [] });
     if (root !== undefined) found.push({ path: join(root, REFERENCE_VAULT), owns: [] });
   }

@@ -1,9 +1,10 @@
-// Whose file a vault is decides whose lock is taken, and place and content decide whose file it is: a file's name alone proves nothing, for
-// several tools call theirs the same.
+// Whose file a vault is decides whose lock is taken, and place and content decide whose file it is:
+// a file's name alone proves nothing, for several tools call theirs the same.
 //
-// Claude Code makes the folder `.oauth_refresh.lock` in its folder, and then `<its folder, links followed>.lock` beside it, which is all that
-// old versions make; both are good for 60 s without a sign of life. Qwen Code makes the file `oauth_creds.lock`, good for 35 s. Versions
-// and sources: `docs/file-store.md` in the repository.
+// Claude Code makes the folder `.oauth_refresh.lock` in its folder, and then `<its folder, links
+// followed>.lock` beside it, which is all that old versions make; both are good for 60 s without a
+// sign of life. Qwen Code makes the file `oauth_creds.lock`, good for 35 s. Versions and sources:
+// `docs/file-store.md` in the repository.
 
 import { closeSync, constants, fstatSync, openSync, readFileSync, statSync } from 'node:fs';
 import { basename } from 'node:path';
@@ -16,7 +17,7 @@ import type { SafePath } from './safe-path.js';
 const CLAUDE_STALE_MS = 60_000;
 const QWEN_STALE_MS = 35_000;
 
-/** What other tools make while they refresh a login in their own file. */
+/** Returns what other tools make while they refresh a login in their own file. */
 export function marksOf(vault: SafePath, wanted: boolean | undefined): Mark[] {
   const marks = new Map<string, Mark>();
   const add = (mark: Mark) => marks.set(pathOf(mark), mark);
@@ -46,7 +47,7 @@ function inPathOrder(one: Mark, other: Mark): number {
   return ones.length - others.length;
 }
 
-/** The lock of a folder itself. */
+/** Returns the lock of a folder itself. */
 function besideOf(dir: Folder): Spot | undefined {
   try {
     return dir.path === '/' ? undefined : { dir: dir.parent(), name: `${basename(dir.path)}.lock` };
@@ -55,7 +56,7 @@ function besideOf(dir: Folder): Spot | undefined {
   }
 }
 
-/** Whether a variable of the environment names this folder. */
+/** Returns whether a variable of the environment names this folder. */
 function isNamedBy(variable: string, dir: Folder): boolean {
   const named = process.env[variable];
   if (!named) return false;
@@ -66,7 +67,10 @@ function isNamedBy(variable: string, dir: Folder): boolean {
   }
 }
 
-/** Whether the file is an object with this member. What cannot be read is not sent from either. */
+/**
+ * Returns whether the file is an object with this member. What cannot be read is not sent from
+ * either.
+ */
 function hasMember(spot: Spot, member: string): boolean {
   try {
     const fd = openSync(at(spot), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);

@@ -1,4 +1,5 @@
-// A document lies beside the vault file that all links lead to, whatever name it was opened by; and so do its locks.
+// A document lies beside the vault file that all links lead to, whatever name it was opened by; and
+// so do its locks.
 
 import { lstatSync, statSync, type BigIntStats } from 'node:fs';
 import { StorageError } from './contract.js';
@@ -28,12 +29,12 @@ export class Place {
     this.#name = name;
   }
 
-  /** The document's own file. */
+  /** Returns the document's own file. */
   get spot(): Spot {
     return { dir: this.file.dir, name: this.#name };
   }
 
-  /** One stat of it. None: it is not there. */
+  /** Returns one stat of it. None if it is not there. */
   look(): BigIntStats | undefined {
     return this.file.hasFolder ? this.file.dir.look(this.#name) : undefined;
   }
@@ -59,8 +60,9 @@ function statOrAbsent(path: string): BigIntStats | 'absent' | undefined {
 }
 
 /**
- * Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong file, or cannot be told. It is good for
- * saying that there is nothing, or nothing new: a file that was found on a safe way is the same on any.
+ * Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong
+ * file, or cannot be told. It is good for saying that there is nothing, or nothing new: a file that
+ * was found on a safe way is the same on any.
  */
 export function glance(places: Places, kind: DocumentKind): BigIntStats | 'absent' | undefined {
   if (kind === VAULT_KIND) return statOrAbsent(places.vault);
@@ -77,7 +79,10 @@ function isLink(path: string): boolean {
   }
 }
 
-/** Finds a document by walking to it, or from where `anchor` has led. None: it has no place in this storage. */
+/**
+ * Finds a document by walking to it, or from where `anchor` has led. None: it has no place in this
+ * storage.
+ */
 export function find(places: Places, kind: DocumentKind, anchor?: SafePath): Place | undefined {
   const named = kind === PROFILES_KIND ? places.profiles : places.vault;
   if (named === undefined) return undefined;
@@ -104,7 +109,7 @@ function refuseRoot({ owner, target }: SafePath): void {
   );
 }
 
-/** Whether both are the same file with the same locks; its owner may have changed. */
+/** Returns whether both are the same file with the same locks; its owner may have changed. */
 export function isSamePlace(one: Place, other: Place): boolean {
   return (
     isSamePath(one.anchor, other.anchor) &&
@@ -124,7 +129,10 @@ function isSamePath(one: SafePath, other: SafePath): boolean {
   );
 }
 
-/** Where a text of this document may lie that was not synced. None: nowhere. */
+/**
+ * Returns where a text of this document may lie that was not synced. None if there is no such
+ * place.
+ */
 export function unsyncedOf({ kind, spot }: Place): Spot | undefined {
   // All other documents are read by people and by other programs, who would not know.
   return kind === LEDGER_KIND ? { dir: spot.dir, name: `${spot.name}.unsynced` } : undefined;
@@ -136,8 +144,9 @@ export function lockOf(claim: Claim): string {
 }
 
 /**
- * The reference program's lock files for a vault, in the order of their paths. It locks beside the path that it was given and not
- * beside what a link leads to: so there is one beside each. `wanted` none: if any of the paths is what the reference calls its vault.
+ * Returns the reference program's lock files for a vault, in the order of their paths. It locks
+ * beside the path that it was given and not beside what a link leads to: so there is one beside
+ * each. `wanted` none: if any of the paths is what the reference calls its vault.
  */
 export function foreignLocks(vault: SafePath, wanted: boolean | undefined): Spot[] {
   const names = spotsOf(vault);
@@ -146,7 +155,7 @@ export function foreignLocks(vault: SafePath, wanted: boolean | undefined): Spot
   return inOrder(locks.map(({ dir, name }) => ({ dir, name: name.replace(/\.json$/, '.lock') })));
 }
 
-/** All names of the file. */
+/** Returns all names of the file. */
 export function spotsOf(safePath: SafePath): Spot[] {
   return [...safePath.links, { dir: safePath.dir, name: safePath.name }];
 }

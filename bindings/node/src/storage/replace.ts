@@ -1,5 +1,6 @@
-// A document is the old text or the new one at every moment, whole, whatever fails or crashes: the new text is written beside it
-// under another name, synced, and renamed over it (docs/file-store.md, "A store, step by step").
+// A document is the old text or the new one at every moment, whole, whatever fails or crashes: the
+// new text is written beside it under another name, synced, and renamed over it
+// (docs/file-store.md, "A store, step by step").
 
 import {
   closeSync,
@@ -22,7 +23,10 @@ import { isAlive } from './holder.js';
 import type { Text } from './text.js';
 import { spellUnsynced } from './unsynced.js';
 
-/** How many names are looked at, and how many files removed, in search of what crashed processes left. */
+/**
+ * How many names are looked at, and how many files removed, in search of what crashed processes
+ * left.
+ */
 const MAX_NAMES = 1024;
 const MAX_LEFTOVERS = 16;
 
@@ -38,7 +42,9 @@ export interface Change {
   durable: boolean;
 }
 
-/** Performs a change under the document's lock, which the caller holds. `read` reads the document. */
+/**
+ * Performs a change under the document's lock, which the caller holds. `read` reads the document.
+ */
 export function replace(change: Change, read: () => Text | undefined): StoreOutcome {
   const before = read();
   if (before?.document.version !== change.expected) return stale(before);
@@ -57,7 +63,8 @@ function replaceIn(dir: number, change: Change, before: Text | undefined, read: 
 
   const isReplaced = before?.isUnsynced ?? false;
   if (beside !== undefined && !isReplaced && exists(beside)) {
-    // It was left behind. It must not come back if the file below it should ever be at that version again.
+    // It was left behind. It must not come back if the file below it should ever be at that version
+    // again.
     doing('remove', pathOf(beside), () => {
       unlinkSync(at(beside));
       syncDir(dir);
@@ -78,8 +85,8 @@ function replaceIn(dir: number, change: Change, before: Text | undefined, read: 
     doing('write', path, () => {
       for (let from = 0; from < bytes.length; ) from += writeSync(temp, bytes, from);
     });
-    // Also when the store need not be durable: a rename that reaches the disk before the content it names would leave an
-    // empty document after a power cut.
+    // Also when the store need not be durable: a rename that reaches the disk before the content it
+    // names would leave an empty document after a power cut.
     if (spelled === undefined) doing('sync', path, () => fsyncSync(temp));
 
     // As late as can be, for programs that keep no lock.
@@ -114,8 +121,8 @@ function stale(current: Text | undefined): StoreOutcome {
 }
 
 /**
- * The file keeps its owner and its group, and what both may do; everybody else may do nothing. A group that cannot be kept has no rights: it
- * would be another's.
+ * The file keeps its owner and its group, and what both may do; everybody else may do nothing. A
+ * group that cannot be kept has no rights: it would be another's.
  */
 function keepOwnerAndMode(temp: number, before: Text | undefined, path: string): void {
   const born = doing('look at', path, () => fstatSync(temp));
@@ -145,7 +152,7 @@ function keepsGroup(temp: number, born: Stats, gid: number): boolean {
   }
 }
 
-/** A name for a temporary file of a document. */
+/** Returns a name for a temporary file of a document. */
 export function temporary({ dir, name }: Spot): Spot {
   return { dir, name: `${tempPrefix(name)}${process.pid}.${randomId()}` };
 }
@@ -156,7 +163,7 @@ export function createTemporary(spot: Spot): number {
   return openSync(at(spot), flags, 0o600);
 }
 
-/** A vault that was found to be the mount of a single file. */
+/** Returns the error for a vault that is the mount of a single file. */
 export function mountedAsAFile(path: string): StorageError {
   return new StorageError('read-only', `${path} is mounted as a single file, so it cannot be replaced; mount its folder instead`);
 }
@@ -167,8 +174,9 @@ function tempPrefix(fileName: string): string {
 }
 
 /**
- * Removes what processes that are no more left of this document: it holds secrets. As we hold the document's lock, no living
- * process has such a file; that its process is gone as well is asked for safety.
+ * Removes what processes that are no more left of this document: it holds secrets. As we hold the
+ * document's lock, no living process has such a file; that its process is gone as well is asked for
+ * safety.
  */
 function removeLeftovers(target: Spot): void {
   let left = MAX_LEFTOVERS;
@@ -184,7 +192,9 @@ function removeLeftovers(target: Spot): void {
   } catch {}
 }
 
-/** The process that made a temporary file of a document, if its name is exactly one of ours. */
+/**
+ * Returns the process that made a temporary file of a document, if its name is exactly one of ours.
+ */
 export function pidIn(name: string, fileName: string): number | undefined {
   const prefix = tempPrefix(fileName);
   const found = name.startsWith(prefix) ? /^([0-9]{1,10})\.[0-9a-f]{32}$/.exec(name.slice(prefix.length)) : null;

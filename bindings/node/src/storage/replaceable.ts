@@ -1,5 +1,6 @@
-// Before a refresh token is sent it is known that its successor can be stored: whether the vault can be replaced is tried, not guessed. It is no
-// promise, for a disk can fill and be taken away at any time; what follows a store that fails stays as it is.
+// Before a refresh token is sent it is known that its successor can be stored: whether the vault
+// can be replaced is tried, not guessed. It is no promise, for a disk can fill and be taken away at
+// any time; what follows a store that fails stays as it is.
 
 import { closeSync, constants, openSync } from 'node:fs';
 import { StorageError } from './contract.js';
@@ -11,7 +12,10 @@ import { createTemporary, mountedAsAFile, removeQuietly, temporary } from './rep
 /** How much larger than the vault its successor may be. */
 const ROOM_TO_GROW = 64 * 1024;
 
-/** What can be told without making anything: the mount and the flags. Refuses a vault that cannot be replaced. */
+/**
+ * What can be told without making anything: the mount and the flags. Refuses a vault that cannot be
+ * replaced.
+ */
 export function mustBeReplaceable(vault: Spot): void {
   refuseMount(vault);
   refuseFixed(pathOf(vault), open(vault));
@@ -43,7 +47,8 @@ function refuseMount(vault: Spot): void {
     if (device !== undefined && device !== vault.dir.stat.dev) throw mountedAsAFile(pathOf(vault));
     return;
   }
-  // Devices do not tell here: a mount may be of the same one, and on an overlay (the disk of a container) files and folders are on different ones.
+  // Devices do not tell here: a mount may be of the same one, and on an overlay (the disk of a
+  // container) files and folders are on different ones.
   const fd = quietly(() => openSync(at(vault), O_PATH | constants.O_NOFOLLOW));
   if (fd === undefined) return;
   try {
@@ -68,7 +73,7 @@ function refuseFixed(path: string, fd: number | undefined): void {
   throw new StorageError('read-only', `${path} is ${why}, so the vault cannot be replaced; run: chattr -${flag} '${path}'`);
 }
 
-/** What cannot be opened is found out, and said, where it is read. */
+/** Opens the vault. A vault that cannot be opened is reported where it is read. */
 function open(vault: Spot): number | undefined {
   return quietly(() => openSync(at(vault), constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK | constants.O_NOCTTY));
 }

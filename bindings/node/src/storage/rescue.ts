@@ -1,5 +1,6 @@
-// Tokens that can be stored nowhere else are kept in a file that only their user can read, in the folder of that user's state, until a call
-// stores them. The file is named after its vault, so that whoever next opens the vault finds it.
+// Tokens that can be stored nowhere else are kept in a file that only their user can read, in the
+// folder of that user's state, until a call stores them. The file is named after its vault, so that
+// whoever next opens the vault finds it.
 
 import { createHash } from 'node:crypto';
 import { closeSync, constants, fstatSync, fsyncSync, openSync, readSync, statSync, unlinkSync, writeSync } from 'node:fs';
@@ -50,7 +51,10 @@ function write(spot: Spot, unsaved: string): void {
   }
 }
 
-/** What is kept for the vault at any of the paths; nothing that cannot be read or that another user could have put there. */
+/**
+ * Returns what is kept for the vault at any of the paths; nothing that cannot be read or that
+ * another user could have put there.
+ */
 export function rescued(paths: () => string[]): Rescued[] {
   const found: Rescued[] = [];
   inFolder((dir) => {
@@ -78,7 +82,10 @@ export function forget({ name }: Rescued): void {
   });
 }
 
-/** Does something in the folder, if it is there and is this user's alone. What fails is left for another time. */
+/**
+ * Does something in the folder, if it is there and is this user's alone. What fails is left for
+ * another time.
+ */
 function inFolder(act: (dir: Folder) => void): void {
   try {
     const path = folder();

@@ -1,9 +1,11 @@
-// A link is followed only where nobody but the user and root could have put it, and only to a place where nobody else can put
-// another file. Without a link the path is the user's own word and is taken as it is.
+// A link is followed only where nobody but the user and root could have put it, and only to a place
+// where nobody else can put another file. Without a link the path is the user's own word and is
+// taken as it is.
 //
-// The way is walked by hand, one name at a time, because the kernel would follow anybody's link. Each directory is opened from the one before it and
-// looked at when it is open, and the last one stays open: what is done there later is done in the directory that was looked at. What comes
-// out has a path without links, so that all names of one file lead to one set of locks.
+// The way is walked by hand, one name at a time, because the kernel would follow anybody's link.
+// Each directory is opened from the one before it and looked at when it is open, and the last one
+// stays open: what is done there later is done in the directory that was looked at. What comes out
+// has a path without links, so that all names of one file lead to one set of locks.
 
 import { closeSync, mkdirSync, readlinkSync, type BigIntStats } from 'node:fs';
 import { join } from 'node:path';
@@ -39,17 +41,20 @@ export class SafePath {
     this.doubt = doubt;
   }
 
-  /** The folder of the file; while that is missing, the nearest one above it. */
+  /** Returns the folder of the file; while that is missing, the nearest one above it. */
   get dir(): Folder {
     return this.#dir;
   }
 
-  /** Whether the folder is there. */
+  /** Returns whether the folder is there. */
   get hasFolder(): boolean {
     return this.#missing.length === 0;
   }
 
-  /** The path of the file, in a folder named without links. It need not exist, nor its folder. */
+  /**
+   * Returns the path of the file, in a folder named without links. It need not exist, nor its
+   * folder.
+   */
   get target(): string {
     return join(this.#dir.path, ...this.#missing, this.name);
   }
@@ -81,7 +86,7 @@ export class SafePath {
     }
   }
 
-  /** One more that uses it, and closes it when done. */
+  /** Adds a user. Each user closes it when done. */
   keep(): this {
     this.#users += 1;
     return this;
@@ -202,7 +207,10 @@ class Walker {
     return dir;
   }
 
-  /** A link must be ours wherever it lies; anything must be ours in a directory where everybody may put things. */
+  /**
+   * A link must be ours wherever it lies; anything must be ours in a directory where everybody may
+   * put things.
+   */
   #suspect(here: Spot, found: BigIntStats): void {
     if ((isWritableByOthers(here.dir.stat) || found.isSymbolicLink()) && !isTrusted(found)) {
       this.#doubt ??= `${pathOf(here)} belongs to user ${found.uid}`;
@@ -264,7 +272,7 @@ class Walker {
     this.#ahead.push(...namesOf(text).reverse());
   }
 
-  /** What is still ahead is missing too. */
+  /** Ends the walk at a name that does not exist. The names still ahead are missing too. */
   #arriveAtNothing(here: Spot): SafePath {
     const names = [here.name, ...this.#ahead.reverse()];
     const up = names.indexOf('..');

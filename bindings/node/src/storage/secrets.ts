@@ -1,5 +1,6 @@
-// A client's secret is read from the one place that the user's own `providers.json` names. The component says only of which
-// provider, so neither it nor a vault can have anything else read or run.
+// A client's secret is read from the one place that the user's own `providers.json` names. The
+// component says only of which provider, so neither it nor a vault can have anything else read or
+// run.
 //
 // | member | what is read |
 // |---|---|
@@ -30,7 +31,7 @@ type Place = { variable: string } | { file: string } | { command: string[] };
 export class Secrets {
   readonly #printed = new Map<string, { sinceMs: number; text: string }>();
 
-  /** The secret of a provider's client. None: its profile names no place. */
+  /** Returns the secret of a provider's client. None if its profile names no place. */
   of(provider: string, profiles: string, path: string): string | undefined {
     const place = placeOf(provider, profiles);
     if (!place) return undefined;
@@ -58,8 +59,8 @@ export class Secrets {
 }
 
 /**
- * Where a provider's profile says that the secret is: in the first of its layers that says anything of it, and in none below one that
- * names another client or another server.
+ * Returns where a provider's profile says that the secret is: in the first of its layers that says
+ * anything of it, and in none below one that names another client or another server.
  */
 function placeOf(provider: string, text: string): Place | undefined {
   let file: unknown;
@@ -105,7 +106,7 @@ function beside(profiles: string, named: string): string {
   return join(home, named.slice(2));
 }
 
-/** What a system call failed with, in a word. */
+/** Returns what a system call failed with, in a word. */
 function reason(error: unknown): string {
   return (error as NodeJS.ErrnoException).code ?? 'the system gave no reason';
 }
@@ -151,7 +152,7 @@ function mustBeOurs(profiles: string): void {
   }
 }
 
-/** What a program prints. Nothing of it is in an error. */
+/** Returns what a program prints. Nothing of it is in an error. */
 function run(words: string[]): string {
   const [program = '', ...parameters] = words;
   const ran = spawnSync(program, parameters, {

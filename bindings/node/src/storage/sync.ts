@@ -5,7 +5,9 @@ import { StorageError } from './contract.js';
 import type { Folder } from './folder.js';
 import { doing, errnoOf } from './errors.js';
 
-/** Opens a directory before anything in it is changed: what cannot be opened is found out in time. */
+/**
+ * Opens a directory before anything in it is changed: what cannot be opened is found out in time.
+ */
 export function openDir(dir: Folder): number {
   return doing('open the directory', dir.path, () => dir.open());
 }
@@ -21,8 +23,8 @@ export function syncDir(fd: number): void {
 }
 
 /**
- * Makes the names of the directories that lead to a directory durable, on its file system. Somebody else may have created them just
- * now, and have died before telling the disk.
+ * Makes the names of the directories that lead to a directory durable, on its file system. Somebody
+ * else may have created them just now, and have died before telling the disk.
  */
 export function syncFoldersAbove(dir: Folder): void {
   let at = dir.keep();

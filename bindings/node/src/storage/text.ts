@@ -1,5 +1,5 @@
-// A file is read whole, bounded and without ever blocking; and it is not read again while its stat proves that it is the same
-// (docs/file-store.md, "When a file need not be read").
+// A file is read whole, bounded and without ever blocking; and it is not read again while its stat
+// proves that it is the same (docs/file-store.md, "When a file need not be read").
 
 import { isUtf8 } from 'node:buffer';
 import { closeSync, constants, fstatSync, openSync, readSync, statfsSync, type BigIntStats } from 'node:fs';
@@ -34,12 +34,12 @@ export interface Text {
   seen: Seen | undefined;
 }
 
-/** What a stat says about the content of a file. */
+/** Returns what a stat says about the content of a file. */
 export function keyOf(stat: BigIntStats): string {
   return [stat.dev, stat.ino, stat.size, stat.mtimeNs, stat.ctimeNs].join(':');
 }
 
-/** Reads a file of `owner` or root, not through a link. None: there is no file. */
+/** Reads a file of `owner` or root, not through a link. None if there is no file. */
 export function readText(spot: Spot, owner: number): Text | undefined {
   const path = pathOf(spot);
   for (let triesLeft = 2; ; triesLeft -= 1) {
@@ -117,7 +117,7 @@ function notUtf8(path: string, bytes: Buffer): StorageError {
   );
 }
 
-/** How many bytes are whole characters, from the start. */
+/** Returns how many bytes are whole characters, from the start. */
 export function validUpTo(bytes: Buffer): number {
   let [good, bad] = [0, bytes.length];
   // By halves to some line of text, then by characters.
@@ -137,7 +137,10 @@ export function validUpTo(bytes: Buffer): number {
   return good;
 }
 
-/** The kind of network file system that a directory lies on. None: a local one, or it cannot be told. */
+/**
+ * Returns the kind of network file system that a directory lies on. None: a local one, or it cannot
+ * be told.
+ */
 export function networkOf(dir: Folder): string | undefined {
   // Elsewhere the kind is not looked at: macOS and the BSDs do lock over NFS, through lockd.
   if (process.platform !== 'linux' && process.platform !== 'android') return undefined;

@@ -1,5 +1,5 @@
-// The document `vault.lazaretto-place` says where the vault lies, as a person named it, and by which
-// command a person reaches it.
+// The document `vault.lazaretto-place` says where the vault lies, as a person named it, and by
+// which command a person reaches it.
 
 import { versionOf, type LoadOutcome } from './contract.js';
 import { shellWord } from './shell.js';
@@ -22,7 +22,9 @@ export function loadPlace(path: string, { layout, command, loginHint }: Reach, k
   return known === version ? { tag: 'unchanged' } : { tag: 'loaded', val: { version, text } };
 }
 
-/** Returns the words by which a person calls the command `lazaretto` so that it is about this vault. */
+/**
+ * Returns the words by which a person calls the command `lazaretto` so that it is about this vault.
+ */
 export function commandAbout(vault: string, layout: string | undefined, providers: string | undefined): string {
   const words = ['lazaretto', '--vault', vault];
   if (layout !== undefined) words.push('--layout', layout);

@@ -1,10 +1,12 @@
-"""One request is one attempt: it goes to an allow-listed origin, once, on a connection of its own, and ends at its deadline.
+"""One request is one attempt: it goes to an allow-listed origin, once, on a connection of its own,
+and ends at its deadline.
 
-What serves the component's ``http`` import. A refresh token may be single use, so whatever an ordinary HTTP client does to be
-helpful is off here: no retry, no redirect, no pool, no cookies.
+What serves the component's ``http`` import. A refresh token may be single use, so whatever an
+ordinary HTTP client does to be helpful is off here: no retry, no redirect, no pool, no cookies.
 
 - :class:`AllowList`: which origins may be sent to
-- :class:`NetworkHttp`: the real thing, over TCP and TLS; its doc says which environment variables count
+- :class:`NetworkHttp`: the real thing, over TCP and TLS; its doc says which environment variables
+  count
 - :class:`Http`: what a keeper calls, so that a test can stand in for the network
 """
 

@@ -1,5 +1,6 @@
-"""Only an origin on the list is sent to; the list is parsed once and never widened. A URL or an origin is either read the one
-way every parser reads it, or refused. An entry is one origin, a scheme, a host and a port, and matches exactly that.
+"""Only an origin on the list is sent to; the list is parsed once and never widened. A URL or an
+origin is either read the one way every parser reads it, or refused. An entry is one origin, a
+scheme, a host and a port, and matches exactly that.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ class Origin:
 
     @property
     def is_loopback(self) -> bool:
-        """127.0.0.0/8, ::1 or ``localhost``. What ``localhost`` stands for is looked at when it is resolved."""
+        """127.0.0.0/8, ::1 or ``localhost``. What ``localhost`` stands for is looked at when it is
+        resolved."""
         address = self.address
         return self.host == "localhost" if address is None else is_loopback(address)
 
@@ -79,7 +81,8 @@ class AllowList:
         self._allow_loopback_http = allow_loopback_http
 
     def target(self, url: str) -> Tuple[Origin, str]:
-        """The parts of an allowed ``url``: what is dialled comes from the same parse that was checked.
+        """Returns the parts of an allowed ``url``: what is dialled comes from the same parse that
+        was checked.
 
         Raises :class:`HttpFailure`, which says why not and what to change.
         """
@@ -114,7 +117,7 @@ def parse_origin(entry: str) -> Origin:
 
 
 def parse_url(url: str) -> Tuple[Origin, str]:
-    """The origin, and the path with its query as they stand in the URL."""
+    """Returns the origin, and the path with its query as they stand in the URL."""
     if not re.fullmatch(r"[!-~]*", url) or "\\" in url:
         raise Malformed(
             "it holds a space, a control character, a backslash or a character outside ASCII; percent-encode it"
@@ -155,8 +158,8 @@ def _parse_host(host: str) -> str:
     labels = host.split(".")
     if len(host) > 253 or not all(re.fullmatch(r"[A-Za-z0-9_-]{1,63}", label) for label in labels):
         raise bad
-    # WHATWG URL, "ends in a number": such a host is an IPv4 address, which resolvers also read in octal, in hex and with parts
-    # left out.
+    # WHATWG URL, "ends in a number": such a host is an IPv4 address, which resolvers also read in
+    # octal, in hex and with parts left out.
     if re.fullmatch(r"[0-9]+|0[xX][0-9a-fA-F]*", labels[-1]):
         if len(labels) != 4 or not all(re.fullmatch(r"0|[1-9][0-9]{0,2}", label) for label in labels):
             raise bad
@@ -172,6 +175,7 @@ def _default_port(tls: bool) -> int:
 
 
 def _without_secrets(url: str) -> str:
-    """Scheme, host and path: what stands before the query and the fragment, less any user information."""
+    """Scheme, host and path: what stands before the query and the fragment, less any user
+    information."""
     shown = re.split(r"[?#]", url, maxsplit=1)[0]
     return re.sub(r"(://)[^/]*@", r"\1[redacted]@", shown)

@@ -1,7 +1,9 @@
-"""A body is read in the codings that servers use although none was asked for, and never beyond the cap.
+"""A body is read in the codings that servers use although none was asked for, and never beyond the
+cap.
 
-Gzip is known by its first bytes, for proxies strip ``content-encoding``; deflate by its name, be it zlib or raw. Any other coding, a broken
-one, or a name with no coding under it leaves the body as it came, marked as lossy, and ``content-encoding`` in place.
+Gzip is known by its first bytes, for proxies strip ``content-encoding``; deflate by its name, be it
+zlib or raw. Any other coding, a broken one, or a name with no coding under it leaves the body as it
+came, marked as lossy, and ``content-encoding`` in place.
 """
 
 from __future__ import annotations
@@ -32,7 +34,8 @@ class Body:
 
 
 def read_body(content: bytes, is_whole: bool, codings: List[str]) -> Body:
-    """Reads at most :data:`CAP_BYTES` bytes, which are all there is if ``is_whole``. ``codings`` is what ``content-encoding`` names."""
+    """Reads at most :data:`CAP_BYTES` bytes, which are all there is if ``is_whole``. ``codings`` is
+    what ``content-encoding`` names."""
     plain, end = _uncoded(content, list(codings))
     if end == "broken":
         return replace(_decode(plain, is_whole), is_lossy=True, is_coded=True)
@@ -43,8 +46,8 @@ def read_body(content: bytes, is_whole: bool, codings: List[str]) -> Body:
 
 
 def _uncoded(plain: bytes, named: List[str]) -> Tuple[bytes, str]:
-    """What is left when all codings are taken off that can be, and where it stops: ``reached`` its end, ``missing``, ``beyond`` the
-    cap, or ``broken``."""
+    """Returns what is left when all codings are taken off that can be, and where it stops:
+    ``reached`` its end, ``missing``, ``beyond`` the cap, or ``broken``."""
     end = "reached"
     for _ in range(_MOST_CODINGS):
         name = named[-1] if named else None
@@ -63,7 +66,8 @@ def _uncoded(plain: bytes, named: List[str]) -> Tuple[bytes, str]:
 
 
 def _is_text(content: bytes) -> bool:
-    """No coding makes this of anything: each brings bytes that are no UTF-8 within the first few."""
+    """No coding makes this of anything: each brings bytes that are no UTF-8 within the first
+    few."""
     try:
         return not re.search(r"[\x00-\x08\x0b\x0e-\x1f\x7f]", content.decode("utf-8"))
     except UnicodeDecodeError:
@@ -71,7 +75,8 @@ def _is_text(content: bytes) -> bool:
 
 
 def _gunzip(content: bytes) -> Tuple[bytes, str]:
-    """One member after the other; what follows the last and is none is left out, as elsewhere."""
+    """Decompresses one member after the other, and leaves
+    out what follows the last and is no member."""
     plain = b""
     while content.startswith(b"\x1f\x8b"):
         member, end, content = _unpack(_GZIP, content, CAP_BYTES + 1 - len(plain))
@@ -104,7 +109,7 @@ def _unpack(window: int, content: bytes, most: int) -> Tuple[bytes, str, bytes]:
 
 
 def _decode(content: bytes, is_whole: bool) -> Body:
-    """The text of at most :data:`CAP_BYTES` bytes without any coding."""
+    """Returns the text of at most :data:`CAP_BYTES` bytes without any coding."""
     try:
         return Body(content.decode("utf-8"), is_whole, False)
     except UnicodeDecodeError as error:
@@ -118,13 +123,14 @@ def _decode(content: bytes, is_whole: bool) -> Body:
 
 
 def codings_of(headers: List[Tuple[str, str]]) -> List[str]:
-    """What ``content-encoding`` names, in the order in which it was put on."""
+    """Returns what ``content-encoding`` names, in the order in which it was put on."""
     named = [part.strip().lower() for name, value in headers if name == "content-encoding" for part in value.split(",")]
     return [coding for coding in named if coding not in ("", "identity")]
 
 
 def fitting(headers: List[Tuple[str, str]], is_coded: bool) -> List[Tuple[str, str]]:
-    """As many headers, from the first on, as fit under the cap; without ``content-encoding``, if that was taken off the body."""
+    """Returns as many headers, from the first on, as fit under the cap; without
+    ``content-encoding``, if that was taken off the body."""
     room = CAP_BYTES
     kept = []
     for name, value in headers:

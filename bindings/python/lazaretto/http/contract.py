@@ -1,4 +1,5 @@
-"""What an exchange is asked for and what it comes to. No ``repr`` here shows a header value, a body or a query."""
+"""What an exchange is asked for and what it comes to. No ``repr`` here shows a header value, a body
+or a query."""
 
 from __future__ import annotations
 
@@ -42,9 +43,10 @@ class HttpResponse:
 class HttpFailure(Exception):
     """No response with a status line came.
 
-    ``kind`` is ``dns``, ``connect``, ``tls``, ``timeout``, ``reset``, ``protocol``, ``not-allowed``, ``unsupported`` or
-    ``other``. ``sent`` decides whether the same token may be sent again: ``no`` (not one byte of the request left this host) or
-    ``maybe``. The message holds no header value, no body and no query.
+    ``kind`` is ``dns``, ``connect``, ``tls``, ``timeout``, ``reset``, ``protocol``,
+    ``not-allowed``, ``unsupported`` or ``other``. ``sent`` decides whether the same token may be
+    sent again: ``no`` (not one byte of the request left this host) or ``maybe``. The message holds
+    no header value, no body and no query.
     """
 
     def __init__(self, kind: str, sent: str, message: str) -> None:
@@ -55,8 +57,8 @@ class HttpFailure(Exception):
 
 
 class Http(Protocol):
-    """One attempt at one exchange. Any thread may make it. Raises :class:`HttpFailure`; whatever else it raises counts as
-    ``sent`` ``maybe``."""
+    """One attempt at one exchange. Any thread may make it. Raises :class:`HttpFailure`; whatever
+    else it raises counts as ``sent`` ``maybe``."""
 
     def send(self, request: HttpRequest) -> HttpResponse:
         """Sends ``request`` and waits for its answer, at most until its deadline."""

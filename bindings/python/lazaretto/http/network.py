@@ -42,10 +42,10 @@ class NetworkHttp:
     ================================  ======================================================================================
     variable                          what it does
     ================================  ======================================================================================
-    ``HTTPS_PROXY``, ``ALL_PROXY``    https requests go through it, by ``CONNECT``. Any but an http proxy fails the request
-                                      rather than being passed by
-    ``NO_PROXY``                      hosts that are reached directly, as ``urllib`` reads it
-    ``SSL_CERT_FILE``                 a PEM bundle of the certificate authorities to trust *instead of* the system's
+    ``HTTPS_PROXY``, ``ALL_PROXY``    https requests go through it, by ``CONNECT``. Any but an http
+    proxy fails the request rather than being passed by ``NO_PROXY``                      hosts that
+    are reached directly, as ``urllib`` reads it ``SSL_CERT_FILE``                 a PEM bundle of
+    the certificate authorities to trust *instead of* the system's
     ================================  ======================================================================================
 
     Each counts in lower case too. Loopback is never proxied.
@@ -80,7 +80,7 @@ class NetworkHttp:
 
 
 def _prepare(request: HttpRequest) -> List[Tuple[str, str]]:
-    """The headers as they will stand on the wire, besides the host's own."""
+    """Returns the headers as they will stand on the wire, besides the host's own."""
     if request.method not in ("POST", "GET"):
         raise HttpFailure("unsupported", "no", "the method is neither POST nor GET")
     if request.method == "GET" and request.body:
@@ -106,7 +106,8 @@ def _prepare(request: HttpRequest) -> List[Tuple[str, str]]:
 
 
 def _proxy(origin: Origin) -> Optional[Tuple[str, int, Optional[str]]]:
-    """The proxy on the way to ``origin``: its host, port and the authorization it asks for."""
+    """Returns the proxy on the way to ``origin``: its host, port and the authorization it asks
+    for."""
     if origin.is_loopback:
         return None
     import urllib.request
@@ -160,7 +161,7 @@ class Exchange:
         self._socket: Optional[socket.socket] = None
 
     def left(self) -> float:
-        """The time that is left; raises ``TimeoutError`` when there is none."""
+        """Returns the time that is left; raises ``TimeoutError`` when there is none."""
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise socket.timeout
@@ -190,8 +191,9 @@ class Exchange:
         addresses = self._look_up(host, port)
         self._phase = "connecting"
         self._socket = self._first_that_connects(addresses)
-        # Given up for certain: a socket closed in the usual way goes on retransmitting what it holds, minutes after its process is
-        # gone. This one resets instead, until a whole answer is in.
+        # Given up for certain: a socket closed in the usual way goes on retransmitting what it
+        # holds, minutes after its process is gone. This one resets instead, until a whole answer is
+        # in.
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _linger(True))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._phase = "negotiating"
@@ -249,7 +251,8 @@ class Exchange:
         raise last
 
     def _tunnel(self, authorization: Optional[str]) -> None:
-        """Asks the proxy for a way through, byte by byte so that nothing behind its answer is read."""
+        """Asks the proxy for a way through, byte by byte so that nothing behind its answer is
+        read."""
         assert self._socket is not None
         host = f"[{self._origin.host}]" if ":" in self._origin.host else self._origin.host
         ask = f"CONNECT {host}:{self._origin.port} HTTP/1.1\r\nhost: {host}:{self._origin.port}\r\n"
@@ -288,7 +291,8 @@ class Exchange:
         return self._receive(answer, wire.reader.headers)
 
     def _receive(self, answer: http.client.HTTPResponse, headers: List[Tuple[str, str]]) -> HttpResponse:
-        """The answer as far as it came. Nothing that happens after the status line makes it a failure."""
+        """Returns the answer as far as it came. Nothing that happens after the status line makes it
+        a failure."""
         content, whole = _read_up_to_cap(answer)
         if whole and self._socket is not None:
             # The answer is whole, so the request was: the connection may close in the usual way.
@@ -300,7 +304,8 @@ class Exchange:
         return HttpResponse(answer.status, fitting(headers, body.is_coded), body.text, body.is_complete, body.is_lossy)
 
     def _fail(self, error: Exception) -> NoReturn:
-        """Names a failure by what went wrong and how far the request had got. Never quotes what could quote the request."""
+        """Names a failure by what went wrong and how far the request had got. Never quotes what
+        could quote the request."""
         import http.client
         import ssl
 
@@ -336,11 +341,12 @@ class Exchange:
 
 
 def _read_up_to_cap(answer: http.client.HTTPResponse) -> Tuple[bytes, bool]:
-    """At most :data:`CAP_BYTES`, and whether that is where the body ended."""
+    """Returns at most :data:`CAP_BYTES`, and whether that is where the body ended."""
     import http.client
 
     content = b""
-    # Counted here: http.client takes an end before the promised length for the end, and not every Python counts in read1.
+    # Counted here: http.client takes an end before the promised length for the end, and not every
+    # Python counts in read1.
     promised = None if answer.chunked else answer.length
     while len(content) <= CAP_BYTES:
         if promised is not None and len(content) == promised:

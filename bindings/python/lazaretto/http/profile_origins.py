@@ -1,8 +1,9 @@
-"""Which origins the profiles name is computed here, by the host: a component that was exchanged cannot name others.
+"""Which origins the profiles name is computed here, by the host: a component that was exchanged
+cannot name others.
 
-A profile is laid over others as the component does it (``src/provider/mod.rs`` in the repository), and only what matters for an address is
-read. What the component refuses for another reason still names its origins here: the user's own file named them. A test holds both
-lists equal.
+A profile is laid over others as the component does it (``src/provider/mod.rs`` in the repository),
+and only what matters for an address is read. What the component refuses for another reason still
+names its origins here: the user's own file named them. A test holds both lists equal.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ class ProfilesError(Exception):
 
 
 def origins(user: Optional[str]) -> List[str]:
-    """The origins that a refresh may be sent to: ``scheme://host:port``, sorted. ``user`` is the text of the user's file, if there
-    is one."""
+    """Returns the origins that a refresh may be sent to: ``scheme://host:port``, sorted. ``user``
+    is the text of the user's file, if there is one."""
     files = [_profiles_in(user if user is not None else '{"profiles":{}}'), _profiles_in(_built_in())]
     named: Set[str] = set()
     for name in {name for profiles in files for name in profiles if name != _GENERIC}:
@@ -51,7 +52,8 @@ def _profiles_in(text: str) -> Dict[str, Any]:
 
 
 def _pile_up(files: Sequence[Dict[str, Any]], name: str, layers: List[Dict[str, Any]]) -> bool:
-    """What a profile is made of, the top first. False: it extends itself, or what there is not."""
+    """Returns what a profile is made of, the top first. False: it extends itself, or what there is
+    not."""
     own = [profiles[name] for profiles in files if name in profiles]
     if not own or len(layers) > _MAX_LAYERS or not all(isinstance(layer, dict) for layer in own):
         return False
@@ -64,7 +66,8 @@ def _pile_up(files: Sequence[Dict[str, Any]], name: str, layers: List[Dict[str, 
 
 
 def _named_by(layers: Sequence[Dict[str, Any]]) -> Optional[List[str]]:
-    """The origins of one profile. None: one of its addresses is none that may be sent to, so it can do nothing."""
+    """Returns the origins of one profile. None: one of its addresses is none that may be sent to,
+    so it can do nothing."""
     endpoint = _first(layers, "token_endpoint")
     # Who names an endpoint means that one, whatever a profile underneath says of its origins.
     depth = next((at for at, layer in enumerate(layers) if "token_endpoint" in layer), len(layers))
@@ -78,7 +81,7 @@ def _named_by(layers: Sequence[Dict[str, Any]]) -> Optional[List[str]]:
 
 
 def _first(layers: Sequence[Dict[str, Any]], name: str) -> Any:
-    """A member, from the first layer that has it; null hides it."""
+    """Returns a member, from the first layer that has it; null hides it."""
     return next((layer[name] for layer in layers if name in layer), None)
 
 

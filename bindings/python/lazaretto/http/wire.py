@@ -1,4 +1,5 @@
-"""Nothing leaves after the deadline, and what has arrived by then is read to its end. However many headers an answer has, all are read."""
+"""Nothing leaves after the deadline, and what has arrived by then is read to its end. However many
+headers an answer has, all are read."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ from typing import Any, List, Protocol, Tuple
 
 from .contract import CAP_BYTES
 
-# Bytes that are read after the deadline, at most, and bytes of all heads of an answer: those we drop must still be read.
+# Bytes that are read after the deadline, at most, and bytes of all heads of an answer: those we
+# drop must still be read.
 _MOST_LATE_BYTES = 4 * CAP_BYTES
 _MOST_HEAD_BYTES = 2 * CAP_BYTES
 # What says where the body ends, and whether the connection does with it.
@@ -53,8 +55,9 @@ class Wire(io.RawIOBase):
             return self._read_what_is_there(buffer)
 
     def _read_what_is_there(self, buffer: Any) -> int:
-        # A process that was stopped in between (SIGSTOP, a paused container, a debugger) must not throw an answer away that has come in
-        # time: what the kernel holds is read, and nothing is waited for.
+        # A process that was stopped in between (SIGSTOP, a paused container, a debugger) must not
+        # throw an answer away that has come in time: what the kernel holds is read, and nothing is
+        # waited for.
         import ssl
 
         self._wrapped.settimeout(0)
@@ -86,7 +89,8 @@ class Wire(io.RawIOBase):
 
 
 class Reader(io.BufferedReader):
-    """Keeps all headers of an answer, and shows ``http.client``, which gives up at the hundred and first, those that frame the body."""
+    """Keeps all headers of an answer, and shows ``http.client``, which gives up at the hundred and
+    first, those that frame the body."""
 
     def __init__(self, wire: Wire) -> None:
         super().__init__(wire)

@@ -1,8 +1,8 @@
 """Documents with versions, and leases on them: what serves the component's ``storage`` import.
 
-``wit/storage.wit`` is the contract; the types here mirror it name by name and add nothing to it. :class:`FileStorage` keeps
-documents as files (``docs/file-store.md``), :class:`MemoryStorage` only as long as it lives. A storage of your own is any
-object that has the methods of :class:`Storage`.
+``wit/storage.wit`` is the contract; the types here mirror it name by name and add nothing to it.
+:class:`FileStorage` keeps documents as files (``docs/file-store.md``), :class:`MemoryStorage` only
+as long as it lives. A storage of your own is any object that has the methods of :class:`Storage`.
 """
 
 from __future__ import annotations

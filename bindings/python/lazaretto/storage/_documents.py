@@ -9,7 +9,8 @@ from .contract import DocumentScope, Scope, StorageError, VAULT, check_name, fin
 
 
 class DocumentKind(Enum):
-    """The documents that have a place on disk: their name, and what follows the vault file's path in their own."""
+    """The documents that have a place on disk: their name, and what follows the vault file's path
+    in their own."""
 
     VAULT = (VAULT, "", "document-vault")
     LEDGER = ("vault.lazaretto", ".lazaretto", "document-ledger")
@@ -38,7 +39,7 @@ Claim = Union[DocumentKind, int]
 
 
 def claim_of(scope: Scope) -> Claim:
-    """What a lease on ``scope`` locks."""
+    """Returns what a lease on ``scope`` locks."""
     kind = DocumentKind.of(scope.document)
     if isinstance(scope, DocumentScope):
         return kind
@@ -48,10 +49,10 @@ def claim_of(scope: Scope) -> Claim:
 
 
 def kind_of(claim: Claim) -> DocumentKind:
-    """The document that is locked, or whose grant is."""
+    """Returns the document that is locked, or whose grant is."""
     return claim if isinstance(claim, DocumentKind) else DocumentKind.VAULT
 
 
 def lock_name(claim: Claim) -> str:
-    """The name of our own lock file for a claim."""
+    """Returns the name of our own lock file for a claim."""
     return claim.lock_name if isinstance(claim, DocumentKind) else f"{claim:02x}"

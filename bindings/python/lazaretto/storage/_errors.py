@@ -1,4 +1,5 @@
-"""What the system says, as a :class:`StorageError`: a code to act on, and a sentence with the path and the way out."""
+"""What the system says, as a :class:`StorageError`: a code to act on, and a sentence with the path
+and the way out."""
 
 from __future__ import annotations
 
@@ -33,7 +34,7 @@ def io_error(action: str, path: str, error: OSError) -> StorageError:
 
 
 def cannot_create(path: str, error: OSError) -> StorageError:
-    """Why nothing could be created at ``path``."""
+    """Returns why nothing could be created at ``path``."""
     if error.errno == errno.EPERM:
         # Rights of users are EACCES: this is a flag of the directory, or of the file system.
         return StorageError(
@@ -44,19 +45,19 @@ def cannot_create(path: str, error: OSError) -> StorageError:
 
 
 def mounted(path: str) -> StorageError:
-    """A file that nothing can be renamed over."""
+    """Returns the error for a file that nothing can be renamed over."""
     return StorageError(
         "read-only", f"{path} is mounted as a single file, so it cannot be replaced. Mount its folder instead"
     )
 
 
 def not_a_file(path: str, what: str) -> StorageError:
-    """A document that is ``what`` instead of a file."""
+    """Returns the error for a document that is ``what`` instead of a file."""
     return StorageError("unsupported", f"{path} is {what}: a document is a file that can be read and replaced")
 
 
 def what_is(mode: int) -> str:
-    """What something that is no file is called."""
+    """Returns what something that is no file is called."""
     if stat.S_ISDIR(mode):
         return "a directory"
     if stat.S_ISFIFO(mode):
@@ -67,7 +68,7 @@ def what_is(mode: int) -> str:
 
 
 def size(count: int) -> str:
-    """A number of bytes as a person says it."""
+    """Returns a number of bytes as a person says it."""
     if count < 10_240:
         return f"{count} bytes"
     if count < 10_485_760:

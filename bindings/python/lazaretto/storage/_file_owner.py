@@ -1,5 +1,6 @@
-"""What lies beside a vault belongs to its owner or root, and root works on its own vaults only. Whoever may write a folder must
-not be able to make another user read, lock or fill a file of theirs.
+"""What lies beside a vault belongs to its owner or root, and root works on its own vaults only.
+Whoever may write a folder must not be able to make another user read, lock or fill a file of
+theirs.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ except ImportError:  # Windows: FileStorage says so when it is made
 
 
 def user(uid: int) -> str:
-    """A user as a person knows them: by name, if there is one."""
+    """Returns a user as a person knows them: by name, if there is one."""
     try:
         return f"user {pwd.getpwuid(uid).pw_name}"
     except (KeyError, AttributeError):
@@ -25,7 +26,8 @@ def user(uid: int) -> str:
 
 
 def check_beside(path: str, found: os.stat_result, owner: int) -> None:
-    """Refuses what lies beside the vault of user ``owner`` and belongs to somebody else than them and root."""
+    """Refuses what lies beside the vault of user ``owner`` and belongs to somebody else than them
+    and root."""
     if found.st_uid in (0, owner):
         return
     raise StorageError(

@@ -1,5 +1,6 @@
-"""A directory is opened once, checked by that handle, and kept: whatever lies in it is reached by its bare name from there, so no
-link that somebody puts on the way meanwhile leads anywhere else, and a directory that is moved keeps what is under way in it.
+"""A directory is opened once, checked by that handle, and kept: whatever lies in it is reached by
+its bare name from there, so no link that somebody puts on the way meanwhile leads anywhere else,
+and a directory that is moved keeps what is under way in it.
 """
 
 from __future__ import annotations
@@ -16,23 +17,23 @@ from ._sync import sync
 _CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 _NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
 _DIRECTORY = getattr(os, "O_DIRECTORY", 0)
-# A handle that says what something is and where, without the right to read it. Elsewhere than on Linux a directory on the way must
-# be readable.
+# A handle that says what something is and where, without the right to read it. Elsewhere than on
+# Linux a directory on the way must be readable.
 _PATH = getattr(os, "O_PATH", 0)
 
 Identity = Tuple[int, int]
 
 
 def identity_of(found: os.stat_result) -> Identity:
-    """What no two files have at one time, whatever their names."""
+    """Returns what no two files have at one time, whatever their names."""
     return (found.st_dev, found.st_ino)
 
 
 class Folder:
     """A directory that is open.
 
-    It is closed when nobody refers to it any more, and by nothing else: another thread that still worked with a closed handle
-    would work in whatever directory got its number next.
+    It is closed when nobody refers to it any more, and by nothing else: another thread that still
+    worked with a closed handle would work in whatever directory got its number next.
     """
 
     def __init__(self, path: str, handle: int) -> None:
@@ -61,11 +62,12 @@ class Folder:
         return identity_of(self.stat)
 
     def joined(self, name: str) -> str:
-        """The path of what lies in it, for messages."""
+        """Returns the path of what lies in it, for messages."""
         return os.path.join(self.path, name)
 
     def entry(self, name: str) -> Entry:
-        """What has that name, links not followed. All that is said of it is of one and the same thing. Raises ``OSError``."""
+        """Looks at what has that name, and follows no link. All that is said of it is of one and
+        the same thing. Raises ``OSError``."""
         if not _PATH:
             return self._entry_by_two_looks(name)
         handle = os.open(name, _PATH | _NOFOLLOW | _CLOEXEC, dir_fd=self.handle)
@@ -92,13 +94,15 @@ class Folder:
         return Entry(found, None, link)
 
     def enter(self, name: str) -> Folder:
-        """The directory of that name, or the one above for ``..``. Raises ``OSError``; so it does for a link."""
+        """Opens the directory of that name, or the one above for ``..``. Raises ``OSError``; so
+        it does for a link."""
         flags = os.O_RDONLY | _PATH | _DIRECTORY | _NOFOLLOW | _CLOEXEC
         path = os.path.dirname(self.path) if name == ".." else self.joined(name)
         return Folder(path, os.open(name, flags, dir_fd=self.handle))
 
     def make(self, name: str) -> Folder:
-        """The directory of that name, created for its owner alone if it is missing, and durable. Raises ``OSError``."""
+        """Opens the directory of that name. One that is
+        missing is created, durably and for its owner alone. Raises ``OSError``."""
         try:
             os.mkdir(name, 0o700, dir_fd=self.handle)
         except FileExistsError:
@@ -108,11 +112,11 @@ class Folder:
         return made
 
     def look(self, name: str) -> os.stat_result:
-        """The stat of what has that name, links not followed. Raises ``OSError``."""
+        """Returns the stat of what has that name, links not followed. Raises ``OSError``."""
         return os.stat(name, dir_fd=self.handle, follow_symlinks=False)
 
     def has(self, name: str) -> bool:
-        """Whether anything has that name, a dangling link too."""
+        """Returns whether anything has that name, a dangling link too."""
         try:
             self.look(name)
         except OSError:
@@ -120,14 +124,15 @@ class Folder:
         return True
 
     def is_at(self, name: str, identity: Identity) -> bool:
-        """Whether that name still leads to what it led to."""
+        """Returns whether that name still leads to what it led to."""
         try:
             return identity_of(self.look(name)) == identity
         except OSError:
             return False
 
     def open(self, name: str, flags: int) -> int:
-        """Opens a file of that name, never through a link; a new one is for its owner alone. Raises ``OSError``."""
+        """Opens a file of that name, never through a link; a new one is for its owner alone. Raises
+        ``OSError``."""
         return os.open(name, flags | _NOFOLLOW | _CLOEXEC, 0o600, dir_fd=self.handle)
 
     def rename(self, name: str, to: str) -> None:
@@ -140,7 +145,7 @@ class Folder:
         os.rmdir(name, dir_fd=self.handle)
 
     def readable(self) -> int:
-        """A handle that its names can be read by, and synced. Raises ``OSError``."""
+        """Returns a handle that its names can be read by, and synced. Raises ``OSError``."""
         if not self._readable:
             # Two threads may come here at once: then there are two.
             self._readable.append(os.open(".", os.O_RDONLY | _DIRECTORY | _CLOEXEC, dir_fd=self.handle))
@@ -178,7 +183,7 @@ class Spot:
         return Spot(self.folder, name)
 
     def is_same(self, other: Spot) -> bool:
-        """Whether both are one name in one directory, and were reached by the same path."""
+        """Returns whether both are one name in one directory, and were reached by the same path."""
         return (self.path, self.folder.identity) == (other.path, other.folder.identity)
 
 

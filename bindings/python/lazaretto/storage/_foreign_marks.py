@@ -1,6 +1,7 @@
-"""The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
-has shown no sign of life for so long that its maker must have died. We show one while we hold it (``_heartbeat.py``), remove it when
-it is let go, and know again what a lazaretto that was killed left behind (``_left_behind.py``).
+"""The locks of programs that lock by making something: whoever makes the file or the folder holds
+the lock until it is gone, or has shown no sign of life for so long that its maker must have died.
+We show one while we hold it (``_heartbeat.py``), remove it when it is let go, and know again what a
+lazaretto that was killed left behind (``_left_behind.py``).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class Mark:
         return self.spot.path
 
     def make(self, now_ns: int, left: LeftBehind) -> Optional[MadeMark]:
-        """Makes it. None: somebody else holds it."""
+        """Makes it. None if somebody else holds it."""
         # A second time if what stood there was stale.
         for _ in range(2):
             try:
@@ -58,7 +59,7 @@ class Mark:
         return folder.open(name, os.O_RDONLY | os.O_DIRECTORY)
 
     def _make_room(self, now_ns: int, left: LeftBehind) -> bool:
-        """Takes away what its maker left behind. False: the maker may be alive."""
+        """Removes what its maker left behind. False if the maker may be alive."""
         try:
             found = self.spot.folder.look(self.spot.name)
         except FileNotFoundError:
@@ -68,7 +69,8 @@ class Mark:
         return self.is_left_behind(found, now_ns, left) and _take_away(self.spot, found)
 
     def is_left_behind(self, found: os.stat_result, now_ns: int, left: LeftBehind) -> bool:
-        """Whether its maker has died. A time in the future counts from when it was first seen."""
+        """Returns whether its maker has died. A time in the future counts from when it was first
+        seen."""
         if left.is_ours(self.path, found):
             return True
         age_s = (now_ns - found.st_mtime_ns) / 1e9
@@ -93,7 +95,7 @@ class MadeMark:
     identity: Identity
 
     def is_in_place(self) -> bool:
-        """Whether it is still what others find."""
+        """Returns whether it is still what others find."""
         return self.spot.folder.is_at(self.spot.name, self.identity)
 
     def remove(self) -> None:
@@ -108,7 +110,7 @@ class MadeMark:
             pass
 
 def _take_away(mark: Spot, found: os.stat_result) -> bool:
-    """Takes a mark away whose maker has died. False: somebody was faster."""
+    """Removes a mark whose maker has died. False if somebody was faster."""
     folder = mark.folder
     # Of two who find it stale one moves it; what the other would move is a new one.
     aside = mark.beside(f"{mark.name}.stale.{random_id()}")

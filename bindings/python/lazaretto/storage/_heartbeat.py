@@ -1,5 +1,6 @@
-"""A mark of ours shows that its maker lives, from a thread that touches nothing but the very thing that was made: what another
-program puts in its place is never touched, for that program takes a changed time for the loss of its lock.
+"""A mark of ours shows that its maker lives, from a thread that touches nothing but the very thing
+that was made: what another program puts in its place is never touched, for that program takes a
+changed time for the loss of its lock.
 """
 
 from __future__ import annotations
@@ -48,7 +49,8 @@ class Heartbeat:
 
 
 def touch(handle: int, now_ns: int, signature: int) -> None:
-    """Sets the time of a mark to now. ``signature`` are its microseconds: what a lazaretto made is known by them."""
+    """Sets the time of a mark to now. ``signature`` are its microseconds: what a lazaretto made is
+    known by them."""
     at = now_ns // 1_000_000_000 * 1_000_000_000 + signature * 1_000
     try:
         os.utime(handle, ns=(at, at))

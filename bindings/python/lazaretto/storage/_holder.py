@@ -1,4 +1,5 @@
-"""Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is decided by."""
+"""Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is
+decided by."""
 
 from __future__ import annotations
 
@@ -22,7 +23,7 @@ class Hint:
     """The fingerprint of the grant that the lock is held for: several share one."""
 
     def may_be_for(self, grant: Optional[str]) -> bool:
-        """Whether its writer holds the lock for this grant, or does not say what for."""
+        """Returns whether its writer holds the lock for this grant, or does not say what for."""
         return self.grant is None or grant is None or self.grant == grant
 
     def is_of_a_living_process_here(self) -> bool:
@@ -71,7 +72,7 @@ def read(handle: int) -> Optional[Hint]:
 
 
 def is_alive(pid: int) -> bool:
-    """Whether there is such a process on this machine. In doubt, yes."""
+    """Returns whether there is such a process on this machine. In doubt, yes."""
     if not 0 < pid < 1 << 31:
         return True
     try:
@@ -84,7 +85,7 @@ def is_alive(pid: int) -> bool:
 
 
 def host_name() -> str:
-    """The name of this machine; empty if it cannot be told."""
+    """Returns the name of this machine; empty if it cannot be told."""
     try:
         return _printable(os.uname().nodename)
     except OSError:

@@ -1,6 +1,7 @@
-"""What is known of the marks that a lazaretto made and may have left behind, and of those that lie in the future: one line of JSON in
-``T.lazaretto-locks/made``, read and written only by who holds the vault's own lock. So whoever finds a mark of ours knows that its
-maker is gone. It may be missing or torn: then a mark is as good as another program's, and ends by its age.
+"""What is known of the marks that a lazaretto made and may have left behind, and of those that lie
+in the future: one line of JSON in ``T.lazaretto-locks/made``, read and written only by who holds
+the vault's own lock. So whoever finds a mark of ours knows that its maker is gone. It may be
+missing or torn: then a mark is as good as another program's, and ends by its age.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class LeftBehind:
         self._is_changed = True
 
     def seen_in_the_future(self, path: str, found: os.stat_result) -> Optional[int]:
-        """When a mark was first seen with the time that it has, in nanoseconds."""
+        """Returns when a mark was first seen with the time that it has, in nanoseconds."""
         for future in self._future:
             if (future["path"], future["inode"], future["modified_us"]) == (path, found.st_ino, found.st_mtime_ns // 1_000):
                 return int(future["seen_ms"]) * 1_000_000

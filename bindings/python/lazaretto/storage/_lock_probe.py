@@ -1,8 +1,10 @@
 """Whoever wants to know who holds a lock does not touch it.
 
-``flock`` can be asked only by trying, and a try that succeeds keeps others out, if only for an instant. So whoever holds a lock of ours
-with ``flock`` also holds a lock of its open file (``F_OFD_SETLK``) on the first byte. That one excludes nobody, since nobody waits for
-it, and whether it is held can be asked without taking anything (``F_OFD_GETLK``). Both end with their holder.
+``flock`` can be asked only by trying, and a try that succeeds keeps others out, if only for an
+instant. So whoever holds a lock of ours with ``flock`` also holds a lock of its open file
+(``F_OFD_SETLK``) on the first byte. That one excludes nobody, since nobody waits for it, and
+whether it is held can be asked without taking anything (``F_OFD_GETLK``). Both end with their
+holder.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def hide(handle: int) -> None:
 
 
 def holder(handle: int, grant: Optional[str]) -> Optional[Holder]:
-    """Who holds the lock for ``grant``, if it is one on grants. None: nobody."""
+    """Returns who holds the lock for ``grant``, if it is one on grants. None if nobody does."""
     # Between two holders there is no hint, and between a holder's last steps too.
     for _ in range(3):
         held = _is_held(handle)
@@ -59,7 +61,7 @@ def _is_held(handle: int) -> Optional[bool]:
 
 
 def _ask(handle: int, command: int, kind: int) -> Optional[int]:
-    """The kind of lock that the answer names. None: it cannot be told or done."""
+    """Returns the kind of lock that the answer names. None: it cannot be told or done."""
     if sys.platform != "linux":
         return None
     import fcntl

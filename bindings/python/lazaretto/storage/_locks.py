@@ -1,6 +1,6 @@
-"""A lock is held by an open file, so it ends with its holder and with nothing else: never by age, never because somebody
-removed a file. Locks are ``flock`` on files of their own, which are never deleted; two handles exclude each other within
-one process as between two.
+"""A lock is held by an open file, so it ends with its holder and with nothing else: never by age,
+never because somebody removed a file. Locks are ``flock`` on files of their own, which are never
+deleted; two handles exclude each other within one process as between two.
 """
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ class _Lock:
     identity: Identity
 
     def is_in_place(self) -> bool:
-        """Whether it is still the file that others would lock: somebody may have moved or removed it all the same."""
+        """Returns whether it is still the file that others would lock: somebody may have moved or
+        removed it all the same."""
         return self.spot.folder.is_at(self.spot.name, self.identity)
 
 
@@ -80,7 +81,8 @@ class Held:
         return self._pid == os.getpid()
 
     def is_in_place(self) -> bool:
-        """Whether all of them still are where others find them, seen from the folders that they were taken in."""
+        """Returns whether all of them still are where others find them, seen from the folders that
+        they were taken in."""
         locks = list(self._locks)
         if not locks or not self._folder.folder.is_at(self._folder.name, locks[-1].spot.folder.identity):
             return False
@@ -153,7 +155,7 @@ class Locks:
                 _close(locks)  # and so unlocks
 
     def holder(self) -> Optional[Holder]:
-        """Who holds our own lock. Nothing is taken, made or written."""
+        """Returns who holds our own lock. Nothing is taken, made or written."""
         _no_host_without_flock(self.anchor)
         folder = self._own_folder()
         try:
@@ -173,8 +175,8 @@ class Locks:
         return self.anchor.beside(self.anchor.name + ".lazaretto-locks")
 
     def _make_all(self, known_in: Spot) -> Union[Tuple[List[MadeMark], Optional[Heartbeat]], Mark]:
-        """Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what
-        is known of them."""
+        """Makes every mark, or none: then it returns the mark that somebody else holds. Our own
+        lock is held, so nobody else reads or writes what is known of them."""
         if not self.marks:
             return [], None
         known = _open_lock(known_in, self.owner).handle
@@ -207,7 +209,8 @@ class Locks:
         return None
 
     def _open(self, own: Folder) -> List[_Lock]:
-        """All of them in their order, each once: two names of one lock file would wait for each other for ever."""
+        """Opens all locks in their order, each once: two names of one lock file would wait for
+        each other for ever."""
         locks: List[_Lock] = []
         try:
             for spot in [*self.foreign, Spot(own, self.own)]:
@@ -222,7 +225,7 @@ class Locks:
         return locks
 
     def _open_own(self, folder: Spot) -> Folder:
-        """The folder of our own locks, created if it is missing."""
+        """Opens the folder of our own locks, and creates it if it is missing."""
         _no_host_without_flock(self.anchor)
         try:
             own = folder.folder.enter(folder.name)
@@ -241,7 +244,8 @@ class Locks:
                 raise _not_our_folder(folder, error) from None
             raise cannot_create(folder.path, error) from None
         try:
-            # Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+            # Such a host makes its folder and then looks for this one: of two that begin at once
+            # none goes on.
             _no_host_without_flock(self.anchor)
         except StorageError:
             with contextlib.suppress(OSError):
@@ -267,7 +271,8 @@ def _not_our_folder(folder: Spot, error: OSError) -> StorageError:
 
 
 def _no_host_without_flock(anchor: Spot) -> None:
-    """A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates."""
+    """A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours:
+    both at once would lose updates."""
     theirs = anchor.beside(anchor.name + ".lazaretto-wasi")
     if not theirs.folder.has(theirs.name):
         return
@@ -302,8 +307,9 @@ def _open_lock(spot: Spot, owner: int) -> _Lock:
 
 
 def _lock_all(locks: List[_Lock]) -> Optional[int]:
-    """Locks all of them, or none: who kept the first while waiting for the second could wait for somebody who does the
-    opposite, and another program's order is its own. A number: the one that somebody else holds."""
+    """Locks all of them, or none: who kept the first while waiting for the second could wait for
+    somebody who does the opposite, and another program's order is its own. A number: the one that
+    somebody else holds."""
     for at, lock in enumerate(locks):
         try:
             fcntl.flock(lock.handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -334,7 +340,8 @@ def _close(locks: List[_Lock]) -> None:
 
 
 def _who_holds(locks: List[_Lock], busy: int) -> Holder:
-    """Who may hold ``locks[busy]``. Another program's lock: a lazaretto, if one that lives says so in our own lock file."""
+    """Returns who may hold ``locks[busy]``. Another program's lock: a lazaretto, if one that lives
+    says so in our own lock file."""
     hint = _holder.read(locks[-1].handle)
     if busy + 1 == len(locks):
         return hint.holder() if hint else Holder()

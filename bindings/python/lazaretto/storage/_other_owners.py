@@ -1,8 +1,8 @@
 """Other files may hold the grants that are in a vault, and own them. They are read, never written.
 
-The reference keeps a second copy of a Nous login in ``<root>/shared/nous_auth.json`` and prefers that one, and the store of
-one of its profiles, ``<root>/profiles/<name>/auth.json``, borrows from ``<root>/auth.json``. Beside each it may keep an
-Anthropic login in ``.anthropic_oauth.json``.
+The reference keeps a second copy of a Nous login in ``<root>/shared/nous_auth.json`` and prefers
+that one, and the store of one of its profiles, ``<root>/profiles/<name>/auth.json``, borrows from
+``<root>/auth.json``. Beside each it may keep an Anthropic login in ``.anthropic_oauth.json``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,8 @@ class OwnerFile:
 
 
 def document_in(name: str) -> Optional[Tuple[int, str]]:
-    """Returns which of the files has the document ``name``, and what the document is called there."""
+    """Returns which of the files has the document ``name``, and what the document is called
+    there."""
     found = _NAME.fullmatch(name)
     return (int(found[1]), VAULT + (found[2] or "")) if found else None
 
@@ -44,7 +45,8 @@ def owners(vault: str, named: Tuple[str, ...], shared: Optional[str]) -> List[Ow
         root = os.path.dirname(profiles) if os.path.basename(profiles) == "profiles" else None
         folder = shared or os.path.join(home if root is None else root, "shared")
         found.append(OwnerFile(os.path.join(folder, "nous_auth.json"), ("nous",)))
-        # At each start the reference copies it over the entry that it once made from it, and never back.
+        # At each start the reference copies it over the entry that it once made from it, and never
+        # back.
         found.append(OwnerFile(os.path.join(home, ".anthropic_oauth.json"), ()))
         if root is not None:
             found.append(OwnerFile(os.path.join(root, REFERENCE_VAULT), ()))

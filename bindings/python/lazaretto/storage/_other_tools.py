@@ -1,9 +1,10 @@
-"""Whose file a vault is decides whose lock is taken, and place and content decide whose file it is: a file's name alone proves
-nothing, for several tools call theirs the same.
+"""Whose file a vault is decides whose lock is taken, and place and content decide whose file it is:
+a file's name alone proves nothing, for several tools call theirs the same.
 
-Claude Code makes the folder ``.oauth_refresh.lock`` in its folder, and then ``<its folder, links followed>.lock`` beside it, which is all
-that old versions make; both are good for 60 s without a sign of life. Qwen Code makes the file ``oauth_creds.lock``, good for 35 s.
-Versions and sources: ``docs/file-store.md``.
+Claude Code makes the folder ``.oauth_refresh.lock`` in its folder, and then ``<its folder, links
+followed>.lock`` beside it, which is all that old versions make; both are good for 60 s without a
+sign of life. Qwen Code makes the file ``oauth_creds.lock``, good for 35 s. Versions and sources:
+``docs/file-store.md``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _QWEN_STALE_S = 35
 
 
 def marks(vault: SafePath, wanted: Optional[bool]) -> List[Mark]:
-    """What other tools make while they refresh a login in their own file."""
+    """Returns what other tools make while they refresh a login in their own file."""
     found = {}
     for spot in names_of(vault) if wanted is not False else []:
         for mark in _marks_of(spot):
@@ -53,7 +54,7 @@ def _is_of(file: Spot, name: str, variables: Tuple[str, ...], member: str) -> bo
 
 
 def _is_named_by(variable: str, folder: Folder) -> bool:
-    """Whether a variable of the environment names this folder."""
+    """Returns whether a variable of the environment names this folder."""
     named = os.environ.get(variable)
     if not named:
         return False
@@ -64,7 +65,8 @@ def _is_named_by(variable: str, folder: Folder) -> bool:
 
 
 def _has_member(file: Spot, member: str) -> bool:
-    """Whether the file is an object with this member. What cannot be read is not sent from either."""
+    """Returns whether the file is an object with this member. What cannot be read is not sent from
+    either."""
     try:
         handle = file.folder.open(file.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
         with os.fdopen(handle, "rb") as opened:

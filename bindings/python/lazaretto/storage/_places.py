@@ -1,4 +1,5 @@
-"""A document lies beside the vault file that all links lead to, whatever name it was opened by; and so do its locks."""
+"""A document lies beside the vault file that all links lead to, whatever name it was opened by; and
+so do its locks."""
 
 from __future__ import annotations
 
@@ -34,30 +35,34 @@ class Place:
 
     @property
     def owner(self) -> int:
-        """The user whose vault it is. One that does not exist yet will be this process's."""
+        """Returns the user whose vault it is. One that does not exist yet will be this
+        process's."""
         owner = self.anchor.owner
         return os.geteuid() if owner is None else owner
 
     @property
     def owner_beside(self) -> Optional[int]:
-        """To whom, or to root, the document must belong. None: it is the anchor itself, which a person named."""
+        """To whom, or to root, the document must belong. None: it is the anchor itself, which a
+        person named."""
         return None if self.file is self.anchor else self.owner
 
     def is_same(self, other: Place) -> bool:
-        """Whether both are the same file with the same locks; its owner may have changed."""
+        """Returns whether both are the same file with the same locks; its owner may have
+        changed."""
         return self.anchor.is_same(other.anchor) and self.file.is_same(other.file)
 
     def is_there(self) -> bool:
         return not self.file.missing and self.file.folder.has(self.file.name)
 
     def unsynced(self, kind: DocumentKind) -> Optional[str]:
-        """The name, beside the document, of a text of it that was not synced. None: there never is one."""
+        """Returns the name, beside the document, of a text of it that was not synced. None: there
+        never is one."""
         # All other documents are read by people and by other programs, who would not know.
         return self.file.name + ".unsynced" if kind is DocumentKind.LEDGER else None
 
 
 def beside(anchor: SafePath, kind: DocumentKind) -> Place:
-    """Where a document lies whose anchor has been walked to."""
+    """Returns where a document lies whose anchor has been walked to."""
     if not kind.suffix or anchor.missing:
         return Place(anchor, anchor if not kind.suffix else replace(anchor, name=anchor.name + kind.suffix, found=None))
     return Place(anchor, _safe_path.walk_beside(anchor, anchor.name + kind.suffix))
@@ -73,7 +78,8 @@ class Places:
     """Whether nothing here is ever written: then root may read what is anybody's."""
 
     def glance(self, kind: DocumentKind) -> Optional[os.stat_result]:
-        """Looks at a document with one stat, wherever the kernel finds it; raises ``OSError``. None: that may be the wrong file."""
+        """Looks at a document with one stat, wherever the kernel finds it; raises ``OSError``.
+        None: that may be the wrong file."""
         if kind is DocumentKind.PROFILES:
             if self.profiles is None:
                 raise FileNotFoundError
@@ -99,9 +105,9 @@ class Places:
 
 
 def foreign_locks(vault: SafePath, wanted: Optional[bool]) -> List[Spot]:
-    """The reference program's lock files for a vault, in the order of their paths. It locks beside the path that it was given
-    and not beside what a link leads to: so there is one beside each. ``wanted`` none: if any of the paths is what the
-    reference calls its vault.
+    """Returns the reference program's lock files for a vault, in the order of their paths. It locks
+    beside the path that it was given and not beside what a link leads to: so there is one beside
+    each. ``wanted`` none: if any of the paths is what the reference calls its vault.
     """
     names = names_of(vault)
     if wanted is None:
@@ -118,7 +124,8 @@ def foreign_locks(vault: SafePath, wanted: Optional[bool]) -> List[Spot]:
 
 
 def names_of(vault: SafePath) -> List[Spot]:
-    """Every name by which a program may know the vault. A folder that is missing is created before anything is locked in it."""
+    """Returns every name by which a program may know the vault. A folder that is missing is created
+    before anything is locked in it."""
     return [*vault.links, Spot(vault.folder, vault.name)]
 
 

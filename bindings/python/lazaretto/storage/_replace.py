@@ -1,5 +1,5 @@
-"""A document is the old text or the new one at every moment, whole, whatever fails or crashes: the new text is written
-beside it under another name, synced, and renamed over it.
+"""A document is the old text or the new one at every moment, whole, whatever fails or crashes: the
+new text is written beside it under another name, synced, and renamed over it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from .contract import UNKNOWN, Stale, Stored, StoreOutcome, random_id, version_o
 
 _MAX_NAMES = 1024
 _MAX_LEFTOVERS = 16
-"""How many names are looked at, and how many files removed, in search of what crashed processes left."""
+"""How many names are looked at, and how many files removed, in search of what crashed processes
+left."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Change:
 
 
 def replace(change: Change, read: Callable[[], Optional[Text]]) -> StoreOutcome:
-    """Performs ``change`` under the document's lock, which the caller holds. ``read`` reads the document."""
+    """Performs ``change`` under the document's lock, which the caller holds. ``read`` reads the
+    document."""
     before = read()
     if _version(before) != change.expected:
         return _stale(before)
@@ -99,7 +101,8 @@ def _prepare(change: Change, before: Optional[Text]) -> None:
         _sync_way_to(folder)
 
     if change.unsynced is not None and not _is_unsynced(before) and folder.has(change.unsynced):
-        # It was left behind. It must not come back if the file below it should ever be at that version again.
+        # It was left behind. It must not come back if the file below it should ever be at that
+        # version again.
         try:
             folder.remove(change.unsynced)
             sync_dir(folder)
@@ -108,7 +111,7 @@ def _prepare(change: Change, before: Optional[Text]) -> None:
 
 
 def create_temp(temp: Spot) -> int:
-    """A new file, for its owner alone from the first moment."""
+    """Creates a file that its owner alone can read and write, from the first moment."""
     try:
         return temp.folder.open(temp.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
     except OSError as error:
@@ -126,8 +129,8 @@ def _write_temp(temp: Spot, change: Change, before: Optional[Text], spelled: Opt
                 rest = rest[os.write(file, rest) :]
         except OSError as error:
             raise io_error("write", target, error) from None
-        # Also when the store need not be durable: a rename that reaches the disk before the content it names would leave
-        # an empty document after a power cut.
+        # Also when the store need not be durable: a rename that reaches the disk before the content
+        # it names would leave an empty document after a power cut.
         if spelled is None:
             try:
                 sync(file)
@@ -153,7 +156,8 @@ def _stale(current: Optional[Text]) -> Stale:
 
 
 def _keep_group_and_mode(file: int, target: str, before: Optional[Text]) -> None:
-    """The file keeps its owner and its group, and never gets more rights than it had; everybody else has none."""
+    """The file keeps its owner and its group, and never gets more rights than it had; everybody
+    else has none."""
     born = os.fstat(file)
     mode = 0o600
     if before is not None:
@@ -172,8 +176,8 @@ def _keep_group_and_mode(file: int, target: str, before: Optional[Text]) -> None
 
 
 def _sync_way_to(folder: Folder) -> None:
-    """Makes the names of the directories that lead to ``folder`` durable, on its file system. Somebody else may have created
-    them just now, and have died before telling the disk."""
+    """Makes the names of the directories that lead to ``folder`` durable, on its file system.
+    Somebody else may have created them just now, and have died before telling the disk."""
     below = folder
     while True:
         try:
@@ -188,7 +192,7 @@ def _sync_way_to(folder: Folder) -> None:
 
 
 def temp_name(name: str) -> str:
-    """The name of a new temporary file of the document ``name``."""
+    """Returns the name of a new temporary file of the document ``name``."""
     return f"{_temp_prefix(name)}{os.getpid()}.{random_id()}"
 
 
@@ -197,7 +201,8 @@ def _temp_prefix(name: str) -> str:
 
 
 def pid_in(entry: str, name: str) -> Optional[int]:
-    """The process that made a temporary file of the document ``name``, if its name is exactly one of ours."""
+    """Returns the process that made a temporary file of the document ``name``, if its name is
+    exactly one of ours."""
     prefix = _temp_prefix(name)
     if not entry.startswith(prefix):
         return None
@@ -206,9 +211,10 @@ def pid_in(entry: str, name: str) -> Optional[int]:
 
 
 def _remove_leftovers(folder: Folder, name: str) -> None:
-    """Removes what processes that are no more left of this document: it holds secrets. As we hold the document's lock, no living
-    process has such a file but an empty one; that its process is gone as well is asked for safety. A file with our own pid is not
-    ours either: in a container every process may have had it."""
+    """Removes what processes that are no more left of this document: it holds secrets. As we hold
+    the document's lock, no living process has such a file but an empty one; that its process is
+    gone as well is asked for safety. A file with our own pid is not ours either: in a container
+    every process may have had it."""
     removed = 0
     try:
         with folder.entries() as entries:

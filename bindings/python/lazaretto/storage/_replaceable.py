@@ -1,5 +1,5 @@
-"""Before a token is spent it is known that its vault can take the next one. It is no promise: what follows a store that fails
-all the same stays as it is.
+"""Before a token is spent it is known that its vault can take the next one. It is no promise: what
+follows a store that fails all the same stays as it is.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def _check_file(vault: Spot) -> int:
 
 
 def _is_mounted(handle: int, vault: Spot) -> bool:
-    """Whether the file is the root of a mount: nothing can be renamed over one."""
+    """Returns whether the file is the root of a mount: nothing can be renamed over one."""
     mount, of_folder = _mount_of(handle), _mount_of(vault.folder.handle)
     if mount is None or of_folder is None:
         return os.fstat(handle).st_dev != vault.folder.stat.st_dev
@@ -62,7 +62,7 @@ def _is_mounted(handle: int, vault: Spot) -> bool:
 
 
 def _mount_of(handle: int) -> Optional[str]:
-    """What tells one mount from another. None: this system does not say."""
+    """Returns what tells one mount from another. None: this system does not say."""
     try:
         with open(f"/proc/self/fdinfo/{handle}", "rb") as lines:
             for line in lines:
@@ -95,7 +95,8 @@ def _check_flags(path: str, handle: int) -> None:
 
 
 def _check_room(vault: Spot, count: int) -> None:
-    """Makes the temporary file that a store would make, with room for what it would write, and removes it again."""
+    """Makes the temporary file that a store would make, with room for what it would write, and
+    removes it again."""
     temp = vault.beside(temp_name(vault.name))
     handle = create_temp(temp)
     try:

@@ -1,5 +1,5 @@
-"""Tokens that could be stored nowhere are kept in a file of their own until the vault takes them: whoever holds them may end, and
-nobody else has them.
+"""Tokens that could be stored nowhere are kept in a file of their own until the vault takes them:
+whoever holds them may end, and nobody else has them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Rescue:
         return spot.path
 
     def kept(self) -> Iterator[Kept]:
-        """What earlier calls kept, of whatever process."""
+        """Returns what earlier calls kept, of whatever process."""
         safe_path = _walk_to(self._prefix)
         if safe_path.missing:
             return

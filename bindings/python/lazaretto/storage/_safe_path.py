@@ -1,8 +1,10 @@
-"""A link is followed only where nobody but the user and root could have put it, and only to a place where nobody else can
-put another file. Without a link the path is the user's own word and is taken as it is.
+"""A link is followed only where nobody but the user and root could have put it, and only to a place
+where nobody else can put another file. Without a link the path is the user's own word and is taken
+as it is.
 
-The way is walked by hand, one name at a time, because the kernel would follow anybody's link; and from handle to handle, so that
-what was checked is what is used. What comes out is a place without links, so that all names of one file lead to one set of locks.
+The way is walked by hand, one name at a time, because the kernel would follow anybody's link; and
+from handle to handle, so that what was checked is what is used. What comes out is a place without
+links, so that all names of one file lead to one set of locks.
 """
 
 from __future__ import annotations
@@ -41,23 +43,24 @@ class SafePath:
 
     @property
     def target(self) -> str:
-        """The file's path, without links."""
+        """Returns the file's path, without links."""
         return os.path.join(self.folder.path, *self.missing, self.name)
 
     @property
     def spot(self) -> Spot:
-        """The file, in a directory that is there."""
+        """Returns the file, in a directory that is there."""
         if self.missing:
             raise StorageError("other", f"there is no directory {os.path.dirname(self.target)}")
         return Spot(self.folder, self.name)
 
     @property
     def owner(self) -> Optional[int]:
-        """The user whose file it is, if it exists."""
+        """Returns the user whose file it is, if it exists."""
         return None if self.found is None else self.found.st_uid
 
     def is_same(self, other: SafePath) -> bool:
-        """Whether both lead to the same name in the same directory by the same links. Its owner may have changed."""
+        """Returns whether both lead to the same name in the same directory by the same links. Its
+        owner may have changed."""
         if (self.missing, len(self.links)) != (other.missing, len(other.links)):
             return False
         ours, theirs = (Spot(self.folder, self.name), *self.links), (Spot(other.folder, other.name), *other.links)
@@ -79,7 +82,8 @@ def walk(path: str) -> SafePath:
 
 
 def walk_beside(safe_path: SafePath, name: str) -> SafePath:
-    """Walks to what lies beside the file of a way, which has been walked: only a link leads elsewhere."""
+    """Walks to what lies beside the file of a way, which has been walked: only a link leads
+    elsewhere."""
     return _Walk(safe_path.spot.folder, name, safe_path.doubt).to_its_end()
 
 
@@ -152,7 +156,8 @@ class _Walk:
         self.here = folder
 
     def look_at_entry(self, path: str, entry: os.stat_result) -> None:
-        """A link must be ours wherever it lies; anything must be ours in a directory where everybody may put things."""
+        """A link must be ours wherever it lies; anything must be ours in a directory where
+        everybody may put things."""
         shared = _is_writable_by_others(self.here.stat)
         if (shared or stat.S_ISLNK(entry.st_mode)) and not _is_trusted(entry.st_uid):
             self.note(f"{path} belongs to user {entry.st_uid}")
@@ -187,5 +192,6 @@ def _is_trusted(uid: int) -> bool:
 
 
 def _is_writable_by_others(directory: os.stat_result) -> bool:
-    # In a sticky directory (/tmp) an entry can be replaced only by its owner: enter() lets that pass.
+    # In a sticky directory (/tmp) an entry can be replaced only by its owner: enter() lets that
+    # pass.
     return directory.st_mode & 0o022 != 0

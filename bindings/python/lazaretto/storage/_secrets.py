@@ -1,12 +1,13 @@
-"""A client's secret is read from the one place that the user's own ``providers.json`` names. The component says only of which
-provider, so neither it nor a vault can have anything else read or run.
+"""A client's secret is read from the one place that the user's own ``providers.json`` names. The
+component says only of which provider, so neither it nor a vault can have anything else read or run.
 
 =========================  =========================================================================================
 member                     what is read
 =========================  =========================================================================================
-``client_secret_env``      that environment variable
-``client_secret_file``     the first line of that file; a relative path is beside ``providers.json``, ``~/`` is the home directory
-``client_secret_command``  the first line that the program prints; no shell runs it, and its standard error is ours
+``client_secret_env``      that environment variable ``client_secret_file``     the first line of
+that file; a relative path is beside ``providers.json``, ``~/`` is the home directory
+``client_secret_command``  the first line that the program prints; no shell runs it, and its
+standard error is ours
 =========================  =========================================================================================
 """
 
@@ -41,7 +42,7 @@ class Secrets:
         self._printed: Dict[Tuple[str, ...], Tuple[float, str]] = {}
 
     def of(self, provider: str, profiles: str, path: str) -> Optional[str]:
-        """The secret of a provider's client. None: its profile names no place."""
+        """Returns the secret of a provider's client. None if its profile names no place."""
         named = _place(provider, profiles)
         if named is None:
             return None
@@ -68,8 +69,8 @@ class Secrets:
 
 
 def _place(provider: str, text: str) -> Optional[Tuple[str, Any]]:
-    """Where a provider's profile says that the secret is: in the first of its layers that says anything of it, and in none below
-    one that names another client or another server."""
+    """Returns where a provider's profile says that the secret is: in the first of its layers that
+    says anything of it, and in none below one that names another client or another server."""
     try:
         profiles = json.loads(text)["profiles"]
         profile = profiles[provider]
@@ -135,7 +136,8 @@ def _text(read: bytes, otherwise: str) -> str:
 
 
 def _check_ours(profiles: str) -> None:
-    """Whoever can write ``providers.json`` can have a program run: that must be its reader, or root."""
+    """Whoever can write ``providers.json`` can have a program run: that must be its reader, or
+    root."""
     try:
         found = os.stat(profiles)
     except OSError as error:
@@ -148,7 +150,7 @@ def _check_ours(profiles: str) -> None:
 
 
 def _run(words: List[str]) -> str:
-    """What a program prints. Nothing of it is in an error."""
+    """Returns what a program prints. Nothing of it is in an error."""
     program = words[0]
     try:
         ran = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, timeout=_DEADLINE_S, check=False)

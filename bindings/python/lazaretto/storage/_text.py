@@ -1,5 +1,5 @@
-"""A file is read whole, bounded and without ever blocking; and it is not read again while its stat proves that it is the
-same: ``docs/file-store.md`` says when a stat proves that.
+"""A file is read whole, bounded and without ever blocking; and it is not read again while its stat
+proves that it is the same: ``docs/file-store.md`` says when a stat proves that.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ StatKey = Tuple[int, int, int, int, int]
 
 
 def stat_key(found: os.stat_result) -> StatKey:
-    """What a stat says about the content of a file."""
+    """Returns what a stat says about the content of a file."""
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -45,11 +45,13 @@ class Text:
     stat: os.stat_result
     """The file's, when it was read."""
     proof: Optional[StatKey]
-    """A stat equal to this proves that the file is unchanged. None: it must be read again next time."""
+    """A stat equal to this proves that the file is unchanged. None: it must be read again next
+    time."""
 
 
 def read(spot: Spot, owner: Optional[int]) -> Optional[Text]:
-    """Reads a file, which is no link. None: there is no file. ``owner``: it must belong to that user or root."""
+    """Reads a file, which is no link. None if there is no file. ``owner``: it must belong to that
+    user or root."""
     path = spot.path
     for tries_left in (2, 1, 0):
         read_at = time.time_ns()
@@ -120,7 +122,8 @@ def _fstatfs() -> Optional[Callable[..., int]]:
 
 
 def network_name(handle: int) -> Optional[str]:
-    """The kind of network file system that an open file or directory lies on. None: a local one, or it cannot be told."""
+    """Returns the kind of network file system that an open file or directory lies on. None: a local
+    one, or it cannot be told."""
     if not sys.platform.startswith("linux"):
         return None  # macOS and the BSDs do lock over NFS, through lockd
     fstatfs = _fstatfs()

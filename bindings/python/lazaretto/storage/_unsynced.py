@@ -1,7 +1,8 @@
-"""The ledger's newest text may lie beside it unsynced, and counts only if it is whole and about the ledger that is there.
+"""The ledger's newest text may lie beside it unsynced, and counts only if it is whole and about the
+ledger that is there.
 
-It is read **before** the document's own file. Whatever is stored meanwhile, the outcome was current at some moment in
-between; the other way round, a text could come back that two stores had replaced.
+It is read **before** the document's own file. Whatever is stored meanwhile, the outcome was current
+at some moment in between; the other way round, a text could come back that two stores had replaced.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ _MARK = "lazaretto-unsynced 1 "
 
 
 def spelled(base: str, text: bytes) -> Optional[bytes]:
-    """What is to be written beside a document whose file is at ``base``. None: it would be too large to be read."""
+    """Returns what is to be written beside a document whose file is at ``base``. None if it would
+    be too large to be read."""
     file = f"{_MARK}{base} {version_of(text)}\n".encode() + text
     return file if len(file) <= MAX_BYTES else None
 
 
 def read(document: Spot, beside: str, owner: Optional[int]) -> Optional[Text]:
-    """Reads a document, and what may lie beside it unsynced. None: there is no document."""
+    """Reads a document, and what may lie beside it unsynced. None if there is no document."""
     try:
         found = _text.read(document.beside(beside), owner)
     except StorageError as error:
@@ -43,7 +45,8 @@ def read(document: Spot, beside: str, owner: Optional[int]) -> Optional[Text]:
 
 
 def parse(file: str) -> Optional[Tuple[str, Document]]:
-    """The version of the file that the text was written over, and the text. None: it is not whole."""
+    """Returns the version of the file that the text was written over, and the text. None if it
+    is not whole."""
     head, newline, text = file.partition("\n")
     if not newline or not head.startswith(_MARK):
         return None

@@ -1,4 +1,5 @@
-"""The document ``vault.lazaretto-place`` says where the vault lies, as a person named it, and by which command a person reaches it."""
+"""The document ``vault.lazaretto-place`` says where the vault lies, as a person named it, and by
+which command a person reaches it."""
 
 from __future__ import annotations
 
@@ -21,7 +22,8 @@ def load_place(vault: str, layout: Optional[str], command: str, login_hint: Opti
 
 
 def command_about(vault: str, layout: Optional[str], providers: Optional[str]) -> str:
-    """Returns the words by which a person calls the command ``lazaretto`` so that it is about this vault."""
+    """Returns the words by which a person calls the command ``lazaretto`` so that it is about this
+    vault."""
     words = ["lazaretto", "--vault", text_of(vault)]
     words += [] if layout is None else ["--layout", layout]
     words += [] if providers is None else ["--providers", text_of(providers)]

@@ -17,9 +17,11 @@ STORE_WAIT_S = 10.0
 
 
 class StorageError(Exception):
-    """Why a call could not be answered. An error of :meth:`Storage.store` means that nothing was written.
+    """Why a call could not be answered. An error of :meth:`Storage.store` means that nothing was
+    written.
 
-    ``code`` is one that ``wit/storage.wit`` lists, or ``invalid-lease``; the message never holds text of a document.
+    ``code`` is one that ``wit/storage.wit`` lists, or ``invalid-lease``; the message never holds
+    text of a document.
     """
 
     def __init__(self, code: str, message: str) -> None:
@@ -67,7 +69,8 @@ class Stored:
 
 @dataclass(frozen=True)
 class Stale:
-    """The document is not at the expected version: nothing was written. Carries what is there instead, if anything."""
+    """The document is not at the expected version: nothing was written. Carries what is there
+    instead, if anything."""
 
     current: Optional[Document]
 
@@ -90,7 +93,8 @@ class DocumentScope:
 
 @dataclass(frozen=True)
 class GrantScope:
-    """The refreshing of one grant, named by the fingerprint of its refresh token: 32 lower-case hex digits."""
+    """The refreshing of one grant, named by the fingerprint of its refresh token: 32 lower-case hex
+    digits."""
 
     document: str
     fingerprint: str
@@ -101,7 +105,8 @@ Scope = Union[DocumentScope, GrantScope]
 
 @dataclass(frozen=True)
 class LeaseGrant:
-    """A lease that was granted. ``granted_ttl_ms`` none: until it is released or the process ends."""
+    """A lease that was granted. ``granted_ttl_ms`` none: until it is released or the process
+    ends."""
 
     lease: str
     granted_ttl_ms: Optional[int] = None
@@ -141,7 +146,8 @@ class Capabilities:
     reads: str
     """``linearizable`` or ``may-be-stale``."""
     durability: str
-    """What a durable store survives: ``none``, ``process-crash``, ``machine-crash`` or ``quorum``."""
+    """What a durable store survives: ``none``, ``process-crash``, ``machine-crash`` or
+    ``quorum``."""
     excludes_foreign: bool
     """Whether a document lease also excludes other programs that write the same document."""
 
@@ -149,8 +155,8 @@ class Capabilities:
 class Storage(Protocol):
     """A place for documents. Every call is complete when it returns; any thread may make it.
 
-    What cannot be answered is raised as :class:`StorageError`. Whatever else :meth:`store` raises counts as
-    :class:`Unknown`, and elsewhere as a storage that failed.
+    What cannot be answered is raised as :class:`StorageError`. Whatever else :meth:`store` raises
+    counts as :class:`Unknown`, and elsewhere as a storage that failed.
     """
 
     def load(self, name: str, known: Optional[str]) -> LoadOutcome:
@@ -168,22 +174,23 @@ class Storage(Protocol):
         ...
 
     def release(self, lease: str) -> None:
-        """Gives a lease back. An unknown lease is ignored."""
+        """Releases a lease. An unknown lease is ignored."""
         ...
 
     def holder_of(self, scope: Scope) -> Optional[Holder]:
-        """Returns who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for nothing and keeps nobody out.
+        """Returns who holds a lease now; none: nobody. Takes no lease, writes nothing, waits for
+        nothing and keeps nobody out.
 
         The answer is for people: what may be done is decided by :meth:`acquire` alone.
         """
         ...
 
     def list(self, prefix: str) -> List[str]:
-        """The names of the documents that exist and begin with ``prefix``."""
+        """Returns the names of the documents that exist and begin with ``prefix``."""
         ...
 
     def describe(self) -> Capabilities:
-        """What this storage promises."""
+        """Returns what this storage promises."""
         ...
 
 
@@ -191,7 +198,8 @@ _SEGMENT = re.compile(r"[a-z0-9._-]+", re.ASCII)
 
 
 def check_name(name: str) -> None:
-    """Raises ``invalid-name`` unless the name is segments of ``[a-z0-9._-]+`` joined by ``/``, none of them ``.`` or ``..``."""
+    """Raises ``invalid-name`` unless the name is segments of ``[a-z0-9._-]+`` joined by ``/``, none
+    of them ``.`` or ``..``."""
     if all(segment not in (".", "..") and _SEGMENT.fullmatch(segment) for segment in name.split("/")):
         return
     raise StorageError(
@@ -224,7 +232,7 @@ def fingerprint_byte(fingerprint: str) -> int:
 
 
 def invalid_lease(name: str) -> StorageError:
-    """The refusal of a lease that does not permit a store."""
+    """Returns the refusal of a lease that does not permit a store."""
     return StorageError(
         "invalid-lease",
         f"the lease given for storing {name} is not a lease on that document, or is no longer held",

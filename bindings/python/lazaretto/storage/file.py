@@ -1,4 +1,5 @@
-"""Documents as files. ``docs/file-store.md`` is the written protocol, for hosts in any language; this is it in Python.
+"""Documents as files. ``docs/file-store.md`` is the written protocol, for hosts in any language;
+this is it in Python.
 
 ======================  ==========================================================================
 file                    what it holds true
@@ -88,23 +89,32 @@ class _Lease:
 
 
 class FileStorage:
-    """One vault file and what lies beside it. Any number of values, in any number of processes, may share one vault.
+    """One vault file and what lies beside it. Any number of values, in any number of processes, may
+    share one vault.
 
     :param vault: The vault file; it need not exist. Nothing is touched before the first call.
-    :param layout: Which program's layout the vault is in, where its name, its folder and what is in it do not tell for certain.
+    :param layout: Which program's layout the vault is in, where its name, its folder and what is in
+        it do not tell for certain.
     :param providers: Where ``providers.json`` lies. None: it is absent.
-    :param foreign_lock: Whether ``<stem>.lock`` beside ``<stem>.json``, the reference program's own lock, is taken for writing
-        the vault. None: for a vault file called ``auth.json`` or ``nous_auth.json``. False also leaves other tools' locks
-        for their own files alone, which are taken else.
-    :param environment: Whether keys of this process's environment may be read, for entries of a vault that only name a
-        variable. Only variables called like a key or a token (``..._KEY``, ``..._TOKEN``, ``..._PAT``) can be.
-    :param also: Other files that may hold the same grants. Those that they hold are refreshed only there. What the
-        reference's own layout says of its shared and its root store is known without this.
-    :param shared_logins: Where the reference keeps the logins that its profiles share, if not in ``shared`` in its root.
-    :param command: By which words a person calls the command ``lazaretto`` so that it is about this vault. None: ``lazaretto --vault
-        PATH``, with the layout and the profiles where they are named.
-    :param login_hint: What a person runs, or does, to log in, in place of that command. ``{provider}`` in it stands for the provider.
-    :param allow_network_filesystem: Lets grants be leased where locks may not exclude other machines.
+    :param foreign_lock: Whether ``<stem>.lock`` beside ``<stem>.json``, the reference program's own
+        lock, is taken for writing the vault. None: for a vault file called ``auth.json`` or
+        ``nous_auth.json``. False also leaves other tools' locks for their own files alone, which
+        are taken else.
+    :param environment: Whether keys of this process's environment may be read, for entries of a
+        vault that only name a variable. Only variables called like a key or a token (``..._KEY``,
+        ``..._TOKEN``, ``..._PAT``) can be.
+    :param also: Other files that may hold the same grants. Those that they hold are refreshed only
+        there. What the reference's own layout says of its shared and its root store is known
+        without this.
+    :param shared_logins: Where the reference keeps the logins that its profiles share, if not in
+        ``shared`` in its root.
+    :param command: By which words a person calls the command ``lazaretto`` so that it is about this
+        vault. None: ``lazaretto --vault PATH``, with the layout and the profiles where they are
+        named.
+    :param login_hint: What a person runs, or does, to log in, in place of that command.
+        ``{provider}`` in it stands for the provider.
+    :param allow_network_filesystem: Lets grants be leased where locks may not exclude other
+        machines.
     """
 
     def __init__(
@@ -184,7 +194,7 @@ class FileStorage:
         return UNCHANGED if text.document.version == known else Loaded(text.document)
 
     def _client_secret(self, provider: str) -> LoadOutcome:
-        """The secret of a provider's client, as ``providers.json`` says where it is."""
+        """Returns the secret of a provider's client, as ``providers.json`` says where it is."""
         path = self._places.profiles
         found = self.load(DocumentKind.PROFILES.document, None)
         if path is None or not isinstance(found, Loaded):
@@ -253,13 +263,15 @@ class FileStorage:
             cas="emulated",
             reads="may-be-stale" if is_network else "linearizable",
             durability="machine-crash",
-            # The reference knows its vault by one name only: a file of any other name has no foreign writer to exclude.
+            # The reference knows its vault by one name only: a file of any other name has no
+            # foreign writer to exclude.
             excludes_foreign=safe_path is not None
             and (self._foreign_lock is None or bool(foreign_locks(safe_path, self._foreign_lock))),
         )
 
     def exposed(self) -> Optional[Tuple[str, str]]:
-        """What is wrong, for a person, and the command that ends it, if every user of the machine may open the vault. A group may share it."""
+        """Returns what is wrong, for a person, and the command that ends it, if every user of the
+        machine may open the vault. A group may share it."""
         try:
             mode = stat.S_IMODE(self._places.glance(DocumentKind.VAULT).st_mode)  # type: ignore[union-attr]
         except OSError:
@@ -273,19 +285,19 @@ class FileStorage:
         )
 
     def rescue(self) -> Rescue:
-        """The files that keep tokens of this vault which could be stored nowhere."""
+        """Returns the files that keep tokens of this vault which could be stored nowhere."""
         place = self._places.find(DocumentKind.VAULT)
         assert place is not None
         return Rescue(place.anchor.target)
 
     def _names_here(self) -> List[str]:
-        """The leases that this thread took and still holds."""
+        """Returns the leases that this thread took and still holds."""
         held = [name for name in getattr(self._of_this_thread, "names", []) if name in self._leases]
         self._of_this_thread.names = held
         return held
 
     def _held_here(self, kind: DocumentKind) -> Optional[_Lease]:
-        """The lease under which this thread works on a document, if it holds one."""
+        """Returns the lease under which this thread works on a document, if it holds one."""
         for name in self._names_here():
             lease = self._leases.get(name)
             is_profiles = kind is DocumentKind.PROFILES
@@ -294,14 +306,17 @@ class FileStorage:
         return None
 
     def _find(self, kind: DocumentKind) -> Optional[Place]:
-        """Where a document lies. Whoever holds a lease stays in the folder that it was taken in, wherever that was moved."""
+        """Returns where a document lies. Whoever holds a lease stays in the folder that it was
+        taken in, wherever that was moved."""
         lease = self._held_here(kind)
         return self._places.find(kind) if lease is None else beside(lease.place.anchor, kind)
 
     def _glance(self, kind: DocumentKind, known: Optional[str]) -> Optional[LoadOutcome]:
-        """What one stat can say: that the document certainly is at version ``known``, or that there is none. None: nothing.
+        """Returns what one stat can say: that the document certainly is at version ``known``, or
+        that there is none. None: nothing.
 
-        The kernel followed whatever links there are. But it came to nothing, or to the very file that was read by a safe way.
+        The kernel followed whatever links there are. But it came to nothing, or to the very file
+        that was read by a safe way.
         """
         if self._held_here(kind) is not None:
             return None
@@ -318,9 +333,10 @@ class FileStorage:
         return UNCHANGED if seen == (stat_key(found), known) else None
 
     def _claim(self, claim: Claim, patience: Patience, grant: Optional[str] = None) -> Union[_Lease, Holder]:
-        """Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's before
-        our own."""
-        # While one waits for a lock the link may be pointed elsewhere, or the lock file be removed: then it was the wrong lock.
+        """Takes the locks of a claim. The order never changes: a grant's lock before a document's,
+        and another program's before our own."""
+        # While one waits for a lock the link may be pointed elsewhere, or the lock file be removed:
+        # then it was the wrong lock.
         for _ in range(3):
             place = self._place_to_write(kind_of(claim))
             self._refuse_network(claim, place)
@@ -340,7 +356,7 @@ class FileStorage:
         raise StorageError("unavailable", f"{self._places.vault} is being moved about; try again")
 
     def _place_to_write(self, kind: DocumentKind) -> Place:
-        """Where a document lies, in a folder that is created if it is missing."""
+        """Returns where a document lies, in a folder that is created if it is missing."""
         for _ in range(3):
             place = self._find(kind)
             if place is None:
@@ -355,7 +371,8 @@ class FileStorage:
         raise StorageError("unavailable", f"{self._places.vault} is being moved about; try again")
 
     def _is_where_it_was(self, lease: _Lease) -> bool:
-        """Whether, now that it is locked, the document still lies where the locks are, and these where others find them."""
+        """Returns whether, now that it is locked, the document still lies where the locks are, and
+        these where others find them."""
         now = self._find(kind_of(lease.claim))
         return now is not None and now.is_same(lease.place) and lease.held.is_in_place()
 
@@ -381,7 +398,7 @@ class FileStorage:
             )
 
     def _lease_for(self, kind: DocumentKind, lease: str) -> _Lease:
-        """The lease that a store was given, if it permits this store."""
+        """Returns the lease that a store was given, if it permits this store."""
         with self._mutex:
             held = self._leases.get(lease)
         if held is None or held.claim is not kind or not held.held.is_of_this_process():
@@ -417,13 +434,14 @@ def _fingerprint(scope: Scope) -> Optional[str]:
 
 
 def _network(vault: SafePath) -> Optional[str]:
-    """The kind of network file system that a vault lies on, or will lie on."""
+    """Returns the kind of network file system that a vault lies on, or will lie on."""
     return network_name(vault.folder.handle)
 
 
 def _variable_named(variable: str) -> LoadOutcome:
-    """An environment variable as a document, its name in lower case. What is called like a key or a token, and nothing else:
-    who can write a vault must not be able to ask for just anything."""
+    """Returns an environment variable as a document, its name in lower case. What is called like a
+    key or a token, and nothing else: who can write a vault must not be able to ask for just
+    anything."""
     if not variable.endswith(_LIKE_A_KEY):
         return ABSENT
     value = os.environ.get(variable.upper(), "")

@@ -1,4 +1,5 @@
-"""Documents that live as long as the process. For tests, and for hosts that keep what they know elsewhere."""
+"""Documents that live as long as the process. For tests, and for hosts that keep what they know
+elsewhere."""
 
 from __future__ import annotations
 
@@ -53,7 +54,7 @@ class MemoryStorage:
             self._texts[name] = text
 
     def text(self, name: str) -> Optional[str]:
-        """What a document holds now."""
+        """Returns what a document holds now."""
         with self._changed:
             return self._texts.get(name)
 
