@@ -6,10 +6,11 @@
 //! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
 //! | `cargo xtask dist --native` | and with it the command and the C library for this machine |
 //! | `cargo xtask prove`, `prove --long` | nothing: it runs the long proofs |
+//! | `cargo xtask house`, `house --check` | nothing: it measures the house rules, and checks them |
+//! | `cargo xtask house --list <rule>` | nothing: it prints every place that breaks one rule |
+//! | `cargo xtask house --lower` | `xtask/house.toml`, with every number that has become better |
 
 use std::env;
-use std::error::Error;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 mod builder;
@@ -18,15 +19,18 @@ mod componentize;
 mod compose;
 mod dist;
 mod gate;
+mod house;
 mod metadata;
 mod native;
 mod parts;
 mod prove;
 mod stock;
+mod workspace;
 
-type Result<T> = std::result::Result<T, Box<dyn Error>>;
+use workspace::{Result, root};
 
-const USAGE: &str = "usage: cargo xtask stock | dist [--native] | prove [--long]";
+const USAGE: &str =
+    "usage: cargo xtask stock | dist [--native] | prove [--long] | house [--check | --lower | --list <rule>]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -36,6 +40,10 @@ fn main() -> ExitCode {
         ["dist", "--native"] => dist::run(true),
         ["prove"] => prove::run(false),
         ["prove", "--long"] => prove::run(true),
+        ["house"] => house::run(house::Mode::Print),
+        ["house", "--check"] => house::run(house::Mode::Check),
+        ["house", "--lower"] => house::run(house::Mode::Lower),
+        ["house", "--list", rule] => house::list(rule),
         _ => Err(USAGE.into()),
     };
     match done {
@@ -45,10 +53,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// The workspace.
-fn root() -> PathBuf {
-    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    here.parent().map_or(here.clone(), PathBuf::from)
 }
