@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::rc::Rc;
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Action, Code, KeeperError};
 use crate::json::{self, Object};
 use crate::layers::Layers;
 use crate::pool::{self, Picked, State};
@@ -93,7 +93,7 @@ pub struct AccessToken {
 impl AccessToken {
     /// The same with what keeps it from being refreshed.
     pub(crate) fn warned_by(self, error: &KeeperError) -> Self {
-        let needs_login = error.action == Action::Login;
+        let needs_login = error.action() == Action::Login;
         Self { needs_login, ..self.warned(Some(&error.message)) }
     }
 
@@ -197,13 +197,13 @@ impl Ask<'_> {
             "its {what} cannot be sent, for it holds white space, a control character or a letter beyond ASCII, \
              so it is given to nobody"
         );
-        self.error("unusable", Action::Login, &what)
+        self.error(Code::Unusable, &what)
     }
 
     /// An error about the credential that is asked for.
-    pub(crate) fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
+    pub(crate) fn error(&self, code: Code, what: &str) -> KeeperError {
         let (id, credential) = (&self.profile.id, &self.credential);
-        KeeperError::new(code, action, format!("{id} ({credential}): {what}")).of(id, credential)
+        KeeperError::new(code, format!("{id} ({credential}): {what}")).of(id, credential)
     }
 }
 
@@ -306,12 +306,8 @@ impl<P: Ports> Keeper<P> {
         let first = refreshable.clone().next();
         let credential =
             refreshable.find(|credential| credential.leading().refresh_token.is_some()).or(first).ok_or_else(|| {
-                KeeperError::new(
-                    "nothing-to-do",
-                    Action::Usage,
-                    format!("{}: only keys, and keys are not refreshed", profile.id),
-                )
-                .of(&profile.id, named.unwrap_or_default())
+                KeeperError::new(Code::NothingToDo, format!("{}: only keys, and keys are not refreshed", profile.id))
+                    .of(&profile.id, named.unwrap_or_default())
             })?;
         let is_forced = request.refused_access_token.is_none();
         let ask = Ask {
@@ -360,7 +356,7 @@ impl<P: Ports> Keeper<P> {
         let first = found.first().filter(|_| rested).map(|found| found.id());
         let Some(id) = paused.map(|(_, id)| id.as_str()).or(first) else {
             let what = format!("{}: nothing of it is cooling down, held, parked or resting", profile.id);
-            return Err(KeeperError::new("nothing-to-do", Action::Usage, what));
+            return Err(KeeperError::new(Code::NothingToDo, what));
         };
         if paused.is_none() {
             return self.status_of(vault, &profile, id).await;
@@ -379,11 +375,11 @@ impl<P: Ports> Keeper<P> {
     /// Stores what [`AccessToken::unsaved`] held.
     pub async fn save_unsaved(&self, unsaved: &Secret) -> Result<(), KeeperError> {
         let unsaved = Unsaved::read(unsaved.expose())
-            .ok_or_else(|| KeeperError::new("bad-request", Action::Usage, "this is not what `unsaved` held"))?;
+            .ok_or_else(|| KeeperError::new(Code::BadRequest, "this is not what `unsaved` held"))?;
         let profile = self.profile(&unsaved.successor.provider).await?;
         let snapshot = self.vault(&unsaved.vault).await?;
         let login = snapshot.open()?.node(&profile.id, Spot::Login);
-        let (to, _) = request::counterpart(&profile, login, None).map_err(|error| self.bad_profile(&error))?;
+        let (to, _) = request::counterpart(&profile, login, None)?;
         let ask = Ask {
             vault: &unsaved.vault,
             profile,
@@ -411,7 +407,7 @@ impl<P: Ports> Keeper<P> {
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
         let unsaved = || {
             let what = "the vault still cannot be written: keep `unsaved`";
-            KeeperError::new("unsaved", Action::Inspect, what)
+            KeeperError::new(Code::Unsaved, what)
         };
         match self.land(ask, &Landing::of(spent, successor, &ledger, held)).await? {
             Landed::Failed => return Err(unsaved()),
@@ -475,7 +471,7 @@ impl<P: Ports> Keeper<P> {
                 "{} is no name of a document: it should be segments of a-z, 0-9, `.`, `_`, `-`, joined by `/`",
                 json::quote(vault)
             );
-            return Err(KeeperError::new("bad-request", Action::Usage, what));
+            return Err(KeeperError::new(Code::BadRequest, what));
         }
         let known = self.vaults.borrow().get(vault).cloned();
         let loaded = self.ports.load(vault, known.as_ref().map(|snapshot| &snapshot.version)).await;
@@ -493,7 +489,7 @@ impl<P: Ports> Keeper<P> {
                 Ok(snapshot)
             }
             (Loaded::Absent | Loaded::Unchanged, _) => {
-                Err(KeeperError::new("no-credential", Action::Login, "there is no vault yet"))
+                Err(KeeperError::new(Code::NoCredential, "there is no vault yet"))
             }
         }
     }
@@ -541,7 +537,7 @@ impl<P: Ports> Keeper<P> {
                 Err(error) => return Err(KeeperError::storage(vault, &error)),
             }
         }
-        Err(KeeperError::new("busy", Action::Retry, "the vault is being written by others all the time").after(1))
+        Err(KeeperError::new(Code::Busy, "the vault is being written by others all the time").after(1))
     }
 
     /// The profile a name stands for. A name that only a vault knows is read as the generic one.
@@ -563,7 +559,7 @@ impl<P: Ports> Keeper<P> {
         let profile = self.profile(name).await?;
         let snapshot = match self.vault(vault).await {
             // A name that nobody knows is the first mistake.
-            Err(error) if error.code == "no-credential" => {
+            Err(error) if error.code == Code::NoCredential => {
                 self.check_known(&profile.id, name, None)?;
                 return Err(error);
             }
@@ -672,8 +668,7 @@ impl<P: Ports> Keeper<P> {
     }
 
     pub(crate) fn bad_profile(&self, error: &ProfileError) -> KeeperError {
-        let code = if error.0.starts_with("there is no profile") { "unknown-provider" } else { "bad-profile" };
-        KeeperError::new(code, Action::Configure, error.0.clone())
+        KeeperError::new(Code::BadProfile, &error.0)
     }
 
     /// A vault's text, opened to have a credential put in: what another tool keeps in its own file is that tool's to log in.
@@ -681,13 +676,12 @@ impl<P: Ports> Keeper<P> {
         let vault = self.opened(vault, text)?;
         let (Some(tool), Some(hint)) = (vault.tool(), vault.login_hint()) else { return Ok(vault) };
         let what = format!("this is the own file of {tool}, and nothing is added to it");
-        Err(KeeperError::new("bad-request", Action::Usage, what).run(hint))
+        Err(KeeperError::new(Code::BadRequest, what).run(hint))
     }
 
     pub(crate) fn uneditable(&self, error: &EditError) -> KeeperError {
         KeeperError::new(
-            "corrupt-vault",
-            Action::Inspect,
+            Code::CorruptVault,
             format!("the vault cannot be edited safely, so nothing was sent or changed: {error}. Mend it by hand"),
         )
     }
@@ -751,23 +745,19 @@ fn candidates<'a>(
 
 pub(crate) fn no_credential(profile: &Profile) -> KeeperError {
     let what = format!("{}: the vault holds no credential of it", profile.id);
-    let mut error = KeeperError::new("no-credential", Action::Login, what);
+    let mut error = KeeperError::new(Code::NoCredential, what);
     error.provider = Some(profile.id.clone());
     error
 }
 
 fn not_read() -> KeeperError {
-    KeeperError::new("internal", Action::Inspect, "a profile was asked for before they were read")
+    KeeperError::new(Code::Internal, "a profile was asked for before they were read")
 }
 
 fn corrupt(error: &VaultError) -> KeeperError {
     if let VaultError::UnknownLayout(_) = error {
         let what = format!("nothing was sent or changed: {error}");
-        return KeeperError::new("unknown-layout", Action::Usage, what);
+        return KeeperError::new(Code::UnknownLayout, what);
     }
-    KeeperError::new(
-        "corrupt-vault",
-        Action::Inspect,
-        format!("the vault cannot be used, and was not touched: {error}"),
-    )
+    KeeperError::new(Code::CorruptVault, format!("the vault cannot be used, and was not touched: {error}"))
 }

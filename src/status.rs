@@ -1,7 +1,7 @@
 //! Every credential as a person wants to see it. Reads only.
 
 use crate::classify;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::jwt;
 use crate::keeper::{Keeper, no_credential};
 use crate::next_step::Reach;
@@ -126,7 +126,7 @@ impl<P: Ports> Keeper<P> {
     async fn read_status(&self, vault: &str, provider: Option<&str>) -> Result<(StatusReport, bool), KeeperError> {
         self.load_profiles().await?;
         let snapshot = match self.vault(vault).await {
-            Err(error) if error.code == "no-credential" => {
+            Err(error) if error.code == Code::NoCredential => {
                 if let Some(name) = provider {
                     self.check_known(&self.profile(name).await?.id, name, None).map_err(mistyped)?;
                 }
@@ -243,7 +243,7 @@ impl<P: Ports> Keeper<P> {
 }
 
 fn mistyped(mut error: KeeperError) -> KeeperError {
-    (error.code, error.action) = ("unknown-credential", Action::Usage);
+    error.code = Code::UnknownCredential;
     error
 }
 

@@ -1,6 +1,6 @@
 //! A name that nobody knows: what is said names those that are near, or those that are there.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json;
 use crate::keeper::{Keeper, Snapshot};
 use crate::near;
@@ -48,7 +48,7 @@ impl<P: Ports> Keeper<P> {
         held.iter().for_each(|id| table::insert_sorted(&mut known, id.clone()));
         let question = near::question(name, known.iter().map(String::as_str));
         let what = format!("{name}: no provider of this name is known.{question}");
-        let mut error = KeeperError::new("unknown-provider", Action::Configure, what);
+        let mut error = KeeperError::new(Code::UnknownProvider, what);
         error.provider = Some(name.to_owned());
         error
     }
@@ -57,7 +57,7 @@ impl<P: Ports> Keeper<P> {
 /// That no credential of a provider has this name.
 pub(crate) fn credential(profile: &Profile, name: &str, known: &[Credential]) -> KeeperError {
     let what = format!("{}: no credential is called {}. There is {}", profile.id, json::quote(name), listed(known));
-    KeeperError::new("unknown-credential", Action::Usage, what).of(&profile.id, name)
+    KeeperError::new(Code::UnknownCredential, what).of(&profile.id, name)
 }
 
 /// What a person calls these credentials, with the id of each that has a label.

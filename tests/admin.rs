@@ -4,7 +4,7 @@
 mod machine;
 
 use lazaretto::admin::add::{More, NewCredential};
-use lazaretto::error::KeeperError;
+use lazaretto::error::{Code, KeeperError};
 use lazaretto::keeper::Keeper;
 use lazaretto::secret::Secret;
 use lazaretto::status::CredentialStatus;
@@ -216,13 +216,13 @@ fn a_spent_token_is_refused_and_so_is_what_is_there_already() {
     world.token().expect("refreshed");
     let before = world.text("vault");
     let error = add(&world, &oauth("acme", "at", "rt-1")).expect_err("spent");
-    assert!(error.code == "bad-request" && error.message.contains("gave another"), "{error}");
+    assert!(error.code == Code::BadRequest && error.message.contains("gave another"), "{error}");
     let error = add(&world, &oauth("acme", "at-new", "rt-2")).expect_err("the login's own");
-    assert_eq!((error.code, error.credential.as_deref()), ("nothing-to-do", Some("login")));
+    assert_eq!((error.code, error.credential.as_deref()), (Code::NothingToDo, Some("login")));
     assert_eq!(world.text("vault"), before);
     add(&world, &key("acme", "sk-1")).expect("a key");
     let error = add(&world, &key("acme", "sk-1")).expect_err("the same key");
-    assert_eq!(error.code, "nothing-to-do");
+    assert_eq!(error.code, Code::NothingToDo);
 }
 
 #[test]
@@ -241,13 +241,17 @@ fn what_is_no_credential_is_refused_without_showing_it() {
         (oauth("nobody-knows", "secret", "r"), "no provider"),
     ] {
         let error = add(&world, &new).expect_err(wanted);
-        assert_eq!(error.code, if wanted == "no provider" { "unknown-provider" } else { "bad-request" }, "{error}");
+        assert_eq!(
+            error.code,
+            if wanted == "no provider" { Code::UnknownProvider } else { Code::BadRequest },
+            "{error}"
+        );
         assert!(error.message.contains(wanted) && !error.message.contains("secret"), "{error}");
     }
     let wrong_vault = NewCredential { vault: "../x".into(), ..key("anthropic", "k") };
-    assert_eq!(add(&world, &wrong_vault).expect_err("no name").code, "bad-request");
+    assert_eq!(add(&world, &wrong_vault).expect_err("no name").code, Code::BadRequest);
     assert_eq!(world.text("vault"), before);
-    for (text, code) in [("{", "corrupt-vault"), (r#"{"credential_pool":{"anthropic":{}}}"#, "corrupt-vault")] {
+    for (text, code) in [("{", Code::CorruptVault), (r#"{"credential_pool":{"anthropic":{}}}"#, Code::CorruptVault)] {
         world.write("vault", text);
         assert_eq!(add(&world, &key("anthropic", "sk-9")).expect_err("corrupt").code, code);
         assert_eq!(world.text("vault"), text);
@@ -317,11 +321,13 @@ fn who_is_not_named_clearly_is_not_removed() {
     let pool = json!([entry("aaaaaa", "work"), entry("bbbbbb", "Work"), entry("cccccc", "aaaaaa")]);
     world.write("vault", &json!({ "credential_pool": { "anthropic": pool } }).to_string());
     let before = world.text("vault");
-    for (named, code) in [(None, "bad-request"), (Some("work"), "bad-request"), (Some("none"), "unknown-credential")] {
+    for (named, code) in
+        [(None, Code::BadRequest), (Some("work"), Code::BadRequest), (Some("none"), Code::UnknownCredential)]
+    {
         let error = remove(&world, "anthropic", named).expect_err("not clear");
         assert!(error.code == code && error.message.contains("bbbbbb"), "{error}");
     }
-    assert_eq!(remove(&world, "xai", None).expect_err("none").code, "no-credential");
+    assert_eq!(remove(&world, "xai", None).expect_err("none").code, Code::NoCredential);
     assert_eq!(world.text("vault"), before);
     remove(&world, "anthropic", Some("aaaaaa")).expect("an id goes before a label");
     assert_eq!(self::pool(&world, "anthropic").len(), 2);
@@ -352,7 +358,7 @@ fn a_key_takes_the_place_of_one_only_where_it_should() {
         ..key("anthropic", secret)
     };
     let first = add(&world, &labelled("sk-1", "work", true)).expect("there is none of that name yet");
-    assert_eq!(add(&world, &labelled("sk-2", "work", false)).expect_err("the name is taken").code, "bad-request");
+    assert_eq!(add(&world, &labelled("sk-2", "work", false)).expect_err("the name is taken").code, Code::BadRequest);
     let second = add(&world, &labelled("sk-2", "Work", true)).expect("replaced");
     assert_eq!((&second.credential, second.label.as_str()), (&first.credential, "work"));
     assert_eq!(add(&world, &labelled("sk-2", "work", true)).expect("it is so already").credential, first.credential);
@@ -362,10 +368,10 @@ fn a_key_takes_the_place_of_one_only_where_it_should() {
     assert_eq!(add(&world, &only).expect("the only key").credential, first.credential);
     add(&world, &labelled("sk-4", "home", false)).expect("a second");
     let only = NewCredential { access_token: Secret::from("sk-5"), ..only };
-    assert_eq!(add(&world, &only).expect_err("which?").code, "bad-request");
-    assert_eq!(add(&world, &labelled("sk-4", "work", true)).expect_err("it is `home`").code, "bad-request");
+    assert_eq!(add(&world, &only).expect_err("which?").code, Code::BadRequest);
+    assert_eq!(add(&world, &labelled("sk-4", "work", true)).expect_err("it is `home`").code, Code::BadRequest);
     let login = NewCredential { label: Some("work".into()), more: only.more, ..oauth("anthropic", "at", "rt") };
-    assert_eq!(add(&world, &login).expect_err("a login is no key").code, "bad-request");
+    assert_eq!(add(&world, &login).expect_err("a login is no key").code, Code::BadRequest);
     let kept: Vec<_> = pool(&world, "anthropic").iter().map(|entry| entry["access_token"].clone()).collect();
     assert_eq!(kept, ["sk-3", "sk-4"]);
 }
@@ -393,7 +399,7 @@ fn what_is_told_of_tokens_is_kept_or_compared_with_the_profile() {
         More { token_endpoint: Some("https://evil.example/token".into()), ..More::default() },
     ] {
         let error = add(&world, &with(more)).expect_err("the profile says otherwise");
-        assert_eq!(error.code, "bad-profile", "{error}");
+        assert_eq!(error.code, Code::BadProfile, "{error}");
     }
     assert_eq!(world.text("vault"), before);
     world.profile_with(&json!({ "client_id": "c-9", "client_secret": "s" }));

@@ -3,7 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaretto::error::KeeperError;
+use lazaretto::error::{Action, Code, KeeperError};
 use lazaretto::keeper::Keeper;
 use lazaretto::ports::Severity;
 use machine::{DAY_MS, SECOND_MS, START_MS, World, now, tokens};
@@ -56,16 +56,16 @@ fn a_clock_that_was_set_back_does_not_stretch_a_cooldown() {
 #[test]
 fn what_only_a_person_can_mend_is_held_until_something_changes() {
     for (status, code, is_told) in [
-        (400, "interaction_required", ("interaction-required", "login")),
-        (401, "invalid_client", ("held", "configure")),
-        (403, "unauthorized_client", ("held", "configure")),
-        (400, "invalid_request", ("held", "configure")),
-        (400, "invalid_scope", ("held", "configure")),
+        (400, "interaction_required", Code::InteractionRequired),
+        (401, "invalid_client", Code::Held),
+        (403, "unauthorized_client", Code::Held),
+        (400, "invalid_request", Code::Held),
+        (400, "invalid_scope", Code::Held),
     ] {
         // Held for a year, and ended by another client.
         let world = World::new();
         world.answer(status, &json!({ "error": code }));
-        let told = |error: KeeperError| (error.code, error.action.as_str());
+        let told = |error: KeeperError| error.code;
         assert_eq!(told(world.token().expect_err("held")), is_told, "{code}");
         world.pass(365 * DAY_MS);
         assert_eq!(told(world.token().expect_err("still held")), is_told, "{code}");
@@ -111,7 +111,7 @@ fn a_client_that_is_refused_after_it_worked_backs_off_before_it_is_held() {
         world.pass(3_600 * SECOND_MS);
         world.answer(status, &json!({ "error": code }));
         let error = world.token().expect_err("refused");
-        assert_eq!((error.code, error.action.as_str()), ("refresh-failed", "retry"), "{code}: {error}");
+        assert_eq!(error.code, Code::RefreshFailed, "{code}: {error}");
         let wait_s = error.retry_after_s.expect("a wait");
         assert!((48..=72).contains(&wait_s), "{code}: {wait_s}");
         assert_eq!(world.status().state, "cooling-down", "{code}");
@@ -131,7 +131,7 @@ fn a_client_that_is_refused_after_it_worked_backs_off_before_it_is_held() {
             world.answer(status, &json!({ "error": code }));
             let error = world.token().expect_err("refused");
             if number == 8 {
-                assert_eq!((error.code, error.action.as_str()), ("held", "configure"), "{code}: {error}");
+                assert_eq!(error.code, Code::Held, "{code}: {error}");
             } else {
                 waits.push(error.retry_after_s.unwrap_or_else(|| panic!("{code} {number}: {error}")));
                 world.pass(waits[waits.len() - 1] * SECOND_MS);
@@ -140,7 +140,7 @@ fn a_client_that_is_refused_after_it_worked_backs_off_before_it_is_held() {
         assert!(waits.windows(2).all(|pair| pair[0] < pair[1]), "{code}: {waits:?}");
         assert!((5_700..=9_000).contains(&waits.iter().sum::<u64>()), "{code}: {waits:?}");
         world.pass(365 * DAY_MS);
-        assert_eq!(world.token().expect_err("still held").code, "held", "{code}");
+        assert_eq!(world.token().expect_err("still held").code, Code::Held, "{code}");
         assert_eq!(world.requests(), 12, "{code}");
         // Whoever mends the profile need not wait.
         let world = World::new();
@@ -149,7 +149,7 @@ fn a_client_that_is_refused_after_it_worked_backs_off_before_it_is_held() {
         world.pass(3_600 * SECOND_MS);
         world.answer(status, &json!({ "error": code }));
         world.token().expect_err("refused");
-        assert_eq!(world.token().expect_err("refused").code, "cooling-down", "{code}");
+        assert_eq!(world.token().expect_err("refused").code, Code::CoolingDown, "{code}");
         world.profile_with(&json!({ "client_id": "client-1", "request": { "parameters": { "scope": "a" } } }));
         world.answer(200, &json!({ "access_token": "at-3", "refresh_token": "rt-3", "expires_in": 3600 }));
         assert_eq!(world.token().expect("tried at once").token.expose(), "at-3", "{code}");
@@ -179,17 +179,17 @@ fn a_refused_forced_refresh_leaves_the_good_access_token_served() {
     world.0.now_ms.set(START_MS - 2 * 3_600 * SECOND_MS);
     world.answer(400, &json!({ "error": "invalid_grant" }));
     let error = world.refresh().expect_err("another token was wanted");
-    assert_eq!(error.code, "quarantined");
+    assert_eq!(error.code, Code::Quarantined);
     let token = world.token().expect("it is good for an hour");
     assert_eq!((token.token.expose(), token.origin.as_str(), token.warning.is_some()), ("at-old", "sealed", true));
     // Whoever forces once more wants another one than this.
-    assert_eq!(world.refresh().expect_err("there is none").code, "quarantined");
+    assert_eq!(world.refresh().expect_err("there is none").code, Code::Quarantined);
     // But one that an API refused is not served any more.
     let world = World::new();
     world.0.now_ms.set(START_MS - 2 * 3_600 * SECOND_MS);
     world.answer(400, &json!({ "error": "invalid_grant" }));
     world.token_instead_of("at-old").expect_err("dead");
-    assert_eq!(world.token().expect_err("an API refused it").code, "quarantined");
+    assert_eq!(world.token().expect_err("an API refused it").code, Code::Quarantined);
     assert_eq!(world.requests(), 1);
 }
 
@@ -201,7 +201,7 @@ fn an_answer_that_nobody_understands_is_tried_five_times_and_then_parked() {
         world.token().expect_err("what?");
         world.pass(2 * 3_600 * SECOND_MS);
     }
-    assert_eq!(world.token().expect_err("parked").code, "parked");
+    assert_eq!(world.token().expect_err("parked").code, Code::Parked);
     assert_eq!(world.warnings().iter().filter(|name| **name == "parked").count(), 1, "the operator was told once");
     world.pass(365 * DAY_MS);
     world.token().expect_err("parked for good");
@@ -227,14 +227,14 @@ fn in_the_advisory_window_a_failure_leaves_the_good_token_served() {
 fn a_tombstone_outlives_the_sealed_copy_and_a_new_login_with_the_same_token_earns_one_send() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
-    assert_eq!(world.token().expect_err("dead").code, "quarantined");
+    assert_eq!(world.token().expect_err("dead").code, Code::Quarantined);
     world.pass(8 * DAY_MS);
     let keeper = Keeper::new(world.clone());
     now(keeper.unquarantine("vault", "acme", None)).expect_err("its seven days are over");
     // Another program puts the old file back, a year later.
     world.pass(365 * DAY_MS);
     world.log_in("rt-1");
-    assert_eq!(world.token().expect_err("still dead").code, "quarantined");
+    assert_eq!(world.token().expect_err("still dead").code, Code::Quarantined);
     assert_eq!(world.requests(), 1);
     // A person logs in again, and the server gives the same refresh token beside a new access token.
     let later = lazaretto::time::to_rfc3339(world.0.now_ms.get() - 3_700 * SECOND_MS, lazaretto::time::Zone::Letter);
@@ -249,7 +249,7 @@ fn a_thousand_callers_of_a_dead_token_cause_no_request_and_no_second_warning() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
     for _ in 0..1_000 {
-        assert_eq!(world.token().expect_err("dead").code, "quarantined");
+        assert_eq!(world.token().expect_err("dead").code, Code::Quarantined);
         world.pass(60 * SECOND_MS);
     }
     assert_eq!(world.requests(), 1, "the one that told");
@@ -264,7 +264,7 @@ fn a_thousand_callers_after_a_429_fail_at_once_with_its_cause_and_do_not_prolong
     for passed_s in 1..=999 {
         world.pass(SECOND_MS);
         let error = world.token().expect_err("not yet");
-        assert_eq!((error.code, error.retry_after_s), ("cooling-down", Some(1_000 - passed_s)));
+        assert_eq!((error.code, error.retry_after_s), (Code::CoolingDown, Some(1_000 - passed_s)));
         assert!(error.message.contains("HTTP 429 slow_down"), "{error}");
     }
     assert_eq!((world.requests(), world.warnings().len()), (1, 1));
@@ -293,7 +293,7 @@ fn a_network_that_fails_changes_no_byte_and_costs_a_few_seconds() {
         // What may have arrived is asked for again at once.
         (0..1 + usize::from(maybe_sent)).for_each(|_| world.fail(kind, maybe_sent, 0));
         let error = world.token().expect_err("no network");
-        assert_eq!(error.action.as_str(), "retry", "{kind}: no login is asked for");
+        assert_eq!(error.action().as_str(), "retry", "{kind}: no login is asked for");
         assert!(error.retry_after_s <= Some(6), "{kind}: one failure is no reason for a long wait: {error}");
         assert_eq!(world.text("vault"), before, "{kind}");
         world.pass(6 * SECOND_MS);
@@ -316,7 +316,7 @@ fn an_answer_without_a_code_that_somebody_defined_changes_no_byte() {
             let world = World::new();
             let before = world.text("vault");
             world.answer_text(status, &[("content-type", kind)], body);
-            assert_eq!(world.token().expect_err("no token").action.as_str(), "retry", "{status} {body}");
+            assert_eq!(world.token().expect_err("no token").action().as_str(), "retry", "{status} {body}");
             assert_eq!(world.text("vault"), before, "{status} {body}");
             world.pass(60 * SECOND_MS);
             world.answer(200, &tokens());
@@ -345,9 +345,9 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
         for message in [&error.message, &told.message] {
             assert!(message.contains(&format!("HTTP {status} {code}")), "{message}");
         }
-        let help = match (error.action.as_str(), error.code) {
-            ("retry", _) => None,
-            (_, "parked") => Some("lazaretto reset acme"),
+        let help = match (error.action(), error.code) {
+            (Action::Retry, _) => None,
+            (_, Code::Parked) => Some("lazaretto reset acme"),
             // The profile describes no login, and says so.
             _ => Some("lazaretto providers acme"),
         };
@@ -409,7 +409,7 @@ fn a_dead_refresh_token_leaves_its_access_token_served_until_that_ends() {
         assert_eq!(world.status().state, "quarantined");
         world.pass(SECOND_MS);
     }
-    assert_eq!(world.token().expect_err("its hour is over").action.as_str(), "login");
+    assert_eq!(world.token().expect_err("its hour is over").action().as_str(), "login");
     assert_eq!((world.requests(), world.warnings()), (1, vec!["quarantined"]));
 }
 
@@ -422,7 +422,7 @@ fn where_a_server_is_known_to_refuse_good_tokens_a_refusal_is_tried_again_and_ne
     let before = world.text("vault");
     for _ in 0..2 {
         world.answer(400, &json!({ "error": "invalid_grant", "error_description": flapping }));
-        assert_eq!(world.token().expect_err("refused").action.as_str(), "retry");
+        assert_eq!(world.token().expect_err("refused").action().as_str(), "retry");
         world.pass(3_600 * SECOND_MS);
     }
     assert_eq!(world.text("vault"), before);
@@ -439,8 +439,8 @@ fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_a
     let broken = world.text("vault.lazaretto").replace("\"live\"", "\"alive\"");
     world.write("vault.lazaretto", &broken);
     let keeper = Keeper::new(world.clone());
-    assert_eq!(world.token().expect_err("what is known of it cannot be read").code, "corrupt-ledger");
-    assert_eq!(now(keeper.reset("vault", "acme", None)).expect_err("nor ended").code, "corrupt-ledger");
+    assert_eq!(world.token().expect_err("what is known of it cannot be read").code, Code::CorruptLedger);
+    assert_eq!(now(keeper.reset("vault", "acme", None)).expect_err("nor ended").code, Code::CorruptLedger);
     let warnings = now(keeper.status("vault", None)).expect("served").warnings;
     assert!(warnings[0].contains("`state` should be one of"), "{warnings:?}");
     assert_eq!((world.requests(), world.text("vault.lazaretto")), (1, broken.clone()));
@@ -450,7 +450,7 @@ fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_a
     world.token().expect("refreshed");
     assert!(world.text("vault.lazaretto").contains("\"alive\"") && world.text("vault.lazaretto").contains("\"spent\""));
     world.pass(DAY_MS);
-    assert_eq!(world.token().expect_err("every record is read now").code, "corrupt-ledger");
+    assert_eq!(world.token().expect_err("every record is read now").code, Code::CorruptLedger);
     assert_eq!(world.requests(), 2);
 }
 
@@ -499,11 +499,11 @@ fn who_has_no_refresh_token_is_told_so_and_until_when_the_access_token_is_good()
     let world = World::new();
     let login = |end: &str| json!({ "tokens": { "access_token": "at-1", "expires_at": end } });
     let put = |login: serde_json::Value| world.write("vault", &json!({ "providers": { "acme": login } }).to_string());
-    let told = |error: KeeperError| (error.code, error.action.as_str(), error.message.clone());
+    let told = |error: KeeperError| (error.code, error.message.clone());
     put(login("2999-01-01T00:00:00Z"));
     assert_eq!(world.token().expect("good").token.expose(), "at-1");
-    let (code, action, message) = told(world.refresh().expect_err("nothing to send"));
-    assert_eq!((code, action), ("login-required", "login"));
+    let (code, message) = told(world.refresh().expect_err("nothing to send"));
+    assert_eq!(code, Code::LoginRequired);
     assert!(message.contains("no refresh token") && message.contains("ends in"), "{message}");
     let status = world.status();
     assert_eq!((status.state, status.usable.as_str(), status.renewal.as_str()), ("valid", "yes", "none"));

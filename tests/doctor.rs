@@ -3,7 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
-use lazaretto::admin::doctor::{Code, Finding, Level};
+use lazaretto::admin::doctor::{Finding, FindingCode, Level};
 use lazaretto::keeper::Keeper;
 use lazaretto::state::fingerprint::Fingerprint;
 use machine::{DAY_MS, START_MS, World, now};
@@ -141,7 +141,7 @@ fn known(records: &[(&str, Value)]) -> World {
 fn a_healthy_vault_has_nothing_but_ok() {
     let found = findings(&healthy());
     assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
-    assert_eq!(found.last().map(|finding| finding.code), Some(Code::Healthy));
+    assert_eq!(found.last().map(|finding| finding.code), Some(FindingCode::Healthy));
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn one_grant_under_two_providers_is_found() {
     let or = Some("lazaretto remove nous --credential=dd");
     let said = "nous (dd): it holds the same refresh token as acme (login)";
     expect_or(&world, "grant-shared", Level::Error, said, None, or);
-    let well: Vec<_> = findings(&world).into_iter().filter(|finding| finding.code == Code::Provider).collect();
+    let well: Vec<_> = findings(&world).into_iter().filter(|finding| finding.code == FindingCode::Provider).collect();
     assert!(well.len() == 1 && well[0].provider.as_deref() == Some("openrouter"), "both are named in it: {well:?}");
     // Of a provider that cannot be refreshed it is removed, whichever comes first.
     let world = changed(|vault| {
@@ -480,7 +480,7 @@ fn each_server_is_asked_once_and_told_nothing() {
     world.answer_with(400, &[("date", "Mon, 20 Jul 2026 10:04:00 GMT")], &json!({ "error": "invalid_request" }));
     let found = findings_with(&world, true);
     assert!(found.iter().all(|finding| finding.level == Level::Ok), "{found:#?}");
-    assert!(found.iter().any(|finding| finding.code == Code::Server && finding.message.contains("400")));
+    assert!(found.iter().any(|finding| finding.code == FindingCode::Server && finding.message.contains("400")));
     assert_eq!(world.0.sent.borrow().iter().map(|(body, _)| body.as_str()).collect::<Vec<_>>(), [""]);
     assert_eq!(*world.0.urls.borrow(), [ENDPOINT]);
     assert!(!codes(&findings(&world)).contains(&"server") && world.requests() == 1);
@@ -518,7 +518,7 @@ fn what_is_no_authorization_server_is_found_and_its_file_is_the_hosts_to_name() 
         let world = healthy();
         world.answer_text(status, &[], body);
         let found = findings_with(&world, true);
-        let found = found.iter().find(|finding| finding.code == Code::NotAnAuthorizationServer);
+        let found = found.iter().find(|finding| finding.code == FindingCode::NotAnAuthorizationServer);
         let found = found.unwrap_or_else(|| panic!("{status}"));
         assert_eq!((found.level, found.fix.as_deref(), found.provider.as_deref()), (level, None, Some("acme")));
     }
@@ -542,7 +542,7 @@ fn a_token_put_back_after_a_quarantine_is_one_finding() {
         said.contains("put it back. Its tokens are sealed until") && said.matches("refused").count() == 1,
         "{said}"
     );
-    assert!(findings(&world).iter().all(|finding| finding.code != Code::Provider), "it is not called well");
+    assert!(findings(&world).iter().all(|finding| finding.code != FindingCode::Provider), "it is not called well");
 }
 
 #[test]
@@ -562,7 +562,7 @@ fn no_credential_has_two_findings_and_no_ill_provider_is_called_well() {
             let of = |finding: &Finding| (finding.provider.clone(), finding.credential.clone());
             assert!(found[..at].iter().all(|other| of(other) != of(finding)), "{found:#?}");
         }
-        for well in found.iter().filter(|finding| finding.code == Code::Provider) {
+        for well in found.iter().filter(|finding| finding.code == FindingCode::Provider) {
             let is_ill = |other: &Finding| other.provider == well.provider && other.level != Level::Ok;
             assert!(!found.iter().any(is_ill), "{found:#?}");
         }

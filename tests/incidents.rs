@@ -4,6 +4,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
+use lazaretto::error::Code;
 use lazaretto::keeper::{Keeper, TokenRequest};
 use lazaretto::provider::Catalog;
 use lazaretto::status::CredentialStatus;
@@ -129,14 +130,14 @@ fn where_all_are_dead_a_login_is_asked_for_and_where_all_rest_the_time_is_said()
     let dead = json!({ "last_status": "dead", "last_error_code": 401, "last_error_reason": "token_revoked" });
     let world = pool_of(&[with(good("aaaaaa", 0), &dead), with(good("bbbbbb", 1), &dead)]);
     let error = world.token().expect_err("nobody is left");
-    assert_eq!((error.action.as_str(), error.retry_after_s), ("login", None), "{error}");
+    assert_eq!((error.action().as_str(), error.retry_after_s), ("login", None), "{error}");
     // #40960: the cause and the time, not an empty key.
     let until_s = START_MS / 1_000 + 600;
     let rests = json!({ "last_status": "exhausted", "last_status_at": START_MS / 1_000, "last_error_code": 429,
         "last_error_reason": "rate_limited", "last_error_reset_at": until_s });
     let world = pool_of(&[with(good("aaaaaa", 0), &rests), with(good("bbbbbb", 1), &rests)]);
     let error = world.token().expect_err("both rest");
-    assert_eq!((error.code, error.retry_after_s), ("cooling-down", Some(600)), "{error}");
+    assert_eq!((error.code, error.retry_after_s), (Code::CoolingDown, Some(600)), "{error}");
     assert_eq!(world.requests(), 0);
 }
 
@@ -168,7 +169,7 @@ fn status_and_use_agree_about_any_entry() {
         let done = match world.token() {
             Ok(_) if world.requests() == 1 => "refreshes",
             Ok(_) => "serves",
-            Err(error) => error.action.as_str(),
+            Err(error) => error.action().as_str(),
         };
         assert_eq!(done, does, "{state}");
         assert_eq!(world.text("vault") == before, does != "refreshes", "{state}: to read is not to write");
@@ -205,7 +206,7 @@ fn a_lease_that_somebody_else_keeps_changes_nothing_and_is_a_reason_to_try_again
     world.0.is_busy.set(true);
     for _ in 0..5 {
         let error = world.token().expect_err("somebody else has it");
-        assert_eq!((error.code, error.action.as_str()), ("busy", "retry"), "{error}");
+        assert_eq!(error.code, Code::Busy, "{error}");
     }
     assert_eq!((world.text("vault"), world.requests()), (before, 0));
     assert_eq!(status_of(&world, "aaaaaa").state, "expired", "and not at rest");
@@ -248,7 +249,7 @@ fn a_plan_that_does_not_cover_it_keeps_the_token_although_the_status_alone_would
     let before = world.text("vault");
     world.answer(403, &json!({ "error": "Your subscription plan does not include access to this product." }));
     let error = world.token().expect_err("no plan");
-    assert_eq!(error.action.as_str(), "configure", "{error}");
+    assert_eq!(error.action().as_str(), "configure", "{error}");
     assert_eq!((world.text("vault"), world.status().state), (before, "held"));
     world.token().expect_err("and it is not asked again");
     assert_eq!(world.requests(), 1);
@@ -261,7 +262,7 @@ fn an_access_token_that_an_api_refuses_while_the_endpoint_is_down_ends_no_grant(
     let before = world.text("vault");
     for _ in 0..3 {
         world.fail("connect", false, 0);
-        assert_eq!(world.token_instead_of("at-aaaaaa").expect_err("nobody is there").action.as_str(), "retry");
+        assert_eq!(world.token_instead_of("at-aaaaaa").expect_err("nobody is there").action().as_str(), "retry");
         world.pass(600 * SECOND_MS);
     }
     assert_eq!(world.text("vault"), before);
@@ -325,12 +326,12 @@ fn a_new_login_counts_although_its_old_copy_is_marked_dead_or_resting() {
 fn what_cannot_be_refreshed_says_so() {
     let world = pool_of(&[with(good("aaaaaa", 0), &json!({ "auth_type": "api_key", "refresh_token": null }))]);
     let error = world.token_instead_of("at-aaaaaa").expect_err("a key that was refused has no successor");
-    assert_ne!(error.action.as_str(), "retry", "{error}");
+    assert_ne!(error.action().as_str(), "retry", "{error}");
     // And a provider that nobody described has no endpoint.
     world.write("providers.json", "{}");
     world.write("vault", &json!({ "credential_pool": { "acme": [entry("aaaaaa", 0)] } }).to_string());
     let error = world.token().expect_err("where to?");
-    assert_eq!(error.action.as_str(), "configure", "{error}");
+    assert_eq!(error.action().as_str(), "configure", "{error}");
     assert_eq!(world.requests(), 0);
 }
 
@@ -415,13 +416,13 @@ fn what_is_the_roots_is_asked_of_the_root_and_never_sent_or_hidden_by_a_profile(
     let world = World::new();
     world.write("also/0", &json!({ "providers": { "acme": login("rt-1") } }).to_string());
     world.answer(400, &json!({ "error": "invalid_grant" }));
-    assert_eq!(ask_root(&world).expect_err("refused").code, "quarantined");
+    assert_eq!(ask_root(&world).expect_err("refused").code, Code::Quarantined);
     for of_root in [None, Some(login("rt-of-a-new-login"))] {
         if let Some(of_root) = of_root {
             world.write("also/0", &json!({ "providers": { "acme": of_root } }).to_string());
         }
         let error = world.token().expect_err("it is the root's");
-        assert!(error.code == "owned-elsewhere" && error.message.contains(root), "{error}");
+        assert!(error.code == Code::OwnedElsewhere && error.message.contains(root), "{error}");
     }
     assert_eq!(world.sent("refresh_token"), ["rt-1"], "by the root, once");
     // A profile without a login of its own says so: which file is meant is never guessed.
@@ -429,7 +430,7 @@ fn what_is_the_roots_is_asked_of_the_root_and_never_sent_or_hidden_by_a_profile(
         [json!({}), json!({ "acme": { "last_auth_error": { "code": "invalid_grant", "relogin_required": true } } })]
     {
         world.write("vault", &json!({ "version": 1, "providers": own }).to_string());
-        assert_eq!(world.token().expect_err("nothing here").action.as_str(), "login");
+        assert_eq!(world.token().expect_err("nothing here").action().as_str(), "login");
     }
     world.answer(200, &tokens());
     assert_eq!(ask_root(&world).expect("the root's").token.expose(), "at-new");

@@ -119,7 +119,7 @@ fn an_answer_is_taken_once_and_only_if_it_is_to_our_own_question() {
     assert_eq!(refused(admin.login_finish(&ours.state, &elsewhere)), "bad-request");
     let (start, _) = redirected.split_once("iss=").expect("an issuer");
     let forged = format!("{start}iss=https%3A%2F%2Fevil.example");
-    assert_eq!(refused(admin.login_finish(&ours.state, &forged)), "login-failed");
+    assert_eq!(refused(admin.login_finish(&ours.state, &forged)), "wrong-issuer");
     // The code was not sent to anybody yet.
     admin.login_finish(&ours.state, &redirected).expect("it is good");
     let stored: Value = home.json();
@@ -151,7 +151,7 @@ fn a_client_with_a_secret_logs_in_refreshes_and_revokes() {
         // Another secret is refused, and the profile is what must change; so it is without one.
         std::fs::write(&secret, "wrong").expect("written");
         let error = home.session().admin().login_start(VAULT, "acme", "device-code", None).expect_err("refused");
-        assert_eq!((error.code.as_str(), error.action.as_str()), ("login-failed", "configure"), "{error}");
+        assert_eq!((error.code.as_str(), error.action.as_str()), ("login-misconfigured", "configure"), "{error}");
         let members = profile.as_object_mut().expect("members");
         members.remove("client_secret_file");
         home.write_profiles(&json!({ "acme": profile }));

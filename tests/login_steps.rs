@@ -4,7 +4,7 @@
 mod machine;
 
 use lazaretto::admin::login::{Begun, LoggedOut, Progress, Revocation};
-use lazaretto::error::{Action, KeeperError};
+use lazaretto::error::{Action, Code, KeeperError};
 use lazaretto::keeper::Keeper;
 use lazaretto::secret::Secret;
 use machine::{Moment, SECOND_MS, World, login, now, tokens};
@@ -103,22 +103,22 @@ fn a_device_login_waits_as_the_server_asks_and_ends_with_the_tokens_in_the_vault
 
 #[test]
 fn each_refusal_of_a_device_login_ends_it_and_says_what_helps() {
-    for (status, body, code, action) in [
-        (400, error("access_denied"), "login-refused", Action::Login),
-        (400, error("expired_token"), "login-expired", Action::Login),
-        (400, error("invalid_grant"), "login-failed", Action::Login),
-        (401, error("invalid_client"), "login-failed", Action::Configure),
-        (400, error("unauthorized_client"), "login-failed", Action::Configure),
-        (400, error("unsupported_grant_type"), "login-failed", Action::Configure),
-        (200, json!({ "token_type": "Bearer" }), "login-failed", Action::Login),
-        (404, json!({}), "login-failed", Action::Login),
+    for (status, body, code) in [
+        (400, error("access_denied"), Code::LoginRefused),
+        (400, error("expired_token"), Code::LoginExpired),
+        (400, error("invalid_grant"), Code::LoginFailed),
+        (401, error("invalid_client"), Code::LoginMisconfigured),
+        (400, error("unauthorized_client"), Code::LoginMisconfigured),
+        (400, error("unsupported_grant_type"), Code::LoginMisconfigured),
+        (200, json!({ "token_type": "Bearer" }), Code::LoginFailed),
+        (404, json!({}), Code::LoginFailed),
     ] {
         let world = world();
         let begun = begun_by_device(&world);
         let before = world.text("vault");
         world.answer(status, &body);
         let error = poll(&world, &begun.state).expect_err("it is over");
-        assert_eq!((error.code, error.action), (code, action), "{body} {error}");
+        assert_eq!(error.code, code, "{body} {error}");
         assert!(!error.message.contains("dc-secret"), "{error}");
         assert_eq!(world.text("vault"), before);
     }
@@ -130,7 +130,7 @@ fn a_device_login_that_nobody_approved_in_time_sends_nothing_more() {
     let begun = begun_by_device(&world);
     world.pass(900 * SECOND_MS);
     let error = poll(&world, &begun.state).expect_err("too late");
-    assert_eq!((error.code, world.requests()), ("login-expired", 1));
+    assert_eq!((error.code, world.requests()), (Code::LoginExpired, 1));
 }
 
 #[test]
@@ -145,41 +145,41 @@ fn what_is_no_beginning_of_a_login_is_refused() {
         answer[name] = json!(value);
         answer
     };
-    for (status, body, code, action) in [
-        (200, without("device_code"), "login-failed", Action::Login),
-        (200, without("user_code"), "login-failed", Action::Login),
-        (200, without("verification_uri"), "login-failed", Action::Login),
-        (200, with("verification_uri", "javascript:alert(1)"), "login-failed", Action::Login),
-        (200, with("verification_uri", "https://a.example/\u{1b}[2J"), "login-failed", Action::Login),
-        (400, error("invalid_scope"), "login-failed", Action::Configure),
-        (401, error("invalid_client"), "login-failed", Action::Configure),
-        (503, json!({}), "login-unavailable", Action::Retry),
+    for (status, body, code) in [
+        (200, without("device_code"), Code::LoginFailed),
+        (200, without("user_code"), Code::LoginFailed),
+        (200, without("verification_uri"), Code::LoginFailed),
+        (200, with("verification_uri", "javascript:alert(1)"), Code::LoginFailed),
+        (200, with("verification_uri", "https://a.example/\u{1b}[2J"), Code::LoginFailed),
+        (400, error("invalid_scope"), Code::LoginMisconfigured),
+        (401, error("invalid_client"), Code::LoginMisconfigured),
+        (503, json!({}), Code::LoginUnavailable),
     ] {
         let world = world();
         world.answer(status, &body);
         let error = start(&world, "device-code").expect_err("no login");
-        assert_eq!((error.code, error.action), (code, action), "{body} {error}");
+        assert_eq!(error.code, code, "{body} {error}");
     }
     let world = world();
     world.fail("dns", false, 1);
-    assert_eq!(start(&world, "device-code").expect_err("no answer").action, Action::Retry);
-    assert_eq!(start(&world, "password").expect_err("no such flow").code, "bad-request");
-    assert_eq!(poll(&world, &Secret::from("nonsense")).expect_err("no state").code, "bad-request");
+    assert_eq!(start(&world, "device-code").expect_err("no answer").action(), Action::Retry);
+    assert_eq!(start(&world, "password").expect_err("no such flow").code, Code::BadRequest);
+    assert_eq!(poll(&world, &Secret::from("nonsense")).expect_err("no state").code, Code::BadRequest);
     let begun = start(&world, "loopback-pkce").expect("it begins");
-    assert_eq!(poll(&world, &begun.state).expect_err("another flow's").code, "bad-request");
+    assert_eq!(poll(&world, &begun.state).expect_err("another flow's").code, Code::BadRequest);
     let error = now(keeper(&world).login_start("vault", "acme", "loopback-pkce", Some("https://evil.example/"), None));
-    assert_eq!(error.expect_err("not on this machine").code, "bad-request");
+    assert_eq!(error.expect_err("not on this machine").code, Code::BadRequest);
     world.profile("client-1");
-    assert_eq!(start(&world, "device-code").expect_err("not described").action, Action::Configure);
+    assert_eq!(start(&world, "device-code").expect_err("not described").action(), Action::Configure);
 }
 
 #[test]
 fn a_login_that_could_not_be_stored_is_not_begun() {
     for (name, text, code) in [
-        ("vault", "{", "corrupt-vault"),
-        ("vault", r#"{"providers":{"acme":{"tokens":{},"tokens":{}}}}"#, "corrupt-vault"),
-        ("vault", r#"{"providers":{"acme":7}}"#, "corrupt-vault"),
-        ("vault.lazaretto", "{", "corrupt-ledger"),
+        ("vault", "{", Code::CorruptVault),
+        ("vault", r#"{"providers":{"acme":{"tokens":{},"tokens":{}}}}"#, Code::CorruptVault),
+        ("vault", r#"{"providers":{"acme":7}}"#, Code::CorruptVault),
+        ("vault.lazaretto", "{", Code::CorruptLedger),
     ] {
         let world = world();
         world.write(name, text);
@@ -209,22 +209,22 @@ fn a_loopback_login_proves_that_it_asked_and_takes_no_other_answer() {
     let (nonce, challenge) = (value("state"), value("code_challenge"));
     assert!(nonce.len() == 43 && challenge.len() == 43 && nonce != challenge);
     for (url, code) in [
-        (format!("{REDIRECT}?code=c&state=other"), "bad-request"),
-        (format!("{REDIRECT}?code=c"), "bad-request"),
-        (format!("{REDIRECT}?error=access_denied"), "bad-request"),
-        (format!("http://127.0.0.1:4711/other?code=c&state={nonce}"), "bad-request"),
-        (format!("{REDIRECT}?code=c&state={nonce}&state={nonce}"), "bad-request"),
-        (format!("{REDIRECT}?code=c&state={nonce}&iss=https%3A%2F%2Fevil.example"), "login-failed"),
-        (format!("{REDIRECT}?state={nonce}"), "login-failed"),
-        (format!("{REDIRECT}?code=a&code=b&state={nonce}"), "login-failed"),
-        (format!("{REDIRECT}?error=access_denied&state={nonce}"), "login-refused"),
+        (format!("{REDIRECT}?code=c&state=other"), Code::BadRequest),
+        (format!("{REDIRECT}?code=c"), Code::BadRequest),
+        (format!("{REDIRECT}?error=access_denied"), Code::BadRequest),
+        (format!("http://127.0.0.1:4711/other?code=c&state={nonce}"), Code::BadRequest),
+        (format!("{REDIRECT}?code=c&state={nonce}&state={nonce}"), Code::BadRequest),
+        (format!("{REDIRECT}?code=c&state={nonce}&iss=https%3A%2F%2Fevil.example"), Code::WrongIssuer),
+        (format!("{REDIRECT}?state={nonce}"), Code::LoginFailed),
+        (format!("{REDIRECT}?code=a&code=b&state={nonce}"), Code::LoginFailed),
+        (format!("{REDIRECT}?error=access_denied&state={nonce}"), Code::LoginRefused),
         (
             format!("{REDIRECT}?error=server_error&error_description=eyJhbGciOiJub25lIn0.c2VjcmV0.x&state={nonce}"),
-            "login-unavailable",
+            Code::LoginUnavailable,
         ),
         (
             format!("{REDIRECT}?error=invalid_scope&error_description=eyJhbGciOiJub25lIn0.c2VjcmV0.x&state={nonce}"),
-            "login-failed",
+            Code::LoginMisconfigured,
         ),
     ] {
         let error = finish(&world, &begun.state, &url).expect_err(&url);
@@ -242,7 +242,7 @@ fn a_loopback_login_proves_that_it_asked_and_takes_no_other_answer() {
     assert_eq!(world.sent("code_verifier")[0].len(), 43);
     assert_ne!(world.sent("code_verifier")[0], challenge);
     world.pass(601 * SECOND_MS);
-    assert_eq!(finish(&world, &begun.state, &good).expect_err("too late").code, "login-expired");
+    assert_eq!(finish(&world, &begun.state, &good).expect_err("too late").code, Code::LoginExpired);
 }
 
 /// What a login by device code leaves, over what was there.
@@ -389,7 +389,7 @@ fn a_logout_tells_the_server_first_and_then_leaves_nothing() {
     assert_eq!(deeds, "send, vault.lazaretto durably, vault durably");
     // Whoever puts it back finds it dead.
     world.log_in("rt-1");
-    assert_eq!(world.token().expect_err("dead").code, "quarantined");
+    assert_eq!(world.token().expect_err("dead").code, Code::Quarantined);
     assert_eq!(world.requests(), 1);
 }
 
@@ -400,7 +400,7 @@ fn a_server_that_does_not_revoke_is_told_of_and_keeps_nobody_logged_in_here() {
         let before = world.text("vault");
         world.answer(status, &body);
         let error = logout(&world, None, true).expect_err("kept");
-        assert_eq!((error.code, error.action, world.text("vault")), ("not-revoked", Action::Retry, before));
+        assert_eq!((error.code, world.text("vault")), (Code::NotRevoked, before));
         world.answer(status, &body);
         let left = logout(&world, Some("login"), false).expect("removed all the same");
         assert!(left.revocation == Revocation::Failed && left.message.is_some(), "{left:?}");
@@ -420,7 +420,7 @@ fn a_logout_waits_for_a_refresh_and_revokes_what_that_brought() {
     let world = world();
     world.0.is_busy.set(true);
     let before = world.text("vault");
-    assert_eq!(logout(&world, None, false).expect_err("somebody is refreshing").code, "busy");
+    assert_eq!(logout(&world, None, false).expect_err("somebody is refreshing").code, Code::Busy);
     assert_eq!((world.requests(), world.text("vault")), (0, before));
     world.0.is_busy.set(false);
     world.meanwhile(Moment::Before("acquire"), |world| {
@@ -442,7 +442,7 @@ fn only_the_credential_that_is_meant_is_logged_out() {
     world.answer_text(200, &[], "");
     logout(&world, Some("bbbbbb"), false).expect("logged out");
     assert_eq!(world.sent("token"), ["rt-b"]);
-    assert_eq!(logout(&world, Some("kkkkkk"), false).expect_err("a key").code, "nothing-to-do");
+    assert_eq!(logout(&world, Some("kkkkkk"), false).expect_err("a key").code, Code::NothingToDo);
     let mut wanted = vault;
     wanted["credential_pool"]["acme"] = json!([entry("aaaaaa", "rt-a"), key]);
     assert_eq!(world.vault(), wanted);
@@ -543,14 +543,14 @@ fn a_secret_that_the_host_cannot_read_stops_everything_before_it_is_sent() {
     let world = world_with_secret(&json!({ "client_secret_command": ["op", "read", "x"] }));
     for flow in ["device-code", "loopback-pkce"] {
         let error = start(&world, flow).expect_err("it has no secret");
-        assert_eq!((error.code, error.action), ("client-secret", Action::Configure), "{error}");
+        assert_eq!(error.code, Code::ClientSecret, "{error}");
     }
     let error = world.token().expect_err("it has no secret");
-    assert_eq!((error.code, error.credential.as_deref()), ("client-secret", Some("login")));
+    assert_eq!((error.code, error.credential.as_deref()), (Code::ClientSecret, Some("login")));
     world.write("secret/acme", "two\nlines");
-    assert_eq!(world.token().expect_err("no secret").code, "client-secret");
+    assert_eq!(world.token().expect_err("no secret").code, Code::ClientSecret);
     let before = world.text("vault");
-    assert_eq!(logout(&world, None, true).expect_err("kept").code, "not-revoked");
+    assert_eq!(logout(&world, None, true).expect_err("kept").code, Code::NotRevoked);
     assert_eq!((world.requests(), world.text("vault")), (0, before));
     // A token that is still good is served.
     world.write(
@@ -573,8 +573,8 @@ fn a_hold_ends_when_the_secret_changes_and_status_needs_no_secret_to_tell_it() {
     let world = world_with_secret(&json!({ "client_secret_file": "secret" }));
     world.write("secret/acme", "wrong");
     world.answer(401, &error("invalid_client"));
-    assert_eq!(world.token().expect_err("refused").code, "held");
-    assert_eq!(world.token().expect_err("not sent again").code, "held");
+    assert_eq!(world.token().expect_err("refused").code, Code::Held);
+    assert_eq!(world.token().expect_err("not sent again").code, Code::Held);
     let state = |world: &World| {
         let report = now(keeper(world).status("vault", Some("acme"))).expect("a status");
         report.credentials[0].state
@@ -592,7 +592,7 @@ fn a_refusal_of_a_client_without_a_secret_names_the_member_to_write() {
     let world = world();
     world.answer(401, &error("invalid_client"));
     let said = start(&world, "device-code").expect_err("refused");
-    assert!(said.action == Action::Configure && said.message.contains("`client_secret_file`"), "{said}");
+    assert!(said.action() == Action::Configure && said.message.contains("`client_secret_file`"), "{said}");
     // Google's words.
     world.answer(400, &json!({ "error": "invalid_request", "error_description": "client_secret is missing." }));
     assert!(start(&world, "device-code").expect_err("refused").message.contains("`client_secret_file`"));
@@ -608,12 +608,12 @@ fn what_no_time_mends_is_never_said_to_pass() {
     let world = world();
     world.fail("not-allowed", false, 1);
     let begun = start(&world, "device-code").expect_err("nothing may be sent there");
-    assert_eq!((begun.code, begun.action), ("host-forbids", Action::Configure));
+    assert_eq!(begun.code, Code::HostForbids);
     let begun = start(&world, "loopback-pkce").expect("it begins");
     let state = begun.url.split("state=").nth(1).and_then(|rest| rest.split('&').next()).expect("a state").to_owned();
     world.fail("not-allowed", false, 1);
     let error = finish(&world, &begun.state, &format!("{REDIRECT}?code=c&state={state}")).expect_err("not allowed");
-    assert_eq!(error.action, Action::Configure);
+    assert_eq!(error.action(), Action::Configure);
 }
 
 #[test]
@@ -624,7 +624,7 @@ fn a_failing_server_is_named_and_not_taken_for_a_proxy() {
         let world = world();
         world.answer_text(500, &[("content-type", kind)], body);
         let said = start(&world, "device-code").expect_err("no login");
-        assert_eq!((said.code, said.action), ("login-unavailable", Action::Retry), "{said}");
+        assert_eq!(said.code, Code::LoginUnavailable, "{said}");
         let wanted = "https://login.acme.example answered HTTP 500";
         assert!(said.message.contains(wanted) && !said.message.contains("firewall"), "{said}");
     }
@@ -683,7 +683,7 @@ fn a_label_that_a_login_cannot_have_is_refused_before_anybody_logs_in() {
     );
     for label in ["work", "login"] {
         let begun = now(keeper(&world).login_start("vault", "acme", "device-code", None, Some(label)));
-        assert_eq!(begun.expect_err("the name is taken").code, "bad-request", "{label}");
+        assert_eq!(begun.expect_err("the name is taken").code, Code::BadRequest, "{label}");
     }
     assert_eq!(world.requests(), 0);
 }

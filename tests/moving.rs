@@ -5,7 +5,7 @@ use std::fs;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use lazaretto::error::KeeperError;
+use lazaretto::error::{Code, KeeperError};
 use lazaretto::keeper::Keeper;
 use lazaretto::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
@@ -198,12 +198,12 @@ fn wherever_it_is_interrupted_the_login_is_somewhere_and_once_more_completes_it(
 #[test]
 fn what_could_not_be_taken_stays_and_what_is_gone_is_not_taken_twice() {
     let folder = Folder::new(FILE);
-    let full = || KeeperError::new("storage", lazaretto::error::Action::Inspect, "full");
-    assert_eq!(folder.hand_over(u32::MAX, |_| Err(full())).expect_err("not taken").code, "storage");
+    let full = || KeeperError::new(Code::Storage, "full");
+    assert_eq!(folder.hand_over(u32::MAX, |_| Err(full())).expect_err("not taken").code, Code::Storage);
     assert_eq!(folder.text(), FILE);
     folder.hand_over(u32::MAX, |_| Ok(())).expect("taken");
     let error = folder.hand_over(u32::MAX, |_| panic!("there is nothing")).expect_err("gone");
-    assert_eq!((error.code, folder.text().as_str()), ("nothing-to-do", EMPTIED));
+    assert_eq!((error.code, folder.text().as_str()), (Code::NothingToDo, EMPTIED));
 }
 
 #[test]
@@ -234,5 +234,5 @@ fn nobody_else_refreshes_it_meanwhile_and_a_vault_of_our_own_form_is_not_emptied
     let own = r#"{"providers":{"anthropic":{"tokens":{"access_token":"a","refresh_token":"r"}}}}"#;
     let folder = Folder::new(own);
     let error = folder.hand_over(u32::MAX, |_| panic!("not taken")).expect_err("refused");
-    assert_eq!((error.code, folder.text().as_str()), ("nothing-to-do", own));
+    assert_eq!((error.code, folder.text().as_str()), (Code::NothingToDo, own));
 }

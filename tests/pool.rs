@@ -4,6 +4,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
+use lazaretto::error::Code;
 use lazaretto::keeper::{AccessToken, Keeper, TokenRequest};
 use lazaretto::pool::{Advice, ApiCall, WhatToDo};
 use lazaretto::secret::Secret;
@@ -105,7 +106,7 @@ fn a_401_straight_after_a_refresh_asks_for_a_login_and_stops() {
     }
     assert_eq!(world.requests(), 1);
     let error = world.token().expect_err("refused");
-    assert_eq!((error.code, error.action.as_str()), ("access-refused", "login"));
+    assert_eq!(error.code, Code::AccessRefused);
     assert_eq!(world.status().state, "refused");
     assert_eq!(world.tokens()["refresh_token"], "rt-2", "nothing is taken out");
     assert_eq!(world.warnings(), ["access-refused"]);
@@ -292,7 +293,7 @@ fn a_reset_clears_a_rest_and_it_stays_cleared() {
     report(&world, "key-a", 402, &[], "");
     assert_eq!(world.status().state, "cooling-down");
     let reset = |name: &str| now(Keeper::new(world.clone()).reset("vault", "acme", Some(name)));
-    assert_eq!(reset("b").expect_err("nothing rests").code, "nothing-to-do");
+    assert_eq!(reset("b").expect_err("nothing rests").code, Code::NothingToDo);
     assert_eq!(reset("a").expect("cleared").state, "key");
     assert_eq!((pick(&world).credential.as_str(), row(&world, 0)["last_status"].as_str()), ("a", Some("ok")));
     assert_eq!(remembered(&world)["credentials"]["a"], json!({ "uses": 0 }));
@@ -309,7 +310,7 @@ fn a_new_login_ends_a_rest() {
     world.0.now_ms.set(START_MS - 7_000 * SECOND_MS);
     report(&world, "at-old", 429, &[], "");
     let error = world.token().expect_err("rests");
-    assert_eq!((error.code, error.retry_after_s), ("cooling-down", Some(60)));
+    assert_eq!((error.code, error.retry_after_s), (Code::CoolingDown, Some(60)));
     assert_eq!(world.status().state, "cooling-down");
     let login = machine::login("rt-new").to_string().replace("at-old", "at-newer");
     world.write("vault", &format!(r#"{{"providers":{{"acme":{login}}}}}"#));
@@ -333,7 +334,7 @@ fn a_clock_set_back_an_hour_kills_nothing() {
     let world = with_rows(&[oauth("a", 0), key("b", 1)]);
     report(&world, "at-a", 429, &[("retry-after", "60")], "");
     report(&world, "key-b", 429, &[("retry-after", "60")], "");
-    assert_eq!(world.token().expect_err("both rest").code, "cooling-down");
+    assert_eq!(world.token().expect_err("both rest").code, Code::CoolingDown);
     world.0.now_ms.set(START_MS - 3_600 * SECOND_MS);
     let before = world.text("vault");
     assert_eq!(pick(&world).credential, "a");
@@ -376,7 +377,7 @@ fn keys_from_the_environment_are_served_and_not_written() {
         json!({ "id": "e", "auth_type": "api_key", "source": "env:ACME_API_KEY", "secret_fingerprint": "sha256:0" });
     let world = with_rows(&[row]);
     world.profile_with(&json!({ "environment": ["ACME_API_KEY"] }));
-    assert_eq!((world.token().expect_err("no key").action.as_str(), world.status().state), ("login", "unusable"));
+    assert_eq!((world.token().expect_err("no key").action().as_str(), world.status().state), ("login", "unusable"));
     world.write("env/acme_api_key", "key-from-outside");
     let before = world.text("vault");
     let token = pick(&world);
@@ -438,7 +439,7 @@ fn turns_go_on_in_the_next_process_and_uses_are_given_back() {
     let end = |id: &str| now(Keeper::new(world.clone()).end_use("vault", "acme", id));
     end("b").expect("given back");
     assert_eq!(pick(&world).credential, "b");
-    assert_eq!(end("nobody").expect_err("unknown").code, "nothing-to-do");
+    assert_eq!(end("nobody").expect_err("unknown").code, Code::NothingToDo);
 }
 
 #[test]
@@ -460,7 +461,7 @@ fn what_ends_by_itself_is_told_before_what_needs_a_login() {
     let world = with_rows(&[dead.clone(), key("b", 1)]);
     report(&world, "key-b", 402, &[], "");
     let error = world.token().expect_err("nothing serves");
-    assert_eq!((error.code, error.credential.as_deref()), ("cooling-down", Some("b")));
+    assert_eq!((error.code, error.credential.as_deref()), (Code::CoolingDown, Some("b")));
     let world = with_rows(&[dead]);
-    assert_eq!(world.token().expect_err("all are dead").action.as_str(), "login");
+    assert_eq!(world.token().expect_err("all are dead").action().as_str(), "login");
 }

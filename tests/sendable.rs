@@ -3,6 +3,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
+use lazaretto::error::Code;
 use lazaretto::keeper::{Keeper, TokenRequest};
 use machine::{SECOND_MS, START_MS, World, now, tokens};
 use serde_json::{Value, json};
@@ -93,7 +94,7 @@ fn a_refresh_token_that_cannot_be_used_is_never_taken_for_none() {
         // If the server refuses the old one then, the reason is not that a person's login was revoked.
         world.pass(3_600 * SECOND_MS);
         world.answer(400, &json!({ "error": "invalid_grant" }));
-        assert_eq!(world.token().expect_err("refused").code, "quarantined", "{unusable}");
+        assert_eq!(world.token().expect_err("refused").code, Code::Quarantined, "{unusable}");
         assert!(world.text("vault.lazaretto").contains("\"answer-lost\""), "{unusable}");
     }
 }
@@ -103,7 +104,7 @@ fn an_unusable_refresh_token_without_an_access_token_is_in_doubt_and_not_sent_ag
     let world = World::new();
     world.answer(200, &json!({ "refresh_token": { "value": "rt-2" } }));
     let error = world.token().expect_err("no token");
-    assert_eq!(error.code, "in-doubt", "{error}");
+    assert_eq!(error.code, Code::InDoubt, "{error}");
     assert!(error.message.contains("cannot be used"), "{error}");
     assert_eq!((world.requests(), world.tokens()["refresh_token"].clone()), (1, json!("rt-1")));
     assert_eq!(intent(&world)["sends"], 1);
@@ -123,7 +124,7 @@ fn a_refresh_token_that_goes_in_a_header_is_visible_ascii() {
         world.profile_with(&json!({ "client_id": "c", "request": { "refresh_token_header": "x-refresh" } }));
         world.log_in(unusable);
         let error = world.token().expect_err("no header can carry it");
-        assert_eq!((error.code, error.action.as_str(), world.requests()), ("unusable", "login", 0), "{error}");
+        assert_eq!((error.code, world.requests()), (Code::Unusable, 0), "{error}");
         assert!(!format!("{error:?}").contains("Injected"), "{error:?}");
     }
 }
@@ -155,7 +156,7 @@ fn an_entry_that_no_header_can_carry_is_unusable_and_the_next_one_serves() {
             let vault = |entries: Value| json!({ "credential_pool": { "acme": entries } }).to_string();
             world.write("vault", &vault(json!([entry("a", unsendable)])));
             let error = world.token().expect_err("not served");
-            assert_eq!(error.code, "unusable", "{kind} {unsendable:?}: {error}");
+            assert_eq!(error.code, Code::Unusable, "{kind} {unsendable:?}: {error}");
             assert!(
                 error.message.contains("cannot be sent") && !format!("{error:?}").contains("Injected"),
                 "{error:?}"
@@ -177,7 +178,7 @@ fn a_key_in_the_environment_passes_the_same_check() {
     world.write("env/openrouter_api_key", "key\nX-Injected: 1");
     let token = || now(Keeper::new(world.clone()).token(&request("openrouter", None)));
     let error = token().expect_err("not served");
-    assert_eq!(error.code, "unusable", "{error}");
+    assert_eq!(error.code, Code::Unusable, "{error}");
     let status = now(Keeper::new(world.clone()).status("vault", Some("openrouter"))).expect("a status");
     assert_eq!(status.credentials[0].state, "unusable");
     world.write("env/openrouter_api_key", "key");

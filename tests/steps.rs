@@ -4,6 +4,7 @@
 #[path = "common/machine.rs"]
 mod machine;
 
+use lazaretto::error::Code;
 use lazaretto::state::fingerprint::Fingerprint;
 use machine::{Moment, SECOND_MS, START_MS, World, login, tokens};
 use serde_json::{Value, json};
@@ -90,7 +91,7 @@ fn who_still_has_a_good_token_does_not_wait_for_the_one_who_refreshes_it() {
     // And who has none waits as long as a refresh may take, and is told who is at it.
     world.pass(3_660 * SECOND_MS);
     let error = world.token().expect_err("not in time");
-    assert!(error.code == "busy" && error.message.contains("pid 7"), "{error}");
+    assert!(error.code == Code::Busy && error.message.contains("pid 7"), "{error}");
     assert_eq!(*world.0.waits.borrow(), [0, 45_000], "two requests and an allowance");
 }
 
@@ -109,7 +110,7 @@ fn a_login_that_another_program_writes_at_any_moment_after_a_refusal_is_kept_and
         adopted += u32::from(answer.as_ref().is_ok_and(|token| token.token.expose() == "at-theirs"));
         let was_in_time = !world.is_still_to_come();
         if !was_in_time {
-            assert_eq!(answer.expect_err("nobody wrote anything").code, "quarantined");
+            assert_eq!(answer.expect_err("nobody wrote anything").code, Code::Quarantined);
             world.pass(200);
             write_login(&world, &newer_login());
         }
@@ -166,7 +167,7 @@ fn after_a_server_error_the_tokens_stay_the_state_is_in_doubt_and_the_same_token
         let requests = if matches!(status, 500 | 503) { 1 } else { 2 };
         (0..requests).for_each(|_| world.answer_text(status, &[("content-type", "text/html")], "<html>sorry</html>"));
         let error = world.token().expect_err("no token");
-        assert_eq!(error.code, "in-doubt", "{status}: {error}");
+        assert_eq!(error.code, Code::InDoubt, "{status}: {error}");
         assert_eq!((world.text("vault"), world.requests()), (before, requests), "{status}");
         assert!(record(&world, "rt-1")["intent"].is_object(), "{status}");
         world.pass(6 * SECOND_MS);
@@ -273,7 +274,7 @@ fn a_redirect_is_not_followed_and_its_host_is_named() {
         world.answer_text(status, &[("location", "https://elsewhere.example/token?x=rt-1")], "");
         let error = world.token().expect_err("no token");
         assert!(error.message.contains("elsewhere.example") && !error.message.contains("rt-1"), "{error}");
-        assert_ne!(error.action.as_str(), "login", "{status}");
+        assert_ne!(error.action().as_str(), "login", "{status}");
         assert_eq!((world.text("vault"), world.requests()), (before, 1), "{status}");
     }
 }

@@ -1,7 +1,7 @@
 //! A credential joins a pool as the reference would have written it. Nothing else of the vault changes, and no account comes to
 //! be there twice where its token says whose it is.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json::{self, Kind, Value};
 use crate::jwt;
 use crate::keeper::{Keeper, Snapshot};
@@ -101,7 +101,7 @@ impl<P: Ports> Keeper<P> {
         if kind == CredentialKind::OAuth && !profile.has_endpoint() {
             self.check_known(&profile.id, &new.provider, None)?;
             let what = "no profile says where it would be refreshed";
-            let error = KeeperError::new("unknown-provider", Action::Configure, format!("{}: {what}", profile.id));
+            let error = KeeperError::new(Code::UnknownProvider, format!("{}: {what}", profile.id));
             return Err(error);
         }
         if kind == CredentialKind::OAuth {
@@ -203,14 +203,14 @@ impl<P: Ports> Keeper<P> {
                 Err(error) => return Err(KeeperError::storage(&new.vault, &error)),
             }
         }
-        Err(KeeperError::new("busy", Action::Retry, "the vault is being written by others all the time").after(1))
+        Err(KeeperError::new(Code::Busy, "the vault is being written by others all the time").after(1))
     }
 
     /// The vault as it is now; none if there is none yet.
     pub(crate) async fn maybe_vault(&self, vault: &str) -> Result<Option<std::rc::Rc<Snapshot>>, KeeperError> {
         match self.vault(vault).await {
             Ok(snapshot) => Ok(Some(snapshot)),
-            Err(error) if error.code == "no-credential" => Ok(None),
+            Err(error) if error.code == Code::NoCredential => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -256,7 +256,7 @@ impl<P: Ports> Keeper<P> {
         let pool = root.pointer(&json::pointer(&["credential_pool", &profile.id]));
         if let Some(pool) = pool.filter(|pool| pool.kind() != Kind::Array) {
             let what = format!("`credential_pool.{}` is {}, not a list", profile.id, pool.kind());
-            return Err(KeeperError::new("corrupt-vault", Action::Inspect, format!("{what}: mend it by hand")));
+            return Err(KeeperError::new(Code::CorruptVault, format!("{what}: mend it by hand")));
         }
         let account = account(fresh.access_token.expose());
         let is_same = |place: &Place| {
@@ -275,7 +275,7 @@ impl<P: Ports> Keeper<P> {
         };
         if let Some(place) = places.iter().find(|place| place.spot == Spot::Login && holds(place, fresh)) {
             let what = format!("{}: this is the token of `{}` already", profile.id, place.id);
-            return Err(KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, &place.id));
+            return Err(KeeperError::new(Code::NothingToDo, what).of(&profile.id, &place.id));
         }
         let same = places.iter().find(|place| is_same(place));
         let same = if adding.replaces { given_way(adding, &places, same)? } else { same };
@@ -298,17 +298,17 @@ impl<P: Ports> Keeper<P> {
                     return Ok(Plan::Done(place.id.clone()));
                 }
                 let Some(node) = opened.node(&profile.id, place.spot) else {
-                    return Err(KeeperError::new("internal", Action::Inspect, "an entry is not where it was read"));
+                    return Err(KeeperError::new(Code::Internal, "an entry is not where it was read"));
                 };
                 edits.members(node, &replaced_key(profile, fresh)).map(|()| place.id.clone())
             }
             Some(place) if adding.kind == CredentialKind::ApiKey => {
                 let what = format!("{}: this key is there already, as `{}`", profile.id, place.id);
-                return Err(KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, &place.id));
+                return Err(KeeperError::new(Code::NothingToDo, what).of(&profile.id, &place.id));
             }
             Some(place) => {
                 let Some(node) = opened.node(&profile.id, place.spot) else {
-                    return Err(KeeperError::new("internal", Action::Inspect, "an entry is not where it was read"));
+                    return Err(KeeperError::new(Code::Internal, "an entry is not where it was read"));
                 };
                 let renamed = adding.label.filter(|label| *label != place.label);
                 let label = renamed.map(|label| ("/label".to_owned(), Change::Set(json::quote(label))));
@@ -362,7 +362,7 @@ impl<P: Ports> Keeper<P> {
 
 /// That a person asked for what cannot be.
 pub(crate) fn bad(profile: &Profile, what: &str) -> KeeperError {
-    let mut error = KeeperError::new("bad-request", Action::Usage, format!("{}: {what}", profile.id));
+    let mut error = KeeperError::new(Code::BadRequest, format!("{}: {what}", profile.id));
     error.provider = Some(profile.id.clone());
     error
 }
@@ -399,7 +399,7 @@ fn kind(new: &NewCredential) -> Result<CredentialKind, String> {
 /// must not go.
 fn is_of_profile(profile: &Profile, more: &More) -> Result<(), KeeperError> {
     let refused = |what: String| {
-        let mut error = KeeperError::new("bad-profile", Action::Configure, format!("{}: {what}", profile.id));
+        let mut error = KeeperError::new(Code::BadProfile, format!("{}: {what}", profile.id));
         error.provider = Some(profile.id.clone());
         Err(error)
     };

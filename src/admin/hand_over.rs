@@ -4,7 +4,7 @@
 //!
 //! Interrupted anywhere, the same call once more completes it: what was taken already is taken as such.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::{Ask, Keeper, no_credential};
 use crate::ports::{Ports, Severity};
 use crate::protocol::lease::{Held, Patience};
@@ -39,10 +39,10 @@ impl<P: Ports> Keeper<P> {
         let (vault, credential) = self.found(&ask).await.map_err(|_| no_credential(&profile))?;
         if !vault.is_foreign() {
             let what = "it is in a vault of the same form as this one: use that one, or log in anew";
-            return Err(ask.error("nothing-to-do", Action::Usage, what));
+            return Err(ask.error(Code::NothingToDo, what));
         }
         let Some(token) = credential.leading().fingerprint() else {
-            return Err(ask.error("nothing-to-do", Action::Usage, "there is no refresh token in that file"));
+            return Err(ask.error(Code::NothingToDo, "there is no refresh token in that file"));
         };
         let held = self.lease(&ask, Some(&token), Patience::OneRefresh).await?;
         let done = self.move_out(&ask, &token, &held, take).await;
@@ -61,15 +61,15 @@ impl<P: Ports> Keeper<P> {
         let (vault, credential) = self.found(ask).await?;
         let place = credential.leading();
         if place.fingerprint().as_ref() != Some(token) {
-            return Err(ask.error("busy", Action::Retry, "its own tool has just refreshed it").after(1));
+            return Err(ask.error(Code::Busy, "its own tool has just refreshed it").after(1));
         }
         let login = vault.open()?.node(&ask.profile.id, Spot::Login);
-        let (to, _) = request::counterpart(&ask.profile, login, None).map_err(|error| self.bad_profile(&error))?;
+        let (to, _) = request::counterpart(&ask.profile, login, None)?;
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
         let standing = ledger.standing(token, &to, self.ports.wall_ms());
         if !matches!(standing, Standing::Sendable(None) | Standing::Paused(_)) {
             let what = "that file's ledger says that its token is spent, refused or being sent";
-            return Err(ask.error("in-doubt", Action::Inspect, what));
+            return Err(ask.error(Code::NotMovable, what));
         }
         ledger.understood()?;
         take(place).await?;

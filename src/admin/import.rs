@@ -1,7 +1,7 @@
 //! The logins of another tool's file come into a vault: taken out of there, or copied, and then both files refresh them.
 
 use crate::admin::add::{More, NewCredential};
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::ports::Ports;
 use crate::provider::Profile;
@@ -54,7 +54,7 @@ impl<P: Ports> Keeper<P> {
         if brought.is_empty() {
             let whose = named.map_or_else(String::new, |id| format!(" of {id}"));
             let what = format!("there is no login and no key{whose} in that file to bring");
-            return Err(KeeperError::new("nothing-to-do", Action::Usage, what));
+            return Err(KeeperError::new(Code::NothingToDo, what));
         }
         let report = self.status(vault, None).await?;
         Ok(report.credentials.into_iter().filter(|status| brought.contains(&status.provider)).collect())
@@ -81,7 +81,7 @@ impl<P: Ports> Keeper<P> {
             more: More::default(),
         };
         match self.add(&new).await {
-            Err(error) if error.code == "nothing-to-do" => Ok(()),
+            Err(error) if error.code == Code::NothingToDo => Ok(()),
             added => added.map(drop),
         }
     }
@@ -91,5 +91,5 @@ fn of_same_form(provider: &str, credential: &str) -> KeeperError {
     let what =
         "that file is a vault of the same form as this one, and no login is moved out of it: use the file as it is";
     let message = format!("{provider} ({credential}): {what}");
-    KeeperError::new("nothing-to-do", Action::Usage, message).of(provider, credential)
+    KeeperError::new(Code::NothingToDo, message).of(provider, credential)
 }

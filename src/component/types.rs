@@ -53,8 +53,8 @@ impl From<KeeperError> for wit::Error {
     fn from(error: KeeperError) -> Self {
         let error = Details::from(error);
         Self {
-            code: error.code.to_owned(),
-            action: error.action.as_str().to_owned(),
+            code: error.code.as_str().to_owned(),
+            action: error.action().as_str().to_owned(),
             message: error.message,
             run: error.run,
             provider: error.provider,

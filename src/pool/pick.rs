@@ -145,7 +145,7 @@ pub(crate) fn ask<'a>(request: &'a TokenRequest, profile: &Rc<Profile>, id: &str
 
 /// Of two errors the caller should hear the one that ends by itself, and of those the one that ends first; else the first.
 fn worse(worst: &mut Option<KeeperError>, error: KeeperError) {
-    let ends = |error: &KeeperError| (error.action == Action::Retry).then(|| error.retry_after_s.unwrap_or(u64::MAX));
+    let ends = |error: &KeeperError| (error.action() == Action::Retry).then(|| error.retry_after_s.unwrap_or(u64::MAX));
     let is_sooner = |known: &KeeperError| match (ends(known), ends(&error)) {
         (Some(known), Some(new)) => new < known,
         (None, Some(_)) => true,

@@ -6,7 +6,7 @@
 use std::rc::Rc;
 
 use crate::classify::{Answer, ApiJudgement, ApiVerdict, judge_api};
-use crate::error::{Action, KeeperError};
+use crate::error::{Action, Code, KeeperError};
 use crate::json;
 use crate::keeper::{AccessToken, Keeper, TokenRequest};
 use crate::ports::{Event, Ports, Severity};
@@ -128,7 +128,7 @@ impl<P: Ports> Keeper<P> {
         let in_use = state.pool(&profile.id).and_then(|pool| pool.members.get(credential));
         if in_use.is_none_or(|member| member.in_use.is_empty()) {
             let what = format!("{} ({credential}): nobody was counted as using it", profile.id);
-            return Err(KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, credential));
+            return Err(KeeperError::new(Code::NothingToDo, what).of(&profile.id, credential));
         }
         self.change_pool(vault, &profile.id, &|pool| {
             let in_use = &mut pool.member(credential).in_use;
@@ -238,7 +238,7 @@ impl<P: Ports> Keeper<P> {
                     return Ok(Advice::of(WhatToDo::Use, Some(token), &message));
                 }
                 // Its login is over, and says so itself.
-                Err(error) if error.action == Action::Login => return self.next(call, judged).await,
+                Err(error) if error.action() == Action::Login => return self.next(call, judged).await,
                 Err(_) => {}
             }
         }
@@ -338,7 +338,7 @@ impl<P: Ports> Keeper<P> {
                 } else {
                     format!("{}; {}", judged.summary, error.message)
                 };
-                let what = if error.action == Action::Retry { WhatToDo::Wait } else { WhatToDo::GiveUp };
+                let what = if error.action() == Action::Retry { WhatToDo::Wait } else { WhatToDo::GiveUp };
                 Advice {
                     retry_after_s: error.retry_after_s,
                     run: error.run.clone(),

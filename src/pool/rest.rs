@@ -1,7 +1,7 @@
 //! Rests: which credential is resting, and how long a new rest is.
 
 use crate::classify::ApiVerdict;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::state::fingerprint::Fingerprint;
 use crate::state::settings::PoolPolicy;
 use crate::time::DAY_MS;
@@ -76,13 +76,13 @@ impl Resting {
             Some(until_ms) => {
                 let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
                 let what = format!("{provider} ({credential}): rests for another {wait_s} s{why}");
-                KeeperError::new("cooling-down", Action::Retry, what).after(wait_s)
+                KeeperError::new(Code::CoolingDown, what).after(wait_s)
             }
             None => {
                 let what = format!(
                     "{provider} ({credential}): the API refuses even the access token that a refresh has just brought{why}"
                 );
-                KeeperError::new("access-refused", Action::Login, what)
+                KeeperError::new(Code::AccessRefused, what)
             }
         }
         .of(provider, credential)

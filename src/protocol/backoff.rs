@@ -1,7 +1,7 @@
 //! Steps 9 and 10, everything but terminal: the ledger says when a token may be tried again, and the vault stays as it is.
 
 use crate::classify::{self, Judgement, Verdict};
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::ports::Ports;
 use crate::protocol::client_secret;
@@ -30,11 +30,11 @@ impl<P: Ports> Keeper<P> {
             Until::Time(until_ms) => {
                 let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
                 let what = format!("the last refresh failed ({said}); the next one may be tried in {wait_s} s");
-                ask.error("cooling-down", Action::Retry, &what).after(wait_s)
+                ask.error(Code::CoolingDown, &what).after(wait_s)
             }
             Until::Change { .. } if pause.needs_login() => {
                 let what = format!("the server wants a person to confirm the login ({said})");
-                ask.error("interaction-required", Action::Login, &what)
+                ask.error(Code::InteractionRequired, &what)
             }
             Until::Change { .. } => {
                 let has_secret = sending.client_secret.is_some();
@@ -44,14 +44,14 @@ impl<P: Ports> Keeper<P> {
                     "the server refuses the client or the request, not the token ({said}){missing}. It is not refreshed until the \
                      profile changes, or after a `reset`"
                 );
-                ask.error("held", Action::Configure, &what)
+                ask.error(Code::Held, &what)
             }
             Until::Operator => {
                 let what = format!(
                     "{} answers in a row said nothing clear ({said}). It is not refreshed until a `reset`",
                     pause.failures
                 );
-                ask.error("parked", Action::Configure, &what)
+                ask.error(Code::Parked, &what)
             }
         }
     }
@@ -118,7 +118,7 @@ impl<P: Ports> Keeper<P> {
         .await?;
         let pause = kept.into_inner();
         if not_allowed {
-            return Ok(ask.error("host-forbids", Action::Configure, &pause.summary));
+            return Ok(ask.error(Code::HostForbids, &pause.summary));
         }
         let error = self.put_off_error(sending, judgement, &pause, now_ms);
         let name = match (&pause.until, judgement.in_doubt) {
@@ -135,13 +135,13 @@ impl<P: Ports> Keeper<P> {
         let Until::Time(until_ms) = pause.until else { return self.paused(sending, pause, now_ms) };
         let wait_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
         let (code, what) = if judgement.in_doubt {
-            ("in-doubt", "the server may or may not have replaced the refresh token")
+            (Code::InDoubt, "the server may or may not have replaced the refresh token")
         } else {
-            ("refresh-failed", "the refresh could not be made")
+            (Code::RefreshFailed, "the refresh could not be made")
         };
         let said = classify::in_brackets(&pause.summary);
         let what = format!("{what} ({said}). Nothing in the vault changed; next try in {wait_s} s");
-        sending.ask.error(code, Action::Retry, &what).after(wait_s)
+        sending.ask.error(code, &what).after(wait_s)
     }
 }
 

@@ -1,6 +1,6 @@
 //! The secret of a client is read when it is about to be used, by the host, from the one place that the user's profile names.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::ports::{Loaded, Ports};
 use crate::provider::{ClientSecret, Profile};
@@ -22,7 +22,7 @@ impl<P: Ports> Keeper<P> {
                 "{}: the client secret that `{member}` in providers.json names was not read: {why}",
                 profile.id
             );
-            let mut error = KeeperError::new("client-secret", Action::Configure, what);
+            let mut error = KeeperError::new(Code::ClientSecret, what);
             error.provider = Some(profile.id.clone());
             error
         };

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::classify;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::{AccessToken, Ask, Keeper, Origin, Snapshot};
 use crate::ports::{Loaded, Ports, Severity};
 use crate::protocol::quarantine::explain;
@@ -170,8 +170,7 @@ impl<P: Ports> Keeper<P> {
         let vault = self.vault(ask.vault).await?;
         let reading = vault.reading(&ask.profile)?;
         let credential = reading.credentials.iter().find(|credential| credential.id() == ask.credential).cloned();
-        let credential =
-            credential.ok_or_else(|| ask.error("no-credential", Action::Login, "it is not in the vault any more"))?;
+        let credential = credential.ok_or_else(|| ask.error(Code::NoCredential, "it is not in the vault any more"))?;
         Ok((vault, credential))
     }
 }
@@ -204,14 +203,14 @@ fn not_usable(profile: &Profile, credential: &str, place: &Place, why: &str) -> 
         Some(error) => format!("its login ended ({})", error.code),
         None => why.to_owned(),
     };
-    let code = if place.last_error.is_some() { "quarantined" } else { "login-required" };
+    let code = if place.last_error.is_some() { Code::Quarantined } else { Code::LoginRequired };
     let what = format!("{} ({credential}): {why}", profile.id);
-    KeeperError::new(code, Action::Login, what).of(&profile.id, credential)
+    KeeperError::new(code, what).of(&profile.id, credential)
 }
 
 /// What is said of an entry that is marked as dead.
 pub(crate) fn dead_entry(profile: &Profile, credential: &Credential) -> KeeperError {
     let mut error = not_usable(profile, credential.id(), credential.leading(), "it is marked as dead");
-    error.code = "quarantined";
+    error.code = Code::Quarantined;
     error
 }

@@ -1,6 +1,6 @@
 //! Step 2 of the protocol, and step 6: the right to refresh one grant, and whether it lasts for one more exchange.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::{Ask, Keeper};
 use crate::ports::{Acquired, Lease, Ports, Scope};
 use crate::protocol::refresh::Sending;
@@ -50,7 +50,7 @@ impl<P: Ports> Keeper<P> {
                 "the vault counts as shared with a program whose lock this host cannot take, so nothing is refreshed. If no other \
                  program writes it, put {{\"shared_with_reference\": false}} into {settings}"
             );
-            return Err(ask.error("shared-vault", Action::Configure, &what));
+            return Err(ask.error(Code::SharedVault, &what));
         }
         let (monotonic_ms, wall_ms) = (self.ports.monotonic_ms(), self.ports.wall_ms());
         // A request whose answer is lost is made once more.
@@ -91,7 +91,7 @@ impl<P: Ports> Keeper<P> {
             Ok(Acquired::Busy(holder)) => {
                 let holder = if holder.is_empty() { "another process".to_owned() } else { holder };
                 let what = format!("{holder} holds the lock and did not let go within {wait_ms} ms");
-                Err(ask.error("busy", Action::Retry, &what).after(1))
+                Err(ask.error(Code::Busy, &what).after(1))
             }
             Err(error) => Err(KeeperError::storage(ask.vault, &error).of(&ask.profile.id, &ask.credential)),
         }
@@ -136,6 +136,6 @@ impl<P: Ports> Keeper<P> {
             return Ok(());
         }
         let what = "another process may still be sending this refresh token";
-        Err(sending.ask.error("in-doubt", Action::Retry, what).after((over_ms - now_ms).div_ceil(1_000)))
+        Err(sending.ask.error(Code::InDoubt, what).after((over_ms - now_ms).div_ceil(1_000)))
     }
 }

@@ -6,7 +6,7 @@
 //! the providers whose logins are that file's whatever their tokens. For every other provider it owns the tokens that it
 //! holds, and those of which its ledger knows that they are spent or dead, or being sent.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json::{self, Value};
 use crate::keeper::{AccessToken, Keeper, Origin};
 use crate::ports::{Ports, Severity};
@@ -36,7 +36,7 @@ impl<P: Ports> Keeper<P> {
             return Ok(None);
         }
         let list = json::check(list.text.expose())
-            .map_err(|error| ask.error("storage", Action::Inspect, &format!("{ALSO} is not JSON: {error}")))?;
+            .map_err(|error| ask.error(Code::Storage, &format!("{ALSO} is not JSON: {error}")))?;
         for other in list.members() {
             if let Some(next) = self.owned_by(sending, &other.key.as_str().unwrap_or_default(), other.value).await? {
                 return Ok(Some(next));
@@ -61,7 +61,7 @@ impl<P: Ports> Keeper<P> {
             Err(VaultError::UnknownLayout(_)) => None,
             Err(error) => {
                 let what = format!("{called} may hold the same login and cannot be read, so nothing is sent: {error}");
-                return Err(ask.error("corrupt-vault", Action::Inspect, &what));
+                return Err(ask.error(Code::CorruptVault, &what));
             }
         };
         let owns = listed.get("owns").is_some_and(|owns| owns.items().any(|owned| owned.is_str(provider)));
@@ -109,6 +109,6 @@ impl<P: Ports> Keeper<P> {
             reach.settings()
         );
         let there = reach.at(&called).about("token", provider, LOGIN);
-        Err(ask.error("owned-elsewhere", Action::Configure, &what).run(there))
+        Err(ask.error(Code::OwnedElsewhere, &what).run(there))
     }
 }

@@ -4,7 +4,7 @@
 //! token is gone that a person could still want.
 
 use crate::classify;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json::{self, Kind, Object, Value};
 use crate::keeper::Keeper;
 use crate::ports::{Event, Lease, Ports, Severity};
@@ -141,8 +141,7 @@ impl<P: Ports> Keeper<P> {
             .max_by_key(|(_, entry)| entry.sealed_at_ms)
             .ok_or_else(|| {
                 KeeperError::new(
-                    "nothing-to-do",
-                    Action::Usage,
+                    Code::NothingToDo,
                     format!("{}: nothing of it is quarantined, or its seven days are over", profile.id),
                 )
                 .of(&profile.id, credential.unwrap_or(LOGIN))
@@ -258,7 +257,7 @@ impl Dead<'_> {
 
     /// The error for the caller.
     pub(crate) fn error(&self) -> KeeperError {
-        KeeperError::new("quarantined", Action::Login, self.message()).of(&self.provider.id, self.credential)
+        KeeperError::new(Code::Quarantined, self.message()).of(&self.provider.id, self.credential)
     }
 
     fn marker(&self, at_ms: u64) -> String {
@@ -408,15 +407,13 @@ pub(crate) fn erase<'a>(
 fn with(vault: &Vault<'_>, text: &str, entry: &Quarantined) -> Result<String, KeeperError> {
     let taken = |what: &str| {
         KeeperError::new(
-            "nothing-to-do",
-            Action::Usage,
+            Code::NothingToDo,
             format!("{} ({}): {what}, so the old tokens are not put back", entry.provider, entry.credential),
         )
         .of(&entry.provider, &entry.credential)
     };
-    let uneditable = |error: EditError| {
-        KeeperError::new("corrupt-vault", Action::Inspect, format!("the vault cannot be edited: {error}"))
-    };
+    let uneditable =
+        |error: EditError| KeeperError::new(Code::CorruptVault, format!("the vault cannot be edited: {error}"));
     let mut edits = Edits::default();
     for removed in &entry.removed {
         match removed {

@@ -5,7 +5,7 @@
 //! `docs/protocol.md` says why each step is there.
 
 use crate::classify::{RefreshToken, Tokens, Verdict};
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
 use crate::ports::{Ports, Severity};
 use crate::protocol::exchange::Outcome;
@@ -87,13 +87,9 @@ impl<P: Ports> Keeper<P> {
                 Err(error) => return due.usable_or(error),
             }
         }
-        Err(KeeperError::new(
-            "busy",
-            Action::Retry,
-            format!("{}: the vault keeps changing under this refresh", ask.profile.id),
-        )
-        .of(&ask.profile.id, &ask.credential)
-        .after(1))
+        Err(KeeperError::new(Code::Busy, format!("{}: the vault keeps changing under this refresh", ask.profile.id))
+            .of(&ask.profile.id, &ask.credential)
+            .after(1))
     }
 
     async fn under_lease(
@@ -161,8 +157,7 @@ impl<P: Ports> Keeper<P> {
         client_secret: Option<&Secret>,
     ) -> Result<Sending<'a>, KeeperError> {
         let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
-        let (to, client_secret) =
-            request::counterpart(&ask.profile, login, client_secret).map_err(|error| self.bad_profile(&error))?;
+        let (to, client_secret) = request::counterpart(&ask.profile, login, client_secret)?;
         let deadline_ms = if held.document.is_some() {
             ask.profile.deadline_ms.min(SHARED_DEADLINE_MS)
         } else {
@@ -186,7 +181,7 @@ impl<P: Ports> Keeper<P> {
     async fn without_refresh_token(&self, ask: &Ask<'_>, due: &Due, held: &Held) -> Result<Next, KeeperError> {
         let place = due.credential.leading();
         let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
-        let (to, _) = request::counterpart(&ask.profile, login, None).map_err(|error| self.bad_profile(&error))?;
+        let (to, _) = request::counterpart(&ask.profile, login, None)?;
         if let Some(spent) = &due.spent {
             let sealed = sealed::load(&self.ports, ask.vault).await?;
             let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
@@ -205,7 +200,7 @@ impl<P: Ports> Keeper<P> {
         if due.vault.is_foreign() {
             let what = "there is no refresh token, and by this machine's clock the access token has expired. Nothing was sent or \
                         changed";
-            return Err(ask.error("login-required", Action::Login, what));
+            return Err(ask.error(Code::LoginRequired, what));
         }
         let dead = Dead {
             provider: &ask.profile,

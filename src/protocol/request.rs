@@ -1,15 +1,30 @@
 //! One refresh request, as its profile shapes it (RFC 6749 section 6).
 
 use crate::classify::{RefreshToken, Tokens};
+use crate::error::{Code, KeeperError};
 use crate::json::{Object, Value};
 use crate::ports::Request;
-use crate::provider::{self, BodyKind, ClientAuth, ClientSecret, Profile, ProfileError};
+use crate::provider::{self, BodyKind, ClientAuth, ClientSecret, Profile};
 use crate::secret::Secret;
 use crate::sendable;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{Counterpart, SECRET};
 
 pub(crate) const USER_AGENT: &str = concat!("lazaretto/", env!("CARGO_PKG_VERSION"));
+
+/// Says that nothing names the token endpoint of a provider.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NoEndpoint {
+    /// The provider's id.
+    provider: String,
+}
+
+impl From<NoEndpoint> for KeeperError {
+    fn from(error: NoEndpoint) -> Self {
+        let what = format!("there is no profile for `{}`, so it is not known where to refresh", error.provider);
+        Self::new(Code::UnknownProvider, what)
+    }
+}
 
 /// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an endpoint of its own only
 /// at an origin of the profile's: otherwise anyone who can write a vault could have its tokens sent to himself.
@@ -18,12 +33,9 @@ pub(crate) fn counterpart(
     profile: &Profile,
     login: Option<Value<'_>>,
     read: Option<&Secret>,
-) -> Result<(Counterpart, Option<Secret>), ProfileError> {
+) -> Result<(Counterpart, Option<Secret>), NoEndpoint> {
     if !profile.has_endpoint() {
-        return Err(ProfileError(format!(
-            "there is no profile for `{}`, so it is not known where to refresh",
-            profile.id
-        )));
+        return Err(NoEndpoint { provider: profile.id.clone() });
     }
     let in_login = |pointer: &Option<String>| {
         let text = login?.pointer(pointer.as_deref()?)?.as_str()?;

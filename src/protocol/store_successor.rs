@@ -2,7 +2,7 @@
 //! lost until they can.
 
 use crate::classify::RefreshToken;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::{AccessToken, Ask, Keeper, Origin};
 use crate::ports::{Lease, Loaded, Ports, Severity, StorageError, Stored, Version};
 use crate::protocol::exchange::Outcome;
@@ -168,7 +168,7 @@ impl<P: Ports> Keeper<P> {
         }
         if fresh.access_token.is_empty() {
             let what = "the server sent a new refresh token, but no access token that can be used";
-            return Err(ask.error("refresh-failed", Action::Retry, what));
+            return Err(ask.error(Code::RefreshFailed, what));
         }
         let warning = landed.warning(unsaved.is_some(), fresh.refresh_token.is_some());
         let token_type = fresh.token_type.as_deref().unwrap_or(&sending.place.token_type);
@@ -496,7 +496,7 @@ impl<P: Ports> Keeper<P> {
             fresh.expires_at_ms().is_none_or(|at_ms| at_ms > self.ports.wall_ms().saturating_add(ask.min_valid_ms));
         if !good || fresh.access_token.is_empty() || ask.is_unwanted(&fresh.access_token) {
             let what = "its new tokens wait in the sealed document, for the vault cannot be written";
-            return Err(ask.error("storage", Action::Inspect, what));
+            return Err(ask.error(Code::Storage, what));
         }
         let token_type = fresh.token_type.as_deref().unwrap_or("Bearer");
         let token = ask.served(&fresh.access_token, token_type, fresh.expires_at_ms(), Origin::Sealed)?;

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json;
 use crate::layers::Layers;
 use crate::ports::{Document, Loaded, StorageError};
@@ -36,14 +36,14 @@ pub(crate) fn read<T>(
         let what = format!(
             "{name} has schema {schema}, and this lazaretto knows {SCHEMA}: nothing is sent. Use the newer lazaretto that wrote it"
         );
-        KeeperError::new("newer-ledger", Action::Inspect, what)
+        KeeperError::new(Code::NewerLedger, what)
     })
 }
 
 /// That the document called `name` cannot be understood.
 #[cold]
 pub(crate) fn corrupt(name: &str, what: &dyn fmt::Display, advice: &str) -> KeeperError {
-    KeeperError::new("corrupt-ledger", Action::Inspect, format!("{name} cannot be read ({what}){advice}"))
+    KeeperError::new(Code::CorruptLedger, format!("{name} cannot be read ({what}){advice}"))
 }
 
 /// A fingerprint that a member holds, or is a key of.

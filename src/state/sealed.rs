@@ -1,7 +1,7 @@
 //! Tokens kept unused for a bounded time: what a quarantine removed, a successor that could not be written to its vault,
 //! and a copy of one that another program may write over.
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json::{self, Kind, Object};
 use crate::layers::Layers;
 use crate::ports::{Ports, Stored, Version};
@@ -156,7 +156,7 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
             Err(error) => return Err(KeeperError::storage(&name(vault), &error)),
         }
     }
-    Err(KeeperError::new("busy", Action::Retry, format!("`{}` is being written by others all the time", name(vault))))
+    Err(KeeperError::new(Code::Busy, format!("`{}` is being written by others all the time", name(vault))))
 }
 
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json;
 use crate::keeper::Keeper;
 use crate::layers::Layers;
@@ -127,11 +127,7 @@ impl Settings {
 
     fn part<T>(&self, read: impl FnOnce(&Layers<'_>) -> T) -> Result<T, KeeperError> {
         let bad = |what: String| {
-            KeeperError::new(
-                "bad-settings",
-                Action::Configure,
-                format!("the settings of this vault cannot be read: {what}"),
-            )
+            KeeperError::new(Code::BadSettings, format!("the settings of this vault cannot be read: {what}"))
         };
         let root = json::check(self.text.expose()).map_err(|error| bad(error.to_string()))?;
         let read = Layers::read(vec![root], |settings| {
@@ -224,7 +220,7 @@ mod tests {
             (r#"{"pool": {"sole_s": -1}}"#, "should be a whole number"),
         ] {
             let error = settings(text).pool("nous").unwrap_err();
-            assert!(error.code == "bad-settings" && error.message.contains(what), "{error}");
+            assert!(error.code == Code::BadSettings && error.message.contains(what), "{error}");
         }
     }
 }

@@ -99,7 +99,7 @@ def no_token_is_sent_or_written_before_somebody_said_that_the_folder_is_private(
             assert "LAZARETTO_FOLDER_IS_PRIVATE=1" in ran.stderr and "umask 077" in ran.stderr, ran.stderr
             as_json = host.run("token", "acme", "--json", umask=umask, **word)
             error = json.loads([line for line in as_json.stderr.splitlines() if not is_event(line)][-1])["error"]
-            assert (error["code"], error["action"]) == ("storage", "configure"), error
+            assert (error["code"], error["action"]) == ("storage-not-private", "configure"), error
         assert (host.sent, host.vault.read_bytes(), host.mode()) == ([], before, 0o600)
 
 

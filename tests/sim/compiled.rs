@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use lazaretto::error::{Action as Helps, KeeperError};
+use lazaretto::error::{Code, KeeperError};
 use lazaretto::keeper::{AccessToken, Origin, TokenRequest};
 use lazaretto::pool::Picked;
 use lazaretto::ports::{Event, Request, Scope, Severity};
@@ -270,9 +270,9 @@ fn status(status: lazaretto_host::CredentialStatus) -> CredentialStatus {
 }
 
 fn error(error: lazaretto_host::KeeperError) -> KeeperError {
-    let all = [Helps::Login, Helps::Retry, Helps::Configure, Helps::Inspect, Helps::Usage];
-    let action = one_of(all, |action| action.as_str(), &error.action);
-    let mut same = KeeperError::new(word(&error.code), action, error.message);
+    let code = one_of(Code::ALL, Code::as_str, &error.code);
+    assert_eq!(code.action().as_str(), error.action, "{code}");
+    let mut same = KeeperError::new(code, error.message);
     (same.provider, same.credential) = (error.provider, error.credential);
     same.retry_after_s = error.retry_after_s;
     same.run = error.run;

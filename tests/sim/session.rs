@@ -499,7 +499,7 @@ impl Notes {
     fn error(&self, error: &KeeperError) -> Ended {
         self.look_for_secrets(&format!("{error} {error:?}"));
         self.say(|| format!("{error:?}"));
-        Ended::Error { code: error.code, action: error.action.as_str(), retry_after_s: error.retry_after_s }
+        Ended::Error { code: error.code.as_str(), action: error.action().as_str(), retry_after_s: error.retry_after_s }
     }
 
     fn look_for_secrets(&self, text: &str) {

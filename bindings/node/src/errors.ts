@@ -69,7 +69,8 @@ export class LoginNeeded extends LazarettoError {}
 export class RetryLater extends LazarettoError {}
 /**
  * A profile, a setting or the client must change. Codes: `unknown-provider`, `bad-profile`,
- * `bad-settings`, `held`, `parked`, `shared-vault`, `owned-elsewhere`, `host-forbids`.
+ * `bad-settings`, `held`, `parked`, `shared-vault`, `owned-elsewhere`, `host-forbids`,
+ * `storage-not-private`.
  */
 export class ConfigurationNeeded extends LazarettoError {}
 /**

@@ -11,7 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use lazaretto::admin::doctor::Code;
+use lazaretto::admin::doctor::FindingCode;
 use lazaretto_host::storage::CHECKUP_CODES;
 use scenarios::Scenario;
 use stage::{Found, Stage};
@@ -196,7 +196,7 @@ fn there_is_no_code_that_no_test_brings_about() {
     let all = scenarios::all();
     let made: BTreeSet<&str> = all.iter().map(|fault| fault.code).chain(ALWAYS).collect();
     let elsewhere: BTreeSet<&str> = ELSEWHERE.iter().map(|(code, _)| *code).chain(PRETENDED).collect();
-    let known: BTreeSet<&str> = Code::ALL.iter().map(|code| code.as_str()).chain(CHECKUP_CODES).collect();
+    let known: BTreeSet<&str> = FindingCode::ALL.iter().map(|code| code.as_str()).chain(CHECKUP_CODES).collect();
     let missing: Vec<_> = known.iter().filter(|code| !made.contains(*code) && !elsewhere.contains(*code)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     let page = include_str!("../../../docs/doctor.md");
@@ -204,7 +204,7 @@ fn there_is_no_code_that_no_test_brings_about() {
     assert!(untold.is_empty(), "docs/doctor.md does not say what these mean: {untold:?}");
     let contract = include_str!("../../../wit/admin.wit");
     let unlisted: Vec<_> =
-        Code::ALL.iter().filter(|code| !contract.contains(&format!("`{}`", code.as_str()))).collect();
+        FindingCode::ALL.iter().filter(|code| !contract.contains(&format!("`{}`", code.as_str()))).collect();
     assert!(unlisted.is_empty(), "wit/admin.wit: {unlisted:?}");
     let unknown: Vec<_> = made.union(&elsewhere).filter(|code| !known.contains(*code)).collect();
     assert!(unknown.is_empty(), "{unknown:?}");

@@ -4,7 +4,7 @@
 /// `docs/doctor.md` says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "docs/doctor.md documents them")]
-pub enum Code {
+pub enum FindingCode {
     // Of one credential: it cannot be used any more.
     TokenDead,
     TokenSpent,
@@ -60,7 +60,7 @@ pub enum Code {
     Healthy,
 }
 
-impl Code {
+impl FindingCode {
     /// All of them.
     pub const ALL: [Self; 46] = [
         Self::TokenDead,

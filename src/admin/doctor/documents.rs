@@ -1,6 +1,6 @@
 //! The vault's own documents: each can be read, and what one says fits what another holds.
 
-use crate::error::KeeperError;
+use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::next_step::Reach;
 use crate::pool;
@@ -12,7 +12,7 @@ use crate::state::sealed::{self, Sealed};
 use crate::table::Table;
 use crate::vault::LOGIN;
 
-use super::{Code, Findings, Held, Help, Level, shell_word};
+use super::{FindingCode, Findings, Held, Help, Level, shell_word};
 
 /// A refresh that takes longer than this is over, whatever became of it.
 const STALE_MS: u64 = 3_600_000;
@@ -32,13 +32,13 @@ impl<P: Ports> Keeper<P> {
         let sealed = match sealed::load(&self.ports, vault).await {
             Ok(sealed) => {
                 let count = sealed.quarantined.len() + sealed.successors.len();
-                findings.ok(Code::Sealed, format!("sealed credentials: {count}"));
+                findings.ok(FindingCode::Sealed, format!("sealed credentials: {count}"));
                 sealed
             }
             Err(error) => {
                 let mut message = error.message.clone();
                 message.push_str(". Set aside, what it holds cannot be put back");
-                findings.note(Level::Error, Code::SealedUnreadable, message, Help::fix(set_aside(&sealed_name)));
+                findings.note(Level::Error, FindingCode::SealedUnreadable, message, Help::fix(set_aside(&sealed_name)));
                 Sealed::default()
             }
         };
@@ -54,7 +54,7 @@ impl<P: Ports> Keeper<P> {
         let ledger = match read {
             Ok((read, count)) => {
                 if read.version.is_some() {
-                    findings.ok(Code::Ledger, format!("the ledger can be read; tokens: {count}"));
+                    findings.ok(FindingCode::Ledger, format!("the ledger can be read; tokens: {count}"));
                 } else {
                     lost(held, is_sealed_there, &name, findings);
                 }
@@ -80,7 +80,12 @@ impl<P: Ports> Keeper<P> {
             None => Ok(()),
         });
         if let Err(error) = read {
-            findings.note(Level::Warning, Code::PoolUnreadable, error.message.clone(), Help::fix(set_aside(name)));
+            findings.note(
+                Level::Warning,
+                FindingCode::PoolUnreadable,
+                error.message.clone(),
+                Help::fix(set_aside(name)),
+            );
         }
     }
 }
@@ -88,9 +93,9 @@ impl<P: Ports> Keeper<P> {
 fn unreadable(error: &KeeperError, name: &str, findings: &mut Findings) {
     let (code, help) = match error.code {
         // Whoever wrote it can read it: nothing need be given up.
-        "newer-ledger" => (Code::LedgerNewer, Help::alternative(set_aside(name))),
-        "corrupt-ledger" => (Code::LedgerUnreadable, Help::fix(set_aside(name))),
-        _ => return findings.note(Level::Error, Code::LedgerUnreachable, error.message.clone(), Help::NONE),
+        Code::NewerLedger => (FindingCode::LedgerNewer, Help::alternative(set_aside(name))),
+        Code::CorruptLedger => (FindingCode::LedgerUnreadable, Help::fix(set_aside(name))),
+        _ => return findings.note(Level::Error, FindingCode::LedgerUnreachable, error.message.clone(), Help::NONE),
     };
     let mut message = error.message.clone();
     message.push_str(". Set aside, it is begun anew; dead tokens that lie in the vault may then be sent once more");
@@ -116,14 +121,14 @@ fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Finding
     let sign = match held.iter().find(is_ended) {
         _ if is_sealed_there => "a sealed document is there".to_owned(),
         Some(held) => format!("the login of {} ended", held.profile.id),
-        None => return findings.ok(Code::Ledger, "there is no ledger yet".to_owned()),
+        None => return findings.ok(FindingCode::Ledger, "there is no ledger yet".to_owned()),
     };
     let message = format!(
         "there is no ledger, and {sign}: if there was one it is lost, and dead tokens that come back may be sent once more. \
          Restore it from a backup if you have one"
     );
     let look = Help::fix(format!("ls -la {}*", shell_word(name)));
-    findings.note(Level::Warning, Code::LedgerLost, message, look);
+    findings.note(Level::Warning, FindingCode::LedgerLost, message, look);
 }
 
 /// Sends of which nobody ever told the end, by provider.
@@ -151,11 +156,11 @@ fn stale_intents(ledger: &Ledger, held: &[Held], reach: &Reach, now_ms: u64, fin
                  server may have replaced the token"
             );
             let fix = reach.about("refresh", provider, LOGIN);
-            findings.of_provider(provider, Level::Warning, Code::IntentStale, &what, Help::fix(fix));
+            findings.of_provider(provider, Level::Warning, FindingCode::IntentStale, &what, Help::fix(fix));
         }
         if *over > 0 {
             let what = format!("of {over} refreshes the end is not known, and their tokens are gone: they are over");
-            findings.of_provider(provider, Level::Ok, Code::IntentOver, &what, Help::NONE);
+            findings.of_provider(provider, Level::Ok, FindingCode::IntentOver, &what, Help::NONE);
         }
     }
 }

@@ -6,18 +6,18 @@ use crate::vault::{Credential, CredentialKind, EntryState, Place, Spot, Vault};
 
 use super::findings::{at, quoted};
 use super::spelling::Known;
-use super::{CLOCK_ALLOWANCE_MS, Code, Findings, Held, Help, Level};
+use super::{CLOCK_ALLOWANCE_MS, FindingCode, Findings, Held, Help, Level};
 
 pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &mut Findings) {
     let profile = &held.profile;
     let id = &profile.id;
     if profile.wrong.is_none() && !profile.has_endpoint() && held.has_oauth() {
         let what = "no profile says where its tokens are refreshed";
-        findings.of_provider(id, Level::Warning, Code::ProfileMissing, what, held.describe());
+        findings.of_provider(id, Level::Warning, FindingCode::ProfileMissing, what, held.describe());
     }
     for warning in &held.reading.warnings {
         // The host knows the file.
-        findings.of_provider(id, Level::Warning, Code::FieldUnreadable, warning, Help::NONE);
+        findings.of_provider(id, Level::Warning, FindingCode::FieldUnreadable, warning, Help::NONE);
     }
     // Of another tool's file the forms know no more than where the tokens are.
     let is_ours = vault.tool().is_none();
@@ -45,7 +45,7 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
                     "two entries have the id {}: only the first of them can be used or named",
                     quoted(&place.id)
                 );
-                findings.of_credential(of, Level::Error, Code::IdTwice, what, Help::NONE);
+                findings.of_credential(of, Level::Error, FindingCode::IdTwice, what, Help::NONE);
             }
         }
     }
@@ -64,7 +64,7 @@ fn one(held: &Held, of: (&str, &str), place: &Place, mistyped: &[(String, String
     if matches!(place.spot, Spot::Entry(_)) && place.id.starts_with('#') {
         let what =
             format!("{} has no `id`: it is known by its place only, and that may change", place_name(held, place));
-        findings.of_credential(of, Level::Warning, Code::EntryWithoutId, what, Help::NONE);
+        findings.of_credential(of, Level::Warning, FindingCode::EntryWithoutId, what, Help::NONE);
     }
     for (name, meant) in mistyped {
         let what = format!(
@@ -72,7 +72,7 @@ fn one(held: &Held, of: (&str, &str), place: &Place, mistyped: &[(String, String
             place_name(held, place),
             quoted(name)
         );
-        findings.of_credential(of, Level::Warning, Code::FieldMistyped, what, Help::NONE);
+        findings.of_credential(of, Level::Warning, FindingCode::FieldMistyped, what, Help::NONE);
     }
 }
 
@@ -83,7 +83,7 @@ fn dead(held: &Held, credential: &Credential, findings: &mut Findings) {
     };
     let what = format!("it is marked dead{why}");
     let help = held.log_in_or_remove(credential);
-    findings.of_credential((&held.profile.id, credential.id()), Level::Warning, Code::EntryDead, what, help);
+    findings.of_credential((&held.profile.id, credential.id()), Level::Warning, FindingCode::EntryDead, what, help);
 }
 
 fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findings) {
@@ -98,9 +98,9 @@ fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findi
         if can_refresh {
             let what = format!("{what}. A refresh brings the time, if the server tells it");
             let help = held.run("refresh", credential);
-            findings.of_credential(of, Level::Warning, Code::ExpiryUnknown, what, Help::fix(help));
+            findings.of_credential(of, Level::Warning, FindingCode::ExpiryUnknown, what, Help::fix(help));
         } else {
-            findings.of_credential(of, Level::Ok, Code::ExpiryUnknown, what, Help::NONE);
+            findings.of_credential(of, Level::Ok, FindingCode::ExpiryUnknown, what, Help::NONE);
         }
     }
     if let Some(ends_ms) = place.expires_at_ms.filter(|_| place.refresh_token.is_none()) {
@@ -114,7 +114,7 @@ fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findi
             lifetime_ms / 1_000,
             held.profile.skew_s
         );
-        findings.of_credential(of, Level::Warning, Code::LifetimeShort, what, Help::NONE);
+        findings.of_credential(of, Level::Warning, FindingCode::LifetimeShort, what, Help::NONE);
     }
     if let Some(issued_ms) = place.issued_at_ms.filter(|issued| *issued > now_ms.saturating_add(CLOCK_ALLOWANCE_MS)) {
         let what = format!(
@@ -123,7 +123,7 @@ fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findi
             at(issued_ms)
         );
         let help = Help::fix("timedatectl set-ntp true".to_owned());
-        findings.of_credential(of, Level::Error, Code::IssuedInFuture, what, help);
+        findings.of_credential(of, Level::Error, FindingCode::IssuedInFuture, what, help);
     }
 }
 
@@ -133,13 +133,19 @@ fn ends(held: &Held, credential: &Credential, ends_ms: u64, now_ms: u64, finding
     let ends_at = at(ends_ms);
     if ends_ms <= now_ms {
         let what = format!("its access token ended at {ends_at}, and there is no refresh token to renew it with");
-        return findings.of_credential(of, Level::Warning, Code::LoginEnded, what, held.log_in_or_remove(credential));
+        return findings.of_credential(
+            of,
+            Level::Warning,
+            FindingCode::LoginEnded,
+            what,
+            held.log_in_or_remove(credential),
+        );
     }
     // Some servers give none, and their logins end as they are meant to.
     let level = if held.profile.issues_refresh_token { Level::Warning } else { Level::Ok };
     let what = format!("it has no refresh token: it ends at {ends_at}");
     let help = if level == Level::Ok { Help::NONE } else { held.log_in(credential) };
-    findings.of_credential(of, level, Code::NoRefreshToken, what, help);
+    findings.of_credential(of, level, FindingCode::NoRefreshToken, what, help);
 }
 
 /// Sources that a person removed a credential of.
@@ -148,6 +154,6 @@ fn suppressed(held: &Held, vault: &Vault<'_>, findings: &mut Findings) {
     let list = vault.root().get("suppressed_sources").and_then(|sources| sources.get(id));
     for source in list.into_iter().flat_map(|list| list.items()).filter_map(|source| source.as_str()) {
         let what = format!("what comes from {} is not added, for it was removed. A login ends that", quoted(&source));
-        findings.of_provider(id, Level::Ok, Code::SourceSuppressed, &what, Help::NONE);
+        findings.of_provider(id, Level::Ok, FindingCode::SourceSuppressed, &what, Help::NONE);
     }
 }

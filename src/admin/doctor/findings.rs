@@ -4,7 +4,7 @@ use crate::json;
 use crate::text;
 use crate::time::{self, Zone};
 
-use super::{Code, Finding, Level};
+use super::{Finding, FindingCode, Level};
 
 /// What helps.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,7 +36,7 @@ struct Fact {
     provider: String,
     credential: String,
     level: Level,
-    code: Code,
+    code: FindingCode,
     what: String,
     help: Help,
 }
@@ -51,12 +51,12 @@ pub(super) struct Findings {
 
 impl Findings {
     /// Something about no credential in particular.
-    pub(super) fn note(&mut self, level: Level, code: Code, message: String, help: Help) {
+    pub(super) fn note(&mut self, level: Level, code: FindingCode, message: String, help: Help) {
         self.note_of(None, level, code, message, help);
     }
 
     /// Something about a provider.
-    pub(super) fn of_provider(&mut self, provider: &str, level: Level, code: Code, what: &str, help: Help) {
+    pub(super) fn of_provider(&mut self, provider: &str, level: Level, code: FindingCode, what: &str, help: Help) {
         let mut message = provider.to_owned();
         message.push_str(": ");
         message.push_str(what);
@@ -64,7 +64,14 @@ impl Findings {
     }
 
     /// The same in a message that names the provider itself.
-    pub(super) fn of_provider_said(&mut self, provider: &str, level: Level, code: Code, message: String, help: Help) {
+    pub(super) fn of_provider_said(
+        &mut self,
+        provider: &str,
+        level: Level,
+        code: FindingCode,
+        message: String,
+        help: Help,
+    ) {
         self.note_of(Some(provider.to_owned()), level, code, message, help);
     }
 
@@ -78,7 +85,7 @@ impl Findings {
         &mut self,
         of: (&str, &str),
         level: Level,
-        code: Code,
+        code: FindingCode,
         what: impl Into<String>,
         help: Help,
     ) {
@@ -91,11 +98,11 @@ impl Findings {
         self.facts.iter().any(|fact| fact.provider == of.0 && fact.credential == of.1 && fact.code.is_end())
     }
 
-    pub(super) fn ok(&mut self, code: Code, message: String) {
+    pub(super) fn ok(&mut self, code: FindingCode, message: String) {
         self.note(Level::Ok, code, message, Help::NONE);
     }
 
-    fn note_of(&mut self, provider: Option<String>, level: Level, code: Code, message: String, help: Help) {
+    fn note_of(&mut self, provider: Option<String>, level: Level, code: FindingCode, message: String, help: Help) {
         // A command is left as it is, for it must mean the same when it is run; whoever shows it escapes it.
         let (message, Help { fix, alternative }) = (text::line(&message), help);
         self.others.push(Finding { level, code, message, fix, alternative, provider, credential: None });
@@ -118,12 +125,12 @@ impl Findings {
         };
         for provider in whole.iter().filter(|provider| !is_ill(provider)).collect::<Vec<_>>() {
             let message = text::line(&format!("{provider}: nothing is wrong"));
-            let (level, code, provider) = (Level::Ok, Code::Provider, Some(provider.clone()));
+            let (level, code, provider) = (Level::Ok, FindingCode::Provider, Some(provider.clone()));
             report.push(Finding { level, code, message, fix: None, alternative: None, provider, credential: None });
         }
         if report.iter().all(|finding| finding.level == Level::Ok) {
             let message = "nothing is wrong".to_owned();
-            let (level, code, provider) = (Level::Ok, Code::Healthy, None);
+            let (level, code, provider) = (Level::Ok, FindingCode::Healthy, None);
             report.push(Finding { level, code, message, fix: None, alternative: None, provider, credential: None });
         }
         worst_first(report)
@@ -160,8 +167,8 @@ fn one_of((provider, credential): (String, String), mut facts: Vec<Fact>, stoppe
         }
         told.push(what);
     }
-    let (mut level, code) = ordered.first().map_or((Level::Ok, Code::Provider), |fact| (fact.level, fact.code));
-    if level == Level::Warning && (code.is_end() || code == Code::Held) && stopped.contains(&provider) {
+    let (mut level, code) = ordered.first().map_or((Level::Ok, FindingCode::Provider), |fact| (fact.level, fact.code));
+    if level == Level::Warning && (code.is_end() || code == FindingCode::Held) && stopped.contains(&provider) {
         level = Level::Error;
     }
     let Help { fix, alternative } = help_of(&ordered);
@@ -173,7 +180,7 @@ fn one_of((provider, credential): (String, String), mut facts: Vec<Fact>, stoppe
 /// a person decides about is worth telling all the same.
 fn help_of(ordered: &[Fact]) -> Help {
     // Tokens that wait are alive: whatever else is so, they come first.
-    let waiting = ordered.iter().find(|fact| fact.code == Code::SuccessorWaiting);
+    let waiting = ordered.iter().find(|fact| fact.code == FindingCode::SuccessorWaiting);
     let decides = waiting.or_else(|| ordered.first().filter(|fact| fact.help != Help::NONE));
     let fix = match decides {
         Some(fact) => fact.help.fix.clone(),

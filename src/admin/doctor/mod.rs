@@ -22,7 +22,7 @@ mod tokens;
 
 use std::rc::Rc;
 
-use crate::error::KeeperError;
+use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::next_step::{Reach, shell_word};
 use crate::ports::Ports;
@@ -32,7 +32,7 @@ use crate::state::ledger::Counterpart;
 use crate::status::{CredentialStatus, Renewal, Usable};
 use crate::vault::{Credential, CredentialKind, LOGIN, Reading, Spot, Vault};
 
-pub use codes::Code;
+pub use codes::FindingCode;
 use findings::{Findings, Help};
 
 /// The clocks of two machines, or of a machine and a server, may differ by so much.
@@ -66,7 +66,7 @@ pub struct Finding {
     /// How much it matters.
     pub level: Level,
     /// The open set of `wit/admin.wit`.
-    pub code: Code,
+    pub code: FindingCode,
     /// What and where, for a person.
     pub message: String,
     /// The profile's id, if it is about one provider.
@@ -171,25 +171,25 @@ impl<P: Ports> Keeper<P> {
     /// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request; nothing of the vault is in it.
     pub async fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {
         let mut findings = Findings::default();
-        let note = |findings: &mut Findings, code: Code, error: &KeeperError, help: Help| {
+        let note = |findings: &mut Findings, code: FindingCode, error: &KeeperError, help: Help| {
             findings.note(Level::Error, code, error.message.clone(), help);
         };
         if let Err(error) = self.load_profiles().await {
             // Without profiles nothing says where in the vault the tokens lie.
-            note(&mut findings, Code::ProfilesUnreadable, &error, Help::NONE);
+            note(&mut findings, FindingCode::ProfilesUnreadable, &error, Help::NONE);
             return Ok(findings.report(&[], &[]));
         }
         let reach = Rc::new(self.reach(vault).await);
         let snapshot = match self.vault(vault).await {
             Ok(snapshot) => Some(snapshot),
             // There is nothing to look over before a person has said what the file is.
-            Err(error) if matches!(error.code, "bad-request" | "unknown-layout") => return Err(error),
-            Err(error) if error.code == "no-credential" => {
-                note(&mut findings, Code::VaultAbsent, &error, Help::fix(reach.command("providers")));
+            Err(error) if matches!(error.code, Code::BadRequest | Code::UnknownLayout) => return Err(error),
+            Err(error) if error.code == Code::NoCredential => {
+                note(&mut findings, FindingCode::VaultAbsent, &error, Help::fix(reach.command("providers")));
                 None
             }
             Err(error) => {
-                note(&mut findings, Code::VaultUnreadable, &error, Help::NONE);
+                note(&mut findings, FindingCode::VaultUnreadable, &error, Help::NONE);
                 None
             }
         };
@@ -201,10 +201,13 @@ impl<P: Ports> Keeper<P> {
                 held.push(self.held(vault, &reach, &opened, profile).await);
             }
             let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
-            findings.ok(Code::Vault, format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
+            findings.ok(
+                FindingCode::Vault,
+                format!("the vault can be read; credentials: {count}, providers: {}", held.len()),
+            );
         }
         if let Err(error) = self.settings_of(vault, &held).await {
-            note(&mut findings, Code::SettingsUnreadable, &error, Help::NONE);
+            note(&mut findings, FindingCode::SettingsUnreadable, &error, Help::NONE);
         }
         self.look_over_profiles(&held, &mut findings)?;
         let (ledger, sealed) = self.look_at_documents(vault, &held, &reach, &mut findings).await;

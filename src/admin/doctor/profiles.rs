@@ -6,7 +6,7 @@ use crate::ports::Ports;
 use crate::provider::Profile;
 use crate::text;
 
-use super::{Code, Findings, Held, Help, Level};
+use super::{FindingCode, Findings, Held, Help, Level};
 
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
@@ -15,7 +15,7 @@ impl<P: Ports> Keeper<P> {
             let profile = self.profile_or_generic(&id)?;
             if let Some(wrong) = &profile.wrong {
                 // It names the profile itself. The host knows the file.
-                findings.of_provider_said(&id, Level::Error, Code::ProfileWrong, wrong.0.clone(), Help::NONE);
+                findings.of_provider_said(&id, Level::Error, FindingCode::ProfileWrong, wrong.0.clone(), Help::NONE);
                 continue;
             }
             let open = plain_http(&profile);
@@ -26,7 +26,7 @@ impl<P: Ports> Keeper<P> {
                     "plain http is in its {}: only a host that was told to sends there",
                     text::joined(&open, ", ")
                 );
-                findings.of_provider(&id, level, Code::PlainHttp, &what, Help::NONE);
+                findings.of_provider(&id, level, FindingCode::PlainHttp, &what, Help::NONE);
             }
         }
         Ok(())

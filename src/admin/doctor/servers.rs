@@ -11,7 +11,7 @@ use crate::ports::{Ports, Request, Response};
 use crate::protocol::request::USER_AGENT;
 use crate::secret::Secret;
 
-use super::{CLOCK_ALLOWANCE_MS, Code, Findings, Held, Help, Level, shell_word};
+use super::{CLOCK_ALLOWANCE_MS, FindingCode, Findings, Held, Help, Level, shell_word};
 
 /// A person waits for it.
 const DEADLINE_MS: u64 = 10_000;
@@ -72,7 +72,7 @@ impl<P: Ports> Keeper<P> {
             Err(failure) => {
                 let what = format!("{url} cannot be reached ({}): {}", failure.kind, failure.message);
                 let help = Help::fix(curl(url));
-                return findings.of_provider(provider, Level::Error, Code::ServerUnreachable, &what, help);
+                return findings.of_provider(provider, Level::Error, FindingCode::ServerUnreachable, &what, help);
             }
         };
         told(of, url, &response, findings);
@@ -95,7 +95,7 @@ impl<P: Ports> Keeper<P> {
             let side = if date_ms > now_ms { "behind" } else { "ahead of" };
             let message = format!("this machine's clock is {} s {side} that of {url}", apart_ms / 1_000);
             let help = Help::fix("timedatectl set-ntp true".to_owned());
-            findings.note(Level::Error, Code::ClockWrong, message, help);
+            findings.note(Level::Error, FindingCode::ClockWrong, message, help);
         }
     }
 }
@@ -103,22 +103,26 @@ impl<P: Ports> Keeper<P> {
 fn told(of: &Held, url: &str, response: &Response, findings: &mut Findings) {
     let (provider, status) = (&of.profile.id, response.status);
     let (level, code, what) = match who(response) {
-        Who::AuthorizationServer => {
-            (Level::Ok, Code::Server, format!("{url} is an authorization server (status {status} to an empty request)"))
-        }
-        Who::Failing => {
-            (Level::Warning, Code::ServerFailing, format!("{url} answers with the status {status}: try again later"))
-        }
+        Who::AuthorizationServer => (
+            Level::Ok,
+            FindingCode::Server,
+            format!("{url} is an authorization server (status {status} to an empty request)"),
+        ),
+        Who::Failing => (
+            Level::Warning,
+            FindingCode::ServerFailing,
+            format!("{url} answers with the status {status}: try again later"),
+        ),
         Who::SomethingElse => (
             Level::Error,
-            Code::NotAnAuthorizationServer,
+            FindingCode::NotAnAuthorizationServer,
             format!(
                 "no token endpoint is at {url} (status {status}, no OAuth error): `token_endpoint` may be mistyped"
             ),
         ),
         Who::Unknown => (
             Level::Warning,
-            Code::NotAnAuthorizationServer,
+            FindingCode::NotAnAuthorizationServer,
             format!(
                 "what answers at {url} does not show that it is a token endpoint (status {status}, no OAuth error): a proxy may \
                  answer in its place, or `token_endpoint` is mistyped"
@@ -126,9 +130,9 @@ fn told(of: &Held, url: &str, response: &Response, findings: &mut Findings) {
         ),
     };
     // The host knows the file that names the endpoint.
-    let is_the_users = code == Code::NotAnAuthorizationServer && of.is_the_users;
+    let is_the_users = code == FindingCode::NotAnAuthorizationServer && of.is_the_users;
     let help = match code {
-        Code::Server => Help::NONE,
+        FindingCode::Server => Help::NONE,
         _ if is_the_users => Help::NONE,
         _ => Help::fix(curl(url)),
     };

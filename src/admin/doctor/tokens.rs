@@ -16,7 +16,7 @@ use crate::time::DAY_MS;
 use crate::vault::{Credential, CredentialKind, Place};
 
 use super::findings::{at, quoted};
-use super::{Code, Findings, Held, Help, Level, is_over};
+use super::{FindingCode, Findings, Held, Help, Level, is_over};
 
 pub(super) fn look_over(
     held: &Held,
@@ -77,14 +77,14 @@ fn paused(held: &Held, credential: &Credential, place: &Place, pause: &Pause, no
     let good = good.map_or_else(String::new, |at_ms| format!("; its access token is good until {}", at(at_ms)));
     let reset = || held.run("reset", credential);
     let (code, until, help) = match pause.until {
-        Until::Time(until_ms) => (Code::CoolingDown, format!("until {}", at(until_ms)), Help::NONE),
+        Until::Time(until_ms) => (FindingCode::CoolingDown, format!("until {}", at(until_ms)), Help::NONE),
         Until::Change { .. } if pause.needs_login() => {
-            (Code::Held, "until a person has logged in".to_owned(), held.log_in(credential).or(reset()))
+            (FindingCode::Held, "until a person has logged in".to_owned(), held.log_in(credential).or(reset()))
         }
         Until::Change { .. } => {
-            (Code::Held, "until its profile or client changes".to_owned(), held.describe().or(reset()))
+            (FindingCode::Held, "until its profile or client changes".to_owned(), held.describe().or(reset()))
         }
-        Until::Operator => (Code::Held, "until you say so".to_owned(), Help::alternative(reset())),
+        Until::Operator => (FindingCode::Held, "until you say so".to_owned(), Help::alternative(reset())),
     };
     let what = format!("it is not refreshed {until} ({}){good}", pause.code);
     findings.of_credential(of, Level::Warning, code, what, help);
@@ -115,7 +115,7 @@ fn grant_ends(
         at(ends_ms)
     );
     let of = (held.profile.id.as_str(), credential.id());
-    findings.of_credential(of, Level::Warning, Code::GrantEnds, what, held.log_in(credential));
+    findings.of_credential(of, Level::Warning, FindingCode::GrantEnds, what, held.log_in(credential));
 }
 
 /// A login that is empty since it was refused, and of which nothing is sealed any more: a program may have ended it itself.
@@ -126,7 +126,13 @@ fn ended(held: &Held, credential: &Credential, sealed: &Sealed, now_ms: u64, fin
     let error = credential.places.iter().find_map(|place| place.last_error.as_ref());
     if let Some(error) = error.filter(|_| credential.is_login() && credential.leading().is_empty() && !is_kept) {
         let what = format!("its login ended ({})", error.code);
-        findings.of_credential((id, credential.id()), Level::Warning, Code::LoginEnded, what, held.log_in(credential));
+        findings.of_credential(
+            (id, credential.id()),
+            Level::Warning,
+            FindingCode::LoginEnded,
+            what,
+            held.log_in(credential),
+        );
     }
 }
 
@@ -137,7 +143,7 @@ fn put_back(held: &Held, credential: &Credential, place: &Place, code: &str, ref
     let what =
         format!("the server refused this refresh token for good ({code}, {when}), and some program put it back{from}");
     let help = held.log_in_or_remove(credential);
-    findings.of_credential((&held.profile.id, credential.id()), Level::Error, Code::TokenDead, what, help);
+    findings.of_credential((&held.profile.id, credential.id()), Level::Error, FindingCode::TokenDead, what, help);
 }
 
 /// The server gave another for it. Where that one is known, the next call puts it in place.
@@ -162,11 +168,11 @@ fn spent(
             quoted(&place.source)
         );
         let help = Help::fix(held.run("refresh", credential));
-        return findings.of_credential(of, Level::Warning, Code::TokenSpent, what, help);
+        return findings.of_credential(of, Level::Warning, FindingCode::TokenSpent, what, help);
     }
     let what = "this refresh token was refreshed before, and the one that the server gave for it is nowhere: some program wrote \
                 the older one back. It is not sent, for that may end every login that came from it";
-    findings.of_credential(of, Level::Error, Code::TokenSpent, what, held.log_in_or_remove(credential));
+    findings.of_credential(of, Level::Error, FindingCode::TokenSpent, what, held.log_in_or_remove(credential));
 }
 
 /// What gives no token for a reason that is told of nowhere else.
@@ -179,12 +185,12 @@ fn out_of_use(held: &Held, credential: &Credential, status: &CredentialStatus, f
     let why = status.note.as_deref().or(error).unwrap_or("it holds no token");
     if let Some(until_ms) = status.retry_at_ms {
         let what = format!("it is not used until {} ({why})", at(until_ms));
-        return findings.of_credential(of, Level::Warning, Code::CoolingDown, what, Help::NONE);
+        return findings.of_credential(of, Level::Warning, FindingCode::CoolingDown, what, Help::NONE);
     }
     let what = format!("it cannot be used: {why}");
     let is_login = status.kind == CredentialKind::OAuth;
     let help = if is_login { held.log_in_or_remove(credential) } else { Help::fix(status.todo.clone()) };
-    findings.of_credential(of, Level::Warning, Code::CannotBeUsed, what, help);
+    findings.of_credential(of, Level::Warning, FindingCode::CannotBeUsed, what, help);
 }
 
 /// One grant under several providers, one account in several entries.
@@ -213,7 +219,7 @@ pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
                 );
                 let of = (one.profile.id.as_str(), credential.id());
                 let help = Help::alternative(one.remove(credential));
-                findings.of_credential(of, Level::Warning, Code::AccountTwice, what, help);
+                findings.of_credential(of, Level::Warning, FindingCode::AccountTwice, what, help);
             }
         }
     }
@@ -230,7 +236,7 @@ fn shared(first: (&Held, &Credential), second: (&Held, &Credential), findings: &
     );
     let help = if its.is_login() { which.log_in(its) } else { Help::NONE };
     let of = (which.profile.id.as_str(), its.id());
-    findings.of_credential(of, Level::Error, Code::GrantShared, what, help.or(which.remove(its)));
+    findings.of_credential(of, Level::Error, FindingCode::GrantShared, what, help.or(which.remove(its)));
     findings.names_also(&other.profile.id);
 }
 
@@ -272,13 +278,13 @@ impl<P: Ports> Keeper<P> {
                 Some(held) => held.log_in_for(of.1),
                 None => Help::fix(self.login_step(reach, vault, &*self.profile_or_generic(of.0)?)),
             };
-            findings.of_credential(of, Level::Warning, Code::Quarantined, what, log_in.or(put_back));
+            findings.of_credential(of, Level::Warning, FindingCode::Quarantined, what, log_in.or(put_back));
         }
         for waiting in sealed.successors.values() {
             let what = "new tokens wait in the sealed document, for the vault could not be written. The next refresh puts them there";
             let of = (waiting.provider.as_str(), waiting.credential.as_str());
             let fix = reach.about("refresh", of.0, of.1);
-            findings.of_credential(of, Level::Warning, Code::SuccessorWaiting, what, Help::fix(fix));
+            findings.of_credential(of, Level::Warning, FindingCode::SuccessorWaiting, what, Help::fix(fix));
         }
         Ok(())
     }

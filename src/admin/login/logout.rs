@@ -1,7 +1,7 @@
 //! Logging out: the server is told first (RFC 7009), for afterwards nobody has the token to tell it with.
 
 use crate::admin::remove::meant;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::{Ask, Keeper};
 use crate::ports::{Ports, Severity};
 use crate::protocol::lease::Patience;
@@ -66,7 +66,7 @@ impl<P: Ports> Keeper<P> {
         let found = leaving(&reading, &profile, credential)?;
         if found.leading().kind == CredentialKind::ApiKey {
             let what = format!("{} ({}): it is an API key, and of a key nobody logs out", profile.id, found.id());
-            let mut error = KeeperError::new("nothing-to-do", Action::Usage, what).of(&profile.id, found.id());
+            let mut error = KeeperError::new(Code::NothingToDo, what).of(&profile.id, found.id());
             error.run = Some(self.reach(vault).await.about("remove", &profile.id, found.id()));
             return Err(error);
         }
@@ -85,7 +85,7 @@ impl<P: Ports> Keeper<P> {
         let held = match self.lease(&ask, token.as_ref(), Patience::OneRefresh).await {
             Ok(held) => Some(held),
             // Nothing is refreshed there, so nothing can be on its way.
-            Err(error) if error.code == "shared-vault" => None,
+            Err(error) if error.code == Code::SharedVault => None,
             Err(error) => return Err(error),
         };
         let left =
@@ -111,7 +111,7 @@ impl<P: Ports> Keeper<P> {
             let kept = if keep_if_not_revoked { "it stays in the vault" } else { "it is removed all the same" };
             let what = format!("the server did not revoke it ({why}): {kept}");
             if keep_if_not_revoked {
-                return Err(ask.error("not-revoked", Action::Retry, &what));
+                return Err(ask.error(Code::NotRevoked, &what));
             }
             self.tell(ask, "not-revoked", Severity::Warning, &what);
         }

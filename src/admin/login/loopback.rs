@@ -4,7 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::classify;
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::ports::Ports;
 use crate::protocol::request;
@@ -30,7 +30,7 @@ impl<P: Ports> Keeper<P> {
     ) -> Result<Begun, KeeperError> {
         if !provider::origin(redirect_url).is_some_and(|origin| is_loopback(&origin)) {
             let what = "the redirect URL is not on this machine: it should be http://127.0.0.1:<port>/...";
-            return Err(with.error("bad-request", Action::Usage, what));
+            return Err(with.error(Code::BadRequest, what));
         }
         // 256 bits each; section 4.1 of RFC 7636 asks for at least 43 characters.
         let [verifier, nonce] = [(); 2].map(|()| {
@@ -101,7 +101,7 @@ fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> 
             _ => None,
         }
     };
-    let stray = |what: &str| with.error("bad-request", Action::Usage, what);
+    let stray = |what: &str| with.error(Code::BadRequest, what);
     // First of all: whoever else sends something here must not end the login, nor begin another.
     if address != redirect_url || one("state") != state.nonce {
         return Err(stray("this is no answer to the login that was begun: its address or its state is another"));
@@ -115,7 +115,7 @@ fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> 
         };
         if !is_its {
             let what = "the answer is another authorization server's: its issuer is not the one that was asked";
-            return Err(with.error("login-failed", Action::Inspect, what));
+            return Err(with.error(Code::WrongIssuer, what));
         }
     }
     match (one("error"), one("code")) {
@@ -124,17 +124,17 @@ fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> 
             let said = one("error_description").unwrap_or_default();
             let said = classify::redacted(&format!("{error} {said}"));
             // RFC 6749 section 4.1.2.1, and OpenID Connect Core 3.1.2.6 of what a person must do first.
-            let (code, action) = match error.as_str() {
-                "server_error" | "temporarily_unavailable" => ("login-unavailable", Action::Retry),
+            let code = match error.as_str() {
+                "server_error" | "temporarily_unavailable" => Code::LoginUnavailable,
                 "login_required" | "interaction_required" | "consent_required" | "account_selection_required" => {
-                    ("login-failed", Action::Login)
+                    Code::LoginFailed
                 }
-                _ => ("login-failed", Action::Configure),
+                _ => Code::LoginMisconfigured,
             };
-            Err(with.error(code, action, &format!("the server says {said}")))
+            Err(with.error(code, &format!("the server says {said}")))
         }
         (None, Some(code)) => Ok(Secret::new(code)),
-        (None, None) => Err(with.error("login-failed", Action::Login, "the answer has no code in it. Begin anew")),
+        (None, None) => Err(with.error(Code::LoginFailed, "the answer has no code in it. Begin anew")),
     }
 }
 

@@ -17,7 +17,7 @@ mod store_login;
 use std::rc::Rc;
 
 use crate::classify::{self, Judgement, Verdict};
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json::{self, Object};
 use crate::keeper::Keeper;
 use crate::layers::Layers;
@@ -132,9 +132,9 @@ impl With {
         self.unread_secret.clone().map_or(Ok(()), Err)
     }
 
-    fn error(&self, code: &'static str, action: Action, what: &str) -> KeeperError {
+    fn error(&self, code: Code, what: &str) -> KeeperError {
         let id = &self.profile.id;
-        KeeperError::new(code, action, format!("{id} ({LOGIN}): {what}")).of(id, LOGIN)
+        KeeperError::new(code, format!("{id} ({LOGIN}): {what}")).of(id, LOGIN)
     }
 
     /// A request that no caller waits long for.
@@ -165,11 +165,11 @@ impl With {
         };
         // Nothing left, for this host may not send there: no time mends that.
         let is_not_allowed = result.as_ref().is_err_and(|failure| NEVER_SENT.contains(&failure.kind.as_str()));
-        let (code, action) = match judgement.verdict {
-            _ if is_not_allowed => ("host-forbids", Action::Configure),
-            Verdict::Config => ("login-failed", Action::Configure),
-            Verdict::Transient => ("login-unavailable", Action::Retry),
-            _ => ("login-failed", Action::Login),
+        let code = match judgement.verdict {
+            _ if is_not_allowed => Code::HostForbids,
+            Verdict::Config => Code::LoginMisconfigured,
+            Verdict::Transient => Code::LoginUnavailable,
+            _ => Code::LoginFailed,
         };
         let mut message = format!("{what}: {said}");
         let (has_secret, code_said) = (self.client_secret.is_some(), judgement.code.as_deref());
@@ -177,7 +177,7 @@ impl With {
             message.push_str("; ");
             message.push_str(&missing);
         }
-        let error = self.error(code, action, &message);
+        let error = self.error(code, &message);
         judgement.retry_after_s.map_or(error.clone(), |seconds| error.after(seconds))
     }
 
@@ -214,7 +214,7 @@ impl<P: Ports> Keeper<P> {
             LOOPBACK => &authorization.authorization_endpoint,
             other => {
                 let what = format!("a login is by {DEVICE} or {LOOPBACK}, and not by {}", json::quote(other));
-                return Err(with.error("bad-request", Action::Usage, &what));
+                return Err(with.error(Code::BadRequest, &what));
             }
         };
         let Some(endpoint) = endpoint.clone() else {
@@ -224,7 +224,7 @@ impl<P: Ports> Keeper<P> {
             } else {
                 format!("its profile describes no login by {flow}")
             };
-            return Err(with.error("bad-profile", Action::Configure, &what));
+            return Err(with.error(Code::BadProfile, &what));
         };
         if with.to.client.is_empty() {
             let what = format!(
@@ -233,7 +233,7 @@ impl<P: Ports> Keeper<P> {
                 with.profile.name,
                 json::quote(&with.profile.id)
             );
-            return Err(with.error("bad-profile", Action::Configure, &what));
+            return Err(with.error(Code::BadProfile, &what));
         }
         with.can_authenticate()?;
         self.check_that_it_can_arrive(vault, &with).await?;
@@ -245,7 +245,7 @@ impl<P: Ports> Keeper<P> {
             (_, Some(redirect_url)) => self.start_by_loopback(vault, &with, &endpoint, redirect_url, label),
             (_, None) => {
                 let what = "where will you listen for the browser? No redirect URL was given";
-                Err(with.error("bad-request", Action::Usage, what))
+                Err(with.error(Code::BadRequest, what))
             }
         }
     }
@@ -297,7 +297,7 @@ impl<P: Ports> Keeper<P> {
         let state = State::read(state.expose()).filter(|state| state.flow == flow);
         let state = state.ok_or_else(|| {
             let what = format!("this is not the state of a login by {flow}");
-            KeeperError::new("bad-request", Action::Usage, what)
+            KeeperError::new(Code::BadRequest, what)
         })?;
         let with = self.with(&state.vault, &state.provider).await?;
         if self.ports.wall_ms() >= state.expires_at_ms {
@@ -317,8 +317,7 @@ impl<P: Ports> Keeper<P> {
         self.check_known(&profile.id, provider, snapshot.as_deref())?;
         let opened = snapshot.as_ref().map(|snapshot| snapshot.open()).transpose()?;
         let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
-        let (to, client_secret) =
-            request::counterpart(&profile, login, read.as_ref()).map_err(|error| self.bad_profile(&error))?;
+        let (to, client_secret) = request::counterpart(&profile, login, read.as_ref())?;
         Ok(With { profile, to, client_secret, unread_secret })
     }
 }
@@ -344,9 +343,9 @@ fn shown_origin(origin: &str) -> &str {
 }
 
 fn expired(with: &With) -> KeeperError {
-    with.error("login-expired", Action::Login, "nobody approved the login in time. Begin anew")
+    with.error(Code::LoginExpired, "nobody approved the login in time. Begin anew")
 }
 
 fn refused(with: &With) -> KeeperError {
-    with.error("login-refused", Action::Login, "the login was not approved")
+    with.error(Code::LoginRefused, "the login was not approved")
 }

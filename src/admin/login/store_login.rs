@@ -5,7 +5,7 @@
 
 use crate::admin::add::{ATTEMPTS, LONGEST_WAITS, More, NEW_VAULT, NewCredential};
 use crate::classify::{RefreshToken, Tokens};
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json::{self, Kind, Value};
 use crate::keeper::Keeper;
 use crate::ports::{Ports, Severity, Stored};
@@ -46,7 +46,7 @@ impl<P: Ports> Keeper<P> {
         };
         let lost = |error: KeeperError| {
             let what = format!("the login was approved, and could not be stored: {}", error.message);
-            with.error("storage", Action::Inspect, &what)
+            with.error(Code::Storage, &what)
         };
         let lacks_refresh_token = is_unusable || fresh.refresh_token.is_none() && profile.issues_refresh_token;
         if let Some(token) = &fresh.refresh_token {
@@ -164,7 +164,7 @@ impl<P: Ports> Keeper<P> {
                 Err(error) => return Err(KeeperError::storage(vault, &error)),
             }
         }
-        Err(KeeperError::new("busy", Action::Retry, "the vault is being written by others all the time"))
+        Err(KeeperError::new(Code::Busy, "the vault is being written by others all the time"))
     }
 }
 

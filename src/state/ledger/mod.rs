@@ -6,7 +6,7 @@
 mod record;
 mod records;
 
-use crate::error::{Action, KeeperError};
+use crate::error::{Code, KeeperError};
 use crate::json;
 use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
@@ -303,11 +303,7 @@ pub async fn update<P: Ports>(
             Swapped::Stale => {}
         }
     }
-    Err(KeeperError::new(
-        "busy",
-        Action::Retry,
-        format!("the ledger `{}` is being written by others all the time", name(vault)),
-    ))
+    Err(KeeperError::new(Code::Busy, format!("the ledger `{}` is being written by others all the time", name(vault))))
 }
 
 fn parse(text: &str) -> Result<Ledger, KeeperError> {
@@ -459,13 +455,13 @@ mod tests {
     #[test]
     fn a_ledger_that_cannot_be_understood_is_an_error() {
         for (text, code) in [
-            ("{", "corrupt-ledger"),
-            ("[]", "corrupt-ledger"),
-            (r#"{"schema":1}"#, "corrupt-ledger"),
-            (r#"{"schema":1,"tokens":[]}"#, "corrupt-ledger"),
-            (r#"{"schema":1,"tokens":{"short":{}}}"#, "corrupt-ledger"),
-            (r#"{"schema":1,"tokens":{"ba7816bf8f01cfea414140de5dae2223":1}}"#, "corrupt-ledger"),
-            (r#"{"schema":2,"new":1}"#, "newer-ledger"),
+            ("{", Code::CorruptLedger),
+            ("[]", Code::CorruptLedger),
+            (r#"{"schema":1}"#, Code::CorruptLedger),
+            (r#"{"schema":1,"tokens":[]}"#, Code::CorruptLedger),
+            (r#"{"schema":1,"tokens":{"short":{}}}"#, Code::CorruptLedger),
+            (r#"{"schema":1,"tokens":{"ba7816bf8f01cfea414140de5dae2223":1}}"#, Code::CorruptLedger),
+            (r#"{"schema":2,"new":1}"#, Code::NewerLedger),
         ] {
             assert_eq!(parse(text).unwrap_err().code, code, "{text}");
         }
@@ -485,7 +481,7 @@ mod tests {
         };
         assert_eq!(asked(&|ledger| assert!(matches!(ledger.standing(&a, &to(), 3), Standing::Spent(_)))), None);
         let (code, message) = asked(&|ledger| assert!(ledger.tokens.get(&b).is_none())).unwrap();
-        assert_eq!(code, "corrupt-ledger");
+        assert_eq!(code, Code::CorruptLedger);
         assert!(message.contains(&format!("{}: `parent` should be a string", b.short())), "{message}");
         assert!(asked(&|ledger| assert!(matches!(ledger.standing(&b, &to(), 3), Standing::Sendable(None)))).is_some());
         assert!(asked(&|ledger| assert!(!ledger.is_ancestor(&a, &c))).is_some());

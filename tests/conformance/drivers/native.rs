@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use lazaretto::classify::{self, Answer};
-use lazaretto::error::{Action, KeeperError};
+use lazaretto::error::{Code, KeeperError};
 use lazaretto::keeper::{AccessToken, Keeper, TokenRequest};
 use lazaretto::pool::ApiCall;
 use lazaretto::ports::{
@@ -55,7 +55,7 @@ impl Session for Open {
         let result = now(self.answer(call)).map_err(|error| {
             let error = now(self.0.advised(&vault, provider.as_deref(), error));
             json!({
-                "code": error.code, "action": error.action.as_str(), "message": error.message, "run": error.run,
+                "code": error.code.as_str(), "action": error.action().as_str(), "message": error.message, "run": error.run,
                 "provider": error.provider, "credential": error.credential, "retry_after_s": error.retry_after_s,
             })
         });
@@ -128,7 +128,7 @@ fn vault(call: &Value) -> String {
 }
 
 fn classified(answer: &Value, now_s: u64) -> Result<Value, KeeperError> {
-    let wrong = |what: String| KeeperError::new("bad-profile", Action::Configure, what);
+    let wrong = |what: String| KeeperError::new(Code::BadProfile, what);
     let catalog = Catalog::new(None).map_err(|error| wrong(error.0))?;
     let provider = catalog.resolve(answer["provider"].as_str().unwrap_or_default());
     let profile = match catalog.profile(&provider).map_err(|error| wrong(error.0))? {
