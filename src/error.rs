@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::{Deref, DerefMut};
 
 use crate::ports::StorageError;
-use crate::text;
+use crate::visible::visible_line;
 
 /// Says what helps against an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -282,7 +282,7 @@ impl KeeperError {
     /// Makes an error about no credential in particular. The message becomes one line: it may hold
     /// names and words of vaults, servers and hosts, and none of them may begin another line.
     pub fn new(code: Code, message: impl AsRef<str>) -> Self {
-        let message = text::line(message.as_ref());
+        let message = visible_line(message.as_ref());
         Self(Box::new(Details { code, message, provider: None, credential: None, retry_after_s: None, run: None }))
     }
 

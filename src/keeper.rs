@@ -21,11 +21,11 @@ use crate::state::ledger::{self, Counterpart};
 use crate::state::sealed::{self, Successor};
 use crate::state::settings::Settings;
 use crate::status::CredentialStatus;
-use crate::table::Table;
-use crate::text;
 use crate::unknown;
 use crate::vault::edit::EditError;
 use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault, VaultError};
+use crate::visible::visible_line;
+use std::collections::BTreeMap;
 
 const PROFILES: &str = "providers.json";
 /// What follows a vault's name in that of the document which says where the vault lies.
@@ -39,11 +39,11 @@ const EDIT_ATTEMPTS: u32 = 64;
 pub struct Keeper<P> {
     pub(crate) ports: P,
     profiles: RefCell<Option<Rc<Profiles>>>,
-    vaults: RefCell<Table<String, Rc<Snapshot>>>,
+    vaults: RefCell<BTreeMap<String, Rc<Snapshot>>>,
     /// Of vaults that are not in the reference's form: where they lie, and what a person states of them.
-    provenances: RefCell<Table<String, Provenance>>,
+    provenances: RefCell<BTreeMap<String, Provenance>>,
     pub(crate) settings: RefCell<Option<Rc<Settings>>>,
-    pub(crate) pools: RefCell<Table<String, Rc<State>>>,
+    pub(crate) pools: RefCell<BTreeMap<String, Rc<State>>>,
     /// Drawn once: where in the advisory window this keeper refreshes.
     pub(crate) share: Cell<Option<u64>>,
 }
@@ -216,7 +216,7 @@ pub(crate) struct Snapshot {
     login_hint: Option<String>,
     /// And whose logins that file holds.
     logins: Vec<String>,
-    readings: RefCell<Table<String, Rc<Reading>>>,
+    readings: RefCell<BTreeMap<String, Rc<Reading>>>,
 }
 
 impl Snapshot {
@@ -246,9 +246,9 @@ impl Snapshot {
 struct Profiles {
     version: Option<Version>,
     catalog: Catalog,
-    read: RefCell<Table<String, Rc<Profile>>>,
+    read: RefCell<BTreeMap<String, Rc<Profile>>>,
     /// What names were found to stand for.
-    ids: RefCell<Table<String, String>>,
+    ids: RefCell<BTreeMap<String, String>>,
 }
 
 impl Profiles {
@@ -544,9 +544,12 @@ impl<P: Ports> Keeper<P> {
     pub(crate) async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
         self.load_profiles().await?;
         let id = match self.profiles.borrow().as_ref() {
-            Some(profiles) => {
-                profiles.ids.borrow_mut().entry(name.to_owned(), || profiles.catalog.resolve(name)).clone()
-            }
+            Some(profiles) => profiles
+                .ids
+                .borrow_mut()
+                .entry(name.to_owned())
+                .or_insert_with(|| profiles.catalog.resolve(name))
+                .clone(),
             None => name.to_owned(),
         };
         let profile = self.profile_or_generic(&id)?;
@@ -636,7 +639,7 @@ impl<P: Ports> Keeper<P> {
         message: &str,
     ) {
         let mut attributes = vec![("verdict", judgement.verdict.word().to_owned()), ("rule", judgement.rule.clone())];
-        attributes.extend(judgement.status.map(|status| ("status", u64::from(status).to_string())));
+        attributes.extend(judgement.status.map(|status| ("status", status.to_string())));
         attributes.extend(judgement.code.clone().map(|code| ("code", code)));
         attributes.extend(judgement.retry_after_s.map(|seconds| ("retry-after-s", seconds.to_string())));
         self.tell_with(ask, name, Severity::Warning, message.to_owned(), attributes);
@@ -663,8 +666,8 @@ impl<P: Ports> Keeper<P> {
 
     /// Tells of something, each text on one line.
     pub(crate) fn emit(&self, event: Event) {
-        let attributes = event.attributes.iter().map(|(name, value)| (*name, text::line(value))).collect();
-        self.ports.emit(Event { message: text::line(&event.message), attributes, ..event });
+        let attributes = event.attributes.iter().map(|(name, value)| (*name, visible_line(value))).collect();
+        self.ports.emit(Event { message: visible_line(&event.message), attributes, ..event });
     }
 
     pub(crate) fn bad_profile(&self, error: &ProfileError) -> KeeperError {
@@ -697,7 +700,7 @@ fn place_of(text: &str) -> Provenance {
 /// The names that `wit/storage.wit` allows.
 fn is_document_name(name: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
-    text::split(name, "/").all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed))
+    name.split('/').all(|segment| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed))
 }
 
 struct Unsaved {

@@ -7,8 +7,7 @@ use std::cell::OnceCell;
 use std::fmt;
 
 use crate::json::{Fields, Items, Kind, Member, Value};
-use crate::table::Table;
-use crate::text;
+use std::collections::BTreeMap;
 
 /// Objects, the top one first, and where they stand.
 #[derive(Clone)]
@@ -60,7 +59,7 @@ impl<'a> Layers<'a> {
                 return self.note(format!(
                     "{} is not known here; known are {}",
                     self.below(member.key.raw()),
-                    text::joined(known, ", ")
+                    known.join(", ")
                 ));
             }
         }
@@ -209,19 +208,23 @@ impl<'a> Layers<'a> {
     pub fn which_of(&self, name: &str, words: &[&str]) -> usize {
         let word = self.text(name);
         words.iter().position(|known| *known == word).unwrap_or_else(|| {
-            self.misread(name, &format!("should be one of {}", text::joined(words, ", ")));
+            self.misread(name, &format!("should be one of {}", words.join(", ")));
             0
         })
     }
 
     /// Every member, each a string.
-    pub fn all_texts(&self) -> Table<String, String> {
-        let mut texts = Table::default();
+    pub fn all_texts(&self) -> BTreeMap<String, String> {
+        let mut texts = BTreeMap::new();
         for member in self.layers.iter().rev().flat_map(|layer| &layer.members) {
             let name = member.key.as_str().unwrap_or_default();
             match (member.value.kind(), member.value.as_str()) {
-                (Kind::Null, _) => texts.remove(&name),
-                (_, Some(text)) => texts.insert(name, text),
+                (Kind::Null, _) => {
+                    texts.remove(&name);
+                }
+                (_, Some(text)) => {
+                    texts.insert(name, text);
+                }
                 (_, None) => self.mistaken(&name, "a string", member.value),
             }
         }

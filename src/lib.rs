@@ -31,9 +31,8 @@ mod packed;
 pub mod provider;
 pub mod secret;
 mod sendable;
-pub mod table;
-mod text;
 pub mod time;
+mod visible;
 
 #[cfg(feature = "admin")]
 pub mod admin;

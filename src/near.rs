@@ -1,7 +1,5 @@
 //! Which known names a mistyped one may have meant: the nearest first, a few at most, and none that is not near.
 
-use crate::text;
-
 /// More would be a list to read instead of a suggestion.
 const SHOWN: usize = 3;
 /// No name of a provider is longer, and the work grows with the square of it.
@@ -20,7 +18,7 @@ pub(crate) fn names<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Ve
     let mut near: Vec<(usize, &str)> = Vec::new();
     for name in known.filter(|name| !name.is_empty() && name.len() <= LONGEST) {
         let slips = distance(&typed, &name.to_ascii_lowercase());
-        let is_part = typed.len() >= SHORTEST_PART && text::contains(name, &typed);
+        let is_part = typed.len() >= SHORTEST_PART && name.contains(&typed);
         let rank = if slips <= allowed { slips } else { allowed + 1 };
         if (slips <= allowed || is_part) && !near.iter().any(|(_, other)| *other == name) {
             near.push((rank, name));
@@ -36,7 +34,7 @@ pub(crate) fn question<'a>(typed: &str, known: impl Iterator<Item = &'a str>) ->
     match near.split_last() {
         None => String::new(),
         Some((only, [])) => format!(" Did you mean {only}?"),
-        Some((last, others)) => format!(" Did you mean {} or {last}?", text::joined(others, ", ")),
+        Some((last, others)) => format!(" Did you mean {} or {last}?", others.join(", ")),
     }
 }
 

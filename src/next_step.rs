@@ -8,7 +8,6 @@ use crate::json;
 use crate::keeper::{AccessToken, Keeper, PLACE};
 use crate::ports::{Loaded, Ports};
 use crate::provider::Profile;
-use crate::text;
 use crate::vault::LOGIN;
 
 /// How a person reaches a vault.
@@ -34,7 +33,7 @@ impl Reach {
     fn read(text: &str) -> Self {
         let Ok(root) = json::check(text) else { return Self::default() };
         let text = |name: &str| root.get(name).and_then(|value| value.as_str()).filter(|text| !text.is_empty());
-        let is_of_reference = text("path").is_some_and(|path| text::split(&path, "/").any(|part| part == ".hermes"));
+        let is_of_reference = text("path").is_some_and(|path| path.split('/').any(|part| part == ".hermes"));
         Self {
             command: text("command").unwrap_or_else(|| "lazaretto".to_owned()),
             login_hint: text("login_hint"),
@@ -217,7 +216,7 @@ impl Step {
 
 /// A command of ours without an option and its word, if it is there.
 fn without_option(command: &str, option: &str) -> String {
-    let Some((before, after)) = text::split_once(command, option) else { return command.to_owned() };
+    let Some((before, after)) = command.split_once(option) else { return command.to_owned() };
     let (mut is_quoted, mut is_escaped) = (false, false);
     let mut end = after.len();
     for (at, char) in after.char_indices() {
@@ -232,7 +231,7 @@ fn without_option(command: &str, option: &str) -> String {
             _ => {}
         }
     }
-    format!("{before}{}", text::after(after, end))
+    format!("{before}{}", &after[end..])
 }
 
 /// A text as one word of a shell's command, and never an option.

@@ -7,16 +7,15 @@
 
 #[cfg(feature = "keeper")]
 use crate::secret::Secret;
-use crate::text::is_one_of;
 
 /// What programs write where they have no value: no token is called so.
-const NULLS: &str = "null undefined None nil";
+const NULLS: [&str; 4] = ["null", "undefined", "None", "nil"];
 /// What stands for a character that could not be read: the text is not what the server sent.
 const REPLACEMENT: char = '\u{fffd}';
 
 /// Whether a text is a program's word for no value.
 pub(crate) fn is_null(text: &str) -> bool {
-    is_one_of(text, NULLS)
+    NULLS.contains(&text)
 }
 
 /// Whether a header can carry a text.

@@ -14,8 +14,8 @@ use crate::sendable;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Intent, Pause, Read, Standing, Until};
 use crate::state::sealed::{self, Sealed};
-use crate::text;
 use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Spot, Vault};
+use crate::visible::visible_line;
 
 /// How often a vault is read whose exchanges end meanwhile.
 const MOST_READS: u32 = 3;
@@ -161,9 +161,9 @@ impl<P: Ports> Keeper<P> {
                 continue;
             }
             let profile = self.profile_or_generic(&id)?;
-            report.warnings.extend(profile.wrong.as_ref().map(|error| text::line(&error.0)));
+            report.warnings.extend(profile.wrong.as_ref().map(|error| visible_line(&error.0)));
             let reading = snapshot.reading(&profile)?;
-            report.warnings.extend(reading.warnings.iter().map(|warning| text::line(warning)));
+            report.warnings.extend(reading.warnings.iter().map(|warning| visible_line(warning)));
             let policy = self.settings(vault).await?.pool(&id)?;
             let is_sole = pool::is_sole(&reading.credentials);
             let login = opened.node(&id, Spot::Login);
@@ -213,7 +213,7 @@ impl<P: Ports> Keeper<P> {
         let scope = Scope::Grant { document: vault.to_owned(), fingerprint: token.as_str().to_owned() };
         // A host that cannot tell leaves it in doubt, which the next call clears up.
         let holder = self.ports.holder_of(&scope).await.ok().flatten()?;
-        let by = Some(text::line(&holder.name)).filter(|name| !name.is_empty());
+        let by = Some(visible_line(&holder.name)).filter(|name| !name.is_empty());
         Some(Refreshing { by, since_ms: holder.since_ms.unwrap_or(intent.sent_at_ms) })
     }
 
@@ -323,8 +323,8 @@ impl Facts<'_> {
             retry_at_ms: judged.retry_at_ms,
             sealed_until_ms: self.sealed_until_ms,
             last_error: last_error.filter(|_| !is_well).map(shown),
-            note: judged.note.map(|note| text::line(&note)),
-            todo: judged.todo.map(|todo| text::line(&todo)),
+            note: judged.note.map(|note| visible_line(&note)),
+            todo: judged.todo.map(|todo| visible_line(&todo)),
         }
     }
 
@@ -471,5 +471,5 @@ fn account(vault: &Vault<'_>, profile: &Profile, credential: &Credential) -> Opt
         jwt::owner(&vault.node(&profile.id, place.spot)?.pointer(pointer)?.as_str()?)
     };
     let mut places = credential.places.iter();
-    places.find_map(|place| of_id(place).or_else(|| of_access(place))).map(|account| text::line(&account))
+    places.find_map(|place| of_id(place).or_else(|| of_access(place))).map(|account| visible_line(&account))
 }

@@ -1,7 +1,6 @@
 //! Times are milliseconds since 1970, unsigned; a text that is no time is none, never a guess.
 
 use crate::json::{self, Kind, Value};
-use crate::text;
 
 /// Milliseconds in a day.
 pub const DAY_MS: u64 = 86_400_000;
@@ -57,7 +56,7 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
     let mut millis = 0;
     if let Some(fraction) = rest.strip_prefix('.') {
         let digits = fraction.bytes().take_while(u8::is_ascii_digit);
-        rest = text::after(fraction, digits.clone().count());
+        rest = &fraction[digits.clone().count()..];
         millis = digits.chain(*b"000").take(3).fold(0, |millis, digit| millis * 10 + i64::from(digit - b'0'));
     }
     let offset_minutes = match rest {

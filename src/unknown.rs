@@ -6,8 +6,6 @@ use crate::keeper::{Keeper, Snapshot};
 use crate::near;
 use crate::ports::Ports;
 use crate::provider::{Catalog, Profile};
-use crate::table;
-use crate::text;
 use crate::vault::Credential;
 
 /// A list of more would be no help.
@@ -45,7 +43,9 @@ impl<P: Ports> Keeper<P> {
 
     fn unknown_provider(&self, name: &str, held: &[String]) -> KeeperError {
         let mut known = self.with_catalog(&mut |catalog| Ok(catalog.names())).unwrap_or_default();
-        held.iter().for_each(|id| table::insert_sorted(&mut known, id.clone()));
+        known.extend_from_slice(held);
+        known.sort();
+        known.dedup();
         let question = near::question(name, known.iter().map(String::as_str));
         let what = format!("{name}: no provider of this name is known.{question}");
         let mut error = KeeperError::new(Code::UnknownProvider, what);
@@ -73,6 +73,6 @@ pub(crate) fn listed(credentials: &[Credential]) -> String {
     match names.split_last() {
         None => "none".to_owned(),
         Some((last, [])) => last.clone(),
-        Some((last, others)) => format!("{} and {last}", text::joined(others, ", ")),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
     }
 }

@@ -58,4 +58,7 @@ fn the_components_keep_their_budget() {
     assert!(size <= 1024 * 1024, "lazaretto.wasm is {size} bytes");
     let size = lazaretto_host::ADMIN_WASM.len();
     assert!(size <= 1024 * 1024, "lazaretto-admin.wasm is {size} bytes");
+    // A web page carries the classifier.
+    let size = lazaretto_host::CLASSIFIER_WASM.len();
+    assert!(size <= 300 * 1000, "lazaretto-classifier.wasm is {size} bytes");
 }

@@ -13,9 +13,9 @@ use crate::protocol::request;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Standing};
 use crate::state::sealed::{self, Quarantined, Removed};
-use crate::table::Table;
 use crate::vault::edit::Edits;
 use crate::vault::{LOGIN, Place, Spot};
+use std::collections::BTreeMap;
 
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 impl<P: Ports> Keeper<P> {
@@ -98,7 +98,7 @@ impl<P: Ports> Keeper<P> {
         ask: &Ask<'_>,
         token: &Fingerprint,
         place: &Place,
-        values: Table<String, Option<String>>,
+        values: BTreeMap<String, Option<String>>,
     ) -> Result<(), KeeperError> {
         let at_ms = self.ports.wall_ms();
         let entry = Quarantined {

@@ -8,7 +8,6 @@ use crate::ports::{Lease, Ports, Severity};
 use crate::protocol::quarantine::erase;
 use crate::provider::Profile;
 use crate::state::sealed;
-use crate::text;
 use crate::unknown;
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{Credential, LOGIN, Place, Spot, Vault};
@@ -157,7 +156,7 @@ fn take_out(edits: &mut Edits, vault: &Vault<'_>, profile: &Profile, credential:
     let suppressed = root.pointer(&path).filter(|list| list.kind() == Kind::Array);
     sources.retain(|source| !suppressed.is_some_and(|list| list.items().any(|item| item.is_str(source))));
     let spelled: Vec<String> = sources.iter().map(|source| json::quote(source)).collect();
-    let spelled = text::joined(&spelled, ", ");
+    let spelled = spelled.join(", ");
     match suppressed {
         _ if sources.is_empty() => {}
         Some(list) => edits.push_item(list, &spelled),

@@ -4,8 +4,8 @@
 
 use super::body::{Body, Raw, header};
 use super::find_codes::{self, Found};
+use super::words::is_one_of;
 use super::{Answer, evidence, meanings, retry_after, who_speaks, words};
-use crate::text;
 
 /// What an API's answer is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,7 +121,7 @@ pub fn judge_api(answer: &Answer<'_>, now_unix_s: u64) -> ApiJudgement {
     let found = find_codes::find(answer, &body);
     let (verdict, why) = verdict(answer, &body, &found, raw.text);
     let code = own(&found).find_map(|code| {
-        let named = [TOKEN_CODES, BILLING_CODES, LIMIT_CODES].iter().any(|known| text::is_one_of(&code.name, known));
+        let named = [TOKEN_CODES, BILLING_CODES, LIMIT_CODES].iter().any(|known| is_one_of(&code.name, known));
         evidence::shown(code, named || (!code.is_number && meanings::is_listed(&code.name)))
     });
     let waits = matches!(verdict, ApiVerdict::Throttled | ApiVerdict::Billing | ApiVerdict::Fault);
@@ -138,12 +138,12 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
     if (200..300).contains(&status) {
         return (Accepted, "accepted");
     }
-    let codes = |known: &str| own(found).any(|code| text::is_one_of(&code.name, known));
+    let codes = |known: &str| own(found).any(|code| is_one_of(&code.name, known));
     let says = |phrases: &[&str]| {
-        found.messages.iter().any(|message| phrases.iter().any(|phrase| text::contains(message.plain(), phrase)))
+        found.messages.iter().any(|message| phrases.iter().any(|phrase| message.plain().contains(phrase)))
             || own(found).any(|code| {
                 let plain = words::plain(&code.sent);
-                phrases.iter().any(|phrase| text::contains(&plain, phrase))
+                phrases.iter().any(|phrase| plain.contains(phrase))
             })
     };
     let limited = || codes(LIMIT_CODES) || says(LIMIT_PHRASES);
@@ -177,7 +177,7 @@ fn own<'f>(found: &'f Found<'_>) -> impl Iterator<Item = &'f find_codes::Code<'f
 
 /// RFC 6750 section 3.1: the token in the request is named as what is wrong.
 fn challenges(answer: &Answer<'_>) -> bool {
-    header(answer, "www-authenticate").is_some_and(|challenge| text::contains(challenge, "invalid_token"))
+    header(answer, "www-authenticate").is_some_and(|challenge| challenge.contains("invalid_token"))
 }
 
 #[cfg(test)]

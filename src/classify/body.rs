@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use super::Answer;
 use super::json::{self, End, Json};
 use super::meanings;
-use crate::text;
+use super::words::is_one_of;
 
 /// The shapes a body can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,13 +55,13 @@ pub(super) fn head(text: &str, most: usize) -> &str {
     while !text.is_char_boundary(end) {
         end -= 1;
     }
-    text::part(text, 0, end)
+    &text[0..end]
 }
 
 impl<'a> Raw<'a> {
     pub(super) fn of(answer: &Answer<'a>) -> Self {
         let label = header(answer, "content-type").unwrap_or_default().to_ascii_lowercase();
-        let labelled_html = text::contains(&label, "html");
+        let labelled_html = label.contains("html");
         let text = answer.body.trim_matches(|c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '\0'));
         // The prefix some servers put before JSON, so that no browser runs it as a script.
         let text = text.strip_prefix(")]}'").map_or(text, |rest| rest.trim_start_matches([',', '\n', '\r', ' ']));
@@ -69,13 +69,11 @@ impl<'a> Raw<'a> {
             None if labelled_html => Shape::Html,
             None => Shape::Empty,
             Some(b'{' | b'[') => Shape::Json,
-            Some(b'<') if begins(text, "<?xml") && !labelled_html && !text::contains(head(text, 512), "<html") => {
-                Shape::Text
-            }
-            Some(b'<') if text::contains(&label, "xml") && !labelled_html => Shape::Text,
+            Some(b'<') if begins(text, "<?xml") && !labelled_html && !head(text, 512).contains("<html") => Shape::Text,
+            Some(b'<') if label.contains("xml") && !labelled_html => Shape::Text,
             Some(b'<') => Shape::Html,
             Some(_) if labelled_html => Shape::Html,
-            Some(b'"') if text::contains(&label, "json") => Shape::Json,
+            Some(b'"') if label.contains("json") => Shape::Json,
             Some(_) if looks_like_a_form(text, &label) => Shape::Form,
             Some(_) => Shape::Text,
         };
@@ -108,9 +106,9 @@ impl<'a> Raw<'a> {
 
 /// Text that begins with a member only a token endpoint would send, or is labelled as a form.
 fn looks_like_a_form(text: &str, label: &str) -> bool {
-    let Some((key, _)) = text::split_once(text, "=") else { return false };
+    let Some((key, _)) = text.split_once('=') else { return false };
     let known = "error error_description error_uri access_token refresh_token expires_in token_type scope";
-    !text.contains('\n') && (text::contains(label, "x-www-form-urlencoded") || text::is_one_of(key, known))
+    !text.contains('\n') && (label.contains("x-www-form-urlencoded") || is_one_of(key, known))
 }
 
 /// A code of the table as the whole body, as written in its RFC: no proxy speaks so.
@@ -119,8 +117,9 @@ fn is_bare_code(text: &str) -> bool {
 }
 
 fn form(text: &str, complete: bool) -> Json<'_> {
-    let mut members: Vec<_> = text::split(text, "&")
-        .filter_map(|pair| text::split_once(pair, "="))
+    let mut members: Vec<_> = text
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
         .map(|(key, value)| (Json::Text(decoded(key)), Json::Text(decoded(value))))
         .collect();
     if !complete {

@@ -9,8 +9,8 @@ use std::borrow::Cow;
 use super::Verdict;
 use super::body::head;
 use super::prose;
+use super::words::is_one_of;
 use super::words::{self, DEAD, GRANT, NOT, REFRESH, SESSION, TOKEN, USER};
-use crate::text::{self, is_one_of};
 
 /// Of one message this much is read: the sentence of RFC 6749 alone is 250 bytes, and what matters stands behind it.
 const LONGEST: usize = 2_048;
@@ -67,7 +67,7 @@ const FAULT_SIGNS: [&str; 8] =
 /// Whether the prose names a fault of the server, or something that passes.
 pub(super) fn names_a_fault(sent: &str) -> bool {
     let sent = head(sent, LONGEST);
-    if FAULT_SIGNS.iter().any(|sign| text::contains(sent, sign)) {
+    if FAULT_SIGNS.iter().any(|sign| sent.contains(sign)) {
         return true;
     }
     sentences(&without_names(sent)).any(|sentence| {
@@ -79,19 +79,19 @@ pub(super) fn names_a_fault(sent: &str) -> bool {
 
 /// Words belong together within a sentence only.
 fn sentences(text: &str) -> impl Iterator<Item = &str> {
-    text.split([';', '!', '?', '\n']).flat_map(|part| text::split(part, ". "))
+    text.split([';', '!', '?', '\n']).flat_map(|part| part.split(". "))
 }
 
 /// A message without the member names of JSON within it: `"error":` is no word of the one who wrote it.
 fn without_names(sent: &str) -> Cow<'_, str> {
-    if !text::contains(sent, "{") {
+    if !sent.contains('{') {
         return sent.into();
     }
     let mut out = String::new();
     let mut rest = sent;
-    while let Some((before, after)) = text::split_once(rest, "\"") {
+    while let Some((before, after)) = rest.split_once('"') {
         out.push_str(before);
-        let named = text::split_once(after, "\"").map(|(_, more)| more);
+        let named = after.split_once('"').map(|(_, more)| more);
         let value = named.filter(|more| more.trim_start_matches(['\\', ' ']).starts_with(':'));
         out.push_str(if value.is_some() { ". " } else { " " });
         rest = value.unwrap_or(after);

@@ -2,8 +2,9 @@
 //! rule names: a secret that a server echoes has no way into the evidence.
 
 use super::find_codes::{Code, Found};
+use super::words::is_one_of;
 use super::words::{self, CONFIG, DEAD, FAULT, INTERACT, NOT};
-use crate::text as texts;
+use crate::visible::visible_line;
 
 /// The longest summary, in bytes.
 pub(super) const LONGEST_SUMMARY: usize = 200;
@@ -17,16 +18,16 @@ pub(super) fn shown(code: &Code<'_>, named: bool) -> Option<String> {
     } else {
         code.sent.len() <= LONGEST && (named || is_error_word(&code.name))
     };
-    fits.then(|| texts::line(&code.sent))
+    fits.then(|| visible_line(&code.sent))
 }
 
 /// A text that is no code of the table, but made of known words of which one complains.
 pub(super) fn is_error_word(name: &str) -> bool {
     let complains = |word: &str| {
         words::meaning(word) & (DEAD | NOT | CONFIG | FAULT | INTERACT) != 0
-            || texts::is_one_of(word, "error exception denied failed failure forbidden required unauthorized")
+            || is_one_of(word, "error exception denied failed failure forbidden required unauthorized")
     };
-    texts::split(name, "_").all(words::known) && texts::split(name, "_").any(complains)
+    name.split('_').all(words::known) && name.split('_').any(complains)
 }
 
 /// The message with every word that is not on the list replaced by one "..".
@@ -38,8 +39,7 @@ pub(super) fn redacted(message: &str, most: usize) -> String {
             break;
         }
         let word = piece.trim_matches(|c: char| !c.is_ascii_alphanumeric());
-        let end =
-            if piece.ends_with(['.', ',', ':', ';', '?', '!']) { texts::after(piece, piece.len() - 1) } else { "" };
+        let end = if piece.ends_with(['.', ',', ':', ';', '?', '!']) { &piece[piece.len() - 1..] } else { "" };
         let fits = out.len() + word.len() + 2 <= most;
         if word.is_empty() || (fits && may_be_shown(word)) {
             if !word.is_empty() {

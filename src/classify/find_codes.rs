@@ -8,7 +8,6 @@ use super::body::{Body, head, header};
 use super::json::{self, Json};
 use super::meanings::{self, Meaning};
 use super::words;
-use crate::text;
 
 /// Looked at in one answer at most; more is no error answer.
 const MOST: usize = 12;
@@ -63,7 +62,7 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
         found.walk(json, 0);
     }
     if let Some(kind) = header(answer, "x-amzn-errortype") {
-        found.code(text::split(kind, ":").next().unwrap_or_default(), "x-amzn-errortype");
+        found.code(kind.split(':').next().unwrap_or_default(), "x-amzn-errortype");
     }
     if let Some(message) = header(answer, "x-amzn-errormessage") {
         found.message(message);
@@ -82,8 +81,8 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
 }
 
 fn quoted<'a>(text: &'a str, before: &str) -> Option<&'a str> {
-    let (_, rest) = text::split_once(text, before)?;
-    text::split_once(rest, "\"").map(|(value, _)| value)
+    let (_, rest) = text.split_once(before)?;
+    rest.split_once('"').map(|(value, _)| value)
 }
 
 /// Members that hold a code, a message, or either. Names are compared without case, `_` and `-`.
@@ -215,10 +214,10 @@ impl<'a> Found<'a> {
         const LONGEST: usize = 4_096;
         let mut codes = Vec::new();
         for message in &self.messages {
-            let Some(at) = text::find(message.sent, "{") else { continue };
-            let sent = head(text::after(message.sent, at), LONGEST);
+            let Some(at) = message.sent.find('{') else { continue };
+            let sent = head(&message.sent[at..], LONGEST);
             // Whoever wrote the message may have escaped the quotation once more.
-            let unescaped = text::contains(sent, "{\\\"").then(|| sent.replace("\\\"", "\""));
+            let unescaped = sent.contains("{\\\"").then(|| sent.replace("\\\"", "\""));
             let Some((json, _)) = json::read(unescaped.as_deref().unwrap_or(sent)) else { continue };
             let mut inner = Found::default();
             inner.walk(&json, 1);
@@ -242,7 +241,7 @@ impl<'a> Found<'a> {
         let is_code = text.len() <= LONGEST_CODE
             && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b':' | b'#' | b'/'))
             && text.bytes().any(|b| b.is_ascii_alphanumeric())
-            && !text::contains(text, "//");
+            && !text.contains("//");
         if is_code {
             self.push(Code { sent: text.into(), name: words::snake(text), is_number: false, place });
         }
@@ -267,7 +266,7 @@ impl<'a> Found<'a> {
         if !text.contains(' ') {
             return self.code(text, place);
         }
-        if !is_message && text.len() <= LONGEST_CODE && text::split(text, " ").count() <= MOST_WORDS {
+        if !is_message && text.len() <= LONGEST_CODE && text.split(' ').count() <= MOST_WORDS {
             self.push(Code { sent: text.into(), name: words::snake(text), is_number: false, place });
         }
         self.message(text);

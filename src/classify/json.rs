@@ -6,7 +6,6 @@ use std::borrow::Cow;
 use zeroize::Zeroize;
 
 use crate::json::{self, Value};
-use crate::text;
 
 /// Deeper than any answer goes; a body that does is read up to there.
 const DEEPEST: u8 = 64;
@@ -32,7 +31,7 @@ impl<'a> Json<'a> {
 
     /// RFC 6901, without its escapes: no provider needs them.
     pub(super) fn pointer(&self, pointer: &str) -> Option<&Json<'a>> {
-        text::split(pointer, "/").skip(1).try_fold(self, |at, step| match at {
+        pointer.split('/').skip(1).try_fold(self, |at, step| match at {
             Self::List(items) => items.get(usize::try_from(step.parse::<u64>().ok()?).ok()?),
             _ => at.member(step),
         })
@@ -145,7 +144,7 @@ impl<'a> Reader<'a> {
     fn string(&mut self) -> Option<Json<'a>> {
         self.expect(b'"')?;
         let start = self.at;
-        let Some((plain, _)) = text::after(self.text, start).split_once('"') else { return self.run_out() };
+        let Some((plain, _)) = self.text[start..].split_once('"') else { return self.run_out() };
         if !plain.contains('\\') {
             self.at += plain.len() + 1;
             return Some(Json::Text(plain.into()));
@@ -155,7 +154,7 @@ impl<'a> Reader<'a> {
             let Some(length) = rest.iter().position(|byte| matches!(byte, b'"' | b'\\')) else { return self.run_out() };
             self.at += length + 1;
             if self.text.as_bytes()[self.at - 1] == b'"' {
-                return Some(Json::Text(json::check(text::part(self.text, start - 1, self.at)).ok()?.as_str()?.into()));
+                return Some(Json::Text(json::check(&self.text[start - 1..self.at]).ok()?.as_str()?.into()));
             }
             self.at += 1;
         }
@@ -163,10 +162,10 @@ impl<'a> Reader<'a> {
 
     /// A number, true, false or null; whole only if something follows it.
     fn word(&mut self) -> Option<Json<'a>> {
-        let rest = text::after(self.text, self.at);
+        let rest = &self.text[self.at..];
         let length = rest.bytes().position(|byte| !byte.is_ascii_alphanumeric() && !matches!(byte, b'+' | b'-' | b'.'));
         let Some(length) = length else { return self.run_out() };
-        let word = text::part(rest, 0, length);
+        let word = &rest[0..length];
         self.at += word.len();
         match word {
             "null" => return Some(Json::Nothing),

@@ -1,10 +1,10 @@
 //! What an error code says wherever it comes from: the codes of the RFCs first, then the words a code is made of.
 
 use super::Verdict;
+use super::words::is_one_of;
 use super::words::{
     self, CLIENT, CONFIG, DEAD, FAULT, GONE, GRANT, INTERACT, LIVE, NOT, OTHER, PLAN, REFRESH, SESSION, TOKEN, USER,
 };
-use crate::text::{self, is_one_of};
 
 /// How much a code decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,7 @@ fn of_words(code: &str) -> Option<Meaning> {
     let mut all = 0;
     let mut denied_life = false;
     let mut gone = false;
-    for word in text::split(code, "_") {
+    for word in code.split('_') {
         let says = words::meaning(word);
         denied_life |= all & NOT != 0 && says & LIVE != 0;
         gone |= says & GONE != 0 || (all & NOT != 0 && matches!(word, "found" | "exist" | "exists"));

@@ -2,8 +2,8 @@
 //! grant or the session together with its end; any doubt keeps the token.
 
 use super::Verdict;
+use super::words::is_one_of;
 use super::words::{CLIENT, CONFIG, DEAD, FAULT, GRANT, LIVE, NOT, OTHER, PLAN, SESSION, TOKEN, meaning};
-use crate::text::is_one_of;
 
 /// What a message says, and the rule that heard it. `text` is in [`super::words::plain`] form.
 pub(super) fn judge(text: &str, status: u16) -> Option<(Verdict, &'static str)> {

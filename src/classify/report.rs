@@ -2,8 +2,8 @@
 
 use super::body::Shape;
 use super::meanings::{self, Meaning};
+use super::words::is_one_of;
 use super::{Judgement, Reading, Ruling, Step, UNREADABLE, Verdict, coding, evidence, who_speaks, words};
-use crate::text::{self, is_one_of};
 
 impl Reading<'_> {
     fn shown(&self, at: usize, named: bool) -> Option<String> {
@@ -151,7 +151,7 @@ const IT_SAID: &str = " (it said: ";
 /// A summary to stand in the brackets of a sentence that says the verdict itself: without what the verdict means, and without
 /// brackets of its own.
 pub fn in_brackets(summary: &str) -> String {
-    let (before, said) = match text::split_once(summary, IT_SAID) {
+    let (before, said) = match summary.split_once(IT_SAID) {
         Some((before, said)) => (before, Some(without_stop(said.strip_suffix(')').unwrap_or(said)))),
         None => (summary, None),
     };

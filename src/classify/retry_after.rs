@@ -4,7 +4,7 @@ use super::Answer;
 use super::body::header;
 use super::find_codes::Found;
 use super::json::Json;
-use crate::text::{self, is_one_of};
+use super::words::is_one_of;
 use crate::time::days_before;
 
 /// The longest wait that is believed: seven days. A server that means more is asked again after that.
@@ -92,7 +92,7 @@ fn number(text: &str, unit_ms: u64) -> Option<u64> {
 /// "123.4" of a unit, in milliseconds; more digits than fit are a long time, not none. Without floating point,
 /// whose parser is 15 KB of WebAssembly.
 fn decimal_ms(text: &str, unit_ms: u64) -> Option<u64> {
-    let (whole, part) = text::split_once(text, ".").unwrap_or((text, ""));
+    let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
     if whole.is_empty() || !digits(whole) || !digits(part) {
         return None;
@@ -119,9 +119,9 @@ fn duration(text: &str) -> Option<u64> {
     }
     while !rest.is_empty() {
         let digits = rest.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
-        let (count, after) = text::split_at(rest, digits);
+        let (count, after) = rest.split_at(digits);
         let after = after.trim_start();
-        let (unit, after) = text::split_at(after, after.bytes().take_while(u8::is_ascii_alphabetic).count());
+        let (unit, after) = after.split_at(after.bytes().take_while(u8::is_ascii_alphabetic).count());
         milliseconds = milliseconds.saturating_add(decimal_ms(count, unit_ms(unit)?)?);
         rest = after.trim_start();
     }
@@ -144,13 +144,13 @@ fn unit_ms(unit: &str) -> Option<u64> {
 fn from_words(plain: &str) -> Option<u64> {
     const BEFORE: &[&str] =
         &[" resets in ", " reset in ", " try again in ", " retry in ", " retry after ", " available in "];
-    let (_, rest) = BEFORE.iter().find_map(|before| text::split_once(plain, before))?;
+    let (_, rest) = BEFORE.iter().find_map(|before| plain.split_once(before))?;
     let mut milliseconds: u64 = 0;
     let mut found = false;
     let mut words = rest.split_ascii_whitespace();
     let mut next = words.next();
     while let Some(word) = next {
-        let (count, unit) = text::split_at(word, word.bytes().take_while(u8::is_ascii_digit).count());
+        let (count, unit) = word.split_at(word.bytes().take_while(u8::is_ascii_digit).count());
         let unit = if unit.is_empty() { words.next().unwrap_or_default() } else { unit };
         let Some(part) = unit_ms(unit).and_then(|unit| decimal_ms(count, unit)) else { break };
         milliseconds = milliseconds.saturating_add(part);
@@ -172,8 +172,7 @@ pub(super) fn http_date(text: &str) -> Option<u64> {
         if let Some(at) = MONTHS.iter().position(|name| part == *name) {
             month = Some(at as i64 + 1);
         } else if part.contains(':') {
-            let mut clock =
-                text::split(part, ":").map(|field| field.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
+            let mut clock = part.split(':').map(|field| field.parse::<i64>().ok().filter(|n| (0..=60).contains(n)));
             let (hours, minutes, seconds) = (clock.next()??, clock.next()??, clock.next()??);
             time = (hours < 24 && minutes < 60).then_some(hours * 3600 + minutes * 60 + seconds);
         } else if let Ok(number) = part.parse::<i64>() {

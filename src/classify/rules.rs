@@ -5,7 +5,6 @@ use super::find_codes::Found;
 use super::json::Json;
 use crate::json;
 use crate::layers::Layers;
-use crate::text;
 
 /// The rules of one profile: the `rules` member of a profile in `providers.json`. Everything may be left out;
 /// the default is the generic rules alone.
@@ -126,10 +125,10 @@ impl SubCodes {
         for (message, prefix) in
             found.messages.iter().flat_map(|message| self.prefixes.iter().map(move |of| (message, of)))
         {
-            if let Some((_, rest)) = text::split_once(message.sent, prefix).filter(|_| !prefix.is_empty()) {
+            if let Some((_, rest)) = message.sent.split_once(prefix).filter(|_| !prefix.is_empty()) {
                 let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
                 if (1..=9).contains(&digits) {
-                    add(format!("{prefix}{}", text::part(rest, 0, digits)));
+                    add(format!("{prefix}{}", &rest[0..digits]));
                 }
             }
         }
@@ -174,7 +173,7 @@ impl Rule {
 
 fn has_phrase(plain: &str, phrase: &str) -> bool {
     let mut rest = plain;
-    while let Some((before, after)) = text::split_once(rest, phrase) {
+    while let Some((before, after)) = rest.split_once(phrase) {
         if before.ends_with(' ') && after.starts_with(' ') {
             return true;
         }

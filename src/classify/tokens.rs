@@ -5,7 +5,7 @@ use std::fmt;
 use super::json::Json;
 use super::rules::{Fields, Unit};
 use crate::secret::Secret;
-use crate::{sendable, text};
+use crate::sendable;
 
 /// What a 2xx answer carried. `Debug` shows only what is there: a server may put anything into any of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -115,7 +115,7 @@ fn refresh_token(value: &Json<'_>) -> RefreshToken {
 
 fn scope_text(value: &Json<'_>) -> Option<String> {
     let scope = match value {
-        Json::List(items) => text::joined(&items.iter().filter_map(Json::text).collect::<Vec<_>>(), " "),
+        Json::List(items) => (&items.iter().filter_map(Json::text).collect::<Vec<_>>()).join(" "),
         value => value.text()?.into(),
     };
     (!scope.is_empty()).then_some(scope)
@@ -126,7 +126,7 @@ fn lifetime_s(value: &Json<'_>, unit: Unit, now_unix_s: u64) -> Option<u64> {
     const LONGEST_S: u64 = 100 * 365 * 24 * 3600;
     let whole = match value {
         Json::Number(number) => number.as_u64()?,
-        value => text::split(value.text()?.trim(), ".").next()?.parse().ok()?,
+        value => value.text()?.trim().split('.').next()?.parse().ok()?,
     };
     let seconds = match unit {
         Unit::S => whole,

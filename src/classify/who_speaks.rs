@@ -2,7 +2,6 @@
 
 use super::body::{Body, Shape, begins, head, header};
 use super::{Answer, Verdict};
-use crate::text;
 
 /// Headers that only a bot challenge or a block carries.
 const CHALLENGE_HEADERS: [&str; 4] = ["cf-mitigated", "x-amzn-waf-action", "x-vercel-mitigated", "x-datadome"];
@@ -30,7 +29,7 @@ pub(super) fn read(answer: &Answer<'_>, status: u16, body: &Body<'_>, text: &str
     }
     match (body.shape, status) {
         (Shape::Html, 200..=299 | 403 | 406 | 408 | 429 | 500..=599) => transient("html-page"),
-        (Shape::Html, _) if CHALLENGE_WORDS.iter().any(|word| text::contains(head(text, 4096), word)) => {
+        (Shape::Html, _) if CHALLENGE_WORDS.iter().any(|word| head(text, 4096).contains(word)) => {
             transient("html-page")
         }
         // Google answers a malformed request with a page: not a block, and not proof of anything either.
@@ -56,9 +55,9 @@ fn at_the_edge(answer: &Answer<'_>) -> bool {
 
 /// The host a redirect points to; the rest of the address may hold anything.
 pub(super) fn redirect_host<'a>(answer: &Answer<'a>) -> Option<&'a str> {
-    let (_, rest) = text::split_once(header(answer, "location")?, "//")?;
+    let (_, rest) = (header(answer, "location")?).split_once("//")?;
     let host = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
-    let host = text::split(text::rsplit_once(host, "@").map_or(host, |(_, host)| host), ":").next().unwrap_or_default();
+    let host = host.rsplit_once('@').map_or(host, |(_, host)| host).split(':').next().unwrap_or_default();
     let is_host =
         (1..=80).contains(&host.len()) && host.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-'));
     is_host.then_some(host)

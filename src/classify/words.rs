@@ -4,7 +4,6 @@
 use std::cmp::Ordering;
 
 use crate::packed;
-use crate::text;
 
 /// What a word can say, as bits.
 pub(super) const REFRESH: u16 = 1;
@@ -149,9 +148,14 @@ const fn is_before(word: &[u8], other: &[u8]) -> bool {
     same < other.len() && (same == word.len() || word[same] < other[same])
 }
 
+/// Returns whether `word` is in `words`, which are separated by single spaces.
+pub(super) fn is_one_of(word: &str, words: &str) -> bool {
+    words.split(' ').any(|known| known == word)
+}
+
 /// `invalidGrant`, `INVALID-GRANT` and `ns#InvalidGrant:` are all `invalid_grant`.
 pub(super) fn snake(code: &str) -> String {
-    let code = text::rsplit_once(code, "#").map_or(code, |(_, name)| name);
+    let code = code.rsplit_once('#').map_or(code, |(_, name)| name);
     let mut out = Vec::with_capacity(code.len() + 8);
     join(&mut out, code, b'_');
     text(out)

@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use crate::classify::{self, Answer, Verdict};
 use crate::provider::{Catalog, GENERIC, Profile, ProfileError};
-use crate::table::Table;
-use crate::text;
+use crate::visible::visible_line;
+use std::collections::BTreeMap;
 
 use super::bindings::Component;
 use super::bindings::exports::lazaretto::keeper::classifier as wit;
@@ -20,7 +20,7 @@ thread_local! {
 struct Read {
     profiles: Option<String>,
     catalog: Catalog,
-    read: Table<String, Rc<Profile>>,
+    read: BTreeMap<String, Rc<Profile>>,
 }
 
 /// The profile by whose rules a provider's answers are judged.
@@ -28,7 +28,7 @@ fn profile(provider: &str, profiles: Option<String>) -> Result<Rc<Profile>, Prof
     READ.with_borrow_mut(|read| {
         let read = match read {
             Some(read) if read.profiles == profiles => read,
-            _ => read.insert(Read { catalog: Catalog::new(profiles.as_deref())?, profiles, read: Table::default() }),
+            _ => read.insert(Read { catalog: Catalog::new(profiles.as_deref())?, profiles, read: BTreeMap::new() }),
         };
         if let Some(profile) = read.read.get(provider) {
             return Ok(profile.clone());
@@ -46,7 +46,7 @@ fn profile(provider: &str, profiles: Option<String>) -> Result<Rc<Profile>, Prof
 impl wit::Guest for Component {
     fn classify(answer: wit::Answer, profiles: Option<String>, now_s: u64) -> Result<wit::Judgement, wit::Error> {
         let profile = profile(&answer.provider, profiles)
-            .map_err(|error| wit::Error { code: "bad-profile".to_owned(), message: text::line(&error.0) })?;
+            .map_err(|error| wit::Error { code: "bad-profile".to_owned(), message: visible_line(&error.0) })?;
         let judgement = classify::classify(
             &profile.rules,
             &Answer {

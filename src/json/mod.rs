@@ -10,8 +10,6 @@ mod spell;
 use std::fmt;
 use std::ops::Range;
 
-use crate::text;
-
 use scan::{Scanner, position};
 use spell::unquote;
 
@@ -101,7 +99,7 @@ impl<'a> Fields<'a> {
     /// The value at a JSON pointer (RFC 6901).
     pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
         let below = pointer.strip_prefix('/')?;
-        let (first, deeper) = text::split_at(below, text::find(below, "/").unwrap_or(below.len()));
+        let (first, deeper) = below.split_at(below.find('/').unwrap_or(below.len()));
         let value = if first.contains('~') { self.get(&tokens(pointer).next()?) } else { self.get(first) };
         value?.pointer(deeper)
     }
@@ -144,7 +142,7 @@ impl<'a> Value<'a> {
 
     /// As spelled in the text.
     pub fn raw(&self) -> &'a str {
-        text::part(self.text, self.start, self.end)
+        &self.text[self.start..self.end]
     }
 
     /// Read off the first byte.
@@ -218,7 +216,7 @@ impl<'a> Value<'a> {
         let (mantissa, exponent) = raw.split_once(['e', 'E']).unwrap_or((raw, "0"));
         let exponent: i64 =
             exponent.trim_start_matches('+').parse().unwrap_or(if exponent.starts_with('-') { -999 } else { 999 });
-        let (whole, fraction) = text::split_once(mantissa, ".").unwrap_or((mantissa, ""));
+        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let digits = whole.bytes().chain(fraction.bytes());
         let kept = exponent.clamp(-999, 999) + i64::from(shift) + whole.len() as i64;
         let mut value = 0u64;
@@ -236,7 +234,7 @@ impl<'a> Value<'a> {
 
     /// A string without its quotes.
     fn inner(&self) -> &'a str {
-        text::part(self.text, self.start + 1, self.end - 1)
+        &self.text[self.start + 1..self.end - 1]
     }
 
     /// Whether it is a string with this text. Unescapes only when it must.
@@ -258,13 +256,13 @@ impl fmt::Debug for Value<'_> {
 
 /// The unescaped reference tokens of a JSON pointer.
 pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
-    text::split(pointer, "/").skip(1).map(|token| {
-        let mut parts = text::split(token, "~");
+    pointer.split('/').skip(1).map(|token| {
+        let mut parts = token.split('~');
         let mut unescaped = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let (char, rest) = match part.as_bytes().first() {
-                Some(b'0') => ('~', text::after(part, 1)),
-                Some(b'1') => ('/', text::after(part, 1)),
+                Some(b'0') => ('~', &part[1..]),
+                Some(b'1') => ('/', &part[1..]),
                 _ => ('~', part),
             };
             unescaped.push(char);

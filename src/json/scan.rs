@@ -2,8 +2,6 @@
 
 use std::ops::Range;
 
-use crate::text;
-
 use super::JsonError;
 
 /// Deeper nesting is refused: no credential file needs it, and the scanners below recurse.
@@ -229,11 +227,11 @@ fn has_special(eight: &[u8; 8]) -> bool {
 /// The place of a byte, for a person.
 pub(super) fn position(text: &str, byte: usize, what: &'static str) -> JsonError {
     let byte = (0..=byte.min(text.len())).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
-    let before = text::part(text, 0, byte);
+    let before = &text[0..byte];
     JsonError {
         what,
         line: before.matches('\n').count() + 1,
-        column: text::rsplit_once(before, "\n").map_or(before, |(_, line)| line).chars().count() + 1,
+        column: before.rsplit_once('\n').map_or(before, |(_, line)| line).chars().count() + 1,
         byte,
     }
 }

@@ -1,7 +1,5 @@
 //! How JSON is spelled: strings, and objects for a person to read.
 
-use crate::text;
-
 /// Spells a string as JSON.
 pub fn quote(text: &str) -> String {
     const HEX: &[u8; 16] = b"0123456789abcdef";
@@ -30,12 +28,12 @@ pub fn quote(text: &str) -> String {
 pub(super) fn unquote(inner: &str) -> String {
     let mut unquoted = String::with_capacity(inner.len());
     let mut rest = inner;
-    while let Some(at) = text::find(rest, "\\") {
-        let (plain, escape) = text::split_at(rest, at);
+    while let Some(at) = rest.find("\\") {
+        let (plain, escape) = rest.split_at(at);
         let (char, length) = escaped(escape);
         unquoted.push_str(plain);
         unquoted.push(char);
-        rest = text::after(escape, length);
+        rest = &escape[length..];
     }
     unquoted.push_str(rest);
     unquoted
@@ -113,7 +111,7 @@ impl Object {
     /// The object on one line.
     pub fn line(&self) -> String {
         let members: Vec<String> = self.members.iter().map(|(key, value)| format!("{key}:{value}")).collect();
-        format!("{{{}}}", text::joined(&members, ","))
+        format!("{{{}}}", members.join(","))
     }
 
     /// The object with a line for each member.
@@ -123,6 +121,6 @@ impl Object {
         }
         let members: Vec<String> =
             self.members.iter().map(|(key, value)| format!("  {key}: {}", value.replace('\n', "\n  "))).collect();
-        format!("{{\n{}\n}}", text::joined(&members, ",\n"))
+        format!("{{\n{}\n}}", members.join(",\n"))
     }
 }

@@ -22,8 +22,7 @@ use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
 use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
-use crate::table::Table;
-use crate::text;
+use std::collections::BTreeMap;
 
 pub use pick::Picked;
 pub(crate) use pick::{ask, is_sole};
@@ -48,7 +47,7 @@ pub(crate) struct State {
     /// It cannot be understood, so it is not written either.
     is_foreign: bool,
     text: String,
-    pools: Table<String, Pool>,
+    pools: BTreeMap<String, Pool>,
 }
 
 /// What is remembered of one provider's pool.
@@ -57,9 +56,9 @@ pub(crate) struct Pool {
     /// The id of the credential that was picked last.
     last: String,
     /// By the credential's id.
-    members: Table<String, Member>,
+    members: BTreeMap<String, Member>,
     /// Which credential a session has, and when it was seen last.
-    sessions: Table<String, (String, u64)>,
+    sessions: BTreeMap<String, (String, u64)>,
 }
 
 /// What is remembered of one credential.
@@ -101,9 +100,9 @@ impl State {
         self.pools.get(provider)
     }
 
-    fn read(text: &str) -> Result<Table<String, Pool>, KeeperError> {
+    fn read(text: &str) -> Result<BTreeMap<String, Pool>, KeeperError> {
         document::read(text, "the pool document", ". Delete it: only whose turn it is, is lost", |top| {
-            let mut pools = Table::default();
+            let mut pools = BTreeMap::new();
             for (provider, pool) in top.entries("pools") {
                 pools.insert(provider, Pool::read(&pool));
             }
@@ -112,7 +111,7 @@ impl State {
     }
 }
 
-fn spelled(pools: &Table<String, Pool>) -> String {
+fn spelled(pools: &BTreeMap<String, Pool>) -> String {
     let mut all = Object::default();
     for (provider, pool) in pools.iter() {
         all.raw(provider, pool.spelled());
@@ -148,7 +147,7 @@ impl Pool {
     }
 
     fn member(&mut self, id: &str) -> &mut Member {
-        self.members.entry(id.to_owned(), Member::default)
+        self.members.entry(id.to_owned()).or_default()
     }
 
     /// What an API had against a credential.
@@ -191,7 +190,9 @@ impl Pool {
             self.sessions.retain(|_, (_, at_ms)| is_recent(*at_ms, now_ms, policy.session_s));
             if self.sessions.len() >= MOST_SESSIONS {
                 let oldest = self.sessions.iter().min_by_key(|(_, (_, at_ms))| *at_ms).map(|(name, _)| name.clone());
-                oldest.iter().for_each(|name| self.sessions.remove(name));
+                if let Some(name) = oldest {
+                    self.sessions.remove(&name);
+                }
             }
             self.sessions.insert(session.to_owned(), (id.to_owned(), now_ms));
         }
@@ -226,7 +227,7 @@ impl Member {
         member.number("uses", self.uses);
         if !self.in_use.is_empty() {
             let since: Vec<String> = self.in_use.iter().map(u64::to_string).collect();
-            member.raw("in_use", format!("[{}]", text::joined(&since, ", ")));
+            member.raw("in_use", format!("[{}]", since.join(", ")));
         }
         member.maybe_raw("trouble", self.trouble.as_ref().map(Trouble::spelled));
         if let Some((access, at_ms)) = &self.renewed {
@@ -305,7 +306,7 @@ impl<P: Ports> Keeper<P> {
             return true;
         }
         let mut pools = State::read(&state.text).unwrap_or_default();
-        change(pools.entry(provider.to_owned(), Pool::default));
+        change(pools.entry(provider.to_owned()).or_default());
         let text = spelled(&pools);
         match self.ports.store(&name(vault), &text, state.version.as_ref(), false, None).await {
             Ok(Stored::Done(version)) => {

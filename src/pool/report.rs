@@ -14,9 +14,9 @@ use crate::provider::Profile;
 use crate::secret::Secret;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::settings::PoolPolicy;
-use crate::text;
 use crate::vault::edit::{Change, Edits};
 use crate::vault::{Credential, CredentialKind, EntryState, Place, Reading, Spot};
+use crate::visible::visible_line;
 
 use super::pick::is_sole;
 use super::rest::{in_a_row, length_s, resting};
@@ -333,7 +333,7 @@ impl<P: Ports> Keeper<P> {
             Ok(token) => Advice::of(WhatToDo::Use, Some(token), &judged.summary),
             Err(error) => {
                 let error = self.advised(&call.vault, Some(&call.provider), error).await;
-                let message = if text::contains(&error.message, &judged.summary) {
+                let message = if error.message.contains(&judged.summary) {
                     error.message.clone()
                 } else {
                     format!("{}; {}", judged.summary, error.message)
@@ -403,7 +403,7 @@ impl Blame<'_> {
         fields([
             json::quote("exhausted"),
             seconds(self.now_ms),
-            self.call.status.map_or_else(|| "null".to_owned(), |status| u64::from(status).to_string()),
+            self.call.status.map_or_else(|| "null".to_owned(), |status| status.to_string()),
             json::quote(code),
             json::quote(&self.judged.summary),
             seconds(until_ms),
@@ -418,7 +418,7 @@ impl Blame<'_> {
             at_ms: self.now_ms,
             until_ms,
             in_entry,
-            code: self.call.status.map(|status| u64::from(status).to_string()).unwrap_or_default(),
+            code: self.call.status.map(|status| status.to_string()).unwrap_or_default(),
             summary: self.judged.summary.clone(),
         }
     }
@@ -444,7 +444,7 @@ fn fields(values: [String; 6]) -> Vec<(String, Change)> {
 
 impl Advice {
     fn of(what: WhatToDo, token: Option<AccessToken>, message: &str) -> Self {
-        Self { what, token, retry_after_s: None, message: text::line(message), run: None }
+        Self { what, token, retry_after_s: None, message: visible_line(message), run: None }
     }
 
     fn after(self, seconds: u64) -> Self {

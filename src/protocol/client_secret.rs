@@ -5,7 +5,6 @@ use crate::keeper::Keeper;
 use crate::ports::{Loaded, Ports};
 use crate::provider::{ClientSecret, Profile};
 use crate::secret::Secret;
-use crate::text;
 
 /// What the host is asked for: this, and the profile's id.
 const DOCUMENT: &str = "secret/";
@@ -46,7 +45,7 @@ fn can_be_sent(secret: &str) -> bool {
 /// What is said beside a server's refusal of a client that has no secret; none if it has one, or was not refused for that.
 pub(crate) fn missing(profile: &Profile, has_secret: bool, code: Option<&str>, said: &str) -> Option<String> {
     const REFUSED: [&str; 3] = ["invalid_client", "incorrect_client_credentials", "bad_client_secret"];
-    let is_refused = code.is_some_and(|code| REFUSED.contains(&code)) || text::contains(said, "client_secret");
+    let is_refused = code.is_some_and(|code| REFUSED.contains(&code)) || said.contains("client_secret");
     if has_secret || !is_refused {
         return None;
     }

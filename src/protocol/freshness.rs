@@ -13,7 +13,6 @@ use crate::sendable;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger;
 use crate::state::sealed;
-use crate::text;
 use crate::vault::{Credential, CredentialKind, EntryState, Place};
 
 /// What step 1 of the protocol found.
@@ -193,7 +192,7 @@ fn login_required(ask: &Ask<'_>, place: &Place, now_ms: u64) -> KeeperError {
 /// That a person must log in: what ended it, or `why`.
 fn not_usable(profile: &Profile, credential: &str, place: &Place, why: &str) -> KeeperError {
     let why = match &place.last_error {
-        Some(error) if text::contains(&error.message, &error.code) => {
+        Some(error) if error.message.contains(&error.code) => {
             format!("its login ended ({})", classify::in_brackets(&error.message))
         }
         Some(error) if !error.message.is_empty() => {

@@ -14,7 +14,6 @@ use crate::protocol::refresh::{Next, Sending};
 use crate::sendable;
 use crate::state::document;
 use crate::state::ledger::{self, State};
-use crate::text;
 use crate::vault::{LOGIN, Place, Provenance, Vault, VaultError};
 
 /// The host's list of files that may own what is in a vault.
@@ -70,7 +69,7 @@ impl<P: Ports> Keeper<P> {
         let was_used = |record: &ledger::Record| record.state != State::Live || record.intent.is_some();
         let mut is_owner = ledger.tokens.get(token).is_some_and(was_used);
         if vault.is_none() {
-            is_owner |= text::contains(document.text.expose(), &json::quote(sending.token.expose()));
+            is_owner |= document.text.expose().contains(&json::quote(sending.token.expose()));
         }
         let mut fresh: Option<AccessToken> = None;
         let now_ms = self.ports.wall_ms();

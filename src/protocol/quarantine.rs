@@ -13,10 +13,10 @@ use crate::secret::Secret;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Counterpart, Ledger, State, Tombstone};
 use crate::state::sealed::{self, Quarantined, Removed};
-use crate::table::Table;
 use crate::time::{self, Zone};
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{self, Credential, CredentialKind, LOGIN, LastError, Place, Spot, Vault};
+use std::collections::BTreeMap;
 
 /// Why a token counts as dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -195,7 +195,7 @@ impl<P: Ports> Keeper<P> {
         };
         sealed::update(&self.ports, vault, &|sealed| {
             // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that while it is kept.
-            let kept = sealed.quarantined.entry(token.clone(), || entry.clone());
+            let kept = sealed.quarantined.entry(token.clone()).or_insert_with(|| entry.clone());
             if kept.until_ms <= at_ms {
                 *kept = entry.clone();
             }
@@ -229,7 +229,7 @@ impl<P: Ports> Keeper<P> {
 
     fn tell_quarantined(&self, dead: &Dead<'_>, token: Option<&Fingerprint>) {
         let mut attributes = vec![("reason", dead.reason.as_str().to_owned()), ("code", dead.code.clone())];
-        attributes.extend(dead.status.map(|status| ("status", u64::from(status).to_string())));
+        attributes.extend(dead.status.map(|status| ("status", status.to_string())));
         attributes.extend(token.map(|token| ("fingerprint", token.short().to_owned())));
         self.emit(Event {
             name: "quarantined",
@@ -371,10 +371,7 @@ fn death<'a>(dead: &Dead<'_>, node: Value<'_>, at_ms: u64) -> Vec<(&'a str, Chan
     let mut changes = vec![
         ("/last_status", Change::Set("\"dead\"".to_owned())),
         ("/last_status_at", Change::Set(format!("{}.{:03}", at_ms / 1_000, at_ms % 1_000))),
-        (
-            "/last_error_code",
-            Change::Set(dead.status.map_or("null".to_owned(), |status| u64::from(status).to_string())),
-        ),
+        ("/last_error_code", Change::Set(dead.status.map_or("null".to_owned(), |status| status.to_string()))),
         ("/last_error_reason", Change::Set(json::quote(&dead.code))),
         ("/last_error_message", Change::Set(json::quote(&dead.summary))),
     ];
@@ -390,13 +387,13 @@ pub(crate) fn erase<'a>(
     node: Value<'_>,
     erased: &[(String, Option<String>)],
     others: impl IntoIterator<Item = (&'a str, Change)>,
-) -> Result<Table<String, Option<String>>, EditError> {
+) -> Result<BTreeMap<String, Option<String>>, EditError> {
     let there = erased.iter().filter(|(pointer, _)| node.pointer(pointer).is_some());
     let change = |empty: &Option<String>| empty.clone().map_or(Change::Remove, Change::Set);
     let mut changes: Vec<(String, Change)> = there.map(|(pointer, empty)| (pointer.clone(), change(empty))).collect();
     changes.extend(others.into_iter().map(|(pointer, change)| (pointer.to_owned(), change)));
     edits.members(node, &changes)?;
-    let mut values = Table::default();
+    let mut values = BTreeMap::new();
     for (pointer, _) in &changes {
         values.insert(pointer.clone(), node.pointer(pointer).map(|value| value.raw().to_owned()));
     }
@@ -448,7 +445,7 @@ fn with(vault: &Vault<'_>, text: &str, entry: &Quarantined) -> Result<String, Ke
 fn put_back(
     edits: &mut Edits,
     node: Value<'_>,
-    values: &Table<String, Option<String>>,
+    values: &BTreeMap<String, Option<String>>,
     is_foreign: bool,
 ) -> Result<Option<()>, EditError> {
     // From another tool's file nothing is taken but tokens.

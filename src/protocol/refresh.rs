@@ -190,7 +190,10 @@ impl<P: Ports> Keeper<P> {
                     self.unseal_successor(ask, spent, successor, &to, &ledger, held).await
                 }
                 Some(_) => {
-                    sealed::update(&self.ports, ask.vault, &|sealed| sealed.successors.remove(spent)).await?;
+                    sealed::update(&self.ports, ask.vault, &|sealed| {
+                        sealed.successors.remove(spent);
+                    })
+                    .await?;
                     Ok(Next::Again)
                 }
                 None => Ok(Next::Again),

@@ -6,7 +6,6 @@ use crate::error::KeeperError;
 use crate::json::Object;
 use crate::keeper::Keeper;
 use crate::ports::Ports;
-use crate::text;
 
 use super::{Catalog, ClientAuth, Profile};
 
@@ -192,8 +191,8 @@ pub(crate) fn missing(profile: &Profile) -> Vec<Needed> {
 pub(crate) fn why_none(missing: &[Needed]) -> String {
     let members: Vec<&str> = missing.iter().map(|needed| needed.member()).collect();
     let listed = match members.split_last() {
-        Some((last, others)) if !others.is_empty() => format!("{} and no {last}", text::joined(others, ", no ")),
-        _ => text::joined(&members, ""),
+        Some((last, others)) if !others.is_empty() => format!("{} and no {last}", others.join(", no ")),
+        _ => members.join(""),
     };
     format!("its profile has no {listed}")
 }

@@ -21,8 +21,7 @@ use crate::classify::Rules;
 use crate::json::{self, Kind, Value};
 use crate::layers::Layers;
 use crate::packed;
-use crate::table::{self, Table};
-use crate::text;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use client_secret::ClientSecret;
 
@@ -128,13 +127,13 @@ pub struct Authorization {
     /// What is asked for, separated by spaces.
     pub scope: String,
     /// More parameters for the browser.
-    pub parameters: Table<String, String>,
+    pub parameters: BTreeMap<String, String>,
     /// Where a token is revoked (RFC 7009).
     pub revocation_endpoint: Option<String>,
     /// How that is told.
     pub revocation_body: BodyKind,
     /// What else a new login holds: JSON by pointer.
-    pub login: Table<String, String>,
+    pub login: BTreeMap<String, String>,
     /// The source of tokens that a person adds.
     pub manual_source: String,
     /// How long after a login its server ends it, however often it is refreshed, in seconds. None: not known to.
@@ -160,9 +159,9 @@ pub struct RequestShape {
     /// The header the refresh token goes into, instead of the body.
     pub refresh_token_header: Option<String>,
     /// More parameters.
-    pub parameters: Table<String, String>,
+    pub parameters: BTreeMap<String, String>,
     /// More headers.
-    pub headers: Table<String, String>,
+    pub headers: BTreeMap<String, String>,
 }
 
 /// How parameters are sent.
@@ -188,7 +187,7 @@ pub struct Layout {
     /// When the tokens were issued (RFC 3339).
     pub issued_at: String,
     /// What a refresh writes, and where.
-    pub write: Table<String, Source>,
+    pub write: BTreeMap<String, Source>,
     /// What is written as a token's lifetime where its server names none, in seconds. None: that none is known.
     pub assumed_lifetime_s: Option<u64>,
     /// What a quarantine erases, and what stands there then, spelled as JSON; none: nothing does.
@@ -292,26 +291,19 @@ impl Catalog {
 
     /// Every profile's id, but for `generic`.
     pub fn ids(&self) -> Vec<String> {
-        let mut ids = Vec::new();
-        for known in self.known.iter().filter(|known| known.id != GENERIC) {
-            table::insert_sorted(&mut ids, known.id.clone());
-        }
-        ids
+        let known = self.known.iter().filter(|known| known.id != GENERIC);
+        BTreeSet::from_iter(known.map(|known| known.id.clone())).into_iter().collect()
     }
 
     /// Every name that a person may give a provider: ids, aliases, and the ids of providers of which only keys are known.
     pub fn names(&self) -> Vec<String> {
-        let mut names = self.ids();
+        let mut names = BTreeSet::from_iter(self.ids());
         for known in &self.known {
             let aliases = self.value(known).get("aliases");
-            for alias in aliases.iter().flat_map(|aliases| aliases.items()).filter_map(|alias| alias.as_str()) {
-                table::insert_sorted(&mut names, alias);
-            }
+            names.extend(aliases.iter().flat_map(|aliases| aliases.items()).filter_map(|alias| alias.as_str()));
         }
-        for id in self.ids_of_keys() {
-            table::insert_sorted(&mut names, id);
-        }
-        names
+        names.extend(self.ids_of_keys());
+        names.into_iter().collect()
     }
 
     /// The ids of the providers of which the reference knows where their keys are, whether or not there is a profile.
@@ -373,13 +365,11 @@ impl Catalog {
     /// The origins that a refresh may be sent to: `scheme://host:port`, sorted. A profile that is wrong names none, and
     /// says so to whoever uses it.
     pub fn origins(&self) -> Vec<String> {
-        let mut origins = Vec::new();
+        let mut origins = BTreeSet::new();
         for profile in self.ids().iter().filter_map(|id| self.profile(id).ok().flatten()) {
-            for origin in profile.allowed_origins() {
-                table::insert_sorted(&mut origins, origin);
-            }
+            origins.extend(profile.allowed_origins());
         }
-        origins
+        origins.into_iter().collect()
     }
 
     fn value(&self, known: &Known) -> Value<'_> {
@@ -535,7 +525,7 @@ impl Authorization {
             "manual_source",
             "grant_lifetime_s",
         ]);
-        let mut login = Table::default();
+        let mut login = BTreeMap::new();
         for member in layers.one("login").into_iter().flat_map(|login| login.members()) {
             login.insert(member.key.as_str().unwrap_or_default(), member.value.raw().to_owned());
         }
@@ -587,7 +577,7 @@ pub(crate) fn base_url(id: &str) -> Option<String> {
 
 /// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
 pub fn origin(url: &str) -> Option<String> {
-    let (scheme, rest) = text::split_once(url, "://")?;
+    let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
     let default_port = match scheme.as_str() {
         "https" => 443,
@@ -599,7 +589,7 @@ pub fn origin(url: &str) -> Option<String> {
     if authority.is_empty() || !authority.bytes().all(plain) {
         return None;
     }
-    let (host, port) = match text::rsplit_once(&authority, ":") {
+    let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => {
             (host.to_owned(), port.parse::<u64>().ok().filter(|port| *port <= 65_535)?)
         }
@@ -610,10 +600,9 @@ pub fn origin(url: &str) -> Option<String> {
 
 /// Whether an origin is on this machine.
 pub fn is_loopback(origin: &str) -> bool {
-    let host =
-        text::split_once(origin, "://").and_then(|(_, rest)| text::rsplit_once(rest, ":")).map_or("", |(host, _)| host);
+    let host = origin.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
     let octets: Vec<Option<u64>> =
-        text::split(host, ".").map(|octet| octet.parse().ok().filter(|octet| *octet <= 255)).collect();
+        host.split('.').map(|octet| octet.parse().ok().filter(|octet| *octet <= 255)).collect();
     host == "localhost" || host == "[::1]" || matches!(octets[..], [Some(127), Some(_), Some(_), Some(_)])
 }
 
@@ -643,7 +632,7 @@ impl Layout {
         ]);
         let expiry = layers.items("expiry").iter().map(ExpiryAt::read).collect();
         // What a refresh writes should be readable in one place, so it is not merged.
-        let mut write = Table::default();
+        let mut write = BTreeMap::new();
         for member in layers.one("write").into_iter().flat_map(|write| write.members()) {
             write.insert(member.key.as_str().unwrap_or_default(), Source::read(layers, member.value));
         }
@@ -699,10 +688,7 @@ impl Source {
         }
         let found = FIELDS.iter().find(|(name, _)| value.is_str(name)).unwrap_or_else(|| {
             let known: Vec<&str> = FIELDS.iter().map(|(name, _)| *name).collect();
-            layers.misread(
-                "write",
-                &format!("should name one of {}, or be {{\"value\": ...}}", text::joined(&known, ", ")),
-            );
+            layers.misread("write", &format!("should name one of {}, or be {{\"value\": ...}}", known.join(", ")));
             &FIELDS[0]
         });
         Self::Field(found.1)

@@ -8,10 +8,9 @@ use crate::ports::{Ports, Stored, Version};
 use crate::secret::Secret;
 use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
-use crate::table::Table;
-use crate::text;
 use crate::time::DAY_MS;
 use crate::vault::Fresh;
+use std::collections::BTreeMap;
 
 const ABOUT: &str = "lazaretto's sealed document: SECRETS that are not in use. `lazaretto unquarantine` puts one back.";
 const ATTEMPTS: usize = 64;
@@ -28,12 +27,12 @@ pub fn name(vault: &str) -> String {
 #[derive(Clone, Debug, Default)]
 pub struct Sealed {
     /// What quarantines removed, by the dead token's fingerprint.
-    pub quarantined: Table<Fingerprint, Quarantined>,
+    pub quarantined: BTreeMap<Fingerprint, Quarantined>,
     /// Successors that are in no vault yet, by the fingerprint of the token that was spent for them.
-    pub successors: Table<Fingerprint, Successor>,
+    pub successors: BTreeMap<Fingerprint, Successor>,
     /// Copies of the last tokens of entries that lie in one place only, which another program may write over with what it
     /// read long ago. By the fingerprint of the token that was spent for them.
-    pub kept: Table<Fingerprint, Successor>,
+    pub kept: BTreeMap<Fingerprint, Successor>,
 }
 
 impl Sealed {
@@ -83,7 +82,7 @@ pub enum Removed {
         /// The provider whose login it is.
         provider: String,
         /// By JSON pointer.
-        values: Table<String, Option<String>>,
+        values: BTreeMap<String, Option<String>>,
     },
     /// Values of an entry.
     EntryValues {
@@ -92,7 +91,7 @@ pub enum Removed {
         /// The entry's id.
         id: String,
         /// By JSON pointer.
-        values: Table<String, Option<String>>,
+        values: BTreeMap<String, Option<String>>,
     },
     /// An entry, whole.
     Entry {
@@ -182,7 +181,7 @@ fn render(sealed: &Sealed) -> String {
     for (token, entry) in sealed.quarantined.iter() {
         quarantined.raw(token.as_str(), entry.spelled());
     }
-    let tokens = |table: &Table<Fingerprint, Successor>| {
+    let tokens = |table: &BTreeMap<Fingerprint, Successor>| {
         let mut all = Object::default();
         for (token, entry) in table.iter() {
             all.raw(token.as_str(), entry.spelled());
@@ -199,8 +198,8 @@ fn render(sealed: &Sealed) -> String {
         + "\n"
 }
 
-fn by_fingerprint<T>(top: &Layers<'_>, name: &str, read: fn(&Layers<'_>) -> T) -> Table<Fingerprint, T> {
-    let mut entries = Table::default();
+fn by_fingerprint<T>(top: &Layers<'_>, name: &str, read: fn(&Layers<'_>) -> T) -> BTreeMap<Fingerprint, T> {
+    let mut entries = BTreeMap::new();
     for (key, entry) in top.entries(name) {
         entries.insert(document::fingerprint(top, name, &key), read(&entry));
     }
@@ -231,7 +230,7 @@ impl Quarantined {
             .maybe_text("access_token", self.access_token.as_ref().map(Secret::expose))
             .maybe_number("access_expires_at_ms", self.access_expires_at_ms)
             .raw("access_refused", self.access_refused.to_string())
-            .raw("removed", format!("[{}]", text::joined(&removed, ", ")))
+            .raw("removed", format!("[{}]", removed.join(", ")))
             .lines()
     }
 }
@@ -247,7 +246,7 @@ impl Removed {
     }
 
     fn spelled(&self) -> String {
-        let spelled = |values: &Table<String, Option<String>>| {
+        let spelled = |values: &BTreeMap<String, Option<String>>| {
             let mut all = Object::default();
             for (pointer, text) in values.iter() {
                 all.raw(pointer, text.as_deref().map_or_else(|| "null".to_owned(), json::quote));
@@ -273,8 +272,8 @@ impl Removed {
 }
 
 /// Each value as it was spelled in the vault.
-fn values(removed: &Layers<'_>) -> Table<String, Option<String>> {
-    let mut values = Table::default();
+fn values(removed: &Layers<'_>) -> BTreeMap<String, Option<String>> {
+    let mut values = BTreeMap::new();
     for member in removed.one("values").into_iter().flat_map(|values| values.members()) {
         let text = member.value.as_str();
         if text.is_none() && member.value.kind() != Kind::Null {
@@ -328,7 +327,7 @@ mod tests {
 
     #[test]
     fn nothing_sealed_shows_in_debug_output() {
-        let mut values = Table::default();
+        let mut values = BTreeMap::new();
         values.insert("/tokens/refresh_token".to_owned(), Some("\"rt-secret\"".to_owned()));
         let removed = Removed::Login { provider: "p".into(), values };
         let entry = Quarantined {

@@ -9,7 +9,7 @@ use crate::keeper::Keeper;
 use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Version};
 use crate::secret::Secret;
-use crate::table::Table;
+use std::collections::BTreeMap;
 
 const SETTINGS: &str = "settings.json";
 
@@ -116,7 +116,7 @@ pub(crate) struct Settings {
     pub(crate) version: Option<Version>,
     text: Secret,
     /// What was made of it for a provider.
-    pools: RefCell<Table<String, Rc<PoolPolicy>>>,
+    pools: RefCell<BTreeMap<String, Rc<PoolPolicy>>>,
 }
 
 impl Settings {

@@ -1,7 +1,5 @@
 //! The credentials of one provider: a login with the entries copied from it, and the entries of their own.
 
-use std::collections::BinaryHeap;
-
 use crate::provider::Profile;
 
 use super::place::{LOGIN, Place, Spot};
@@ -71,15 +69,10 @@ pub(super) fn of_places(places: Vec<Place>, profile: &Profile) -> Vec<Credential
         Credential { provider: profile.id.clone(), places }
     };
     let login = (!copies.is_empty()).then(|| credential(copies));
-    let all: Vec<Credential> = login.into_iter().chain(own.into_iter().map(|place| credential(vec![place]))).collect();
-    sorted_by_key(all, rank)
-}
-
-/// Sorted by a key; those of one key stay as they were. By a heap: the standard sorts are 4 KB of WebAssembly.
-fn sorted_by_key<T, K: Ord>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
-    let order: BinaryHeap<(K, usize)> = items.iter().enumerate().map(|(at, item)| (key(item), at)).collect();
-    let mut items: Vec<Option<T>> = items.into_iter().map(Some).collect();
-    order.into_sorted_vec().into_iter().filter_map(|(_, at)| items[at].take()).collect()
+    let mut all: Vec<Credential> =
+        login.into_iter().chain(own.into_iter().map(|place| credential(vec![place]))).collect();
+    all.sort_by_key(rank);
+    all
 }
 
 /// Whether an entry is a copy of its provider's login.

@@ -3,7 +3,6 @@
 use std::ops::Range;
 
 use crate::json::{self, Kind, Value};
-use crate::text;
 
 /// What should become of one member of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,11 +109,11 @@ impl Edits {
         let mut at = 0;
         for (range, replacement) in &self.replacements {
             // An insertion sorts before the cut that begins where it stands, so no edit begins inside another.
-            result.push_str(text::part(text, at, range.start.max(at)));
+            result.push_str(&text[at..range.start.max(at)]);
             result.push_str(replacement);
             at = range.end.max(at);
         }
-        result.push_str(text::after(text, at));
+        result.push_str(&text[at..]);
         result
     }
 
@@ -126,8 +125,7 @@ impl Edits {
             .collect();
         let mut added = String::new();
         let lead = lead(object, &parts);
-        let colon =
-            members.last().map_or(": ", |last| text::part(object.text, last.key.span().end, last.value.span().start));
+        let colon = members.last().map_or(": ", |last| &object.text[last.key.span().end..last.value.span().start]);
         for (key, change) in changes {
             let mut places = members.iter().enumerate().filter(|(_, member)| member.key.is_str(key));
             let place = places.next();
@@ -206,10 +204,10 @@ fn lead<'a>(container: Value<'a>, parts: &[Part]) -> &'a str {
     let text = container.text;
     match parts {
         [] => "",
-        [only] => text::part(text, container.span().start + 1, only.span.start),
+        [only] => &text[container.span().start + 1..only.span.start],
         [.., before, last] => {
-            let between = text::part(text, before.span.end, last.span.start);
-            text::split_once(between, ",").map_or("", |(_, space)| space)
+            let between = &text[before.span.end..last.span.start];
+            between.split_once(',').map_or("", |(_, space)| space)
         }
     }
 }
@@ -219,7 +217,7 @@ fn descend<'a, 'p>(root: Value<'a>, path: &'p [String]) -> Result<(Value<'a>, &'
     let mut object = root;
     for (index, key) in path.iter().enumerate() {
         if object.kind() != Kind::Object {
-            return Err(EditError::NotAnObject(text::joined(&path[..index], "/")));
+            return Err(EditError::NotAnObject((&path[..index]).join("/")));
         }
         let mut places = object.members().filter(|member| member.key.is_str(key));
         match (places.next(), places.next()) {
@@ -228,7 +226,7 @@ fn descend<'a, 'p>(root: Value<'a>, path: &'p [String]) -> Result<(Value<'a>, &'
             (None, _) => return Ok((object, &path[index..])),
         }
     }
-    if object.kind() == Kind::Object { Ok((object, &[])) } else { Err(EditError::NotAnObject(text::joined(path, "/"))) }
+    if object.kind() == Kind::Object { Ok((object, &[])) } else { Err(EditError::NotAnObject(path.join("/"))) }
 }
 
 /// Spells an object below missing parents; none if it would hold nothing.
@@ -243,7 +241,7 @@ fn new_object(parents: &[String], members: &[(String, Change)]) -> Option<String
     if members.is_empty() {
         return None;
     }
-    let object = format!("{{{}}}", text::joined(&members, ", "));
+    let object = format!("{{{}}}", members.join(", "));
     Some(parents.iter().rev().fold(object, |inner, key| format!("{{{}: {inner}}}", json::quote(key))))
 }
 

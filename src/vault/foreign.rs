@@ -11,6 +11,7 @@
 //! logins a tool is known to get at the very server that our profile means, and what they are called here. Logins of others are not used.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -19,8 +20,6 @@ use crate::layers::Layers;
 use crate::packed;
 use crate::provider::Layout;
 use crate::secret::Secret;
-use crate::table;
-use crate::text;
 
 use super::Provenance;
 use super::place::{CredentialKind, EntryState, Place, Spot, place};
@@ -147,7 +146,7 @@ fn is_like(value: Value<'_>, wanted: Value<'_>) -> bool {
     let part = |name: &str| wanted.get(name).and_then(|part| part.as_str());
     match (wanted.as_str(), part("has"), part("begins")) {
         (Some(text), ..) => value.is_str(&text),
-        (_, Some(part), _) => value.as_str().is_some_and(|text| text::contains(&text, &part)),
+        (_, Some(part), _) => value.as_str().is_some_and(|text| text.contains(&part)),
         (_, _, Some(part)) => value.as_str().is_some_and(|text| text.starts_with(&part)),
         (None, None, None) => true,
     }
@@ -165,16 +164,11 @@ impl Form {
     }
 
     pub(super) fn ids(&self, root: Value<'_>) -> Vec<String> {
-        let mut ids = Vec::new();
-        match self.get("provider").and_then(|provider| provider.as_str()) {
-            Some(provider) => ids.push(provider),
-            None => {
-                for member in root.members() {
-                    table::insert_sorted(&mut ids, self.called(&member.key.as_str().unwrap_or_default()));
-                }
-            }
+        if let Some(provider) = self.get("provider").and_then(|provider| provider.as_str()) {
+            return vec![provider];
         }
-        ids
+        let ids = root.members().map(|member| self.called(&member.key.as_str().unwrap_or_default()));
+        BTreeSet::from_iter(ids).into_iter().collect()
     }
 
     /// The object that holds a provider's tokens.

@@ -4,9 +4,10 @@
 //! Where in a login or an entry the tokens lie is data: the [`Layout`](crate::provider::Layout)s of the provider's
 //! [`Profile`].
 
+use std::collections::BTreeSet;
+
 use crate::json::{Fields, Kind, Value};
 use crate::provider::Profile;
-use crate::table;
 
 use super::place::{Place, Spot, place};
 
@@ -20,13 +21,9 @@ pub(super) fn is_its_form(top: &Fields<'_>) -> bool {
 
 /// The ids of all providers a vault names.
 pub(super) fn providers(top: &Fields<'_>) -> Vec<String> {
-    let mut ids = Vec::new();
-    for section in ["providers", "credential_pool"].iter().filter_map(|name| top.get(name)) {
-        for member in section.members() {
-            table::insert_sorted(&mut ids, member.key.as_str().unwrap_or_default());
-        }
-    }
-    ids
+    let sections = ["providers", "credential_pool"].into_iter().filter_map(|name| top.get(name));
+    let ids = sections.flat_map(|section| section.members()).map(|member| member.key.as_str().unwrap_or_default());
+    BTreeSet::from_iter(ids).into_iter().collect()
 }
 
 /// Every place of one provider, in the order of the text.

@@ -19,7 +19,6 @@ use std::rc::Rc;
 
 use crate::json::{self, Fields, JsonError, Kind, Value};
 use crate::provider::{Layout, Profile};
-use crate::text;
 
 pub use credential::{Credential, Reading, is_seeded};
 use edit::{Change, EditError, Edits};
@@ -61,8 +60,8 @@ impl Provenance {
     /// The names of its folder, empty if that is not known, and of the file.
     fn folder_and_file(&self) -> Option<(&str, &str)> {
         let path = self.path.as_deref()?;
-        let (way, file) = text::rsplit_once(path, "/").unwrap_or(("", path));
-        Some((text::rsplit_once(way, "/").map_or(way, |(_, folder)| folder), file))
+        let (way, file) = path.rsplit_once('/').unwrap_or(("", path));
+        Some((way.rsplit_once('/').map_or(way, |(_, folder)| folder), file))
     }
 }
 
@@ -78,7 +77,7 @@ impl std::fmt::Display for VaultError {
                         f.write_str("its layout is not known for certain, by its name, its folder and what is in it")?
                     }
                 }
-                let names = text::joined(&foreign::names(), ", ");
+                let names = (&foreign::names()).join(", ");
                 write!(
                     f,
                     ". If you know which program wrote it, state the layout with --layout NAME, or with {{\"layout\": \"NAME\"}} in \

@@ -5,8 +5,8 @@ use crate::jwt;
 use crate::provider::{ExpiryAt, Layout};
 use crate::secret::Secret;
 use crate::state::fingerprint::Fingerprint;
-use crate::text as texts;
 use crate::time;
+use crate::visible::visible_line;
 
 /// The id under which a provider's own login is addressed.
 pub const LOGIN: &str = "login";
@@ -97,7 +97,7 @@ pub struct Place {
 impl LastError {
     /// Another program's words, for whoever shows them.
     pub(crate) fn on_one_line(self) -> Self {
-        let [code, message, reason] = [&self.code, &self.message, &self.reason].map(|words| texts::line(words));
+        let [code, message, reason] = [&self.code, &self.message, &self.reason].map(|words| visible_line(words));
         Self { code, message, reason, at_ms: self.at_ms }
     }
 }
@@ -220,7 +220,7 @@ fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> 
 /// Where programs are known to keep a token's end beside the token, whatever their layout says.
 pub(super) fn usual_expiries(layout: &Layout) -> impl Iterator<Item = String> {
     const NAMES: [&str; 5] = ["expires_at", "expires_at_ms", "expiresAt", "expiry", "expiry_date"];
-    let beside = texts::rsplit_once(&layout.access_token, "/").map_or("", |(object, _)| object).to_owned();
+    let beside = layout.access_token.rsplit_once('/').map_or("", |(object, _)| object).to_owned();
     NAMES.iter().map(move |name| format!("{beside}/{name}"))
 }
 

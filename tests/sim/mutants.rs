@@ -120,8 +120,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "let goes = is_dead || (login_dies && (place.is_empty() || is_older(place)));"
         => "let goes = is_dead || login_dies;";
     "unknown-fields-respelled" in "vault/edit.rs":
-        "        result.push_str(text::after(text, at));\n        result\n"
-        => "        result.push_str(text::after(text, at));\n        result.replace(\" :  \", \": \")\n";
+        "        result.push_str(&text[at..]);\n        result\n"
+        => "        result.push_str(&text[at..]);\n        result.replace(\" :  \", \": \")\n";
     "older-token-taken-for-a-new-login" in "protocol/store_successor.rs":
         "issued_ms.zip(parent_issued_ms).is_none_or(|(issued_ms, parent_ms)| issued_ms > parent_ms)"
         => "issued_ms.zip(parent_issued_ms).is_none_or(|_| true)";

@@ -9,8 +9,8 @@ use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Intent, Ledger};
 use crate::state::sealed::{self, Sealed};
-use crate::table::Table;
 use crate::vault::LOGIN;
+use std::collections::BTreeMap;
 
 use super::{FindingCode, Findings, Held, Help, Level, shell_word};
 
@@ -138,15 +138,15 @@ fn stale_intents(ledger: &Ledger, held: &[Held], reach: &Reach, now_ms: u64, fin
         return;
     }
     let places = held.iter().flat_map(|held| &held.reading.credentials).flat_map(|credential| &credential.places);
-    let mut there: Table<Fingerprint, ()> = Table::default();
+    let mut there: BTreeMap<Fingerprint, ()> = BTreeMap::new();
     there.extend(places.filter_map(|place| Some((place.fingerprint()?, ()))));
     // How many may still matter, and how many are of tokens that are gone.
-    let mut stale: Table<String, (u64, u64)> = Table::default();
+    let mut stale: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for (token, record) in ledger.tokens.iter() {
         if !record.intent.as_ref().is_some_and(is_stale) {
             continue;
         }
-        let (open, over) = stale.entry(record.provider.clone(), || (0, 0));
+        let (open, over) = stale.entry(record.provider.clone()).or_insert((0, 0));
         *if there.get(token).is_some() { open } else { over } += 1;
     }
     for (provider, (open, over)) in stale.iter() {

@@ -1,8 +1,8 @@
 //! What is written in a vault's logins and entries, each by itself.
 
 use crate::json::Value;
-use crate::table::Table;
 use crate::vault::{Credential, CredentialKind, EntryState, Place, Spot, Vault};
+use std::collections::BTreeMap;
 
 use super::findings::{at, quoted};
 use super::spelling::Known;
@@ -24,7 +24,7 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
     let login = vault.node(id, Spot::Login).filter(|_| is_ours);
     let pool: Vec<Value<'_>> = vault.pool(id).into_iter().flat_map(|pool| pool.items()).collect();
     let (of_login, of_entry) = (Known::of(&profile.login), Known::of(&profile.entry));
-    let mut ids: Table<&str, u32> = Table::default();
+    let mut ids: BTreeMap<&str, u32> = BTreeMap::new();
     for credential in &held.reading.credentials {
         let of = (id.as_str(), credential.id());
         if credential.leading().state == EntryState::Dead {
@@ -38,7 +38,7 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
                 Spot::Entry(index) => pool.get(index).map(|node| of_entry.mistyped(*node)),
             };
             one(held, of, place, &mistyped.unwrap_or_default(), findings);
-            let count = ids.entry(&place.id, || 0);
+            let count = ids.entry(&place.id).or_insert(0);
             *count += 1;
             if *count == 2 {
                 let what = format!(

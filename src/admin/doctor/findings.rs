@@ -1,8 +1,8 @@
 //! What was found so far, and the report that comes of it: one finding a credential, the worst first, none that contradicts another.
 
 use crate::json;
-use crate::text;
 use crate::time::{self, Zone};
+use crate::visible::visible_line;
 
 use super::{Finding, FindingCode, Level};
 
@@ -104,7 +104,7 @@ impl Findings {
 
     fn note_of(&mut self, provider: Option<String>, level: Level, code: FindingCode, message: String, help: Help) {
         // A command is left as it is, for it must mean the same when it is run; whoever shows it escapes it.
-        let (message, Help { fix, alternative }) = (text::line(&message), help);
+        let (message, Help { fix, alternative }) = (visible_line(&message), help);
         self.others.push(Finding { level, code, message, fix, alternative, provider, credential: None });
     }
 
@@ -124,7 +124,7 @@ impl Findings {
             named.contains(provider) || report.iter().filter(of_it).any(|finding| finding.level != Level::Ok)
         };
         for provider in whole.iter().filter(|provider| !is_ill(provider)).collect::<Vec<_>>() {
-            let message = text::line(&format!("{provider}: nothing is wrong"));
+            let message = visible_line(&format!("{provider}: nothing is wrong"));
             let (level, code, provider) = (Level::Ok, FindingCode::Provider, Some(provider.clone()));
             report.push(Finding { level, code, message, fix: None, alternative: None, provider, credential: None });
         }
@@ -173,7 +173,7 @@ fn one_of((provider, credential): (String, String), mut facts: Vec<Fact>, stoppe
     }
     let Help { fix, alternative } = help_of(&ordered);
     let (provider, credential) = (Some(provider), Some(credential));
-    Finding { level, code, message: text::line(&message), fix, alternative, provider, credential }
+    Finding { level, code, message: visible_line(&message), fix, alternative, provider, credential }
 }
 
 /// What helps with several facts, the most useful one first. The command for a lesser one may be wrong while the first is so; a way that
@@ -216,7 +216,7 @@ fn worst_first(report: Vec<Finding>) -> Vec<Finding> {
 /// A moment, to the second.
 pub(super) fn at(ms: u64) -> String {
     let exact = time::to_rfc3339(ms, Zone::Letter);
-    text::split_once(&exact, ".").map_or_else(|| exact.clone(), |(seconds, _)| format!("{seconds}Z"))
+    exact.split_once('.').map_or_else(|| exact.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 /// A text of others in a message.

@@ -4,7 +4,6 @@ use crate::error::KeeperError;
 use crate::keeper::Keeper;
 use crate::ports::Ports;
 use crate::provider::Profile;
-use crate::text;
 
 use super::{FindingCode, Findings, Held, Help, Level};
 
@@ -22,10 +21,8 @@ impl<P: Ports> Keeper<P> {
             if !open.is_empty() {
                 let is_used = held.iter().any(|held| held.profile.id == id && held.has_oauth());
                 let level = if is_used { Level::Warning } else { Level::Ok };
-                let what = format!(
-                    "plain http is in its {}: only a host that was told to sends there",
-                    text::joined(&open, ", ")
-                );
+                let what =
+                    format!("plain http is in its {}: only a host that was told to sends there", open.join(", "));
                 findings.of_provider(&id, level, FindingCode::PlainHttp, &what, Help::NONE);
             }
         }
@@ -47,5 +44,5 @@ fn plain_http(profile: &Profile) -> Vec<&'static str> {
 }
 
 pub(super) fn is_plain_http(url: &str) -> bool {
-    text::split_once(url, "://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
+    url.split_once("://").is_some_and(|(scheme, _)| scheme.eq_ignore_ascii_case("http"))
 }

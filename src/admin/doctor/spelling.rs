@@ -2,7 +2,6 @@
 
 use crate::json::{self, Kind, Value};
 use crate::provider::{ExpiryAt, Layout};
-use crate::text;
 
 /// What the reference and its like write into logins and entries, beside what the layouts name.
 const KNOWN: &str = "id label auth_type priority source access_token refresh_token id_token token_type scope client_id \
@@ -18,7 +17,7 @@ pub(super) struct Known(Vec<String>);
 impl Known {
     /// Those that everybody writes, and those of a layout.
     pub(super) fn of(layout: &Layout) -> Self {
-        let words = text::split(KNOWN, " ").filter(|word| !word.is_empty());
+        let words = KNOWN.split(' ').filter(|word| !word.is_empty());
         let mut known: Vec<String> = words.map(str::to_owned).collect();
         let mut learn = |pointer: &str| known.extend(json::tokens(pointer));
         for pointer in [&layout.access_token, &layout.refresh_token, &layout.issued_at] {

@@ -11,9 +11,9 @@ use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{Ledger, Pause, Standing, Until};
 use crate::state::sealed::Sealed;
 use crate::status::{CredentialStatus, Renewal, Usable};
-use crate::table::Table;
 use crate::time::DAY_MS;
 use crate::vault::{Credential, CredentialKind, Place};
+use std::collections::BTreeMap;
 
 use super::findings::{at, quoted};
 use super::{FindingCode, Findings, Held, Help, Level, is_over};
@@ -196,13 +196,13 @@ fn out_of_use(held: &Held, credential: &Credential, status: &CredentialStatus, f
 /// One grant under several providers, one account in several entries.
 pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
     // The first place of each grant, and of each account of a provider.
-    let mut tokens: Table<Fingerprint, (&Held, &Credential)> = Table::default();
+    let mut tokens: BTreeMap<Fingerprint, (&Held, &Credential)> = BTreeMap::new();
     for one in held {
-        let mut accounts: Table<[Option<String>; 3], &Credential> = Table::default();
+        let mut accounts: BTreeMap<[Option<String>; 3], &Credential> = BTreeMap::new();
         for credential in &one.reading.credentials {
             let mut is_told = false;
             for token in credential.places.iter().filter_map(Place::fingerprint) {
-                let (of, there) = *tokens.entry(token, || (one, credential));
+                let (of, there) = *tokens.entry(token).or_insert((one, credential));
                 if of.profile.id != one.profile.id && !is_told {
                     is_told = true;
                     shared((of, there), (one, credential), findings);
@@ -211,7 +211,7 @@ pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
             let leading = credential.leading();
             let access = leading.access_token.as_ref().filter(|_| leading.kind == CredentialKind::OAuth);
             let Some(account) = access.and_then(|token| account(token.expose())) else { continue };
-            let first = *accounts.entry(account, || credential);
+            let first = *accounts.entry(account).or_insert(credential);
             if !std::ptr::eq(first, credential) {
                 let what = format!(
                     "it is of the same account as {}: they share its limits, and a login of one may end the other",

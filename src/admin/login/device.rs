@@ -5,7 +5,6 @@ use crate::json;
 use crate::keeper::Keeper;
 use crate::ports::{HttpFailure, Ports, Response};
 use crate::secret::Secret;
-use crate::text;
 
 use super::{Begun, DEVICE, Progress, State, With, expired, refused};
 
@@ -124,6 +123,5 @@ impl Answer {
 fn is_web_page(url: &str) -> bool {
     let is_plain = url.bytes().all(|byte| byte.is_ascii_graphic() && !b"\"'<>\\^`{|}".contains(&byte));
     is_plain
-        && text::split_once(url, "://")
-            .is_some_and(|(scheme, rest)| matches!(scheme, "https" | "http") && !rest.is_empty())
+        && url.split_once("://").is_some_and(|(scheme, rest)| matches!(scheme, "https" | "http") && !rest.is_empty())
 }

@@ -11,8 +11,8 @@ use crate::provider::Profile;
 use crate::secret::Secret;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Tombstone};
-use crate::text;
 use crate::vault::{Credential, CredentialKind, LOGIN, Reading};
+use crate::visible::visible_line;
 
 use super::With;
 
@@ -145,7 +145,7 @@ impl<P: Ports> Keeper<P> {
         let place = found.leading();
         let nothing = |revocation| LoggedOut { revocation, message: None };
         let failed =
-            |message: String| LoggedOut { revocation: Revocation::Failed, message: Some(text::line(&message)) };
+            |message: String| LoggedOut { revocation: Revocation::Failed, message: Some(visible_line(&message)) };
         let tokens: [(&Option<Secret>, &str); 2] =
             [(&place.refresh_token, "refresh_token"), (&place.access_token, "access_token")];
         let token = tokens.into_iter().find_map(|(token, hint)| token.as_ref().map(|token| (token, hint)));

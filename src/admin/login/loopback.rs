@@ -11,7 +11,6 @@ use crate::protocol::request;
 use crate::provider::{self, is_loopback};
 use crate::secret::Secret;
 use crate::status::CredentialStatus;
-use crate::text;
 
 use super::{Begun, LOOPBACK, State, With, refused};
 
@@ -52,7 +51,7 @@ impl<P: Ports> Keeper<P> {
         }
         parameters.extend(authorization.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         let mut url = endpoint.to_owned();
-        url.push(if text::contains(endpoint, "?") { '&' } else { '?' });
+        url.push(if endpoint.contains('?') { '&' } else { '?' });
         url.push_str(&request::form(&parameters));
         let expires_at_ms = self.ports.wall_ms().saturating_add(LIFE_MS);
         let state = State {
@@ -90,11 +89,10 @@ impl<P: Ports> Keeper<P> {
 
 /// The authorization code in an answer that is to our own question.
 fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> Result<Secret, KeeperError> {
-    let (address, query) = text::split_once(redirected_to, "?").unwrap_or((redirected_to, ""));
-    let query = text::split_once(query, "#").map_or(query, |(query, _)| query);
+    let (address, query) = redirected_to.split_once('?').unwrap_or((redirected_to, ""));
+    let query = query.split_once('#').map_or(query, |(query, _)| query);
     let one = |name: &str| {
-        let mut found =
-            text::split(query, "&").filter_map(|pair| text::split_once(pair, "=")).filter(|pair| pair.0 == name);
+        let mut found = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|pair| pair.0 == name);
         match (found.next(), found.next()) {
             (Some((_, value)), None) => unescape(value).filter(|value| !value.is_empty()),
             // Which of two counts depends on the reader.

@@ -14,6 +14,7 @@ mod logout;
 mod loopback;
 mod store_login;
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use crate::classify::{self, Judgement, Verdict};
@@ -30,7 +31,6 @@ use crate::provider::{self, Needed, Profile};
 use crate::secret::Secret;
 use crate::state::ledger::Counterpart;
 use crate::status::CredentialStatus;
-use crate::table;
 use crate::vault::{LOGIN, Spot};
 
 pub use logout::{LoggedOut, Revocation};
@@ -284,13 +284,9 @@ impl<P: Ports> Keeper<P> {
 
     /// The origins that a host of logins allows.
     pub async fn login_origins(&self) -> Result<Vec<String>, KeeperError> {
-        let mut origins = self.origins().await?;
-        self.each_profile(&mut |profile| {
-            for origin in profile.authorization.origins() {
-                table::insert_sorted(&mut origins, origin);
-            }
-        });
-        Ok(origins)
+        let mut origins = BTreeSet::from_iter(self.origins().await?);
+        self.each_profile(&mut |profile| origins.extend(profile.authorization.origins()));
+        Ok(origins.into_iter().collect())
     }
 
     async fn resumed(&self, state: &Secret, flow: &str) -> Result<(State, With), KeeperError> {

@@ -15,9 +15,9 @@ use crate::secret::Secret;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, State};
 use crate::status::CredentialStatus;
-use crate::table::Table;
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{CredentialKind, Fresh, LOGIN, Vault, is_seeded};
+use std::collections::BTreeMap;
 
 use super::With;
 
@@ -206,13 +206,13 @@ fn object(members: impl IntoIterator<Item = (String, Change)>) -> Result<String,
 fn over_nulls(node: Value<'_>, changes: Vec<(String, Change)>) -> Result<Vec<(String, Change)>, EditError> {
     let is_null = |key: &str| node.get(key).is_some_and(|value| value.kind() == Kind::Null);
     let mut kept = Vec::new();
-    let mut inside: Table<String, Vec<(String, Change)>> = Table::default();
+    let mut inside: BTreeMap<String, Vec<(String, Change)>> = BTreeMap::new();
     for (pointer, change) in changes {
         let path: Vec<String> = json::tokens(&pointer).collect();
         match path.as_slice() {
             [first, deeper @ ..] if !deeper.is_empty() && is_null(first) => {
                 let deeper: Vec<&str> = deeper.iter().map(String::as_str).collect();
-                inside.entry(first.clone(), Vec::new).push((json::pointer(&deeper), change));
+                inside.entry(first.clone()).or_default().push((json::pointer(&deeper), change));
             }
             _ => kept.push((pointer, change)),
         }

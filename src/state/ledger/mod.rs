@@ -12,8 +12,8 @@ use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
 use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
-use crate::table::Table;
 use crate::time::DAY_MS;
+use std::collections::BTreeMap;
 
 pub use record::{Intent, Pause, Record, State, Tombstone, Until};
 pub use records::Records;
@@ -195,9 +195,9 @@ impl Ledger {
             return;
         }
         self.pruned_at_ms = now_ms;
-        let mut latest: Table<Fingerprint, u64> = Table::default();
+        let mut latest: BTreeMap<Fingerprint, u64> = BTreeMap::new();
         for record in self.tokens.values() {
-            let generation = latest.entry(record.lineage.clone(), || 0);
+            let generation = latest.entry(record.lineage.clone()).or_insert(0);
             *generation = record.generation.max(*generation);
         }
         self.tokens.retain(|record| {

@@ -10,8 +10,7 @@ use crate::json::Value;
 use crate::layers::Layers;
 use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
-use crate::table::Table;
-use crate::text;
+use std::collections::BTreeMap;
 
 use super::record::Record;
 
@@ -20,7 +19,7 @@ use super::record::Record;
 pub struct Records {
     /// The ledger as it was read.
     text: String,
-    rows: Table<Fingerprint, Row>,
+    rows: BTreeMap<Fingerprint, Row>,
     /// What was wrong with the first that could not be understood.
     wrong: OnceCell<String>,
 }
@@ -36,7 +35,7 @@ struct Row {
 impl Records {
     /// All that a ledger holds; `text` is the whole of it.
     pub(super) fn read(top: &Layers<'_>, text: &str) -> Self {
-        let mut rows = Table::default();
+        let mut rows = BTreeMap::new();
         for member in top.objects("tokens") {
             let token = document::fingerprint(top, "tokens", &member.key.as_str().unwrap_or_default());
             rows.insert(token, Row { span: member.value.span(), ..Row::default() });
@@ -103,7 +102,7 @@ impl Records {
             lines.push_str("\": ");
             match row.record.get() {
                 Some(record) => lines.push_str(&record.spelled()),
-                None => lines.push_str(text::part(&self.text, row.span.start, row.span.end)),
+                None => lines.push_str(&self.text[row.span.start..row.span.end]),
             }
         }
         lines
