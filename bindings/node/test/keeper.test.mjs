@@ -281,7 +281,7 @@ test('an HTTP that refuses gives a typed error, and nothing is lost', async (t) 
 
 test('a successor that can be stored nowhere at first is stored when that works again', async (t) => {
   const a = await acme(t);
-  const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=700', import.meta.url) } });
+  const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?until=kept', import.meta.url) } });
   const token = await keeper.token('acme');
   assert.deepEqual([token.token, token.unsaved], ['at-2', undefined]);
   assert.match(token.warning, /in it now/);
@@ -293,7 +293,7 @@ test('a successor that can be stored and kept nowhere is handed to the caller', 
   const state = process.env.XDG_STATE_HOME;
   t.after(() => (process.env.XDG_STATE_HOME = state));
   process.env.XDG_STATE_HOME = join(a.vault, 'is-no-folder');
-  const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=60000', import.meta.url) } });
+  const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs', import.meta.url) } });
   const { token, unsaved, warning } = await keeper.token('acme');
   assert.equal(token, 'at-2');
   assert.match(warning, /saveUnsaved/);

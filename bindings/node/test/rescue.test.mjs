@@ -23,7 +23,7 @@ async function open(t, options) {
 /** Returns a vault whose tokens are kept, and what the call said. */
 async function withKept(t) {
   const a = await acme(t);
-  const failing = await Keeper.open({ ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=60000', import.meta.url) } });
+  const failing = await Keeper.open({ ...a.options, modules: { storage: new URL('./failing-storage.mjs', import.meta.url) } });
   const token = await failing.token('acme');
   await failing.close();
   return { ...a, token, files: keptFor(a.vault).map((name) => join(RESCUE, name)) };
@@ -49,7 +49,7 @@ test('what can be stored nowhere is kept, and stored by the next call', { timeou
 
 test('what is stored after all within the call is not kept', async (t) => {
   const a = await acme(t);
-  const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?for=700', import.meta.url) } });
+  const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?until=kept', import.meta.url) } });
   assert.match((await keeper.token('acme')).warning, /in it now/);
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
   assert.deepEqual(keptFor(a.vault), []);

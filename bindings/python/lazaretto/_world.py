@@ -12,16 +12,18 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .http.contract import Http, HttpFailure, HttpRequest
+from .http.contract import FailureKind, Http, HttpFailure, HttpRequest, Sent
 from .storage.contract import (
     Absent,
     Acquired,
-    Capabilities,
+    Cas,
     Document,
     DocumentScope,
+    Durability,
     GrantScope,
     Holder,
     Loaded,
+    Reads,
     Scope,
     Stale,
     Storage,
@@ -29,7 +31,7 @@ from .storage.contract import (
     Stored,
     Unchanged,
 )
-from .types import Event
+from .types import Event, Severity
 
 _log = logging.getLogger("lazaretto")
 
@@ -140,14 +142,14 @@ class World:
         try:
             promised = self._storage.describe()
             return {
-                "cas": _text(promised.cas),
-                "reads": _text(promised.reads),
-                "durability": _text(promised.durability),
+                "cas": Cas(promised.cas).value,
+                "reads": Reads(promised.reads).value,
+                "durability": Durability(promised.durability).value,
                 "excludes_foreign": bool(promised.excludes_foreign),
             }
         except BaseException as error:
             _log.warning("the storage raised %s in describe: it promises nothing", type(error).__name__)
-            return vars(Capabilities("emulated", "may-be-stale", "none", False))
+            return {"cas": "emulated", "reads": "may-be-stale", "durability": "none", "excludes_foreign": False}
 
     def _send(self, request: Dict[str, Any]) -> Outcome:
         headers = [(header["name"], header["value"]) for header in request["headers"]]
@@ -167,12 +169,13 @@ class World:
                 },
             )
         except HttpFailure as error:
-            sent = "no" if error.sent == "no" else "maybe"
-            return ("err", {"kind": str(error.kind), "sent": sent, "message": str(error.message)})
+            sent = Sent.NO if error.sent == Sent.NO else Sent.MAYBE
+            kind = error.kind if error.kind in tuple(FailureKind) else FailureKind.OTHER
+            return ("err", {"kind": str(kind), "sent": str(sent), "message": str(error.message)})
         except BaseException as error:
             # Its text might hold the request.
             message = f"the HTTP client raised {type(error).__name__}"
-            return ("err", {"kind": "other", "sent": "maybe", "message": message})
+            return ("err", {"kind": FailureKind.OTHER.value, "sent": Sent.MAYBE.value, "message": message})
 
     def emit(self, event: Dict[str, Any]) -> None:
         """Tells whoever listens. It cannot fail."""
@@ -180,7 +183,7 @@ class World:
             return
         attributes = {attribute["key"]: attribute["value"] for attribute in event["attributes"]}
         try:
-            self._on_event(Event(**{**event, "attributes": attributes}))
+            self._on_event(Event(**{**event, "severity": Severity(event["severity"]), "attributes": attributes}))
         except BaseException as error:
             _log.warning("on_event raised %s at the event %s", type(error).__name__, event["name"])
 

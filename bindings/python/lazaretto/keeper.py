@@ -19,7 +19,7 @@ from .errors import (
 )
 from .http import profile_origins
 from .http.allow import AllowList, Malformed
-from .http.contract import Http, HttpFailure, HttpRequest, HttpResponse
+from .http.contract import FailureKind, Http, HttpFailure, HttpRequest, HttpResponse, Sent
 from .http.profile_origins import ProfilesError
 from .http.network import NetworkHttp
 from .storage.contract import VAULT, Loaded, Storage, StorageError
@@ -27,11 +27,18 @@ from .storage.file import FileStorage
 from .types import (
     AccessToken,
     Advice,
+    Advised,
+    CredentialKind,
     CredentialStatus,
     Judgement,
     LastError,
+    Origin,
+    Picked,
+    Renewal,
     StatusReport,
     Step,
+    Usable,
+    Verdict,
 )
 
 Path = Union[str, "os.PathLike[str]"]
@@ -220,7 +227,7 @@ class Keeper:
         advice = self._call("pool", "report", call)
         token = advice["token"]
         return Advice(
-            advice["advice"],
+            Advised(advice["advice"]),
             None if token is None else _access_token(token),
             advice["retry_after_s"],
             advice["message"],
@@ -260,7 +267,7 @@ class Keeper:
         body: str = "",
         body_complete: bool = True,
         body_lossy: bool = False,
-        transport_error: Optional[str] = None,
+        transport_error: Optional[FailureKind] = None,
         now_s: Optional[int] = None,
     ) -> Judgement:
         """Returns what an answer of a token endpoint to a refresh means. Sends and stores nothing.
@@ -277,7 +284,7 @@ class Keeper:
             "body": body,
             "body_complete": body_complete,
             "body_lossy": body_lossy,
-            "transport_error": transport_error,
+            "transport_error": None if transport_error is None else str(transport_error),
         }
         try:
             found = self._storage.load("providers.json", None)
@@ -287,8 +294,8 @@ class Keeper:
         judged = self._call(
             "classifier", "classify", answer, profiles, int(time.time()) if now_s is None else now_s
         )
-        steps = [Step(**step) for step in judged.pop("steps")]
-        return Judgement(**judged, steps=steps)
+        steps = [Step(**step) for step in judged["steps"]]
+        return Judgement(**{**judged, "verdict": Verdict(judged["verdict"]), "steps": steps})
 
     def _call(self, interface: str, name: str, *arguments: Any) -> Any:
         """Makes a call, and returns its value. An error of the component is raised from here, so
@@ -391,7 +398,7 @@ class _Network:
             user = loaded.document.text if isinstance(loaded, Loaded) else None
             return NetworkHttp(AllowList(profile_origins.origins(user), self._allow_loopback_http))
         except (Malformed, ProfilesError, StorageError) as error:
-            raise HttpFailure("not-allowed", "no", str(error)) from None
+            raise HttpFailure(FailureKind.NOT_ALLOWED, Sent.NO, str(error)) from None
 
 
 # Python runs signal handlers in the main thread only, between two steps of whatever it does there:
@@ -441,9 +448,16 @@ def _selector(vault: str, provider: str, credential: Optional[str]) -> Dict[str,
 
 
 def _access_token(members: Dict[str, Any]) -> AccessToken:
-    return AccessToken(**members)
+    words = {"picked": Picked(members["picked"]), "origin": Origin(members["origin"])}
+    return AccessToken(**{**members, **words})
 
 
 def _credential_status(members: Dict[str, Any]) -> CredentialStatus:
     last = members["last_error"]
-    return CredentialStatus(**{**members, "last_error": None if last is None else LastError(**last)})
+    more = {
+        "kind": CredentialKind(members["kind"]),
+        "usable": Usable(members["usable"]),
+        "renewal": Renewal(members["renewal"]),
+        "last_error": None if last is None else LastError(**last),
+    }
+    return CredentialStatus(**{**members, **more})

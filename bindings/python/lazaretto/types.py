@@ -5,6 +5,130 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Dict, List, Optional
 
+from ._closed_set import ClosedSet
+
+
+class CredentialKind(ClosedSet):
+    """What a credential is."""
+
+    OAUTH = "oauth"
+    """A login, with an access token that ends."""
+    API_KEY = "api-key"
+    """A key, which is used as it is."""
+
+
+class Usable(ClosedSet):
+    """Whether a credential can be used now."""
+
+    YES = "yes"
+    """Its access token or key is good."""
+    EXPIRING = "expiring"
+    """It is good, and ends soon."""
+    EXPIRED = "expired"
+    """Its access token has ended; a refresh can replace it."""
+    UNKNOWN = "unknown"
+    """Nobody knows when its access token ends."""
+    NO = "no"
+    """It cannot be used."""
+
+
+class Renewal(ClosedSet):
+    """Whether a credential will be refreshed."""
+
+    OK = "ok"
+    """As soon as it must be."""
+    REFRESHING = "refreshing"
+    """A process is refreshing it now."""
+    IN_DOUBT = "in-doubt"
+    """The answer to its last refresh was lost; the next call asks once more."""
+    PAUSED = "paused"
+    """Not before ``retry_at_ms``, or before ``todo`` is done."""
+    NEEDS_LOGIN = "needs-login"
+    """Not before a person has logged in."""
+    NEEDS_CONFIGURATION = "needs-configuration"
+    """Not before a profile or the client has changed."""
+    QUARANTINED = "quarantined"
+    """Never: its tokens were taken out of use. They are sealed until ``sealed_until_ms``."""
+    DEAD = "dead"
+    """Never: its refresh token is known to be dead."""
+    NONE = "none"
+    """There is nothing to refresh: a key, or a login without a refresh token."""
+
+
+class Severity(ClosedSet):
+    """How much an event matters."""
+
+    INFO = "info"
+    """As it should be."""
+    WARNING = "warning"
+    """A person should look."""
+    ERROR = "error"
+    """Something was lost, or is about to be."""
+
+
+class Origin(ClosedSet):
+    """Where an access token is from."""
+
+    STORED = "stored"
+    """The vault had it."""
+    REFRESHED = "refreshed"
+    """This call refreshed it."""
+    ADOPTED = "adopted"
+    """Another process refreshed it meanwhile."""
+    SEALED = "sealed"
+    """Its refresh token is dead and sealed; the access token is still good."""
+    API_KEY = "api-key"
+    """It is a key."""
+
+
+class Picked(ClosedSet):
+    """Why a credential was chosen among those of its provider."""
+
+    NAMED = "named"
+    """The call named it."""
+    ONLY = "only"
+    """There is no other."""
+    PRIORITY = "priority"
+    """It comes first by priority."""
+    ROUND_ROBIN = "round-robin"
+    """It was its turn."""
+    RANDOM = "random"
+    """By chance."""
+    LEAST_USED = "least-used"
+    """It was used least."""
+    STICKY = "sticky"
+    """The session has used it before."""
+
+
+class Advised(ClosedSet):
+    """What to do with a call that was reported."""
+
+    GO_ON = "go-on"
+    """Nothing: it went through."""
+    USE = "use"
+    """Call again with ``token``."""
+    WAIT = "wait"
+    """Call again later: see ``retry_after_s``."""
+    GIVE_UP = "give-up"
+    """Give up: ``run`` is what helps."""
+
+
+class Verdict(ClosedSet):
+    """What an answer to a refresh means."""
+
+    REFRESHED = "refreshed"
+    """The answer carries a usable access token."""
+    TERMINAL = "terminal"
+    """This refresh token will never work again."""
+    INTERACTION = "interaction"
+    """A person must do something at the provider; the token may live."""
+    CONFIG = "config"
+    """The client, the request or the account's plan is wrong; the token may live."""
+    TRANSIENT = "transient"
+    """Nothing is said about the token: try again later."""
+    UNKNOWN = "unknown"
+    """It cannot be told."""
+
 
 @dataclass(frozen=True)
 class AccessToken:
@@ -19,11 +143,10 @@ class AccessToken:
     """The entry it belongs to: its id, or ``login``."""
     expires_at_ms: Optional[int]
     """None: unknown; it is good until an API refuses it."""
-    picked: str
-    """Why this one: ``named``, ``only``, ``priority``, ``round-robin``, ``random``, ``least-used``,
-    ``sticky``."""
-    origin: str
-    """How it was come by: ``stored``, ``refreshed``, ``adopted``, ``sealed``, ``api-key``."""
+    picked: Picked
+    """Why this one."""
+    origin: Origin
+    """Where it is from."""
     warning: Optional[str]
     """Something a person should know although the token is good."""
     unsaved: Optional[str] = field(repr=False)
@@ -58,10 +181,10 @@ class CredentialStatus:
     label: str
     """Another program's text: escape it before it goes to a terminal."""
     source: str
-    kind: str
+    kind: CredentialKind
     state: str
-    usable: str
-    renewal: str
+    usable: Usable
+    renewal: Renewal
     refreshing_by: Optional[str]
     refreshing_since_ms: Optional[int]
     account: Optional[str]
@@ -87,8 +210,7 @@ class StatusReport:
 class Advice:
     """What to do with an API call that was reported."""
 
-    advice: str
-    """``go-on``, ``use`` (call again with ``token``), ``wait``, ``give-up``."""
+    advice: Advised
     token: Optional[AccessToken]
     retry_after_s: Optional[int]
     message: str
@@ -108,8 +230,7 @@ class Step:
 class Judgement:
     """What an answer to a refresh means, and why. No member holds a secret."""
 
-    verdict: str
-    """``refreshed``, ``terminal``, ``interaction``, ``config``, ``transient`` or ``unknown``."""
+    verdict: Verdict
     status: Optional[int]
     code: Optional[str]
     sub_code: Optional[str]
@@ -125,8 +246,7 @@ class Event:
     """One decision of the keeper. Free of secrets: it may be logged anywhere."""
 
     name: str
-    severity: str
-    """``info``, ``warning`` or ``error``."""
+    severity: Severity
     at_ms: int
     provider: str
     credential: Optional[str]

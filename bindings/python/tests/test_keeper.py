@@ -29,7 +29,7 @@ from lazaretto import (
     RetryLater,
     UsageError,
 )
-from lazaretto.http import HttpFailure, HttpRequest, HttpResponse
+from lazaretto.http import FailureKind, HttpFailure, HttpRequest, HttpResponse, Sent
 from lazaretto.storage import MemoryStorage, StorageError
 
 
@@ -478,7 +478,7 @@ def test_a_storage_that_refuses_is_a_typed_error_and_nothing_is_sent_or_lost(ref
 
 @pytest.mark.parametrize(
     "answer",
-    [HttpFailure("connect", "no", "nobody there"), ConnectionError("rt-0"), ("x", [], ""), (200, [], None)],
+    [HttpFailure(FailureKind.CONNECT, Sent.NO, "nobody there"), ConnectionError("rt-0"), ("x", [], ""), (200, [], None)],
 )
 def test_an_http_that_refuses_is_a_typed_error_and_nothing_is_lost(answer: Any) -> None:
     documents = MemoryStorage({"vault": json.dumps(VAULT)})

@@ -13,16 +13,18 @@ ordinary HTTP client does to be helpful is off here: no retry, no redirect, no p
 from __future__ import annotations
 
 from .allow import AllowList, Malformed
-from .contract import CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse
+from .contract import CAP_BYTES, FailureKind, Http, HttpFailure, HttpRequest, HttpResponse, Sent
 from .network import NetworkHttp
 
 __all__ = [
     "CAP_BYTES",
     "AllowList",
+    "FailureKind",
     "Http",
     "HttpFailure",
     "HttpRequest",
     "HttpResponse",
     "Malformed",
     "NetworkHttp",
+    "Sent",
 ]

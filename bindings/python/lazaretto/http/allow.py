@@ -10,17 +10,17 @@ import re
 from dataclasses import dataclass
 from typing import FrozenSet, Iterable, Tuple
 
-from .contract import HttpFailure
+from .contract import FailureKind, HttpFailure, Sent
 
 
 class Malformed(ValueError):
     """What is wrong with a URL or an origin. Never quotes it whole."""
 
-    kind = "unsupported"
+    kind = FailureKind.UNSUPPORTED
 
 
 class _PlainHttp(Malformed):
-    kind = "not-allowed"
+    kind = FailureKind.NOT_ALLOWED
 
 
 @dataclass(frozen=True, order=True)
@@ -89,19 +89,19 @@ class AllowList:
         try:
             origin, path = parse_url(url)
         except Malformed as why:
-            raise HttpFailure(why.kind, "no", f"nothing is sent to this URL: {why}") from None
+            raise HttpFailure(why.kind, Sent.NO, f"nothing is sent to this URL: {why}") from None
         if not origin.tls and not self._allow_loopback_http:
             raise HttpFailure(
-                "not-allowed",
-                "no",
+                FailureKind.NOT_ALLOWED,
+                Sent.NO,
                 f"nothing is sent to {origin}: http without TLS must be asked for. For a server on this machine set "
                 "allow_loopback_http=True",
             )
         if origin not in self._origins:
             listed = ", ".join(str(listed) for listed in sorted(self._origins)) or "nothing"
             raise HttpFailure(
-                "not-allowed",
-                "no",
+                FailureKind.NOT_ALLOWED,
+                Sent.NO,
                 f"nothing is sent to {origin}: it is not on the allow-list, which holds {listed}. To allow it, give a profile "
                 f"an endpoint on {origin} in the providers file (providers=) and start again; the list is never widened "
                 "while a vault is open",

@@ -6,8 +6,43 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import List, Protocol, Tuple
 
+from .._closed_set import ClosedSet
+
 CAP_BYTES = 64 * 1024
 """The most bytes of a response body, or of its headers in all, that are handed on."""
+
+
+class Sent(ClosedSet):
+    """Whether the server may have seen the request: it decides whether the same token may be sent
+    again. In doubt, ``MAYBE``."""
+
+    NO = "no"
+    """Not one byte of the request left this host."""
+    MAYBE = "maybe"
+    """It may have."""
+
+
+class FailureKind(ClosedSet):
+    """What failed, where no answer with a status line came."""
+
+    DNS = "dns"
+    """The name was not resolved."""
+    CONNECT = "connect"
+    """No connection was made."""
+    TLS = "tls"
+    """The server did not prove who it is, or no secure connection was made."""
+    TIMEOUT = "timeout"
+    """The deadline passed."""
+    RESET = "reset"
+    """The connection ended before a response did."""
+    PROTOCOL = "protocol"
+    """What came is no HTTP."""
+    NOT_ALLOWED = "not-allowed"
+    """The origin is not on the host's list."""
+    UNSUPPORTED = "unsupported"
+    """The host cannot do what the request asks for."""
+    OTHER = "other"
+    """Anything else."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +78,10 @@ class HttpResponse:
 class HttpFailure(Exception):
     """No response with a status line came.
 
-    ``kind`` is ``dns``, ``connect``, ``tls``, ``timeout``, ``reset``, ``protocol``,
-    ``not-allowed``, ``unsupported`` or ``other``. ``sent`` decides whether the same token may be
-    sent again: ``no`` (not one byte of the request left this host) or ``maybe``. The message holds
-    no header value, no body and no query.
+    The message holds no header value, no body and no query.
     """
 
-    def __init__(self, kind: str, sent: str, message: str) -> None:
+    def __init__(self, kind: FailureKind, sent: Sent, message: str) -> None:
         super().__init__(message)
         self.kind = kind
         self.sent = sent

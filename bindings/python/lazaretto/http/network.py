@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Tuple
 from .._version import __version__
 from .allow import AllowList, Origin, is_loopback
 from .body import codings_of, fitting, read_body
-from .contract import CAP_BYTES, HttpFailure, HttpRequest, HttpResponse
+from .contract import CAP_BYTES, FailureKind, HttpFailure, HttpRequest, HttpResponse, Sent
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -71,8 +71,8 @@ class NetworkHttp:
                 self._tls = ssl.create_default_context(cafile=bundle)
             except (OSError, ValueError) as error:
                 raise HttpFailure(
-                    "tls",
-                    "no",
+                    FailureKind.TLS,
+                    Sent.NO,
                     f"SSL_CERT_FILE names {bundle}, which cannot be used: {error}. Correct it, or unset it to trust the "
                     "system's certificate authorities",
                 ) from None
@@ -82,19 +82,19 @@ class NetworkHttp:
 def _prepare(request: HttpRequest) -> List[Tuple[str, str]]:
     """Returns the headers as they will stand on the wire, besides the host's own."""
     if request.method not in ("POST", "GET"):
-        raise HttpFailure("unsupported", "no", "the method is neither POST nor GET")
+        raise HttpFailure(FailureKind.UNSUPPORTED, Sent.NO, "the method is neither POST nor GET")
     if request.method == "GET" and request.body:
-        raise HttpFailure("unsupported", "no", "a GET request has no body; use POST")
+        raise HttpFailure(FailureKind.UNSUPPORTED, Sent.NO, "a GET request has no body; use POST")
     prepared = []
     for at, (name, value) in enumerate(request.headers):
         if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name):
-            raise HttpFailure("unsupported", "no", f"the name of header {at + 1} is not one")
+            raise HttpFailure(FailureKind.UNSUPPORTED, Sent.NO, f"the name of header {at + 1} is not one")
         if name.lower() in _RESERVED:
-            raise HttpFailure("unsupported", "no", f"the header {name} is the host's to set; leave it out")
+            raise HttpFailure(FailureKind.UNSUPPORTED, Sent.NO, f"the header {name} is the host's to set; leave it out")
         if not re.fullmatch(r"[\t -~]*", value):
             raise HttpFailure(
-                "unsupported",
-                "no",
+                FailureKind.UNSUPPORTED,
+                Sent.NO,
                 f"the value of the header {name} holds a control character or one outside ASCII",
             )
         if name.lower() != "accept-encoding":
@@ -121,11 +121,11 @@ def _proxy(origin: Origin) -> Optional[Tuple[str, int, Optional[str]]]:
         parts = urlsplit(url if "://" in url else f"http://{url}")
         host, port = parts.hostname, parts.port
     except ValueError:
-        raise HttpFailure("unsupported", "no", "the environment names a proxy that is not a URL") from None
+        raise HttpFailure(FailureKind.UNSUPPORTED, Sent.NO, "the environment names a proxy that is not a URL") from None
     if parts.scheme != "http" or not host:
         raise HttpFailure(
-            "unsupported",
-            "no",
+            FailureKind.UNSUPPORTED,
+            Sent.NO,
             f"{origin}: the environment asks for the {parts.scheme or 'nameless'} proxy {host}:{port}, and only http proxies "
             "work here. Set HTTPS_PROXY to one, or add the host to NO_PROXY",
         )
@@ -230,7 +230,7 @@ class Exchange:
         if isinstance(found, OSError):
             raise found
         if not self._origin.tls and not all(_is_loopback(address[4][0]) for address in found):
-            raise HttpFailure("not-allowed", "no", f"{self._origin}: localhost does not resolve to loopback here")
+            raise HttpFailure(FailureKind.NOT_ALLOWED, Sent.NO, f"{self._origin}: localhost does not resolve to loopback here")
         return list(found)[:16]
 
     def _first_that_connects(self, addresses: List[Tuple[Any, ...]]) -> socket.socket:
@@ -265,10 +265,10 @@ class Exchange:
             self._socket.settimeout(self.left())
             byte = self._socket.recv(1)
             if not byte or len(answer) > CAP_BYTES:
-                raise HttpFailure("connect", "no", f"{self._origin}{self._via()}: the proxy's answer is not HTTP")
+                raise HttpFailure(FailureKind.CONNECT, Sent.NO, f"{self._origin}{self._via()}: the proxy's answer is not HTTP")
             answer += byte
         if not re.match(rb"HTTP/1\.[01] 2[0-9][0-9]\b", answer):
-            raise HttpFailure("connect", "no", f"{self._origin}{self._via()}: the proxy refused to connect")
+            raise HttpFailure(FailureKind.CONNECT, Sent.NO, f"{self._origin}{self._via()}: the proxy refused to connect")
 
     def _exchange(self) -> HttpResponse:
         import http.client
@@ -312,28 +312,28 @@ class Exchange:
         phase = self._phase
         is_sent = phase == "sent"
         if isinstance(error, socket.timeout):
-            kind, what = "timeout", f"{self._request.deadline_ms} ms passed while {_DOING[phase]}"
+            kind, what = FailureKind.TIMEOUT, f"{self._request.deadline_ms} ms passed while {_DOING[phase]}"
         elif isinstance(error, ssl.SSLCertVerificationError):
-            kind = "tls"
+            kind = FailureKind.TLS
             what = (
                 f"the certificate is not good: {error.verify_message}. If your network has a certificate authority of its own, "
                 "name its PEM bundle in SSL_CERT_FILE"
             )
         elif phase == "resolving":
-            kind, what = "dns", getattr(error, "strerror", None) or "the name cannot be looked up"
+            kind, what = FailureKind.DNS, getattr(error, "strerror", None) or "the name cannot be looked up"
         elif phase == "connecting":
-            kind, what = "connect", getattr(error, "strerror", None) or "no connection"
+            kind, what = FailureKind.CONNECT, getattr(error, "strerror", None) or "no connection"
         elif isinstance(error, (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError, http.client.RemoteDisconnected)):
             ended = "before an answer came" if is_sent else "before anything was sent, while TLS was agreed on"
-            kind, what = "reset", f"the connection ended {ended}"
+            kind, what = FailureKind.RESET, f"the connection ended {ended}"
         elif isinstance(error, ssl.SSLError):
-            kind, what = "tls", f"TLS failed: {error.reason or 'without a reason'}"
+            kind, what = FailureKind.TLS, f"TLS failed: {error.reason or 'without a reason'}"
         elif isinstance(error, http.client.HTTPException):
-            kind, what = "protocol", "the answer is not HTTP/1.1 as it should be"
+            kind, what = FailureKind.PROTOCOL, "the answer is not HTTP/1.1 as it should be"
         else:
-            kind, what = "other", getattr(error, "strerror", None) or "the HTTP client failed"
+            kind, what = FailureKind.OTHER, getattr(error, "strerror", None) or "the HTTP client failed"
         raise HttpFailure(
-            kind, "maybe" if is_sent else "no", f"{self._origin}{self._via()}: {what}"
+            kind, Sent.MAYBE if is_sent else Sent.NO, f"{self._origin}{self._via()}: {what}"
         ) from None
 
     def _via(self) -> str:

@@ -9,6 +9,8 @@ import re
 from dataclasses import dataclass, field
 from typing import List, Optional, Protocol, Union
 
+from .._closed_set import ClosedSet
+
 VAULT = "vault"
 """The name by which the component knows the vault that a storage was opened for."""
 
@@ -137,17 +139,44 @@ class Busy:
 AcquireOutcome = Union[Acquired, Busy]
 
 
+class Cas(ClosedSet):
+    """Whether compare and swap is one step."""
+
+    NATIVE = "native"
+    """It is."""
+    EMULATED = "emulated"
+    """It is made of a lock, a read and a write."""
+
+
+class Reads(ClosedSet):
+    """What a load sees."""
+
+    LINEARIZABLE = "linearizable"
+    """Every store that ended before it."""
+    MAY_BE_STALE = "may-be-stale"
+    """Perhaps not the latest store."""
+
+
+class Durability(ClosedSet):
+    """What a durable store survives."""
+
+    NONE = "none"
+    """Not even the end of the process."""
+    PROCESS_CRASH = "process-crash"
+    """The end of the process."""
+    MACHINE_CRASH = "machine-crash"
+    """A crash of the machine, or a power cut."""
+    QUORUM = "quorum"
+    """The loss of any machine of a minority."""
+
+
 @dataclass(frozen=True)
 class Capabilities:
     """What a storage promises. It must not promise more than it keeps."""
 
-    cas: str
-    """``native`` or ``emulated``."""
-    reads: str
-    """``linearizable`` or ``may-be-stale``."""
-    durability: str
-    """What a durable store survives: ``none``, ``process-crash``, ``machine-crash`` or
-    ``quorum``."""
+    cas: Cas
+    reads: Reads
+    durability: Durability
     excludes_foreign: bool
     """Whether a document lease also excludes other programs that write the same document."""
 

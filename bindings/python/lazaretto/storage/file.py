@@ -61,12 +61,15 @@ from .contract import (
     Acquired,
     Busy,
     Capabilities,
+    Cas,
     Document,
     DocumentScope,
+    Durability,
     Holder,
     LeaseGrant,
     Loaded,
     LoadOutcome,
+    Reads,
     Scope,
     StorageError,
     StoreOutcome,
@@ -260,9 +263,9 @@ class FileStorage:
             pass
         is_network = safe_path is not None and _network(safe_path) is not None
         return Capabilities(
-            cas="emulated",
-            reads="may-be-stale" if is_network else "linearizable",
-            durability="machine-crash",
+            cas=Cas.EMULATED,
+            reads=Reads.MAY_BE_STALE if is_network else Reads.LINEARIZABLE,
+            durability=Durability.MACHINE_CRASH,
             # The reference knows its vault by one name only: a file of any other name has no
             # foreign writer to exclude.
             excludes_foreign=safe_path is not None

@@ -14,12 +14,15 @@ from .contract import (
     Acquired,
     Busy,
     Capabilities,
+    Cas,
     Document,
     DocumentScope,
+    Durability,
     Holder,
     LeaseGrant,
     Loaded,
     LoadOutcome,
+    Reads,
     Scope,
     Stale,
     StorageError,
@@ -106,7 +109,7 @@ class MemoryStorage:
             return [name for name in self._texts if name.startswith(prefix)]
 
     def describe(self) -> Capabilities:
-        return Capabilities("native", "linearizable", "none", True)
+        return Capabilities(Cas.NATIVE, Reads.LINEARIZABLE, Durability.NONE, excludes_foreign=True)
 
     def _is_held(self, scope: Scope) -> bool:
         return scope in self._leases.values()
