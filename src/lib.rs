@@ -27,7 +27,6 @@
 pub mod classify;
 pub mod json;
 mod layers;
-mod packed;
 pub mod provider;
 pub mod secret;
 mod sendable;

@@ -14,26 +14,19 @@ pub(crate) use list::{Needed, missing, why_none};
 #[cfg(feature = "admin")]
 pub use list::{ProviderInfo, Whose};
 
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Range;
 
 use crate::classify::Rules;
 use crate::json::{self, Kind, Value};
 use crate::layers::Layers;
-use crate::packed;
-use std::collections::{BTreeMap, BTreeSet};
 
 pub use client_secret::ClientSecret;
 
-const SPACIOUS: &[u8] = include_bytes!("providers.json");
-
-/// The built-in profiles, a third of the size that they have in the file.
-static BUILT_IN: [u8; PACKED.1] = packed::first(&PACKED.0);
-#[allow(long_running_const_eval, reason = "it is 30 KB")]
-const PACKED: ([u8; SPACIOUS.len()], usize) = {
-    let (text, length) = packed::compact(SPACIOUS);
-    packed::pack(&text, length)
-};
+/// The built-in profiles.
+const BUILT_IN: &str = include_str!("providers.json");
 
 /// What only logging in and out needs of them, laid over them. The keeper reads of it whether there is a login.
 const FOR_PERSONS: &str = include_str!("authorization.json");
@@ -249,7 +242,7 @@ impl fmt::Display for ProfileError {
 /// All profiles, unread until they are asked for.
 pub struct Catalog {
     /// The user's first.
-    texts: Vec<String>,
+    texts: [Cow<'static, str>; 3],
     /// Where each profile stands, in the order of the texts.
     known: Vec<Known>,
 }
@@ -278,7 +271,7 @@ impl Catalog {
         if file.get("profiles").is_none() {
             return Err(bad("it has no `profiles`".to_owned()));
         }
-        let texts = vec![user.to_owned(), FOR_PERSONS.to_owned(), packed::unpack(&BUILT_IN)];
+        let texts = [Cow::Owned(user.to_owned()), Cow::Borrowed(FOR_PERSONS), Cow::Borrowed(BUILT_IN)];
         let mut known = Vec::new();
         for (at, text) in texts.iter().enumerate() {
             for member in Value::trusted(text).get("profiles").into_iter().flat_map(|profiles| profiles.members()) {
@@ -712,10 +705,9 @@ mod tests {
     #[test]
     fn what_persons_need_lies_over_built_in_profiles_and_what_it_says_is_read() {
         assert!(json::check(FOR_PERSONS).is_ok());
-        let built_in = packed::unpack(&BUILT_IN);
         for member in Value::trusted(FOR_PERSONS).get("profiles").unwrap().members() {
             let id = member.key.as_str().unwrap();
-            let under = Value::trusted(&built_in).pointer(&json::pointer(&["profiles", &id]));
+            let under = Value::trusted(BUILT_IN).pointer(&json::pointer(&["profiles", &id]));
             // One that extends another would be hidden by it.
             assert!(under.is_some_and(|profile| profile.get("extends").is_none()), "{id}");
         }
@@ -741,11 +733,8 @@ mod tests {
     }
 
     #[test]
-    fn the_built_in_profiles_lose_nothing_but_white_space() {
-        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
-        let text = packed::unpack(&BUILT_IN);
-        assert_eq!(read(&text), read(str::from_utf8(SPACIOUS).unwrap()));
-        assert!(BUILT_IN.len() * 2 < text.len() && text.len() < SPACIOUS.len());
+    fn the_built_in_profiles_are_json() {
+        assert!(json::check(BUILT_IN).is_ok() && json::check(FOR_PERSONS).is_ok());
     }
 
     #[test]

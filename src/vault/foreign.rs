@@ -10,38 +10,25 @@
 //! A form holds one login of one provider (`provider`, whose node is `at`), or one of each member's: `providers` are those whose
 //! logins a tool is known to get at the very server that our profile means, and what they are called here. Logins of others are not used.
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::rc::Rc;
 
 use crate::json::{Kind, Member, Value};
 use crate::layers::Layers;
-use crate::packed;
 use crate::provider::Layout;
 use crate::secret::Secret;
 
 use super::Provenance;
 use super::place::{CredentialKind, EntryState, Place, Spot, place};
 
-const SPACIOUS: &[u8] = include_bytes!("layouts.json");
-
-static PACKED_LAYOUTS: [u8; PACKED.1] = packed::first(&PACKED.0);
-#[allow(long_running_const_eval, reason = "it is 5 KB")]
-const PACKED: ([u8; SPACIOUS.len()], usize) = {
-    let (text, length) = packed::compact(SPACIOUS);
-    packed::pack(&text, length)
-};
+/// What is known of each tool's file.
+const LAYOUTS: &str = include_str!("layouts.json");
 
 /// By which a person states that a file is in the reference's form.
 const REFERENCE: &str = "hermes";
 
 /// The id under which an API key in such a file is addressed.
 const KEY: &str = "key";
-
-thread_local! {
-    static LAYOUTS: OnceCell<Rc<str>> = const { OnceCell::new() };
-}
 
 /// One tool's own file.
 #[derive(Debug)]
@@ -52,9 +39,8 @@ pub(super) struct Form {
     pub(super) login_hint: String,
     /// How the tokens of a login lie below its node.
     pub(super) layout: Layout,
-    /// All forms, and where this one stands.
-    text: Rc<str>,
-    span: Range<usize>,
+    /// What [`LAYOUTS`] says of it.
+    known: Value<'static>,
 }
 
 /// Whose a file is that is not in the reference's form.
@@ -69,33 +55,32 @@ pub(super) enum Whose {
 
 /// Whose file it is, by what a person states or by what is in it and where it lies.
 pub(super) fn whose(root: Value<'_>, known: &Provenance) -> Whose {
-    let text = LAYOUTS.with(|text| text.get_or_init(|| packed::unpack(&PACKED_LAYOUTS).into()).clone());
-    let mut layouts = Value::trusted(&text).get("layouts").into_iter().flat_map(|layouts| layouts.members());
+    let mut layouts = layouts();
     let found = match known.layout.as_deref() {
         Some(REFERENCE) => return Whose::Reference,
         Some(stated) => layouts.find(|layout| layout.key.is_str(stated)),
         None => layouts.find(|layout| knows(layout.value, root, known)),
     };
-    let Some(layout) = found else { return Whose::Unknown };
-    let read = Layers::read(vec![layout.value], |layout| Form {
+    let Some(Member { value: layout_of_tool, .. }) = found else { return Whose::Unknown };
+    let read = Layers::read(vec![layout_of_tool], |layout| Form {
         name: layout.text("name"),
         login_hint: layout.text("login_hint"),
         layout: Layout::read(&layout.object("login")),
-        text: text.clone(),
-        span: 0..0,
+        known: layout_of_tool,
     });
     // They are part of the program, and a test reads them all.
-    read.map_or(Whose::Unknown, |form| Whose::Tool(Rc::new(Form { span: layout.value.span(), ..form })))
+    read.map_or(Whose::Unknown, |form| Whose::Tool(Rc::new(form)))
+}
+
+/// Returns every tool's layout, each with the name by which a person states it.
+fn layouts() -> impl Iterator<Item = Member<'static>> {
+    Value::trusted(LAYOUTS).get("layouts").into_iter().flat_map(|layouts| layouts.members())
 }
 
 /// The names by which a person states a layout.
 pub(super) fn names() -> Vec<String> {
-    let text = packed::unpack(&PACKED_LAYOUTS);
-    let mut names = vec![REFERENCE.to_owned()];
-    for layout in Value::trusted(&text).get("layouts").into_iter().flat_map(|layouts| layouts.members()) {
-        names.extend(layout.key.as_str());
-    }
-    names
+    let tools = layouts().filter_map(|layout| layout.key.as_str());
+    std::iter::once(REFERENCE.to_owned()).chain(tools).collect()
 }
 
 fn knows(layout: Value<'_>, root: Value<'_>, known: &Provenance) -> bool {
@@ -154,7 +139,7 @@ fn is_like(value: Value<'_>, wanted: Value<'_>) -> bool {
 
 impl Form {
     fn get(&self, name: &str) -> Option<Value<'_>> {
-        Value::at(&self.text, self.span.clone()).get(name)
+        self.known.get(name)
     }
 
     /// What is called by a name of its own here, the member of the file's.
@@ -197,7 +182,7 @@ impl Form {
         if !self.ids(root).iter().any(|id| id == provider) {
             return places;
         }
-        let layout = Value::at(&self.text, self.span.clone());
+        let layout = self.known;
         let found = self.member(root, provider).filter(|(member, node)| is_known(layout, member, *node));
         let Some((member, node)) = found else {
             let what = "is of no known kind, or of a server that is not known";
@@ -247,9 +232,8 @@ mod tests {
 
     #[test]
     fn every_layout_can_be_read_and_names_a_profile() {
-        let text = packed::unpack(&PACKED_LAYOUTS);
         let catalog = Catalog::new(None).unwrap();
-        for layout in Value::trusted(&text).get("layouts").unwrap().members() {
+        for layout in layouts() {
             let read = Layers::read(vec![layout.value], |layout| {
                 layout.only(&[
                     "name",
@@ -274,8 +258,7 @@ mod tests {
 
     #[test]
     fn every_row_of_evidence_names_a_file_and_what_distinguishes_it() {
-        let text = packed::unpack(&PACKED_LAYOUTS);
-        for layout in Value::trusted(&text).get("layouts").unwrap().members() {
+        for layout in layouts() {
             let rows = layout.value.get("known_by").unwrap();
             assert!(rows.items().next().is_some(), "{}", layout.key.raw());
             for row in rows.items() {

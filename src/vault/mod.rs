@@ -77,7 +77,7 @@ impl std::fmt::Display for VaultError {
                         f.write_str("its layout is not known for certain, by its name, its folder and what is in it")?
                     }
                 }
-                let names = (&foreign::names()).join(", ");
+                let names = foreign::names().join(", ");
                 write!(
                     f,
                     ". If you know which program wrote it, state the layout with --layout NAME, or with {{\"layout\": \"NAME\"}} in \
