@@ -33,12 +33,12 @@ const SHORT: &[Proof] = &[
     },
     Proof {
         what: "processes that are killed lose no login that a client could have kept",
-        command: "test --workspace --test kills -- --ignored --test-threads 1",
+        command: "test --workspace --test processes kills:: -- --ignored --test-threads 1",
         environment: &[("LAZARETTO_KILLS_MINUTES", "1")],
     },
     Proof {
         what: "lazaretto and hermes-agent at work on one vault",
-        command: "test --workspace --test together -- --ignored",
+        command: "test --workspace --test processes together:: -- --ignored",
         environment: &[("LAZARETTO_TOGETHER_SECONDS", "20")],
     },
 ];
@@ -51,7 +51,7 @@ const LONG: &[Proof] = &[
     },
     Proof {
         what: "kill loops, ten minutes at each of two servers",
-        command: "test --release --workspace --test kills -- --ignored --nocapture --test-threads 1",
+        command: "test --release --workspace --test processes kills:: -- --ignored --nocapture --test-threads 1",
         environment: &[("LAZARETTO_KILLS_MINUTES", "10")],
     },
     Proof {

@@ -20,7 +20,7 @@ use stage::{Found, Stage};
 const ELSEWHERE: [(&str, &str); 7] = [
     ("owner-other", "another user: `another_users_vault`, and in `checkup/tests.rs`"),
     ("directory-closed", "not for root: `a_folder_that_its_user_may_not_write`"),
-    ("owner-beside", "root gives a file away: here, if this is root, and in `cli/tests/doctor.rs`"),
+    ("owner-beside", "root gives a file away: here, if this is root, and in `cli/tests/command/doctor.rs`"),
     ("vault-mounted", "a mount of its own: `checkup/tests.rs`"),
     ("vault-read-only", "a mount of its own: `checkup/tests.rs`"),
     ("vault-immutable", "an attribute that not every file system has: `checkup/tests.rs`"),

@@ -1,0 +1,4 @@
+//! Tests what an embedder decides: the clock, chance, and what a call may use up.
+
+mod limits;
+mod sources;

@@ -1,0 +1,4 @@
+//! Tests the classifier on real answers of token endpoints, and on generated ones.
+
+mod answers;
+mod properties;
