@@ -72,8 +72,8 @@ pub fn source(path: &str) -> PathBuf {
 
 /// A file of this repository.
 pub fn repository(path: &str) -> PathBuf {
+    // The tests of other packages use these tools too. Only the workspace has a lock file.
     let package = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // The host's tests use these tools as well.
-    let root = if package.ends_with("host") { package.parent().expect("a workspace") } else { package };
+    let root = package.ancestors().find(|folder| folder.join("Cargo.lock").exists()).expect("a workspace");
     root.join(path)
 }
