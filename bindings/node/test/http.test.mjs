@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
-import { connect, createServer } from 'node:net';
+import { existsSync, readFileSync } from 'node:fs';
+import dns from 'node:dns';
+import { connect, createServer, Socket } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createServer as createTlsServer } from 'node:tls';
@@ -9,6 +10,7 @@ import { Worker } from 'node:worker_threads';
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
 import { attempt } from '../dist/http/exchange.js';
 import { AllowList, Malformed } from '../dist/http/origin.js';
+import { isPublicAddress } from '../dist/http/public-address.js';
 import { folder } from './helpers.mjs';
 
 /**
@@ -42,9 +44,9 @@ async function peer(t, script, { raw, tls } = {}) {
   return { connections, requests, origin: `${tls ? 'https' : 'http'}://${tls ? 'localhost' : '127.0.0.1'}:${server.address().port}` };
 }
 
-function send(origin, { deadlineMs = 5000, headers = [], method = 'POST', body = 'refresh_token=s3cret' } = {}) {
+function send(origin, { deadlineMs = 5000, headers = [], method = 'POST', body = 'refresh_token=s3cret', reach } = {}) {
   const url = `${origin}/token?x=1`;
-  const request = { method, url, headers, body, deadlineMs };
+  const request = { method, url, headers, body, deadlineMs, reach };
   return attempt(request, new AllowList([origin], true).target(url), performance.now() + deadlineMs);
 }
 
@@ -293,4 +295,56 @@ test('only an origin on the list is sent to, read the one way every parser reads
   for (const bad of ['http://auth.example.com', 'https://*.example.com', 'auth.example.com', 'https://auth.example.com/oauth', 'https://auth.example.com:0', 'https://127.1']) {
     assert.throws(() => new AllowList([bad], true), Malformed, bad);
   }
+});
+
+const ADDRESSES = new URL('../../../tests/conformance/http/addresses.json', import.meta.url);
+
+test('the list of addresses is judged as it says', { skip: !existsSync(ADDRESSES) }, () => {
+  const listed = JSON.parse(readFileSync(ADDRESSES, 'utf8'));
+  assert.deepEqual(listed.public.filter((address) => !isPublicAddress(address)), []);
+  assert.deepEqual(listed['not-public'].filter(isPublicAddress), []);
+  assert.deepEqual(['fe80::1%eth0', 'localhost', ''].filter(isPublicAddress), []);
+});
+
+/** Resolves every name to these addresses, and refuses every connection; returns what was asked. */
+function resolvingTo(t, ...addresses) {
+  const asked = { names: [], peers: [] };
+  t.mock.method(dns, 'lookup', (name, _options, done) => {
+    asked.names.push(name);
+    done(null, addresses.map((address) => ({ address })));
+  });
+  t.mock.method(Socket.prototype, 'connect', function connect(options) {
+    asked.peers.push((options[0] ?? options).host);
+    process.nextTick(() => this.destroy(Object.assign(new Error('refused'), { code: 'ECONNREFUSED' })));
+    return this;
+  });
+  return asked;
+}
+
+/** One address that is not public refuses the name, whichever would have been connected to. */
+test('a request that must stay public goes nowhere else', async (t) => {
+  for (const addresses of [['10.0.0.1'], ['8.8.8.8', '169.254.169.254'], ['127.0.0.1']]) {
+    const asked = resolvingTo(t, ...addresses);
+    const { failure } = await send('https://auth.example.invalid', { reach: 'public' });
+    assert.deepEqual([failure.kind, failure.sent, asked.peers], ['not-allowed', 'no', []]);
+    assert.ok(!addresses.some((address) => failure.message.includes(address)));
+    t.mock.restoreAll();
+  }
+});
+
+/** The name is looked up once, and the addresses that were checked are connected to. */
+test('a request that must stay public is pinned', async (t) => {
+  const asked = resolvingTo(t, '8.8.8.8', '1.1.1.1');
+  const { failure } = await send('https://auth.example.invalid', { reach: 'public' });
+  assert.deepEqual([failure.kind, failure.sent], ['connect', 'no']);
+  assert.deepEqual(asked, { names: ['auth.example.invalid'], peers: ['8.8.8.8', '1.1.1.1'] });
+});
+
+test('a request that must stay public takes no proxy', async (t) => {
+  const asked = resolvingTo(t, '8.8.8.8');
+  const before = process.env.HTTPS_PROXY;
+  t.after(() => (before === undefined ? delete process.env.HTTPS_PROXY : (process.env.HTTPS_PROXY = before)));
+  process.env.HTTPS_PROXY = 'http://127.0.0.1:9';
+  const { failure } = await send('https://auth.example.invalid', { reach: 'public' });
+  assert.deepEqual([failure.kind, failure.sent, asked.peers], ['unsupported', 'no', []]);
 });

@@ -8,7 +8,7 @@ import { FileStorage } from 'lazaretto/storage';
 import { ANSWERED, networkHttp } from '../dist/http/client.js';
 import { pathOf } from '../dist/storage/folder.js';
 import { marksOf } from '../dist/storage/other-tools.js';
-import { pidIn } from '../dist/storage/replace.js';
+import { pidIn } from '../dist/storage/temporary.js';
 import { walk } from '../dist/storage/safe-path.js';
 import { networkNameOf, validUpTo } from '../dist/storage/text.js';
 import { parseUnsynced, spellUnsynced } from '../dist/storage/unsynced.js';

@@ -12,7 +12,7 @@ import os
 import time
 from typing import Any, Callable, Dict, List, Optional, Tuple
 
-from .http.contract import FailureKind, Http, HttpFailure, HttpRequest, Sent
+from .http.contract import FailureKind, Http, HttpFailure, HttpRequest, Reach, Sent
 from .storage.contract import (
     Absent,
     Acquired,
@@ -23,6 +23,8 @@ from .storage.contract import (
     GrantScope,
     Holder,
     Loaded,
+    PrepareCause,
+    PrepareError,
     Reads,
     Scope,
     Stale,
@@ -57,6 +59,7 @@ class World:
         return {
             (storage, "load"): self._load,
             (storage, "store"): self._store,
+            (storage, "prepare"): self._prepare,
             (storage, "acquire"): self._acquire,
             (storage, "release"): self._release,
             (storage, "holder-of"): self._holder_of,
@@ -88,9 +91,17 @@ class World:
         except BaseException as error:
             return _storage_error("load", error)
 
-    def _store(self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]) -> Outcome:
+    def _store(
+        self,
+        name: str,
+        text: str,
+        expected: Optional[str],
+        durable: bool,
+        lease: Optional[str],
+        ticket: Optional[str] = None,
+    ) -> Outcome:
         try:
-            outcome = self._storage.store(name, text, expected, durable, lease)
+            outcome = self._storage.store(name, text, expected, durable, lease, ticket)
             if isinstance(outcome, Stored):
                 return ("ok", ("stored", _text(outcome.version)))
             if isinstance(outcome, Stale):
@@ -101,6 +112,16 @@ class World:
             # Only a StorageError says that nothing was written.
             _log.warning("the storage raised %s in store: whether it wrote is not known", type(error).__name__)
         return ("ok", ("unknown", None))
+
+    def _prepare(self, name: str, size: int, lease: str) -> Outcome:
+        try:
+            ticket = self._storage.prepare(name, size, lease)
+            return ("ok", None if ticket is None else _text(ticket))
+        except PrepareError as error:
+            return ("err", {"cause": PrepareCause(error.cause).value, "message": str(error.message)})
+        except BaseException as error:
+            _, described = _storage_error("prepare", error)
+            return ("err", {"cause": PrepareCause.OTHER.value, "message": described["message"]})
 
     def _acquire(self, scope: Tuple[str, Any], ttl_ms: int, wait_ms: int) -> Outcome:
         try:
@@ -156,7 +177,14 @@ class World:
         self.has_sent = True
         try:
             answer = self._http.send(
-                HttpRequest(request["method"], request["url"], headers, request["body"], request["deadline_ms"])
+                HttpRequest(
+                    request["method"],
+                    request["url"],
+                    headers,
+                    request["body"],
+                    request["deadline_ms"],
+                    Reach(request.get("reach", Reach.ANY)),
+                )
             )
             return (
                 "ok",

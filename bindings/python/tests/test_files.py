@@ -33,7 +33,7 @@ from lazaretto.storage import (
     version_of,
 )
 from lazaretto.storage import _folder, _heartbeat, _other_tools, _replace, _text, _unsynced, _safe_path
-from lazaretto.storage._replace import pid_in
+from lazaretto.storage._temporary import pid_in
 
 FINGERPRINT = "ff" + "0" * 30
 

@@ -4,6 +4,7 @@ said exactly."""
 from __future__ import annotations
 
 import gzip
+import json
 import shutil
 import socket
 import ssl
@@ -17,7 +18,18 @@ from typing import Any, Callable, Iterator, List
 import pytest
 from conftest import Server
 
-from lazaretto.http import AllowList, HttpFailure, HttpRequest, Malformed, NetworkHttp
+from lazaretto.http import (
+    AllowList,
+    FailureKind,
+    HttpFailure,
+    HttpRequest,
+    Malformed,
+    NetworkHttp,
+    Reach,
+    Sent,
+)
+from lazaretto.http._public_address import is_public
+from lazaretto.http.network import Exchange
 from lazaretto.http.wire import Wire
 
 
@@ -408,3 +420,62 @@ def test_https_goes_through_the_proxy_of_the_environment(tls: Raw, certificate: 
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     failed = failure(lambda: network(origin).send(request(origin)))
     assert (failed.kind, failed.sent) == ("unsupported", "no")
+
+
+ADDRESSES = Path(__file__).parents[3] / "tests/conformance/http/addresses.json"
+
+
+@pytest.mark.skipif(not ADDRESSES.is_file(), reason="the list is in the repository")
+def test_the_list_of_addresses_is_judged_as_it_says() -> None:
+    listed = json.loads(ADDRESSES.read_text())
+    assert [each for each in listed["public"] if not is_public(each)] == []
+    assert [each for each in listed["not-public"] if is_public(each)] == []
+    assert not is_public("fe80::1%eth0") and not is_public("localhost") and not is_public("")
+
+
+def resolving_to(monkeypatch: Any, *addresses: str) -> List[str]:
+    """Resolves every name to these addresses; returns the names that were asked for."""
+    asked: List[str] = []
+
+    def look_up(host: str, port: int, **_: Any) -> Any:
+        asked.append(host)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 0, "", (address, port)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look_up)
+    return asked
+
+
+@pytest.mark.parametrize("addresses", [("10.0.0.1",), ("8.8.8.8", "169.254.169.254"), ("127.0.0.1",)])
+def test_a_request_that_must_stay_public_goes_nowhere_else(monkeypatch: Any, addresses: Any) -> None:
+    """One address that is not public refuses the name, whichever would have been connected to."""
+    resolving_to(monkeypatch, *addresses)
+    connected: List[Any] = []
+    monkeypatch.setattr(Exchange, "_first_that_connects", lambda self, found: connected.append(found))
+    allowed = NetworkHttp(AllowList(["https://auth.example.invalid"]))
+    failed = failure(lambda: allowed.send(request("https://auth.example.invalid/", reach=Reach.PUBLIC)))
+    assert (failed.kind, failed.sent, connected) == (FailureKind.NOT_ALLOWED, Sent.NO, [])
+    assert not any(address in failed.message for address in addresses)
+
+
+def test_a_request_that_must_stay_public_is_pinned(monkeypatch: Any) -> None:
+    """The name is looked up once, and the addresses that were checked are connected to."""
+    asked = resolving_to(monkeypatch, "8.8.8.8", "1.1.1.1")
+    connected: List[Any] = []
+
+    def connect(self: Any, found: Any) -> Any:
+        connected.extend(address[4][0] for address in found)
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(Exchange, "_first_that_connects", connect)
+    allowed = NetworkHttp(AllowList(["https://auth.example.invalid"]))
+    failed = failure(lambda: allowed.send(request("https://auth.example.invalid/", reach=Reach.PUBLIC)))
+    assert (failed.kind, asked, connected) == (
+        FailureKind.CONNECT, ["auth.example.invalid"], ["8.8.8.8", "1.1.1.1"],
+    )
+
+
+def test_a_request_that_must_stay_public_takes_no_proxy(monkeypatch: Any) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")
+    allowed = NetworkHttp(AllowList(["https://auth.example.invalid"]))
+    failed = failure(lambda: allowed.send(request("https://auth.example.invalid/", reach=Reach.PUBLIC)))
+    assert (failed.kind, failed.sent) == (FailureKind.UNSUPPORTED, Sent.NO)

@@ -11,7 +11,15 @@ export interface HttpRequest {
   body: string;
   /** From name resolution to the last byte of the body. */
   deadlineMs: number;
+  /** Default `any`. */
+  reach?: Reach | undefined;
 }
+
+/**
+ * Which addresses a request may go to. `public`: the host refuses a name that resolves to any other
+ * address, and connects to the address that it checked.
+ */
+export type Reach = 'any' | 'public';
 
 export interface HttpResponse {
   status: number;
@@ -24,9 +32,12 @@ export interface HttpResponse {
 /** `maybe` also in doubt. `no`: not one byte of the request left this host, and none will. */
 export type Sent = 'no' | 'maybe';
 
+/** What failed. */
+export type FailureKind = 'dns' | 'connect' | 'tls' | 'timeout' | 'reset' | 'protocol' | 'not-allowed' | 'unsupported' | 'other';
+
 /** No status line came. The message holds no header value, no body and no query. */
 export interface HttpFailure {
-  kind: string;
+  kind: FailureKind;
   sent: Sent;
   message: string;
 }
@@ -38,6 +49,7 @@ export interface Http {
   send(request: HttpRequest): HttpOutcome;
 }
 
-export function notSent(kind: string, message: string): HttpOutcome {
+/** Returns the failure of a request of which nothing has left. */
+export function notSent(kind: FailureKind, message: string): HttpOutcome {
   return { failure: { kind, sent: 'no', message } };
 }

@@ -14,21 +14,19 @@
 // minutes after its process is gone. Ours is set to reset instead (SO_LINGER 0) until a whole
 // answer is in; where that cannot be set, it is reset at the deadline.
 
-import { lookup } from 'node:dns';
-import { readFileSync } from 'node:fs';
 import { request as httpRequest, type IncomingMessage } from 'node:http';
-import { createRequire } from 'node:module';
-import { connect, isIP, type Socket } from 'node:net';
+import { connect, type Socket } from 'node:net';
 import { connect as tlsConnect } from 'node:tls';
 import { readBody } from './body.js';
-import { CAP_BYTES, notSent, type HttpOutcome, type HttpRequest, type HttpResponse } from './contract.js';
-import { authorityOf, isLoopback, isLoopbackAddress, spellOrigin, type Target } from './origin.js';
+import { CAP_BYTES, notSent, type HttpOutcome, type HttpRequest, type HttpResponse, type Reach } from './contract.js';
+import { explain, Failed, type Phase } from './failures.js';
+import { holdsUnsent, resetWhenClosed } from './linger.js';
+import { spellOrigin, type Target } from './origin.js';
+import { proxyFor, tunnel, type Proxy } from './proxy.js';
+import { headersOf } from './request-headers.js';
+import { addressesOf } from './resolve.js';
+import { authorities } from './trust.js';
 
-/** Headers that say how a message is carried. They are the host's. */
-const RESERVED = [
-  'connection', 'content-length', 'cookie', 'expect', 'host', 'keep-alive', 'proxy-authorization', 'te', 'trailer',
-  'transfer-encoding', 'upgrade',
-];
 /** The longest deadline; longer ones overflow timers. */
 const LONGEST_MS = 24 * 60 * 60 * 1000;
 /**
@@ -37,24 +35,6 @@ const LONGEST_MS = 24 * 60 * 60 * 1000;
  */
 const QUIET_TURNS = 3;
 const MOST_LATE_BYTES = 4 * CAP_BYTES;
-
-/** How far a request got. */
-type Phase = 'resolving' | 'connecting' | 'negotiating' | 'sent';
-
-const DOING: Record<Phase, string> = {
-  resolving: 'looking up the name',
-  connecting: 'connecting',
-  negotiating: 'negotiating with the proxy or about TLS',
-  sent: 'waiting for the answer',
-};
-
-class Failed extends Error {
-  readonly kind: string;
-  constructor(kind: string, message: string) {
-    super(message);
-    this.kind = kind;
-  }
-}
 
 /**
  * Sends a checked request to its target, and waits for the answer until `untilMs` on the clock of
@@ -65,15 +45,21 @@ export async function attempt(request: HttpRequest, target: Target, untilMs: num
   let headers: string[];
   let proxy: Proxy | undefined;
   try {
-    headers = prepare(request, target);
+    headers = headersOf(request, target);
     proxy = proxyFor(target);
+    if (proxy && request.reach === 'public') {
+      throw new Failed(
+        'unsupported',
+        `${spellOrigin(origin)}: behind a proxy nobody here can tell whether the address is public. Add the host to NO_PROXY`,
+      );
+    }
   } catch (error) {
     if (error instanceof Failed) return notSent(error.kind, error.message);
     throw error;
   }
   const exchange = new Exchange(Math.min(untilMs, performance.now() + LONGEST_MS));
   try {
-    const socket = await exchange.connect(target, proxy);
+    const socket = await exchange.connect(target, proxy, request.reach ?? 'any');
     const response = await exchange.send(socket, request.method, target.pathAndQuery, headers, request.body);
     return { response: await exchange.receive(response) };
   } catch (error) {
@@ -161,13 +147,10 @@ class Exchange {
   }
 
   /** Opens the one connection, TLS and all. Not one byte of the request leaves. */
-  async connect(target: Target, proxy: Proxy | undefined): Promise<Socket> {
+  async connect(target: Target, proxy: Proxy | undefined, reach: Reach): Promise<Socket> {
     const { origin } = target;
     const peer = proxy ?? { host: origin.host, port: origin.port };
-    const addresses = await this.#race(resolve(peer.host));
-    if (!origin.tls && !addresses.every(isLoopbackAddress)) {
-      throw new Failed('not-allowed', 'localhost does not resolve to loopback here');
-    }
+    const addresses = await this.#race(addressesOf(peer.host, origin, reach));
     this.phase = 'connecting';
     const socket = await this.#firstThatConnects(addresses.slice(0, 16), peer.port);
     this.#isResetWhenClosed = resetWhenClosed(socket, true);
@@ -305,198 +288,10 @@ class Exchange {
   }
 }
 
-/** Returns the request's headers as they will stand on the wire: names and values in turn. */
-function prepare(request: HttpRequest, target: Target): string[] {
-  const unsupported = (message: string) => new Failed('unsupported', message);
-  if (request.method === 'GET' && request.body !== '') throw unsupported('a GET request has no body; use POST');
-  if (request.method !== 'GET' && request.method !== 'POST') throw unsupported('the method is neither POST nor GET');
-  const headers = ['host', authorityOf(target.origin)];
-  let hasAgent = false;
-  for (const [index, { name, value }] of request.headers.entries()) {
-    if (!/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/.test(name)) throw unsupported(`the name of header ${index + 1} is not one`);
-    const lower = name.toLowerCase();
-    if (RESERVED.includes(lower)) throw unsupported(`the header ${lower} is the host's to set; leave it out`);
-    if (!/^[\t\x20-\x7e]*$/.test(value) || value.includes('\n')) {
-      throw unsupported(`the value of the header ${lower} holds a control character or one outside ASCII`);
-    }
-    if (lower === 'accept-encoding') continue;
-    hasAgent ||= lower === 'user-agent';
-    headers.push(lower, value);
-  }
-  if (!hasAgent) headers.push('user-agent', 'lazaretto/0.1.0');
-  headers.push('accept-encoding', 'identity', 'connection', 'close');
-  if (request.method === 'POST') headers.push('content-length', String(Buffer.byteLength(request.body)));
-  return headers;
-}
-
-/** Returns all addresses of a name, which may be one already. */
-function resolve(host: string): Promise<string[]> {
-  if (isIP(host)) return Promise.resolve([host]);
-  return new Promise((resolve, reject) => {
-    lookup(host, { all: true }, (error, found) => {
-      if (error) reject(new Failed('dns', error.code === 'ENOTFOUND' ? 'the name has no address' : `the name cannot be looked up (${error.code})`));
-      else resolve(found.map(({ address }) => address));
-    });
-  });
-}
-
 function once(socket: Socket, event: string): Promise<void> {
   return new Promise((resolve, reject) => {
     socket.once(event, () => resolve());
     socket.on('error', reject);
     socket.once('close', () => reject(new Failed('reset', 'the connection ended before anything was sent')));
   });
-}
-
-/** A proxy on the way, which is told the target's host and port and no more. */
-interface Proxy {
-  host: string;
-  port: number;
-  authorization: string | undefined;
-}
-
-/** Https goes through the proxy that the environment names, as curl has it; loopback never does. */
-function proxyFor(target: Target): Proxy | undefined {
-  const { origin } = target;
-  if (isLoopback(origin)) return undefined;
-  const names = ['ALL_PROXY', 'all_proxy', 'HTTPS_PROXY', 'https_proxy', 'HTTP_PROXY', 'http_proxy'];
-  const spelled = names.map((name) => process.env[name]?.trim()).find(Boolean);
-  if (!spelled || isNoProxy(origin.host)) return undefined;
-  let url: URL;
-  try {
-    url = new URL(spelled.includes('://') ? spelled : `http://${spelled}`);
-  } catch {
-    throw new Failed('unsupported', `${spellOrigin(origin)}: the proxy that the environment names is no URL`);
-  }
-  const port = url.port ? Number(url.port) : 80;
-  if (url.protocol !== 'http:') {
-    throw new Failed(
-      'unsupported',
-      `${spellOrigin(origin)}: the environment asks for the ${url.protocol.slice(0, -1)} proxy ${url.hostname}:${port}, and only http ` +
-        'proxies work here. Set HTTPS_PROXY=http://... and unset ALL_PROXY, or add the host to NO_PROXY',
-    );
-  }
-  const user = `${decodeURIComponent(url.username)}:${decodeURIComponent(url.password)}`;
-  const authorization = user === ':' ? undefined : `Basic ${Buffer.from(user).toString('base64')}`;
-  return { host: url.hostname.replace(/^\[|\]$/g, ''), port, authorization };
-}
-
-function isNoProxy(host: string): boolean {
-  const entries = (process.env.NO_PROXY ?? process.env.no_proxy ?? '').toLowerCase().split(',').map((entry) => entry.trim());
-  return entries.some((entry) => {
-    const domain = entry.replace(/^\*?\./, '');
-    return entry === '*' || (domain !== '' && (host === domain || (entry !== domain && host.endsWith(`.${domain}`))));
-  });
-}
-
-/**
- * Asks a proxy for a tunnel to the target. Exactly its answer's head is read: what follows is the
- * target's.
- */
-function tunnel(socket: Socket, { origin }: Target, proxy: Proxy): Promise<void> {
-  const peer = `${origin.host.includes(':') ? `[${origin.host}]` : origin.host}:${origin.port}`;
-  const authorization = proxy.authorization ? `Proxy-Authorization: ${proxy.authorization}\r\n` : '';
-  socket.write(`CONNECT ${peer} HTTP/1.1\r\nHost: ${peer}\r\n${authorization}\r\n`);
-  return new Promise((resolve, reject) => {
-    let head = Buffer.alloc(0);
-    const read = () => {
-      for (let byte = socket.read(1) as Buffer | null; byte; byte = socket.read(1) as Buffer | null) {
-        head = Buffer.concat([head, byte]);
-        if (head.length > 16 * 1024) return reject(new Failed('connect', "the proxy's answer is not HTTP"));
-        if (!head.toString('latin1').endsWith('\r\n\r\n')) continue;
-        socket.off('readable', read);
-        if (/^HTTP\/1\.[01] 200/.test(head.toString('latin1'))) return resolve();
-        return reject(new Failed('connect', 'the proxy refused to connect'));
-      }
-    };
-    socket.on('readable', read);
-    socket.once('error', reject);
-    socket.once('close', () => reject(new Failed('connect', 'the proxy refused to connect')));
-  });
-}
-
-let trusted: { path: string; pem: string } | undefined;
-
-/**
- * Returns the certificate authorities to trust *instead of* those that Node has built in, if the
- * environment names a bundle.
- */
-function authorities(): string | undefined {
-  const path = process.env.SSL_CERT_FILE;
-  if (!path) return undefined;
-  try {
-    if (trusted?.path !== path) trusted = { path, pem: readFileSync(path, 'utf8') };
-    return trusted.pem;
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code ?? 'unreadable';
-    throw new Failed(
-      'tls',
-      `SSL_CERT_FILE names ${path}, which cannot be used: ${code}. Correct it, or unset it to trust the certificate authorities of Node`,
-    );
-  }
-}
-
-/**
- * Names a failure by what went wrong and how far the request had got. Never quotes what could quote
- * the request.
- */
-function explain(error: unknown, phase: Phase, deadlineMs: number, tls: boolean): { kind: string; message: string } {
-  if (error instanceof Failed) {
-    if (error.kind === 'timeout') return { kind: 'timeout', message: `${deadlineMs} ms passed while ${DOING[phase]}` };
-    return { kind: error.kind, message: error.message };
-  }
-  const code = (error as NodeJS.ErrnoException | undefined)?.code ?? '';
-  const isSystem = /^E[A-Z0-9]+$/.test(code);
-  if (phase === 'resolving') return { kind: 'dns', message: `the name cannot be looked up (${code})` };
-  if (phase === 'connecting') return { kind: 'connect', message: `the connection was not made (${code || 'no reason was given'})` };
-  if (['ECONNRESET', 'ECONNABORTED', 'EPIPE', 'ENOTCONN'].includes(code)) {
-    const message =
-      phase === 'sent'
-        ? 'the connection ended before an answer came'
-        : 'the connection ended before anything was sent, while TLS was agreed on';
-    return { kind: 'reset', message };
-  }
-  if (code.startsWith('HPE_')) return { kind: 'protocol', message: 'the answer is not HTTP/1.1 as it should be' };
-  if (tls && (phase === 'negotiating' || code.startsWith('ERR_SSL_') || code.startsWith('ERR_TLS_'))) {
-    const advice = /ISSUER|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code)
-      ? '. If your network has a certificate authority of its own, name its PEM bundle in SSL_CERT_FILE'
-      : '';
-    return { kind: 'tls', message: `TLS was not agreed on (${code || 'no reason was given'})${advice}` };
-  }
-  return { kind: 'other', message: isSystem ? `the connection failed (${code})` : 'the HTTP client failed' };
-}
-
-/** Returns whether there is something that the kernel has not taken yet. */
-function holdsUnsent(socket: Socket | undefined): boolean {
-  const handle = (socket as unknown as { _handle?: { writeQueueSize?: number } } | undefined)?._handle;
-  return (handle?.writeQueueSize ?? 0) > 0;
-}
-
-type SetLinger = (fd: number, on: boolean) => boolean;
-let setLinger: SetLinger | undefined;
-
-/**
- * Returns whether closing the socket, or the end of the process, throws away what it holds
- * (SO_LINGER with no time).
- */
-function resetWhenClosed(socket: Socket, on: boolean): boolean {
-  const fd = (socket as unknown as { _handle?: { fd?: number } })._handle?.fd;
-  if (typeof fd !== 'number' || fd < 0) return false;
-  try {
-    setLinger ??= loadSetLinger();
-    return setLinger(fd, on);
-  } catch {
-    // At the deadline it is reset all the same.
-    return false;
-  }
-}
-
-function loadSetLinger(): SetLinger {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi').default;
-  const setsockopt = koffi.load(null).func('int setsockopt(int fd, int level, int name, const void *value, uint32_t length)');
-  const [level, name] = process.platform === 'linux' || process.platform === 'android' ? [1, 13] : [0xffff, 0x80];
-  return (fd, on) => {
-    const value = Buffer.from(new Int32Array([on ? 1 : 0, 0]).buffer);
-    return setsockopt(fd, level, name, value, value.length) === 0;
-  };
 }

@@ -2,6 +2,7 @@
 // origin on the list is sent to. The list is parsed once and never widened.
 
 import { isIPv6 } from 'node:net';
+import type { FailureKind } from './contract.js';
 
 /** Scheme, host and port. */
 export interface Origin {
@@ -22,9 +23,9 @@ export interface Target {
 /** What is wrong with a URL. */
 export class Malformed extends Error {
   /** The `kind` of the failure this becomes. */
-  readonly kind: string;
+  readonly kind: FailureKind;
 
-  constructor(message: string, kind = 'unsupported') {
+  constructor(message: string, kind: FailureKind = 'unsupported') {
     super(message);
     this.kind = kind;
   }

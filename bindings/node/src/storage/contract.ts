@@ -30,12 +30,21 @@ export type AcquireOutcome =
   | { tag: 'acquired'; val: { lease: string; grantedTtlMs?: number | undefined } }
   | { tag: 'busy'; val: Holder };
 
+/** What a storage promises. It must not promise more than it keeps. */
 export interface Capabilities {
-  cas: string;
-  reads: string;
-  durability: string;
+  cas: Cas;
+  reads: Reads;
+  durability: Durability;
+  /** Whether a document lease also excludes other programs that write the same document. */
   excludesForeign: boolean;
 }
+
+/** Whether compare and swap is one step, or is made of a lock, a read and a write. */
+export type Cas = 'native' | 'emulated';
+/** Whether a load sees every store that ended before it. */
+export type Reads = 'linearizable' | 'may-be-stale';
+/** What a durable store survives. */
+export type Durability = 'none' | 'process-crash' | 'machine-crash' | 'quorum';
 
 /**
  * A place for documents. Every call is complete when it returns; it blocks its thread, which is a
@@ -43,7 +52,19 @@ export interface Capabilities {
  */
 export interface Storage {
   load(name: string, known?: string): LoadOutcome;
-  store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string): StoreOutcome;
+  /**
+   * Replaces a document if it is still at `expected`; undefined: if it does not exist. `ticket` is
+   * what `prepare` returned for this document: the store consumes it, whatever the outcome. One that
+   * is not known changes nothing.
+   */
+  store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string, ticket?: string): StoreOutcome;
+  /**
+   * Makes ready what a later store of `size` bytes needs, and returns a ticket for it; undefined if
+   * there is nothing to make ready. `lease` is held on the grant that is about to be refreshed.
+   * Nothing of the document changes, and what is not used goes with the lease. Throws a
+   * {@link PrepareError}.
+   */
+  prepare(name: string, size: number, lease: string): string | undefined;
   acquire(scope: Scope, ttlMs: number, waitMs: number): AcquireOutcome;
   release(lease: string): void;
   /**
@@ -90,6 +111,20 @@ export class StorageError extends Error {
     super(message);
     this.name = 'StorageError';
     this.code = code;
+  }
+}
+
+/** Why a document cannot be replaced. */
+export type PrepareCause = 'read-only' | 'mount-point' | 'immutable' | 'not-owner' | 'folder' | 'no-room' | 'other';
+
+/** Why nothing could be made ready. The message says what to do. */
+export class PrepareError extends StorageError {
+  override readonly cause: PrepareCause;
+
+  constructor(cause: PrepareCause, code: string, message: string) {
+    super(code, message);
+    this.name = 'PrepareError';
+    this.cause = cause;
   }
 }
 

@@ -10,7 +10,8 @@
 // | `safe-path` | links are followed only where they are safe |
 // | `folder` | a folder that was checked stays open, and everything in it is reached through it |
 // | `file-owner` | what lies beside a vault belongs to its owner or root |
-// | `replaceable` | before a refresh it is known that the vault can be replaced |
+// | `prepared` | what a store needs is made ready before a token is spent |
+// | `temporary` | a text is written beside its document, and what was left is removed |
 // | `rescue` | tokens that can be stored nowhere are kept for the next call |
 // | `text` | files are read bounded, and not again while a stat proves them unchanged |
 // | `locks` | a lock lasts as long as its holder |
@@ -31,6 +32,7 @@ import { statSync, type BigIntStats } from 'node:fs';
 import { resolve } from 'node:path';
 import {
   randomId,
+  PrepareError,
   versionOf,
   StorageError,
   type AcquireOutcome,
@@ -52,16 +54,17 @@ import { loadFromOthers, type OtherOwners } from './other-owners.js';
 import { marksOf } from './other-tools.js';
 import { find, foreignLocks, glance, isSamePlace, lockOf, unsyncedOf, type Place, type Places } from './places.js';
 import { replace } from './replace.js';
-import { mustBeReplaceable, mustHaveRoom } from './replaceable.js';
+import { mustBeReplaceable, mustHaveRoom, prepareTemporary } from './prepared.js';
 import { forget, keep, rescued } from './rescue.js';
 import { Secrets } from './secrets.js';
 import { shellWord } from './shell.js';
+import type { Temporary } from './temporary.js';
 import { keyOf, MAX_BYTES, networkOf, readText, tooLarge, type Seen, type Text } from './text.js';
 import { readWithUnsynced } from './unsynced.js';
 import { commandAbout, loadPlace, PLACE, type Reach } from './vault-place.js';
 import { walk, type SafePath } from './safe-path.js';
 
-export { StorageError } from './contract.js';
+export { PrepareError, StorageError } from './contract.js';
 export type * from './contract.js';
 
 /** How long a `store` that was given no lease waits for the document's lock. */
@@ -116,6 +119,13 @@ interface Lease {
   held: Held;
 }
 
+/** What was made ready for one store, as long as a lease is held. */
+interface Ticket {
+  lease: string;
+  place: Place;
+  temporary: Temporary;
+}
+
 /**
  * One vault file and what lies beside it. Any number of these, in any number of threads and
  * processes, may share one vault.
@@ -129,6 +139,7 @@ export class FileStorage implements Storage {
   readonly #environment: boolean;
   readonly #secrets = new Secrets();
   readonly #leases = new Map<string, Lease>();
+  readonly #tickets = new Map<string, Ticket>();
   /** What was last read, if its stat proves it. */
   readonly #seen = new Map<DocumentKind, Seen>();
 
@@ -200,18 +211,56 @@ export class FileStorage implements Storage {
     return known !== undefined && stat !== undefined && seen?.version === known && seen.key === keyOf(stat);
   }
 
-  store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string): StoreOutcome {
+  store(name: string, text: string, expected: string | undefined, durable: boolean, lease?: string, ticket?: string): StoreOutcome {
     const kind = kindOf(name);
+    const prepared = ticket === undefined ? undefined : this.#tickets.get(ticket);
+    if (ticket !== undefined) this.#tickets.delete(ticket);
+    try {
+      const temporary = prepared?.place.kind === kind ? prepared.temporary : undefined;
+      return this.#storeUnder(kind, { text, expected, durable }, lease, temporary);
+    } finally {
+      if (prepared) discard(prepared);
+    }
+  }
+
+  /** Stores under the lease that the caller holds, or under a lock for this store alone. */
+  #storeUnder(
+    kind: DocumentKind,
+    asked: { text: string; expected: string | undefined; durable: boolean },
+    lease: string | undefined,
+    prepared: Temporary | undefined,
+  ): StoreOutcome {
     const held = lease === undefined ? this.#lockForStore(kind) : this.#leaseFor(kind, lease);
     try {
       const place = held.place;
-      const bytes = Buffer.byteLength(text);
+      const bytes = Buffer.byteLength(asked.text);
       if (bytes > MAX_BYTES) throw tooLarge(pathOf(place.spot), size(bytes));
       place.file.createFolder();
-      const change = { target: place.spot, unsynced: unsyncedOf(place), text, expected, durable };
-      return replace(change, () => this.#read(place));
+      const target = place.spot;
+      // The vault may have been moved since: then the file lies beside another document.
+      const usable = prepared?.target.name === target.name && prepared.target.dir.isSame(target.dir) ? prepared : undefined;
+      return replace({ ...asked, target, unsynced: unsyncedOf(place), prepared: usable }, () => this.#read(place));
     } finally {
       if (lease === undefined) letGo(held);
+    }
+  }
+
+  prepare(name: string, bytes: number, lease: string): string | undefined {
+    let place: Place | undefined;
+    try {
+      const kind = kindOf(name);
+      const held = this.#leases.get(lease);
+      if (!held) throw invalidLease(kind);
+      place = find(this.#places, kind, held.place.anchor);
+      if (!place) throw new StorageError('unsupported', `${kind.name} has no place in this storage`);
+      if (bytes > MAX_BYTES) throw tooLarge(pathOf(place.spot), size(bytes));
+      const ticket = randomId();
+      this.#tickets.set(ticket, { lease, place, temporary: prepareTemporary(place.spot, bytes) });
+      return ticket;
+    } catch (error) {
+      place?.close();
+      if (error instanceof PrepareError || !(error instanceof StorageError)) throw error;
+      throw new PrepareError('other', error.code, error.message);
     }
   }
 
@@ -233,6 +282,11 @@ export class FileStorage implements Storage {
   release(lease: string): void {
     const held = this.#leases.get(lease);
     this.#leases.delete(lease);
+    for (const [ticket, prepared] of this.#tickets) {
+      if (prepared.lease !== lease) continue;
+      this.#tickets.delete(ticket);
+      discard(prepared);
+    }
     if (held) letGo(held);
   }
 
@@ -423,10 +477,7 @@ export class FileStorage implements Storage {
   #leaseFor(kind: DocumentKind, lease: string): Lease {
     const held = this.#leases.get(lease);
     if (!held || held.claim.grant !== undefined || held.claim.kind !== kind) {
-      throw new StorageError(
-        'invalid-lease',
-        `the lease given for storing ${kind.name} is not a lease on that document, or is no longer held`,
-      );
+      throw invalidLease(kind);
     }
     if (held.held.isInPlace()) return held;
     throw new StorageError('unavailable', `the lock of ${kind.name} was moved, and the lease does not reach there; try again`);
@@ -438,6 +489,15 @@ export class FileStorage implements Storage {
     const name = claimed.name || 'somebody';
     throw new StorageError('unavailable', `${kind.name} has been locked by ${name} for ${STORE_WAIT_MS / 1000} s; try again`);
   }
+}
+
+function discard({ temporary, place }: Ticket): void {
+  temporary.discard();
+  place.close();
+}
+
+function invalidLease(kind: DocumentKind): StorageError {
+  return new StorageError('invalid-lease', `the lease given for ${kind.name} is not a lease on that document, or is no longer held`);
 }
 
 function letGo({ held, place }: Lease): void {

@@ -10,7 +10,7 @@ import { redact } from '../redact.js';
 import { randomId, StorageError, type Rescued } from './contract.js';
 import { at, type Folder, type Spot } from './folder.js';
 import { openDir, syncDir, syncFoldersAbove } from './sync.js';
-import { removeQuietly } from './replace.js';
+import { removeQuietly } from './temporary.js';
 import { effectiveUser, walk } from './safe-path.js';
 
 /** What one file may hold, and how many names and files are looked at. */

@@ -13,7 +13,7 @@ ordinary HTTP client does to be helpful is off here: no retry, no redirect, no p
 from __future__ import annotations
 
 from .allow import AllowList, Malformed
-from .contract import CAP_BYTES, FailureKind, Http, HttpFailure, HttpRequest, HttpResponse, Sent
+from .contract import CAP_BYTES, FailureKind, Http, HttpFailure, HttpRequest, HttpResponse, Reach, Sent
 from .network import NetworkHttp
 
 __all__ = [
@@ -26,5 +26,6 @@ __all__ = [
     "HttpResponse",
     "Malformed",
     "NetworkHttp",
+    "Reach",
     "Sent",
 ]

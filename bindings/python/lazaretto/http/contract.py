@@ -12,6 +12,15 @@ CAP_BYTES = 64 * 1024
 """The most bytes of a response body, or of its headers in all, that are handed on."""
 
 
+class Reach(ClosedSet):
+    """Which addresses a request may go to."""
+
+    ANY = "any"
+    """Any that the name of an allowed origin resolves to."""
+    PUBLIC = "public"
+    """Public ones only, for an address that a person did not choose."""
+
+
 class Sent(ClosedSet):
     """Whether the server may have seen the request: it decides whether the same token may be sent
     again. In doubt, ``MAYBE``."""
@@ -38,7 +47,7 @@ class FailureKind(ClosedSet):
     PROTOCOL = "protocol"
     """What came is no HTTP."""
     NOT_ALLOWED = "not-allowed"
-    """The origin is not on the host's list."""
+    """The origin is not on the host's list, or ``reach`` forbids its address."""
     UNSUPPORTED = "unsupported"
     """The host cannot do what the request asks for."""
     OTHER = "other"
@@ -58,6 +67,9 @@ class HttpRequest:
     body: str = field(repr=False)
     deadline_ms: int
     """From name resolution to the last byte of the body."""
+    reach: Reach = Reach.ANY
+    """With ``PUBLIC`` the host refuses a name that resolves to any other address, and connects to
+    the address that it checked."""
 
 
 @dataclass(frozen=True)

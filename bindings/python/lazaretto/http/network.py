@@ -12,9 +12,10 @@ import time
 from typing import TYPE_CHECKING, Any, Dict, List, NoReturn, Optional, Tuple
 
 from .._version import __version__
+from ._public_address import is_public
 from .allow import AllowList, Origin, is_loopback
 from .body import codings_of, fitting, read_body
-from .contract import CAP_BYTES, FailureKind, HttpFailure, HttpRequest, HttpResponse, Sent
+from .contract import CAP_BYTES, FailureKind, HttpFailure, HttpRequest, HttpResponse, Reach, Sent
 from .wire import Wire
 
 if TYPE_CHECKING:
@@ -59,6 +60,12 @@ class NetworkHttp:
         origin, path = self._allow.target(request.url)
         headers = _prepare(request)
         proxy = _proxy(origin)
+        if proxy is not None and request.reach is Reach.PUBLIC:
+            raise HttpFailure(
+                FailureKind.UNSUPPORTED,
+                Sent.NO,
+                f"{origin}: behind a proxy nobody here can tell whether the address is public. Add the host to NO_PROXY",
+            )
         tls = self._context() if origin.tls else None
         return Exchange(origin, path, request, headers, proxy, tls).run()
 
@@ -231,6 +238,11 @@ class Exchange:
             raise found
         if not self._origin.tls and not all(_is_loopback(address[4][0]) for address in found):
             raise HttpFailure(FailureKind.NOT_ALLOWED, Sent.NO, f"{self._origin}: localhost does not resolve to loopback here")
+        if self._request.reach is Reach.PUBLIC and not all(is_public(address[4][0]) for address in found):
+            # The address is not told: a server that is probed would learn of this network.
+            raise HttpFailure(
+                FailureKind.NOT_ALLOWED, Sent.NO, f"{self._origin}: its address is not a public one"
+            )
         return list(found)[:16]
 
     def _first_that_connects(self, addresses: List[Tuple[Any, ...]]) -> socket.socket:

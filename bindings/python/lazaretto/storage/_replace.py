@@ -7,23 +7,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from dataclasses import dataclass
 from typing import Callable, Optional
 
-from . import _holder, _unsynced
-from ._errors import cannot_create, io_error, mounted
+from . import _unsynced
+from ._errors import io_error, mounted
 from ._folder import Folder, Spot, sync_dir
 from ._sync import sync
-from ._text import Text
 from ._file_owner import check_owner
-from .contract import UNKNOWN, Stale, Stored, StoreOutcome, random_id, version_of
-
-_MAX_NAMES = 1024
-_MAX_LEFTOVERS = 16
-"""How many names are looked at, and how many files removed, in search of what crashed processes
-left."""
+from ._temporary import Temporary, remove_leftovers
+from ._text import Text
+from .contract import UNKNOWN, Stale, Stored, StoreOutcome, version_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +33,8 @@ class Change:
     expected: Optional[str]
     """The version that it must be at. None: it must not exist."""
     durable: bool
+    prepared: Optional[Temporary] = None
+    """What was made ready for it. It is used if it is still there."""
 
     def __repr__(self) -> str:
         return f"<Change of {self.target.path}, {len(self.text)} bytes>"
@@ -49,34 +46,51 @@ def replace(change: Change, read: Callable[[], Optional[Text]]) -> StoreOutcome:
     before = read()
     if _version(before) != change.expected:
         return _stale(before)
-    _prepare(change, before)
+    _clear(change, before)
 
     # The first text of a document needs a file of its own.
     spelled = None
     if change.unsynced is not None and before is not None and not change.durable:
         spelled = _unsynced.spelled(before.base, change.text)
 
-    folder = change.target.folder
-    temp = change.target.beside(temp_name(change.target.name))
-    _write_temp(temp, change, before, spelled)
+    temp = change.prepared
+    if temp is None or not temp.is_in_place():
+        temp = Temporary.create(change.target)
     try:
+        return _replace_by(temp, change, before, spelled, read)
+    finally:
+        if temp is not change.prepared:
+            temp.close()
+
+
+def _replace_by(
+    temp: Temporary,
+    change: Change,
+    before: Optional[Text],
+    spelled: Optional[bytes],
+    read: Callable[[], Optional[Text]],
+) -> StoreOutcome:
+    """Writes the text into ``temp``, and renames it over the document."""
+    folder = change.target.folder
+    try:
+        _write(temp, change, before, spelled)
         # As late as can be, for programs that keep no lock.
         now = read()
         if _version(now) != change.expected or (now and now.base) != (before and before.base):
-            _remove(temp)
+            temp.remove()
             return _stale(now)
         to = change.unsynced if spelled is not None and change.unsynced is not None else change.target.name
         try:
-            folder.rename(temp.name, to)
+            folder.rename(temp.spot.name, to)
         except OSError as error:
             # What still has its own name has not taken the other's.
-            if folder.has(temp.name):
+            if folder.has(temp.spot.name):
                 if error.errno == errno.EBUSY:
                     raise mounted(change.target.path) from None
                 raise io_error("replace", change.target.path, error) from None
             return UNKNOWN
     except BaseException:
-        _remove(temp)  # if it cannot be removed now, a later store does it
+        temp.remove()
         raise
 
     try:
@@ -89,14 +103,14 @@ def replace(change: Change, read: Callable[[], Optional[Text]]) -> StoreOutcome:
     return Stored(version_of(change.text))
 
 
-def _prepare(change: Change, before: Optional[Text]) -> None:
+def _clear(change: Change, before: Optional[Text]) -> None:
     """Sees to what may lie in the directory and must not stay there."""
     folder = change.target.folder
     try:
         folder.readable()  # what cannot be opened is found out before anything is changed
     except OSError as error:
         raise io_error("open the directory", folder.path, error) from None
-    _remove_leftovers(folder, change.target.name)
+    remove_leftovers(folder, change.target.name)
     if change.durable and before is None:
         _sync_way_to(folder)
 
@@ -110,37 +124,20 @@ def _prepare(change: Change, before: Optional[Text]) -> None:
             raise io_error("remove", folder.joined(change.unsynced), error) from None
 
 
-def create_temp(temp: Spot) -> int:
-    """Creates a file that its owner alone can read and write, from the first moment."""
-    try:
-        return temp.folder.open(temp.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-    except OSError as error:
-        raise cannot_create(temp.path, error) from None
-
-
-def _write_temp(temp: Spot, change: Change, before: Optional[Text], spelled: Optional[bytes]) -> None:
+def _write(temp: Temporary, change: Change, before: Optional[Text], spelled: Optional[bytes]) -> None:
     target = change.target.path
-    file = create_temp(temp)
+    _keep_group_and_mode(temp.handle, target, before)
     try:
-        _keep_group_and_mode(file, target, before)
+        temp.write(change.text if spelled is None else spelled)
+    except OSError as error:
+        raise io_error("write", target, error) from None
+    # Also when the store need not be durable: a rename that reaches the disk before the content it
+    # names would leave an empty document after a power cut.
+    if spelled is None:
         try:
-            rest = memoryview(change.text if spelled is None else spelled)
-            while rest:
-                rest = rest[os.write(file, rest) :]
+            sync(temp.handle)
         except OSError as error:
-            raise io_error("write", target, error) from None
-        # Also when the store need not be durable: a rename that reaches the disk before the content
-        # it names would leave an empty document after a power cut.
-        if spelled is None:
-            try:
-                sync(file)
-            except OSError as error:
-                raise io_error("sync", target, error) from None
-    except BaseException:
-        _remove(temp)
-        raise
-    finally:
-        os.close(file)
+            raise io_error("sync", target, error) from None
 
 
 def _version(text: Optional[Text]) -> Optional[str]:
@@ -189,50 +186,3 @@ def _sync_way_to(folder: Folder) -> None:
         except OSError as error:
             raise io_error("sync the directories above", folder.path, error) from None
         below = above
-
-
-def temp_name(name: str) -> str:
-    """Returns the name of a new temporary file of the document ``name``."""
-    return f"{_temp_prefix(name)}{os.getpid()}.{random_id()}"
-
-
-def _temp_prefix(name: str) -> str:
-    return f".{name}.lazaretto-tmp."
-
-
-def pid_in(entry: str, name: str) -> Optional[int]:
-    """Returns the process that made a temporary file of the document ``name``, if its name is
-    exactly one of ours."""
-    prefix = _temp_prefix(name)
-    if not entry.startswith(prefix):
-        return None
-    found = re.fullmatch(r"([0-9]{1,10})\.[0-9a-f]{32}", entry[len(prefix) :], re.ASCII)
-    return int(found[1]) if found else None
-
-
-def _remove_leftovers(folder: Folder, name: str) -> None:
-    """Removes what processes that are no more left of this document: it holds secrets. As we hold
-    the document's lock, no living process has such a file but an empty one; that its process is
-    gone as well is asked for safety. A file with our own pid is not ours either: in a container
-    every process may have had it."""
-    removed = 0
-    try:
-        with folder.entries() as entries:
-            for looked_at, entry in enumerate(entries):
-                if looked_at >= _MAX_NAMES or removed >= _MAX_LEFTOVERS:
-                    return
-                pid = pid_in(entry.name, name)
-                if pid is None or (pid != os.getpid() and _holder.is_alive(pid)):
-                    continue
-                if entry.is_file(follow_symlinks=False):
-                    _remove(Spot(folder, entry.name))
-                    removed += 1
-    except OSError:
-        pass
-
-
-def _remove(spot: Spot) -> None:
-    try:
-        spot.folder.remove(spot.name)
-    except OSError:
-        pass

@@ -32,6 +32,33 @@ class StorageError(Exception):
         self.message = message
 
 
+class PrepareCause(ClosedSet):
+    """Why a document cannot be replaced."""
+
+    READ_ONLY = "read-only"
+    """The file system is mounted read-only."""
+    MOUNT_POINT = "mount-point"
+    """The file itself is a mount point, which nothing can replace."""
+    IMMUTABLE = "immutable"
+    """The file or its folder has the attribute immutable or append-only."""
+    NOT_OWNER = "not-owner"
+    """The file belongs to another user, and only that user can replace it."""
+    FOLDER = "folder"
+    """Nothing may be created in its folder."""
+    NO_ROOM = "no-room"
+    """There is no room for another text."""
+    OTHER = "other"
+    """Anything else: the message says what."""
+
+
+class PrepareError(StorageError):
+    """Why :meth:`Storage.prepare` could make nothing ready. The message says what to do."""
+
+    def __init__(self, cause: PrepareCause, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.cause = cause
+
+
 @dataclass(frozen=True)
 class Document:
     """A text and its version, read together. Its ``repr`` does not show the text."""
@@ -193,9 +220,28 @@ class Storage(Protocol):
         ...
 
     def store(
-        self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]
+        self,
+        name: str,
+        text: str,
+        expected: Optional[str],
+        durable: bool,
+        lease: Optional[str],
+        ticket: Optional[str] = None,
     ) -> StoreOutcome:
-        """Replaces a document if it is still at ``expected`` (none: if it does not exist)."""
+        """Replaces a document if it is still at ``expected`` (none: if it does not exist).
+
+        ``ticket`` is what :meth:`prepare` returned for this document; the store consumes it,
+        whatever the outcome. One that is not known changes nothing.
+        """
+        ...
+
+    def prepare(self, name: str, size: int, lease: str) -> Optional[str]:
+        """Makes ready what a later store of ``size`` bytes needs, and returns a ticket for it. None
+        if there is nothing to make ready.
+
+        ``lease`` is held on the grant that is about to be refreshed. Nothing of the document
+        changes, and what is not used goes with the lease. Raises :class:`PrepareError`.
+        """
         ...
 
     def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:

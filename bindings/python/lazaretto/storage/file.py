@@ -10,7 +10,8 @@ file                    what it holds true
 ``_folder.py``          a folder that was checked stays open, and everything in it is reached
                         through it
 ``_file_owner.py``      what lies beside a vault belongs to its owner or root
-``_replaceable.py``     before a token is spent it is known that its vault can be replaced
+``_prepared.py``        what a store needs is made ready before a token is spent
+``_temporary.py``       a text is written beside its document, and what was left is removed
 ``_text.py``            files are read bounded, and not again while a stat proves them unchanged
 ``_locks.py``           a lock lasts as long as its holder
 ``_lock_probe.py``      asking who holds a lock never takes it
@@ -42,17 +43,18 @@ from typing import Dict, Iterable, List, Optional, Tuple, Union
 
 from . import _locks, _other_owners, _text, _unsynced, _vault_place
 from ._documents import Claim, DocumentKind, claim_of, kind_of, lock_name
-from ._errors import size
+from ._errors import size as text_size
+from ._file_owner import check_owner
 from ._locks import Held, Locks, Patience
 from ._other_tools import marks
 from ._places import Place, Places, beside, foreign_locks
-from ._replaceable import check_replaceable
+from ._prepared import check_replaceable, prepare
 from ._replace import Change, replace
 from ._rescue import Rescue
-from ._secrets import Secrets
-from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
-from ._file_owner import check_owner
 from ._safe_path import SafePath
+from ._secrets import Secrets
+from ._temporary import Temporary
+from ._text import MAX_BYTES, StatKey, Text, network_name, stat_key, too_large
 from .contract import (
     ABSENT,
     STORE_WAIT_S,
@@ -69,6 +71,8 @@ from .contract import (
     LeaseGrant,
     Loaded,
     LoadOutcome,
+    PrepareCause,
+    PrepareError,
     Reads,
     Scope,
     StorageError,
@@ -89,6 +93,15 @@ class _Lease:
     claim: Claim
     place: Place
     held: Held
+
+
+@dataclass(frozen=True)
+class _Ticket:
+    """What was made ready for one store, as long as a lease is held."""
+
+    kind: DocumentKind
+    lease: str
+    temporary: Temporary
 
 
 class FileStorage:
@@ -153,6 +166,7 @@ class FileStorage:
         self._now_ns = time.time_ns
         self._mutex = threading.Lock()
         self._leases: Dict[str, _Lease] = {}
+        self._tickets: Dict[str, _Ticket] = {}
         # The names of the leases that a thread took, the oldest first.
         self._of_this_thread = threading.local()
         # Per kind: the stat and the version of what was last read, if the stat proves it.
@@ -206,21 +220,67 @@ class FileStorage:
         return ABSENT if text is None else Loaded(Document(version_of(text.encode()), text))
 
     def store(
-        self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]
+        self,
+        name: str,
+        text: str,
+        expected: Optional[str],
+        durable: bool,
+        lease: Optional[str],
+        ticket: Optional[str] = None,
     ) -> StoreOutcome:
         kind = DocumentKind.of(name)
+        with self._mutex:
+            prepared = None if ticket is None else self._tickets.pop(ticket, None)
+        try:
+            temporary = prepared.temporary if prepared is not None and prepared.kind is kind else None
+            return self._store_under(kind, text, expected, durable, lease, temporary)
+        finally:
+            if prepared is not None:
+                prepared.temporary.discard()
+
+    def _store_under(
+        self,
+        kind: DocumentKind,
+        text: str,
+        expected: Optional[str],
+        durable: bool,
+        lease: Optional[str],
+        prepared: Optional[Temporary],
+    ) -> StoreOutcome:
+        """Stores under the lease that the caller holds, or under a lock for this store alone."""
         if lease is not None:
-            return self._store(kind, self._lease_for(kind, lease).place, text, expected, durable)
+            return self._store(kind, self._lease_for(kind, lease).place, text, expected, durable, prepared)
         claimed = self._claim(kind, Patience(self._store_wait_s))
         if isinstance(claimed, Holder):
             holder = claimed.name or "somebody"
             raise StorageError(
-                "unavailable", f"{name} has been locked by {holder} for {self._store_wait_s:.0f} s; try again"
+                "unavailable",
+                f"{kind.document} has been locked by {holder} for {self._store_wait_s:.0f} s; try again",
             )
         try:
-            return self._store(kind, claimed.place, text, expected, durable)
+            return self._store(kind, claimed.place, text, expected, durable, prepared)
         finally:
             claimed.held.let_go()
+
+    def prepare(self, name: str, size: int, lease: str) -> Optional[str]:
+        try:
+            kind = DocumentKind.of(name)
+            with self._mutex:
+                held = self._leases.get(lease)
+            if held is None or not held.held.is_of_this_process():
+                raise invalid_lease(name)
+            if size > MAX_BYTES:
+                raise too_large(held.place.path, text_size(size))
+            target = beside(held.place.anchor, kind).file.spot
+        except PrepareError:
+            raise
+        except StorageError as error:
+            raise PrepareError(PrepareCause.OTHER, error.code, error.message) from None
+        ticket = _Ticket(kind, lease, prepare(target, size))
+        number = random_id()
+        with self._mutex:
+            self._tickets[number] = ticket
+        return number
 
     def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:
         lease = self._claim(claim_of(scope), Patience(wait_ms / 1000), _fingerprint(scope))
@@ -235,6 +295,10 @@ class FileStorage:
     def release(self, lease: str) -> None:
         with self._mutex:
             held = self._leases.pop(lease, None)
+            unused = [number for number, ticket in self._tickets.items() if ticket.lease == lease]
+            tickets = [self._tickets.pop(number) for number in unused]
+        for ticket in tickets:
+            ticket.temporary.discard()
         if held is not None:
             held.held.let_go()
 
@@ -413,11 +477,22 @@ class FileStorage:
             )
         return held
 
-    def _store(self, kind: DocumentKind, place: Place, text: str, expected: Optional[str], durable: bool) -> StoreOutcome:
+    def _store(
+        self,
+        kind: DocumentKind,
+        place: Place,
+        text: str,
+        expected: Optional[str],
+        durable: bool,
+        prepared: Optional[Temporary],
+    ) -> StoreOutcome:
         content = text.encode()
         if len(content) > MAX_BYTES:
-            raise too_large(place.path, size(len(content)))
-        change = Change(place.file.spot, place.unsynced(kind), content, expected, durable)
+            raise too_large(place.path, text_size(len(content)))
+        target = place.file.spot
+        # The vault may have been moved since: then the file lies beside another document.
+        usable = prepared if prepared is not None and prepared.target.is_same(target) else None
+        change = Change(target, place.unsynced(kind), content, expected, durable, usable)
         return replace(change, lambda: _read(kind, place))
 
 

@@ -70,7 +70,13 @@ class MemoryStorage:
         return UNCHANGED if document.version == known else Loaded(document)
 
     def store(
-        self, name: str, text: str, expected: Optional[str], durable: bool, lease: Optional[str]
+        self,
+        name: str,
+        text: str,
+        expected: Optional[str],
+        durable: bool,
+        lease: Optional[str],
+        ticket: Optional[str] = None,
     ) -> StoreOutcome:
         check_name(name)
         whole = DocumentScope(name)
@@ -84,6 +90,10 @@ class MemoryStorage:
                 return Stale(current)
             self._texts[name] = text
             return Stored(version_of(text.encode()))
+
+    def prepare(self, name: str, size: int, lease: str) -> Optional[str]:
+        check_name(name)
+        return None  # memory needs nothing made ready
 
     def acquire(self, scope: Scope, ttl_ms: int, wait_ms: int) -> AcquireOutcome:
         _check(scope)

@@ -1,4 +1,4 @@
-"""Before a token is spent it is known that its vault can be replaced: K2 and F3."""
+"""Before a token is spent, what its successor needs is made ready, or the obstacle is found."""
 
 from __future__ import annotations
 
@@ -28,8 +28,9 @@ from apart import (
 from conftest import Home, Server
 
 from lazaretto import InspectionNeeded, Keeper
-from lazaretto.storage import Acquired, StorageError, version_of
-from lazaretto.storage import _replaceable
+from lazaretto.storage import Acquired, PrepareCause, PrepareError, Stored, StorageError, version_of
+from lazaretto.storage import _prepared
+
 
 def acquired(folder: Path) -> List[str]:
     """Returns what becomes of a lease on a grant: nothing, or code and message."""
@@ -41,6 +42,134 @@ def acquired(folder: Path) -> List[str]:
     assert isinstance(lease, Acquired)
     store.release(lease.grant.lease)
     return []
+
+
+def prepared(folder: Path) -> List[str]:
+    """Returns why nothing can be made ready, if so."""
+    store = storage(folder)
+    try:
+        lease = store.acquire(GRANT, 1000, 0)
+        assert isinstance(lease, Acquired)
+    except PrepareError as error:
+        return [error.cause.value, error.message]
+    except StorageError as error:  # where no lock can be made there is no lease either
+        return [error.code, error.message]
+    try:
+        assert store.prepare("vault", 100, lease.grant.lease) is not None
+    except PrepareError as error:
+        return [error.cause.value, error.message]
+    finally:
+        store.release(lease.grant.lease)
+    return []
+
+
+def test_a_store_uses_what_was_prepared_and_leaves_nothing(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = store.acquire(GRANT, 1000, 0)
+    assert isinstance(lease, Acquired)
+    ticket = store.prepare("vault", 100, lease.grant.lease)
+    [temporary] = tmp_path.glob(".*")
+    inode, size = temporary.stat().st_ino, temporary.stat().st_size
+    assert size >= 100 and temporary.stat().st_mode & 0o777 == 0o600
+    assert isinstance(store.store("vault", "{}", None, True, None, ticket), Stored)
+    assert (tmp_path / "auth.json").read_text() == "{}" and (tmp_path / "auth.json").stat().st_ino == inode
+    store.release(lease.grant.lease)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_was_prepared_goes_with_its_lease(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = store.acquire(GRANT, 1000, 0)
+    assert isinstance(lease, Acquired)
+    for _ in range(2):
+        assert store.prepare("vault", 100, lease.grant.lease) is not None
+    assert len(list(tmp_path.glob(".*"))) == 2
+    store.release(lease.grant.lease)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_another_store_of_the_process_leaves_what_is_prepared(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = store.acquire(GRANT, 1000, 0)
+    assert isinstance(lease, Acquired)
+    ticket = store.prepare("vault", 100, lease.grant.lease)
+    [temporary] = tmp_path.glob(".*")
+    first = storage(tmp_path).store("vault", "1", None, True, None)
+    assert isinstance(first, Stored) and temporary.exists()
+    assert isinstance(store.store("vault", "2", first.version, True, None, ticket), Stored)
+    assert (tmp_path / "auth.json").read_text() == "2" and not temporary.exists()
+
+
+def test_a_store_works_although_what_was_prepared_is_gone(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = store.acquire(GRANT, 1000, 0)
+    assert isinstance(lease, Acquired)
+    ticket = store.prepare("vault", 100, lease.grant.lease)
+    [temporary] = tmp_path.glob(".*")
+    temporary.unlink()
+    assert isinstance(store.store("vault", "{}", None, True, None, ticket), Stored)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_what_a_killed_process_prepared_is_removed_by_a_store(tmp_path: Path) -> None:
+    def die() -> List[str]:
+        store = storage(tmp_path)
+        lease = store.acquire(GRANT, 1000, 0)
+        assert isinstance(lease, Acquired)
+        store.prepare("vault", 100, lease.grant.lease)
+        return [each.name for each in tmp_path.glob(".*")]
+
+    assert len(in_child(die)) == 1
+    store = storage(tmp_path)
+    assert isinstance(store.store("vault", "{}", None, True, None), Stored)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_nothing_is_prepared_without_a_lease_that_is_held(tmp_path: Path) -> None:
+    store = storage(tmp_path)
+    lease = store.acquire(GRANT, 1000, 0)
+    assert isinstance(lease, Acquired)
+    store.release(lease.grant.lease)
+    for name in (lease.grant.lease, "no-such-lease"):
+        with pytest.raises(PrepareError) as raised:
+            store.prepare("vault", 100, name)
+        assert (raised.value.cause, raised.value.code) == (PrepareCause.OTHER, "invalid-lease")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_each_obstacle_has_its_cause(open_path: Path) -> None:
+    need_root()
+
+    def on(folder: str) -> Path:
+        made = open_path / folder
+        made.mkdir()
+        (made / "auth.json").write_text("{}")
+        return made
+
+    def read_only() -> List[str]:
+        bind(on("read-only"), open_path / "read-only", read_only=True)
+        return prepared(open_path / "read-only")
+
+    def mount_point() -> List[str]:
+        folder = on("mount-point")
+        bind(folder / "auth.json", folder / "auth.json")
+        return prepared(folder)
+
+    def no_room() -> List[str]:
+        (open_path / "no-room").mkdir()
+        mount_memory(open_path / "no-room", 64)
+        return prepared(open_path / "no-room")
+
+    for cause, inside in (("read-only", read_only), ("mount-point", mount_point), ("no-room", no_room)):
+        assert in_child(inside, in_mounts=True)[0] == cause
+    with Attribute(on("immutable") / "auth.json", IMMUTABLE):
+        assert prepared(open_path / "immutable")[0] == "immutable"
+    folder = on("folder")
+    own(folder / "auth.json", OTHER)
+    os.chown(folder, OTHER, OTHER)
+    assert in_child(lambda: acquired(folder), OTHER) == []
+    folder.chmod(0o555)
+    assert in_child(lambda: prepared(folder), OTHER)[0] == "folder"
 
 
 def test_a_vault_that_can_be_replaced_shows_no_trace_of_the_question(tmp_path: Path) -> None:
@@ -93,7 +222,7 @@ def test_without_proc_a_mount_from_another_file_system_is_seen(home: Home, monke
         mount_memory(home.folder / "memory", 256)
         (home.folder / "memory/auth.json").write_text("{}")
         bind(home.folder / "memory/auth.json", home.vault)
-        monkeypatch.setattr(_replaceable, "_mount_of", lambda _: None)
+        monkeypatch.setattr(_prepared, "_mount_of", lambda _: None)
         return acquired(home.folder)
 
     assert in_child(inside, in_mounts=True)[0] == "read-only"

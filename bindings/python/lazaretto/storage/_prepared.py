@@ -1,5 +1,5 @@
-"""Before a token is spent it is known that its vault can take the next one. It is no promise: what
-follows a store that fails all the same stays as it is.
+"""Before a refresh token is spent, what the store of its successor needs is made ready: a temporary
+file beside the document, with its blocks allocated. It is no promise: a disk can fail at any time.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import struct
 from typing import Optional
 
 from ._errors import io_error, mounted
-from ._folder import Spot
-from ._replace import create_temp, temp_name
 from ._file_owner import check_owner
-from .contract import StorageError
+from ._folder import Spot
+from ._temporary import Temporary
+from .contract import PrepareCause, PrepareError, StorageError
 
 try:
     import fcntl
@@ -21,36 +21,74 @@ except ImportError:  # Windows: FileStorage says so when it is made
     fcntl = None  # type: ignore[assignment]
 
 _ROOM_BYTES = 64 * 1024
-"""How much larger than it is a vault may get by one refresh."""
+"""How much larger than expected the text may become."""
+
+_CAUSES = {
+    "read-only": PrepareCause.READ_ONLY,
+    "denied": PrepareCause.FOLDER,
+    "full": PrepareCause.NO_ROOM,
+}
+"""What the code of a storage error means of a file that is being made."""
 
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
 _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
 
 
+def prepare(target: Spot, size: int) -> Temporary:
+    """Makes the temporary file for a text of ``size`` bytes. Raises :class:`PrepareError`."""
+    try:
+        _check_file(target)
+        _check_flags(target.folder.path, _readable(target))
+        temp = Temporary.create(target)
+    except PrepareError:
+        raise
+    except StorageError as error:
+        raise PrepareError(_CAUSES.get(error.code, PrepareCause.OTHER), error.code, error.message) from None
+    try:
+        _allocate(temp.handle, target, size + _ROOM_BYTES)
+    except BaseException:
+        temp.remove()
+        temp.close()
+        raise
+    temp.show_that_it_is_wanted()
+    return temp
+
+
 def check_replaceable(vault: Spot) -> None:
-    """Fails with cause and cure if ``vault`` cannot be replaced now."""
-    size = _check_file(vault)
-    _check_flags(vault.folder.path, _readable(vault))
-    _check_room(vault, size + _ROOM_BYTES)
+    """Raises :class:`PrepareError` if ``vault`` cannot be replaced now by a text of its size."""
+    try:
+        size = vault.folder.look(vault.name).st_size
+    except OSError:
+        size = 0
+    temp = prepare(vault, size)
+    temp.remove()
+    temp.close()
 
 
-def _check_file(vault: Spot) -> int:
-    """Checks the file itself, and gives its size; one that is not there yet has none."""
+def _check_file(vault: Spot) -> None:
+    """Checks the file itself, if it exists."""
     try:
         handle = vault.folder.open(vault.name, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     except FileNotFoundError:
-        return 0
+        return
     except OSError as error:
         raise io_error("read", vault.path, error) from None
     try:
         found = os.fstat(handle)
-        check_owner(vault.path, found.st_uid)
+        _check_owner(vault, found)
         if _is_mounted(handle, vault):
-            raise mounted(vault.path)
+            refused = mounted(vault.path)
+            raise PrepareError(PrepareCause.MOUNT_POINT, refused.code, refused.message)
         _check_flags(vault.path, handle)
-        return found.st_size
     finally:
         os.close(handle)
+
+
+def _check_owner(vault: Spot, found: os.stat_result) -> None:
+    try:
+        check_owner(vault.path, found.st_uid)
+    except StorageError as error:
+        raise PrepareError(PrepareCause.NOT_OWNER, error.code, error.message) from None
 
 
 def _is_mounted(handle: int, vault: Spot) -> bool:
@@ -89,24 +127,11 @@ def _check_flags(path: str, handle: int) -> None:
     flags = struct.unpack_from("i", answer)[0]
     for flag, word, letter in ((_IMMUTABLE, "immutable", "i"), (_APPEND_ONLY, "append-only", "a")):
         if flags & flag:
-            raise StorageError(
-                "read-only", f"{path} is {word}, so the vault cannot be replaced. Run: chattr -{letter} {path}"
+            raise PrepareError(
+                PrepareCause.IMMUTABLE,
+                "read-only",
+                f"{path} is {word}, so the vault cannot be replaced. Run: chattr -{letter} {path}"
             )
-
-
-def _check_room(vault: Spot, count: int) -> None:
-    """Makes the temporary file that a store would make, with room for what it would write, and
-    removes it again."""
-    temp = vault.beside(temp_name(vault.name))
-    handle = create_temp(temp)
-    try:
-        _allocate(handle, vault, count)
-    finally:
-        os.close(handle)
-        try:
-            temp.folder.remove(temp.name)
-        except OSError:
-            pass  # it is empty, and a later store removes it
 
 
 def _allocate(handle: int, vault: Spot, count: int) -> None:
@@ -117,4 +142,6 @@ def _allocate(handle: int, vault: Spot, count: int) -> None:
         allocate(handle, 0, count)
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
-            raise io_error(f"set {count // 1024} KiB aside beside", vault.path, error) from None
+            failed = io_error(f"set {count // 1024} KiB aside beside", vault.path, error)
+            cause = _CAUSES.get(failed.code, PrepareCause.OTHER)
+            raise PrepareError(cause, failed.code, failed.message) from None

@@ -2,10 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, mkdirSync, readdirSync, readFileSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { FileStorage } from 'lazaretto/storage';
+import { FileStorage, PrepareError } from 'lazaretto/storage';
 import { acme, callApart, folder, read, skipsUnlessMounting, skipsUnlessRoot, SOMEBODY } from './helpers.mjs';
 
 const GRANT = { tag: 'grant', val: { document: 'vault', fingerprint: '0'.repeat(32) } };
@@ -124,4 +124,60 @@ test('of the trial for room nothing is left', (t) => {
   writeFileSync(join(path, 'v'), 'x'.repeat(100_000));
   storage.release(storage.acquire(GRANT, 0, 0).val.lease);
   assert.deepEqual(readdirSync(path).sort(), ['v', 'v.lazaretto-locks']);
+});
+
+function leased(t) {
+  const path = folder(t);
+  const storage = new FileStorage({ vault: join(path, 'auth.json') });
+  const taken = storage.acquire(GRANT, 60_000, 0);
+  assert.equal(taken.tag, 'acquired');
+  const hidden = () => readdirSync(path).filter((name) => name.startsWith('.'));
+  return { path, storage, lease: taken.val.lease, hidden };
+}
+
+test('a store uses what was prepared and leaves nothing', (t) => {
+  const { path, storage, lease, hidden } = leased(t);
+  const ticket = storage.prepare('vault', 100, lease);
+  const [name] = hidden();
+  const { ino, size, mode } = statSync(join(path, name));
+  assert.ok(size >= 100 && (mode & 0o777) === 0o600);
+  assert.equal(storage.store('vault', '{}', undefined, true, undefined, ticket).tag, 'stored');
+  assert.deepEqual([readFileSync(join(path, 'auth.json'), 'utf8'), statSync(join(path, 'auth.json')).ino], ['{}', ino]);
+  storage.release(lease);
+  assert.deepEqual(hidden(), []);
+});
+
+test('what was prepared goes with its lease', (t) => {
+  const { storage, lease, hidden } = leased(t);
+  storage.prepare('vault', 100, lease);
+  storage.prepare('vault', 100, lease);
+  assert.equal(hidden().length, 2);
+  storage.release(lease);
+  assert.deepEqual(hidden(), []);
+});
+
+test('another store of the process leaves what is prepared', (t) => {
+  const { path, storage, lease, hidden } = leased(t);
+  const ticket = storage.prepare('vault', 100, lease);
+  const first = new FileStorage({ vault: join(path, 'auth.json') }).store('vault', '1', undefined, true);
+  assert.equal(hidden().length, 1);
+  assert.equal(storage.store('vault', '2', first.val, true, undefined, ticket).tag, 'stored');
+  assert.deepEqual([readFileSync(join(path, 'auth.json'), 'utf8'), hidden()], ['2', []]);
+});
+
+test('a store works although what was prepared is gone', (t) => {
+  const { path, storage, lease, hidden } = leased(t);
+  const ticket = storage.prepare('vault', 100, lease);
+  unlinkSync(join(path, hidden()[0]));
+  assert.equal(storage.store('vault', '{}', undefined, true, undefined, ticket).tag, 'stored');
+  assert.deepEqual(hidden(), []);
+});
+
+test('nothing is prepared without a lease that is held', (t) => {
+  const { storage, lease, hidden } = leased(t);
+  storage.release(lease);
+  for (const name of [lease, 'no-such-lease']) {
+    assert.throws(() => storage.prepare('vault', 100, name), (error) => error instanceof PrepareError && error.cause === 'other');
+  }
+  assert.deepEqual(hidden(), []);
 });
