@@ -251,6 +251,15 @@ impl fmt::Display for Code {
 }
 
 /// Says why a call did not do what was asked. Boxed, because every call returns one by value and few do.
+///
+/// ```
+/// use lazaretto::error::{Action, Code, KeeperError};
+///
+/// let error = KeeperError::new(Code::NoCredential, "the vault holds no credential of xai-oauth")
+///     .run("lazaretto login xai-oauth");
+/// assert_eq!(error.action(), Action::Login);
+/// assert_eq!(error.code.as_str(), "no-credential");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeeperError(Box<Details>);
 

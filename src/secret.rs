@@ -5,6 +5,14 @@ use std::fmt;
 use zeroize::Zeroize;
 
 /// A token, a client secret, or a text that holds one.
+///
+/// ```
+/// use lazaretto::secret::Secret;
+///
+/// let token = Secret::new("rt-1");
+/// assert_eq!(format!("{token:?}"), "[redacted]");
+/// assert_eq!(token.expose(), "rt-1");
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 

@@ -18,6 +18,12 @@ pub enum Zone {
 }
 
 /// Spells a moment as RFC 3339 in UTC, with microseconds as the documents we share have them.
+///
+/// ```
+/// use lazaretto::time::{Zone, to_rfc3339};
+///
+/// assert_eq!(to_rfc3339(1_795_219_200_000, Zone::Letter), "2026-11-21T00:00:00.000000Z");
+/// ```
 pub fn to_rfc3339(unix_ms: u64, zone: Zone) -> String {
     let (days, in_day) = (unix_ms / DAY_MS, unix_ms % DAY_MS);
     let (year, month, day) = civil(days);
@@ -35,6 +41,13 @@ pub fn to_rfc3339(unix_ms: u64, zone: Zone) -> String {
 }
 
 /// Reads RFC 3339 with any offset; without one it is taken as UTC.
+///
+/// ```
+/// use lazaretto::time::from_rfc3339;
+///
+/// assert_eq!(from_rfc3339("2026-11-21T01:00:00.25+01:00"), Some(1_795_219_200_250));
+/// assert_eq!(from_rfc3339("yesterday"), None);
+/// ```
 pub fn from_rfc3339(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
     let number = |range: std::ops::Range<usize>| -> Option<i64> {

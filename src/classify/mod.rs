@@ -64,6 +64,25 @@ pub(crate) fn redacted(message: &str) -> String {
 }
 
 /// Reads an answer. `now_unix_s` is for dates in it; the verdict does not depend on it.
+///
+/// ```
+/// use lazaretto::classify::{Answer, Rules, Verdict, classify};
+///
+/// let answer = |status, body| Answer {
+///     status: Some(status),
+///     headers: &[],
+///     body,
+///     body_complete: true,
+///     body_lossy: false,
+///     transport_error: None,
+/// };
+/// let verdict = |status, body| classify(&Rules::default(), &answer(status, body), 0).verdict;
+///
+/// assert_eq!(verdict(400, r#"{"error": "invalid_grant"}"#), Verdict::Terminal);
+/// assert_eq!(verdict(400, r#"{"error": "invalid_client"}"#), Verdict::Config);
+/// assert_ne!(verdict(400, "<html>invalid_grant</html>"), Verdict::Terminal);
+/// assert_eq!(verdict(503, r#"{"error": "invalid_grant"}"#), Verdict::Transient);
+/// ```
 pub fn classify(rules: &Rules, answer: &Answer<'_>, now_unix_s: u64) -> Judgement {
     let raw = Raw::of(answer);
     let body = raw.parse(answer);

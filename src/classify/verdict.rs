@@ -6,6 +6,13 @@ use std::str::FromStr;
 use super::tokens::Tokens;
 
 /// What an answer means for the credential.
+///
+/// ```
+/// use lazaretto::classify::Verdict;
+///
+/// assert_eq!("terminal".parse(), Ok(Verdict::Terminal));
+/// assert!("maybe".parse::<Verdict>().is_err());
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Verdict {
     /// A usable access token came.

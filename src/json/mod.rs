@@ -115,6 +115,15 @@ pub struct Member<'a> {
 }
 
 /// Validates a text and returns its one value.
+///
+/// ```
+/// use lazaretto::json::check;
+///
+/// let error = check("{\n  \"a\": 01 }").unwrap_err();
+/// assert_eq!((error.line, error.column), (2, 9));
+/// assert_eq!(check("[1, 2]")?.items().count(), 2);
+/// # Ok::<(), lazaretto::json::JsonError>(())
+/// ```
 pub fn check(text: &str) -> Result<Value<'_>, JsonError> {
     let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
     scanner
@@ -141,6 +150,14 @@ impl<'a> Value<'a> {
     }
 
     /// As spelled in the text.
+    ///
+    /// ```
+    /// use lazaretto::json::check;
+    ///
+    /// let vault = check("{ \"expires\" : 1.50e3 }")?;
+    /// assert_eq!(vault.get("expires").map(|value| value.raw()), Some("1.50e3"));
+    /// # Ok::<(), lazaretto::json::JsonError>(())
+    /// ```
     pub fn raw(&self) -> &'a str {
         &self.text[self.start..self.end]
     }
@@ -173,6 +190,15 @@ impl<'a> Value<'a> {
     }
 
     /// The value at a JSON pointer (RFC 6901).
+    ///
+    /// ```
+    /// use lazaretto::json::check;
+    ///
+    /// let vault = check(r#"{"tokens": [{"id": "a"}, {"id": "b"}]}"#)?;
+    /// let id = vault.pointer("/tokens/1/id").and_then(|value| value.as_str());
+    /// assert_eq!(id.as_deref(), Some("b"));
+    /// # Ok::<(), lazaretto::json::JsonError>(())
+    /// ```
     pub fn pointer(&self, pointer: &str) -> Option<Value<'a>> {
         tokens(pointer).try_fold(*self, |value, token| match value.kind() {
             Kind::Object => value.get(&token),
@@ -273,6 +299,13 @@ pub fn tokens(pointer: &str) -> impl Iterator<Item = String> {
 }
 
 /// The JSON pointer with these reference tokens.
+///
+/// ```
+/// use lazaretto::json::{pointer, tokens};
+///
+/// assert_eq!(pointer(&["a/b", "c"]), "/a~1b/c");
+/// assert_eq!(tokens("/a~1b/c").collect::<Vec<_>>(), ["a/b", "c"]);
+/// ```
 #[cfg(feature = "admin")]
 pub fn pointer(tokens: &[&str]) -> String {
     let mut pointer = String::new();

@@ -240,6 +240,17 @@ impl fmt::Display for ProfileError {
 }
 
 /// All profiles, unread until they are asked for.
+///
+/// ```
+/// use lazaretto::provider::Catalog;
+///
+/// let own = r#"{"profiles": {"acme": {"token_endpoint": "https://login.acme.example/token"}}}"#;
+/// let catalog = Catalog::new(Some(own))?;
+/// let acme = catalog.profile("acme")?.expect("it is in the file");
+/// assert_eq!(acme.allowed_origins(), ["https://login.acme.example:443"]);
+/// assert!(acme.rotates, "what a profile does not say is the generic one's");
+/// # Ok::<(), lazaretto::provider::ProfileError>(())
+/// ```
 pub struct Catalog {
     /// The user's first.
     texts: [Cow<'static, str>; 3],
@@ -313,6 +324,15 @@ impl Catalog {
     }
 
     /// The id that a name stands for: itself, or the profile it is an alias of.
+    ///
+    /// ```
+    /// use lazaretto::provider::Catalog;
+    ///
+    /// let catalog = Catalog::new(None)?;
+    /// assert_eq!(catalog.resolve("xai"), "xai-oauth");
+    /// assert_eq!(catalog.resolve("nobody"), "nobody");
+    /// # Ok::<(), lazaretto::provider::ProfileError>(())
+    /// ```
     pub fn resolve(&self, name: &str) -> String {
         if self.known.iter().any(|known| known.id == name) {
             return name.to_owned();
@@ -569,6 +589,13 @@ pub(crate) fn base_url(id: &str) -> Option<String> {
 }
 
 /// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
+///
+/// ```
+/// use lazaretto::provider::origin;
+///
+/// assert_eq!(origin("https://Login.acme.example/token").as_deref(), Some("https://login.acme.example:443"));
+/// assert_eq!(origin("https://user@acme.example"), None);
+/// ```
 pub fn origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -592,6 +619,13 @@ pub fn origin(url: &str) -> Option<String> {
 }
 
 /// Whether an origin is on this machine.
+///
+/// ```
+/// use lazaretto::provider::is_loopback;
+///
+/// assert!(is_loopback("http://127.0.0.1:8080"));
+/// assert!(!is_loopback("http://127.0.0.1.acme.example:80"));
+/// ```
 pub fn is_loopback(origin: &str) -> bool {
     let host = origin.split_once("://").and_then(|(_, rest)| rest.rsplit_once(':')).map_or("", |(host, _)| host);
     let octets: Vec<Option<u64>> =

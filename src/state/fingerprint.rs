@@ -8,6 +8,13 @@ use sha2::{Digest, Sha256};
 ///
 /// Refresh tokens are long random strings, so a hash says nothing about one; 128 bits are enough that no
 /// two of a person's tokens ever share one.
+///
+/// ```
+/// use lazaretto::state::fingerprint::Fingerprint;
+///
+/// // What `printf %s abc | sha256sum | cut -c1-32` prints.
+/// assert_eq!(Fingerprint::of("abc").as_str(), "ba7816bf8f01cfea414140de5dae2223");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fingerprint(String);
 

@@ -35,6 +35,17 @@ impl std::fmt::Display for EditError {
 }
 
 /// Edits gathered against one text, and applied at once.
+///
+/// ```
+/// use lazaretto::json::check;
+/// use lazaretto::vault::edit::{Change, Edits};
+///
+/// let text = "{ \"b\":1.0,\n  \"a\" : {\"t\": \"old\"} }";
+/// let mut edits = Edits::default();
+/// edits.members(check(text).expect("JSON"), &[("/a/t".into(), Change::Set("\"new\"".into()))])?;
+/// assert_eq!(edits.apply(text), "{ \"b\":1.0,\n  \"a\" : {\"t\": \"new\"} }");
+/// # Ok::<(), lazaretto::vault::edit::EditError>(())
+/// ```
 #[derive(Default)]
 pub struct Edits {
     replacements: Vec<(Range<usize>, String)>,

@@ -89,6 +89,20 @@ impl std::fmt::Display for VaultError {
 }
 
 /// A vault's text, and where in it what lies.
+///
+/// ```
+/// use lazaretto::vault::{Provenance, Vault, VaultError};
+///
+/// let hermes = r#"{"providers": {"nous": {}}, "credential_pool": {}}"#;
+/// assert_eq!(Vault::open(hermes, &Provenance::default())?.providers(), ["nous"]);
+///
+/// // Members alone do not tell whose a file is: its name and its folder count too.
+/// let codex = r#"{"OPENAI_API_KEY": null, "tokens": {"access_token": "at", "refresh_token": "rt"}}"#;
+/// let known = Provenance::at("/home/you/.codex/auth.json");
+/// assert_eq!(Vault::open(codex, &known)?.tool(), Some("Codex CLI"));
+/// assert!(matches!(Vault::open(codex, &Provenance::default()), Err(VaultError::UnknownLayout(_))));
+/// # Ok::<(), VaultError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Vault<'a> {
     root: Value<'a>,

@@ -11,6 +11,19 @@ use super::{
 };
 
 /// Documents in memory. Share one by `Arc` or by reference: two values share nothing.
+///
+/// ```
+/// use lazaretto_host::storage::{LoadOutcome, MemoryStorage, Storage, StoreOutcome};
+///
+/// let storage = MemoryStorage::new();
+/// let stored = storage.store("vault", "{}", None, true, None)?;
+/// let StoreOutcome::Stored(version) = stored else { panic!("nobody else writes") };
+/// assert_eq!(storage.load("vault", Some(&version))?, LoadOutcome::Unchanged);
+///
+/// // Compare and swap: who expects that there is none is told what is there.
+/// assert!(matches!(storage.store("vault", "[]", None, true, None)?, StoreOutcome::Stale(Some(_))));
+/// # Ok::<(), lazaretto_host::storage::StorageError>(())
+/// ```
 #[derive(Default)]
 pub struct MemoryStorage {
     state: Mutex<State>,

@@ -224,6 +224,13 @@ impl fmt::Display for StorageError {
 impl std::error::Error for StorageError {}
 
 /// Checks a document's name: segments of `[a-z0-9._-]+` joined by `/`, none of them `.` or `..`.
+///
+/// ```
+/// use lazaretto_host::storage::check_name;
+///
+/// assert!(check_name("vault.lazaretto").is_ok());
+/// assert!(check_name("../vault").is_err());
+/// ```
 pub fn check_name(name: &str) -> Result<(), StorageError> {
     let allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"._-".contains(&byte);
     let valid = |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(allowed);
