@@ -189,8 +189,9 @@ mod tests {
         given(text, false).unwrap().credential
     }
 
+    /// Tokens come as a token endpoint answers them and a key as it is.
     #[test]
-    fn tokens_come_as_a_token_endpoint_answers_them_and_a_key_as_it_is() {
+    fn add_reads_token_responses_and_bare_keys() {
         let tokens = credential(r#"{"access_token":"a","refresh_token":"r","expires_in":"60","scope":"x"}"#);
         assert_eq!(
             (tokens.access_token.as_str(), tokens.refresh_token.as_deref(), tokens.expires_in_s),

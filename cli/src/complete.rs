@@ -141,8 +141,9 @@ mod tests {
         assert!(read(vec!["--vault".into()]).global.vault.is_none());
     }
 
+    /// What a shell could take for more than one word is not offered.
     #[test]
-    fn what_a_shell_could_take_for_more_than_one_word_is_not_offered() {
+    fn completions_are_one_shell_word_each() {
         for (value, current, is_offered) in [
             ("work", "", true),
             ("work", "wo", true),

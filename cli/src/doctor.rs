@@ -327,8 +327,9 @@ mod tests {
         assert_eq!(allowed(other.clone(), Some("l")), other);
     }
 
+    /// Text of others cannot touch the terminal and a command is never broken.
     #[test]
-    fn text_of_others_cannot_touch_the_terminal_and_a_command_is_never_broken() {
+    fn foreign_text_is_escaped_and_commands_are_never_wrapped() {
         let bad = "\u{1b}[31m\n\u{202e}x\u{9b}";
         let fix = "lazaretto remove acme --credential=0123456789012345678901234567890123456789";
         let findings = [finding(bad, bad, bad, Some(bad)), finding("error", "x", &"word ".repeat(40), Some(fix))];

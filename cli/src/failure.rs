@@ -199,8 +199,9 @@ pub(super) fn again_with(option: &str) -> String {
 mod tests {
     use super::*;
 
+    /// Every action has its exit code and an unknown one is never done.
     #[test]
-    fn every_action_has_its_exit_code_and_an_unknown_one_is_never_done() {
+    fn every_action_has_its_exit_code_and_an_unknown_one_fails() {
         for (action, code) in [("inspect", 1), ("usage", 2), ("login", 3), ("retry", 4), ("configure", 5), ("new", 1)] {
             assert_eq!(Exit::of(action) as u8, code, "{action}");
         }

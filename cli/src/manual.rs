@@ -309,8 +309,9 @@ mod tests {
         }
     }
 
+    /// Every command has a page with its options and its examples line by line.
     #[test]
-    fn every_command_has_a_page_with_its_options_and_its_examples_line_by_line() {
+    fn every_command_has_a_manual_page_with_options_and_examples() {
         for page in pages() {
             let options: Vec<String> =
                 page.get_arguments().filter_map(|option| option.get_long().map(str::to_owned)).collect();

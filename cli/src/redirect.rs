@@ -186,8 +186,9 @@ mod tests {
         }
     }
 
+    /// A browser that comes back is heard and gets a page and an idle one stops nobody.
     #[test]
-    fn a_browser_that_comes_back_is_heard_and_gets_a_page_and_an_idle_one_stops_nobody() {
+    fn a_returning_browser_gets_a_page_and_an_idle_one_blocks_none() {
         for host in ["127.0.0.1", "localhost"] {
             let listener = Listener::at(&format!("http://{host}:0/callback")).unwrap();
             let port: u16 =
@@ -206,8 +207,9 @@ mod tests {
         }
     }
 
+    /// It listens on this machine only and says when a port is taken.
     #[test]
-    fn it_listens_on_this_machine_only_and_says_when_a_port_is_taken() {
+    fn it_listens_on_loopback_only_and_reports_a_taken_port() {
         for bad in ["https://127.0.0.1/", "http://0.0.0.0:0/", "http://192.0.2.1:0/", "http://127.0.0.1:99999/", "x"] {
             assert!(Listener::at(bad).is_err(), "{bad}");
         }

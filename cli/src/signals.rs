@@ -278,8 +278,9 @@ mod tests {
         assert_eq!(State::default().take(SIGTERM, Instant::now()), Then::End);
     }
 
+    /// A request on its way is finished and every signal is told how long that takes.
     #[test]
-    fn a_request_on_its_way_is_finished_and_every_signal_is_told_how_long_that_takes() {
+    fn a_signal_waits_for_the_request_and_reports_how_long() {
         let (mut state, now) = (State::default(), Instant::now());
         assert_eq!(state.send(first(), &request("a"), now), Leave::Now);
         assert_eq!(state.take(SIGTERM, now), finish_first(50));
@@ -299,8 +300,9 @@ mod tests {
         assert_eq!(send(&mut state, "c"), Leave::NeverEnd(SIGHUP));
     }
 
+    /// Of several threads none ends the process while another has a request on its way.
     #[test]
-    fn of_several_threads_none_ends_the_process_while_another_has_a_request_on_its_way() {
+    fn no_thread_ends_the_process_during_anothers_request() {
         let (mut state, now) = (State::default(), Instant::now());
         let (second, third) = (other(), other());
         for (thread, provider) in [(first(), "nous"), (second, "acme"), (third, "acme")] {

@@ -297,8 +297,9 @@ mod tests {
         screens::compare("status-all-80.txt", 80, &drawing(Some(80)).together(&vaults, None));
     }
 
+    /// A program gets each time in both forms and what check would tell.
     #[test]
-    fn a_program_gets_each_time_in_both_forms_and_what_check_would_tell() {
+    fn json_has_each_time_in_both_forms_and_the_check_result() {
         let status = CredentialStatus { retry_at_ms: Some(NOW_MS + 1_000), ..example("yes", "paused") };
         let report = StatusReport { credentials: vec![status, example("no", "needs-login")], warnings: vec![] };
         let json = read(report).to_json();

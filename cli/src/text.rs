@@ -123,8 +123,9 @@ mod tests {
         assert_eq!(escape("a\u{1b}\nb"), "a\\u{1b}\\nb");
     }
 
+    /// A cut text is never wider than asked and says that it was cut.
     #[test]
-    fn a_cut_text_is_never_wider_than_asked_and_says_that_it_was_cut() {
+    fn a_cut_text_fits_its_width_and_shows_the_cut() {
         assert_eq!(cut("abcdef", 6), "abcdef");
         assert_eq!(cut("abcdefg", 6), "abcde…");
         assert_eq!(cut("日本語です", 6), "日本…");

@@ -81,8 +81,9 @@ pub(super) fn example() -> AccessToken {
 mod tests {
     use super::*;
 
+    /// The token is in the json only if asked for and what could not be saved never.
     #[test]
-    fn the_token_is_in_the_json_only_if_asked_for_and_what_could_not_be_saved_never() {
+    fn json_has_the_token_only_on_request_and_unsaved_never() {
         let (with, without) = (to_json(&example(), true), to_json(&example(), false));
         assert_eq!(with["token"], "at-secret");
         assert_eq!(with["expires_at"], "2026-07-20T10:00:00Z");

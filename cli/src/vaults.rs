@@ -239,8 +239,9 @@ mod tests {
         (folder, known)
     }
 
+    /// A vault is added once and removed once and the file is its owners.
     #[test]
-    fn a_vault_is_added_once_and_removed_once_and_the_file_is_its_owners() {
+    fn a_vault_is_listed_once_and_the_list_is_private() {
         let (_folder, known) = known();
         assert!(known.list().unwrap().is_empty());
         assert!(known.add(Path::new("/a/auth.json"), None).unwrap());

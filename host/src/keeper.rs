@@ -769,8 +769,9 @@ mod tests {
             .unwrap()
     }
 
+    /// Tokens that can be stored nowhere are stored by the next call.
     #[test]
-    fn tokens_that_can_be_stored_nowhere_are_stored_by_the_next_call() {
+    fn unstorable_tokens_are_stored_by_the_next_call() {
         let server = TokenServer::start(Behaviour::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let stuck = Arc::new(AtomicBool::new(false));
@@ -845,8 +846,9 @@ mod tests {
         }
     }
 
+    /// Origins that cannot be read at the first request are read at the next.
     #[test]
-    fn origins_that_cannot_be_read_at_the_first_request_are_read_at_the_next() {
+    fn unreadable_origins_are_read_again_at_the_next_request() {
         let server = TokenServer::start(Behaviour::default()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let (vault, profiles) = (folder.path().join("vault"), folder.path().join("providers.json"));

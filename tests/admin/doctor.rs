@@ -202,8 +202,9 @@ fn a_sealed_document_that_cannot_be_used_is_set_aside() {
     expect(&world, "sealed-unreadable", Level::Error, "put back", Some(fix));
 }
 
+/// A pool document that cannot be read is found although nothing fails by it.
 #[test]
-fn a_pool_document_that_cannot_be_read_is_found_although_nothing_fails_by_it() {
+fn an_unreadable_pool_document_is_found() {
     let world = healthy();
     world.write("vault.lazaretto-pool", "{ half");
     let fix = "mv -n vault.lazaretto-pool vault.lazaretto-pool.aside";
@@ -294,8 +295,9 @@ fn a_login_that_ended_and_left_nothing_to_put_back_is_found() {
     expect(&world, "login-ended", Level::Warning, "acme (login): its login ended (invalid_grant)", Some("acme login"));
 }
 
+/// What a quarantine took can be put back unless it was used before.
 #[test]
-fn what_a_quarantine_took_can_be_put_back_unless_it_was_used_before() {
+fn a_quarantine_can_be_undone_unless_it_was_used_before() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
     world.token().expect_err("refused");
@@ -448,8 +450,9 @@ fn tokens_from_the_future_are_found() {
     expect(&world, "issued-in-future", Level::Error, "360 s from now", Some("timedatectl set-ntp true"));
 }
 
+/// A provider that no profile knows is found and one of keys needs none.
 #[test]
-fn a_provider_that_no_profile_knows_is_found_and_one_of_keys_needs_none() {
+fn an_unknown_provider_is_found_unless_it_has_only_keys() {
     let world = changed(|vault| vault["providers"]["elsewhere"] = acme());
     expect(&world, "profile-missing", Level::Warning, "elsewhere: no profile", Some("lazaretto providers elsewhere"));
 }
@@ -507,8 +510,9 @@ fn a_server_that_does_not_answer_or_has_another_time_is_found() {
     }
 }
 
+/// What is no authorization server is found and its file is the hosts to name.
 #[test]
-fn what_is_no_authorization_server_is_found_and_its_file_is_the_hosts_to_name() {
+fn a_wrong_authorization_server_is_found() {
     for (status, body, level) in
         [(404, "<html>", Level::Error), (200, "<html>", Level::Warning), (403, "", Level::Warning)]
     {
@@ -542,8 +546,9 @@ fn a_token_put_back_after_a_quarantine_is_one_finding() {
     assert!(findings(&world).iter().all(|finding| finding.code != FindingCode::Provider), "it is not called well");
 }
 
+/// No credential has two findings and no ill provider is called well.
 #[test]
-fn no_credential_has_two_findings_and_no_ill_provider_is_called_well() {
+fn no_credential_has_two_findings_and_no_bad_one_is_ok() {
     let mut worlds = vec![healthy(), World::new()];
     let id = |vault: &mut Value| {
         vault["credential_pool"]["acme"][1]["id"] = json!("aa");
@@ -586,8 +591,9 @@ fn a_login_without_a_refresh_token_says_when_it_ends() {
     expect(&world, "login-ended", Level::Warning, said, Some("acme login"));
 }
 
+/// A provider that cools down says until when and that its token is good.
 #[test]
-fn a_provider_that_cools_down_says_until_when_and_that_its_token_is_good() {
+fn a_paused_provider_says_until_when_and_that_its_token_works() {
     let pause = json!({ "kind": "cooling", "failures": 1, "code": "http-429", "summary": "", "at_ms": START_MS - 1,
         "until_ms": START_MS + 900_000 });
     let world = known(&[("secret-rt-2", json!({ "pause": pause }))]);
@@ -621,8 +627,9 @@ fn plain_http_is_told_of_for_a_host_that_does_not_send_there() {
     expect(&world, "plain-http", Level::Ok, "other: ", None);
 }
 
+/// A new login is no way to mend an entry beside a login that is alive.
 #[test]
-fn a_new_login_is_no_way_to_mend_an_entry_beside_a_login_that_is_alive() {
+fn a_dead_entry_beside_a_live_login_needs_no_new_login() {
     let dead = |vault: &mut Value| vault["credential_pool"]["acme"][0]["last_status"] = json!("dead");
     assert_eq!(the(&changed(dead), "entry-dead").fix, None);
     let world = changed(|vault| {

@@ -76,8 +76,9 @@ const REFERENCES: &str = r#"{
 }
 "#;
 
+/// A key makes a vault with the entry that the reference would have written.
 #[test]
-fn a_key_makes_a_vault_with_the_entry_that_the_reference_would_have_written() {
+fn a_first_key_makes_the_vault_the_reference_would_write() {
     let world = World::default();
     let status = add(&world, &key("anthropic", "sk-test-1")).expect("added");
     assert_eq!((status.state, status.label.as_str(), status.credential.len()), ("key", "api-key-1", 6));
@@ -113,8 +114,9 @@ fn a_login_is_added_after_the_others_and_every_other_byte_stays() {
     assert_eq!(world.text("vault"), REFERENCES);
 }
 
+/// A login of a known account replaces its entry and clears its status.
 #[test]
-fn a_login_of_a_known_account_replaces_its_entry_and_clears_its_status() {
+fn a_login_of_a_known_account_replaces_its_entry() {
     let world = World::default();
     let of = |sub: &str, n: u32| jwt(&json!({ "iss": "https://auth.x.ai", "sub": sub, "n": n }));
     let first = add(&world, &oauth("xai-oauth", &of("s-1", 1), "rt-1")).expect("added");
@@ -131,8 +133,9 @@ fn a_login_of_a_known_account_replaces_its_entry_and_clears_its_status() {
     assert!(world.text("vault").contains("\"mine\":0.10"));
 }
 
+/// What does not say whose it is is never merged nor is another workspace of one person.
 #[test]
-fn what_does_not_say_whose_it_is_is_never_merged_nor_is_another_workspace_of_one_person() {
+fn logins_of_unknown_or_other_accounts_are_never_merged() {
     let world = World::default();
     for (access, refresh) in
         [("opaque-1", "rt-1"), ("opaque-2", "rt-2"), ("e30.e30.c2ln", "rt-3"), ("e30.e30.x", "rt-4")]
@@ -153,8 +156,9 @@ fn what_does_not_say_whose_it_is_is_never_merged_nor_is_another_workspace_of_one
     assert_eq!(ids.len(), 6, "although the random numbers are all the same");
 }
 
+/// An entry that a quarantine emptied is known by what is sealed of it.
 #[test]
-fn an_entry_that_a_quarantine_emptied_is_known_by_what_is_sealed_of_it() {
+fn an_entry_emptied_by_a_quarantine_is_recognised() {
     let world = World::default();
     world.0.now_ms.set(crate::machine::START_MS);
     world.profile("client-1");
@@ -267,8 +271,9 @@ fn what_another_writes_meanwhile_is_kept() {
     assert!(!world.is_still_to_come());
 }
 
+/// A removed login takes its copies with it and is not seeded again.
 #[test]
-fn a_removed_login_takes_its_copies_with_it_and_is_not_seeded_again() {
+fn a_removed_login_takes_its_copies_and_stays_removed() {
     let world = World::default();
     let entry = |id: &str, source: &str, token: &str| json!({ "id": id, "label": id, "auth_type": "oauth", "source": source, "access_token": "a", "refresh_token": token });
     let vault = json!({
@@ -294,8 +299,9 @@ fn a_removed_login_takes_its_copies_with_it_and_is_not_seeded_again() {
     assert_eq!(world.vault(), wanted);
 }
 
+/// An entry that its program would find again is suppressed by its source.
 #[test]
-fn an_entry_that_its_program_would_find_again_is_suppressed_by_its_source() {
+fn an_entry_its_program_would_find_again_is_suppressed() {
     let world = World::default();
     let entry =
         |id: &str, source: &str| json!({ "id": id, "auth_type": "api_key", "source": source, "access_token": id });
@@ -330,8 +336,9 @@ fn who_is_not_named_clearly_is_not_removed() {
     assert_eq!(self::pool(&world, "anthropic").len(), 2);
 }
 
+/// With a credential goes what is sealed of it even if the vault has no trace of it.
 #[test]
-fn with_a_credential_goes_what_is_sealed_of_it_even_if_the_vault_has_no_trace_of_it() {
+fn a_removed_credential_takes_its_sealed_tokens() {
     for is_gone in [false, true] {
         let world = World::new();
         world.answer(400, &json!({ "error": "invalid_grant" }));

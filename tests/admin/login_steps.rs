@@ -56,8 +56,9 @@ fn error(code: &str) -> Value {
     json!({ "error": code })
 }
 
+/// A device login waits as the server asks and ends with the tokens in the vault.
 #[test]
-fn a_device_login_waits_as_the_server_asks_and_ends_with_the_tokens_in_the_vault() {
+fn a_device_login_waits_as_asked_and_stores_the_tokens() {
     let world = world();
     let begun = begun_by_device(&world);
     assert_eq!((begun.url.as_str(), begun.user_code.as_deref()), ("https://acme.example/go", Some("ABCD-EFGH")));
@@ -121,8 +122,9 @@ fn each_refusal_of_a_device_login_ends_it_and_says_what_helps() {
     }
 }
 
+/// A device login that nobody approved in time sends nothing more.
 #[test]
-fn a_device_login_that_nobody_approved_in_time_sends_nothing_more() {
+fn a_device_login_not_approved_in_time_sends_nothing_more() {
     let world = world();
     let begun = begun_by_device(&world);
     world.pass(900 * SECOND_MS);
@@ -187,8 +189,9 @@ fn a_login_that_could_not_be_stored_is_not_begun() {
     }
 }
 
+/// A loopback login proves that it asked and takes no other answer.
 #[test]
-fn a_loopback_login_proves_that_it_asked_and_takes_no_other_answer() {
+fn a_loopback_login_accepts_only_its_own_answer() {
     let world = world();
     world.let_chance_decide();
     let begun = start(&world, "loopback-pkce").expect("it begins");
@@ -255,8 +258,9 @@ fn logged_in_over(vault: &Value, provider: &str, tokens: &Value) -> (World, Valu
     (world, vault)
 }
 
+/// A new login replaces the old one and its copies and nothing else.
 #[test]
-fn a_new_login_replaces_the_old_one_and_its_copies_and_nothing_else() {
+fn a_new_login_replaces_the_old_one_and_its_copies_only() {
     let copy = json!({ "id": "aaaaaa", "auth_type": "oauth", "source": "device_code", "access_token": "a", "refresh_token": "rt-1",
         "last_status": "dead", "last_error_code": 401, "mine": 1 });
     let manual = json!({ "id": "bbbbbb", "auth_type": "oauth", "source": "manual:device_code", "access_token": "a", "refresh_token": "rt-9" });
@@ -302,8 +306,9 @@ fn a_login_that_another_program_set_to_null_is_no_hindrance() {
     }
 }
 
+/// A first login makes the vault and has the layout of its provider.
 #[test]
-fn a_first_login_makes_the_vault_and_has_the_layout_of_its_provider() {
+fn a_first_login_creates_the_vault_in_its_providers_layout() {
     let (_, vault) = logged_in_over(&json!({}), "nous", &tokens());
     assert_eq!(
         vault["providers"]["nous"],
@@ -323,8 +328,9 @@ fn a_first_login_makes_the_vault_and_has_the_layout_of_its_provider() {
     assert_eq!(world.vault()["version"], 1);
 }
 
+/// A token that was dead is good again when the server gives it anew and what was sealed is gone.
 #[test]
-fn a_token_that_was_dead_is_good_again_when_the_server_gives_it_anew_and_what_was_sealed_is_gone() {
+fn a_dead_token_that_the_server_issues_anew_is_good() {
     let world = world();
     world.answer(400, &error("invalid_grant"));
     world.token().expect_err("refused");
@@ -339,8 +345,9 @@ fn a_token_that_was_dead_is_good_again_when_the_server_gives_it_anew_and_what_wa
     assert_eq!(world.token().expect("refreshed").token, Secret::from("at-new"));
 }
 
+/// A refresh of the old login that comes back later does not overwrite the new one.
 #[test]
-fn a_refresh_of_the_old_login_that_comes_back_later_does_not_overwrite_the_new_one() {
+fn a_late_refresh_of_the_old_login_does_not_overwrite() {
     let world = world();
     world.meanwhile(Moment::Before("send"), |world| {
         world.pass(SECOND_MS);
@@ -390,8 +397,9 @@ fn a_logout_tells_the_server_first_and_then_leaves_nothing() {
     assert_eq!(world.requests(), 1);
 }
 
+/// A server that does not revoke is told of and keeps nobody logged in here.
 #[test]
-fn a_server_that_does_not_revoke_is_told_of_and_keeps_nobody_logged_in_here() {
+fn a_failed_revocation_is_reported_and_logs_out_here() {
     for (status, body) in [(503, json!({})), (400, error("unsupported_token_type")), (401, error("invalid_client"))] {
         let world = world();
         let before = world.text("vault");
@@ -445,8 +453,9 @@ fn only_the_credential_that_is_meant_is_logged_out() {
     assert_eq!(world.vault(), wanted);
 }
 
+/// The origins of logging in are those that something is sent to.
 #[test]
-fn the_origins_of_logging_in_are_those_that_something_is_sent_to() {
+fn the_origins_of_a_login_are_those_it_sends_to() {
     let world = world();
     let names = |origins: Result<Vec<String>, KeeperError>| origins.expect("origins");
     let (keepers, logins) = (names(now(keeper(&world).origins())), names(now(keeper(&world).login_origins())));
@@ -535,8 +544,9 @@ fn a_client_with_a_secret_proves_itself_in_every_request() {
     assert_eq!(headers(&world, "authorization"), vec![basic; 5]);
 }
 
+/// A secret that the host cannot read stops everything before it is sent.
 #[test]
-fn a_secret_that_the_host_cannot_read_stops_everything_before_it_is_sent() {
+fn an_unreadable_client_secret_stops_the_login_before_a_send() {
     let world = world_with_secret(&json!({ "client_secret_command": ["op", "read", "x"] }));
     for flow in ["device-code", "loopback-pkce"] {
         let error = start(&world, flow).expect_err("it has no secret");
@@ -565,8 +575,9 @@ fn a_secret_that_the_host_cannot_read_stops_everything_before_it_is_sent() {
     assert_eq!(world.requests(), 0);
 }
 
+/// A hold ends when the secret changes and status needs no secret to tell it.
 #[test]
-fn a_hold_ends_when_the_secret_changes_and_status_needs_no_secret_to_tell_it() {
+fn a_hold_ends_with_a_new_secret_and_status_reads_none() {
     let world = world_with_secret(&json!({ "client_secret_file": "secret" }));
     world.write("secret/acme", "wrong");
     world.answer(401, &error("invalid_client"));
@@ -584,8 +595,9 @@ fn a_hold_ends_when_the_secret_changes_and_status_needs_no_secret_to_tell_it() {
     assert_eq!(world.requests(), 2);
 }
 
+/// A refusal of a client without a secret names the member to write.
 #[test]
-fn a_refusal_of_a_client_without_a_secret_names_the_member_to_write() {
+fn a_refused_client_without_a_secret_names_the_member() {
     let world = world();
     world.answer(401, &error("invalid_client"));
     let said = start(&world, "device-code").expect_err("refused");
@@ -669,8 +681,9 @@ fn the_documented_clients_with_a_secret_offer_a_login() {
     }
 }
 
+/// A label that a login cannot have is refused before anybody logs in.
 #[test]
-fn a_label_that_a_login_cannot_have_is_refused_before_anybody_logs_in() {
+fn a_bad_label_is_refused_before_the_login() {
     let world = world();
     let key =
         json!({ "id": "kkkkkk", "label": "work", "auth_type": "api_key", "source": "manual", "access_token": "sk-1" });

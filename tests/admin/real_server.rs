@@ -54,8 +54,9 @@ fn refused(result: Result<impl Sized, KeeperError>) -> String {
     result.err().expect("refused").code
 }
 
+/// A person logs in by either way and the login is refreshed and revoked.
 #[test]
-fn a_person_logs_in_by_either_way_and_the_login_is_refreshed_and_revoked() {
+fn a_login_by_either_flow_is_refreshed_and_revoked() {
     let Some(home) = home() else { return };
     for flow in ["device-code", "loopback-pkce"] {
         let admin = home.session().admin();
@@ -106,8 +107,9 @@ fn a_person_who_refuses_is_believed_and_nothing_is_written() {
     assert_eq!(home.text(), before);
 }
 
+/// An answer is taken once and only if it is to our own question.
 #[test]
-fn an_answer_is_taken_once_and_only_if_it_is_to_our_own_question() {
+fn a_login_answer_is_accepted_once_and_only_if_ours() {
     let Some(home) = home() else { return };
     let admin = home.session().admin();
     let (ours, other) = (begin(&admin, "loopback-pkce"), begin(&admin, "loopback-pkce"));

@@ -24,8 +24,9 @@ fn row<'a>(loaded: &'a Value, id: &str) -> Option<&'a Value> {
     loaded["rows"].as_array().expect("rows").iter().find(|row| row["id"] == id)
 }
 
+/// What is added is usable for the reference and an entry of its own has the same members.
 #[test]
-fn what_is_added_is_usable_for_the_reference_and_an_entry_of_its_own_has_the_same_members() {
+fn an_added_entry_is_like_one_of_the_reference() {
     let Some(reference) = Reference::install() else { return };
     let home = Home::new();
     let tokens =
@@ -53,8 +54,9 @@ fn what_is_added_is_usable_for_the_reference_and_an_entry_of_its_own_has_the_sam
     assert_eq!((&pool[0]["priority"], &pool[1]["priority"]), (&json!(0), &json!(1)));
 }
 
+/// A login is the references login and one that is removed is not seeded again.
 #[test]
-fn a_login_is_the_references_login_and_one_that_is_removed_is_not_seeded_again() {
+fn a_login_is_the_references_and_a_removed_one_stays_removed() {
     let Some(reference) = Reference::install() else { return };
     let Some(server) = OidcServer::start("b1a00492-073a-47ea-816f-4c329264a828") else { return };
     let mut authorization = server.authorization();

@@ -141,8 +141,9 @@ fn answers_beyond_the_reported_ones_get_their_verdicts_too() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// No answer about a live token is called terminal even without its profile.
 #[test]
-fn no_answer_about_a_live_token_is_called_terminal_even_without_its_profile() {
+fn no_answer_about_a_live_token_is_terminal() {
     // Two providers say of live tokens what the RFC says of dead ones; only their profiles know better.
     let misleads = |case: &Case| case.body.contains("invalid_grant") || case.provider == "wechat-open";
     for case in cases(REPORTED)
@@ -181,8 +182,9 @@ fn what_an_answer_says_beside_the_verdict_is_read_too() {
     }
 }
 
+/// What is not the authorization server is called so and not repeated.
 #[test]
-fn what_is_not_the_authorization_server_is_called_so_and_not_repeated() {
+fn other_speakers_than_the_server_are_named_and_not_quoted() {
     const PAGE: &str = "<!DOCTYPE html><html><title>Welcome to the hotel</title></html>";
     let (html, json) = (("content-type", "text/html"), ("content-type", "application/json"));
     let portal = ("location", "https://portal.example/login?token=s3cret");

@@ -382,8 +382,9 @@ proptest! {
         }
     }
 
+    /// A throttle a server fault and a lost answer are never terminal.
     #[test]
-    fn a_throttle_a_server_fault_and_a_lost_answer_are_never_terminal(rules in any_rules(), body in any_body(), status in 500_u16..600) {
+    fn throttles_server_faults_and_lost_answers_are_not_terminal(rules in any_rules(), body in any_body(), status in 500_u16..600) {
         for status in [429, status] {
             prop_assert_ne!(Sent::new(status, body.clone()).judged(rules).verdict, Verdict::Terminal);
         }
@@ -453,8 +454,9 @@ proptest! {
         }
     }
 
+    /// Prose beside a bad grant never makes a success and another client keeps it.
     #[test]
-    fn prose_beside_a_bad_grant_never_makes_a_success_and_another_client_keeps_it(
+    fn prose_beside_a_bad_grant_never_makes_a_success(
         rules in any_rules(), status in prop::sample::select(vec![400, 401, 403]), prose in prop_oneof![".{0,80}", real_body()],
         client in prop::sample::select(vec!["Token was not issued to this client", "The refresh token was issued to another client", "client_id mismatch"]),
     ) {

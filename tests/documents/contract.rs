@@ -37,8 +37,9 @@ fn the_keeper_imports_what_its_world_says_and_nothing_else() {
     );
 }
 
+/// What persons do needs no more than the keeper has and gives no tokens.
 #[test]
-fn what_persons_do_needs_no_more_than_the_keeper_has_and_gives_no_tokens() {
+fn the_admin_component_imports_no_more_and_gives_no_tokens() {
     let (imports, exports) = world(lazaretto_host::ADMIN_WASM);
     let more: Vec<_> = imports.difference(&names(&IMPORTS)).cloned().collect();
     assert!(more.is_empty(), "{more:?}");

@@ -66,7 +66,7 @@ fn every_test_and_case_that_the_proof_names_exists() {
 
 /// Of the reference each thing has a row, and each row a test, or says why it has none.
 #[test]
-fn every_test_and_case_that_is_named_beside_the_reference_exists() {
+fn every_test_that_the_parity_page_names_exists() {
     let parity = fs::read_to_string(root().join("docs/reference-parity.md")).expect("it is there");
     let mut known = Tests::default();
     let mut rows: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

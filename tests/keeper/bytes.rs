@@ -67,8 +67,9 @@ fn differences(before: &str, after: &str) -> Vec<(String, String)> {
     runs
 }
 
+/// A refresh changes the tokens and their times and not one byte else.
 #[test]
-fn a_refresh_changes_the_tokens_and_their_times_and_not_one_byte_else() {
+fn a_refresh_changes_tokens_and_times_and_no_other_byte() {
     let (home, own) = odd_home();
     let before = home.text();
     let token = home.refresh("xai-oauth").expect("refreshed").token;
@@ -101,8 +102,9 @@ fn a_refresh_changes_the_tokens_and_their_times_and_not_one_byte_else() {
     assert!(after.ends_with("} , \"tail\":true}   \n\n"));
 }
 
+/// A quarantine takes out the tokens and the copy and not one byte else.
 #[test]
-fn a_quarantine_takes_out_the_tokens_and_the_copy_and_not_one_byte_else() {
+fn a_quarantine_removes_tokens_and_copy_and_no_other_byte() {
     let (home, own) = odd_home();
     let before = home.text();
     home.server.fault([Fault::status(401, "application/json", r#"{"error":"invalid_grant"}"#)]);
@@ -131,8 +133,9 @@ fn a_quarantine_takes_out_the_tokens_and_the_copy_and_not_one_byte_else() {
     assert_eq!(restored["credential_pool"]["xai-oauth"][2], original["credential_pool"]["xai-oauth"][2]);
 }
 
+/// A key that stands twice on the way is refused before anything is sent.
 #[test]
-fn a_key_that_stands_twice_on_the_way_is_refused_before_anything_is_sent() {
+fn a_repeated_key_on_the_path_stops_the_send() {
     let home = Home::new();
     let own = home.log_in("xai-oauth");
     let text = format!(

@@ -6,8 +6,9 @@ use lazaretto::keeper::Keeper;
 use lazaretto::ports::Severity;
 use serde_json::json;
 
+/// A wait that the server names is kept to the second by every session.
 #[test]
-fn a_wait_that_the_server_names_is_kept_to_the_second_by_every_session() {
+fn every_session_keeps_the_servers_wait_to_the_second() {
     let world = World::new();
     world.answer_with(429, &[("Retry-After", "120")], &json!({ "error": "slow_down" }));
     assert_eq!(world.token().expect_err("throttled").retry_after_s, Some(120));
@@ -97,7 +98,7 @@ fn what_only_a_person_can_mend_is_held_until_something_changes() {
 
 /// A server that once loses its client for a moment must not hold a login until a person comes.
 #[test]
-fn a_client_that_is_refused_after_it_worked_backs_off_before_it_is_held() {
+fn a_client_refused_after_it_worked_backs_off_first() {
     for (status, code) in
         [(401, "invalid_client"), (403, "unauthorized_client"), (400, "invalid_scope"), (301, "moved")]
     {
@@ -190,8 +191,9 @@ fn a_refused_forced_refresh_leaves_the_good_access_token_served() {
     assert_eq!(world.requests(), 1);
 }
 
+/// An answer that nobody understands is tried five times and then parked.
 #[test]
-fn an_answer_that_nobody_understands_is_tried_five_times_and_then_parked() {
+fn an_unknown_answer_is_tried_five_times_and_then_paused() {
     let world = World::new();
     for _ in 0..5 {
         world.answer(418, &json!({ "mood": "teapot" }));
@@ -209,8 +211,9 @@ fn an_answer_that_nobody_understands_is_tried_five_times_and_then_parked() {
     world.token().expect("an operator said so");
 }
 
+/// In the advisory window a failure leaves the good token served.
 #[test]
-fn in_the_advisory_window_a_failure_leaves_the_good_token_served() {
+fn in_the_advisory_window_a_failure_still_serves_the_token() {
     let world = World::new();
     world.0.now_ms.set(START_MS - 3_660 * SECOND_MS);
     world.answer(503, &json!({}));
@@ -220,8 +223,9 @@ fn in_the_advisory_window_a_failure_leaves_the_good_token_served() {
     assert_eq!(world.requests(), 1);
 }
 
+/// A tombstone outlives the sealed copy and a new login with the same token earns one send.
 #[test]
-fn a_tombstone_outlives_the_sealed_copy_and_a_new_login_with_the_same_token_earns_one_send() {
+fn a_tombstone_outlives_the_sealed_copy() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
     assert_eq!(world.token().expect_err("dead").code, Code::Quarantined);
@@ -241,8 +245,9 @@ fn a_tombstone_outlives_the_sealed_copy_and_a_new_login_with_the_same_token_earn
     assert_eq!(world.token().expect("it lives").token.expose(), "at-new");
 }
 
+/// A thousand callers of a dead token cause no request and no second warning.
 #[test]
-fn a_thousand_callers_of_a_dead_token_cause_no_request_and_no_second_warning() {
+fn a_thousand_callers_of_a_dead_token_cause_no_request() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
     for _ in 0..1_000 {
@@ -253,8 +258,9 @@ fn a_thousand_callers_of_a_dead_token_cause_no_request_and_no_second_warning() {
     assert_eq!(world.warnings(), ["quarantined"]);
 }
 
+/// A thousand callers after a 429 fail at once with its cause and do not prolong it.
 #[test]
-fn a_thousand_callers_after_a_429_fail_at_once_with_its_cause_and_do_not_prolong_it() {
+fn a_thousand_callers_after_a_429_fail_at_once() {
     let world = World::new();
     world.answer_with(429, &[("Retry-After", "1000")], &json!({ "error": "slow_down" }));
     world.token().expect_err("throttled");
@@ -299,8 +305,9 @@ fn a_network_that_fails_changes_no_byte_and_costs_a_few_seconds() {
     }
 }
 
+/// An answer without a code that somebody defined changes no byte.
 #[test]
-fn an_answer_without_a_code_that_somebody_defined_changes_no_byte() {
+fn an_answer_without_a_known_code_changes_no_byte() {
     for status in [400, 401, 403, 404, 418] {
         for (kind, body) in [
             ("text/plain", ""),
@@ -364,8 +371,9 @@ fn every_failure_says_status_code_and_what_to_do_and_no_secret() {
     }
 }
 
+/// Status says what stops a credential since when and what ends it.
 #[test]
-fn status_says_what_stops_a_credential_since_when_and_what_ends_it() {
+fn status_says_what_stops_a_credential_and_since_when() {
     for (status, code, times, state, todo) in [
         (429, "slow_down", 1, "cooling-down", None),
         (401, "invalid_client", 1, "held", Some("lazaretto providers acme")),
@@ -394,8 +402,9 @@ fn status_says_what_stops_a_credential_since_when_and_what_ends_it() {
     }
 }
 
+/// A dead refresh token leaves its access token served until that ends.
 #[test]
-fn a_dead_refresh_token_leaves_its_access_token_served_until_that_ends() {
+fn an_access_token_outlives_its_dead_refresh_token() {
     let world = World::new();
     world.0.now_ms.set(START_MS - 3_660 * SECOND_MS);
     world.answer(400, &json!({ "error": "invalid_grant" }));
@@ -410,8 +419,9 @@ fn a_dead_refresh_token_leaves_its_access_token_served_until_that_ends() {
     assert_eq!((world.requests(), world.warnings()), (1, vec!["quarantined"]));
 }
 
+/// Where a server is known to refuse good tokens a refusal is tried again and never a tombstone.
 #[test]
-fn where_a_server_is_known_to_refuse_good_tokens_a_refusal_is_tried_again_and_never_a_tombstone() {
+fn a_server_that_refuses_good_tokens_causes_no_tombstone() {
     let flapping = "AADSTS70000: The provided value for the 'refresh_token' parameter is not valid";
     let world = World::new();
     let rule = json!({ "name": "acme-flaps", "verdict": "unknown", "code": ["invalid_grant"] });
@@ -428,8 +438,9 @@ fn where_a_server_is_known_to_refuse_good_tokens_a_refusal_is_tried_again_and_ne
     assert_eq!(world.sent("refresh_token"), ["rt-1", "rt-1", "rt-1"]);
 }
 
+/// A record that cannot be understood stops its token and no other and is left as it is.
 #[test]
-fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_as_it_is() {
+fn an_unreadable_record_stops_only_its_own_token() {
     let world = World::new();
     world.answer(503, &json!({}));
     world.token().expect_err("in trouble");
@@ -451,8 +462,9 @@ fn a_record_that_cannot_be_understood_stops_its_token_and_no_other_and_is_left_a
     assert_eq!(world.requests(), 2);
 }
 
+/// Not every process refreshes at the same moment of the advisory window.
 #[test]
-fn not_every_process_refreshes_at_the_same_moment_of_the_advisory_window() {
+fn processes_spread_their_refreshes_over_the_window() {
     let world = World::new();
     world.let_chance_decide();
     world.answer(200, &tokens());
@@ -491,8 +503,9 @@ fn a_clock_that_differs_from_the_servers_is_told_of() {
     assert!(world.warnings().contains(&"clock-differs"), "{:?}", world.warnings());
 }
 
+/// Who has no refresh token is told so and until when the access token is good.
 #[test]
-fn who_has_no_refresh_token_is_told_so_and_until_when_the_access_token_is_good() {
+fn a_login_without_a_refresh_token_says_how_long_it_lasts() {
     let world = World::new();
     let login = |end: &str| json!({ "tokens": { "access_token": "at-1", "expires_at": end } });
     let put = |login: serde_json::Value| world.write("vault", &json!({ "providers": { "acme": login } }).to_string());

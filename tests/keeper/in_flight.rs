@@ -46,7 +46,7 @@ fn an_exchange_whose_process_died_is_in_doubt() {
 
 /// The ledger was read with an open intent, and the lease was given back before anybody asked who has it.
 #[test]
-fn an_exchange_that_ends_while_its_vault_is_read_leaves_no_doubt() {
+fn an_exchange_that_ends_during_the_read_leaves_no_doubt() {
     let world = World::new();
     world.die_at_the_next_request();
     world.token_of_a_process_that_dies();

@@ -52,7 +52,7 @@ fn successor(access: &str, refresh: &str) -> Value {
 
 /// #27911, #28119: a provider whose terminal refusals nobody thought of.
 #[test]
-fn every_provider_that_is_known_has_a_terminal_refusal_quarantined_and_sent_by_no_later_session() {
+fn every_known_providers_terminal_refusal_is_quarantined() {
     let catalog = Catalog::new(None).expect("the built-in profiles");
     let ids: Vec<String> = catalog.ids().into_iter().filter(|id| id != "generic").collect();
     assert!(ids.len() > 30, "{ids:?}");
@@ -107,7 +107,7 @@ fn whichever_way_a_refusal_came_the_vault_is_the_same_after_it() {
 
 /// #106705, #39236, #74796, W16: whatever happens to one account, no token crosses to another.
 #[test]
-fn of_three_accounts_of_one_provider_each_sends_and_keeps_its_own_tokens() {
+fn three_accounts_of_one_provider_keep_their_own_tokens() {
     for (status, answer) in
         [(200, successor("at-new", "rt-new")), (400, json!({ "error": "invalid_grant" })), (429, json!({}))]
     {
@@ -123,7 +123,7 @@ fn of_three_accounts_of_one_provider_each_sends_and_keeps_its_own_tokens() {
 
 /// #63413: all rows dead is no reason to wait.
 #[test]
-fn where_all_are_dead_a_login_is_asked_for_and_where_all_rest_the_time_is_said() {
+fn all_dead_asks_for_a_login_and_all_paused_names_the_time() {
     let dead = json!({ "last_status": "dead", "last_error_code": 401, "last_error_reason": "token_revoked" });
     let world = pool_of(&[with(good("aaaaaa", 0), &dead), with(good("bbbbbb", 1), &dead)]);
     let error = world.token().expect_err("nobody is left");
@@ -197,7 +197,7 @@ fn a_reset_of_one_leaves_the_pause_of_the_other() {
 
 /// #101442: who does not get the lock has lost nothing.
 #[test]
-fn a_lease_that_somebody_else_keeps_changes_nothing_and_is_a_reason_to_try_again() {
+fn a_lease_held_by_another_changes_nothing_and_means_retry() {
     let world = pool_of(&[entry("aaaaaa", 0)]);
     let before = world.text("vault");
     world.0.is_busy.set(true);
@@ -239,7 +239,7 @@ fn a_429_hints_at_no_login_anywhere() {
 
 /// #26847: a plan that lacks something is not mended by logging in again.
 #[test]
-fn a_plan_that_does_not_cover_it_keeps_the_token_although_the_status_alone_would_be_terminal() {
+fn a_missing_plan_keeps_the_token_despite_a_terminal_status() {
     let world = World::new();
     let rules = json!({ "status_rule": { "terminal": [400, 401, 403] } });
     world.profile_with(&json!({ "client_id": "client-1", "rules": rules }));
@@ -254,7 +254,7 @@ fn a_plan_that_does_not_cover_it_keeps_the_token_although_the_status_alone_would
 
 /// W11: a refused access token and an endpoint that is down are no end of a grant.
 #[test]
-fn an_access_token_that_an_api_refuses_while_the_endpoint_is_down_ends_no_grant() {
+fn a_refused_access_token_and_a_down_endpoint_end_no_grant() {
     let world = pool_of(&[good("aaaaaa", 0)]);
     let before = world.text("vault");
     for _ in 0..3 {
@@ -282,7 +282,7 @@ fn of_six_expired_credentials_only_the_chosen_is_refreshed() {
 
 /// W26: a marker of an end that a later login has mended.
 #[test]
-fn a_marker_beside_tokens_that_came_later_is_neither_shown_nor_believed() {
+fn a_marker_older_than_its_tokens_is_ignored() {
     let world = World::new();
     let mut state = login("rt-1");
     state["last_refresh"] = json!(to_rfc3339(START_MS, Zone::Letter));
@@ -299,7 +299,7 @@ fn a_marker_beside_tokens_that_came_later_is_neither_shown_nor_believed() {
 
 /// W27: a new login beside its old copy, which was marked dead.
 #[test]
-fn a_new_login_counts_although_its_old_copy_is_marked_dead_or_resting() {
+fn a_new_login_counts_despite_marks_on_its_old_copy() {
     for mark in
         [json!({ "last_status": "dead" }), json!({ "last_status": "exhausted", "last_status_at": START_MS / 1_000 })]
     {
@@ -393,7 +393,7 @@ fn a_token_of_a_minute_is_not_refreshed_at_each_call() {
 
 /// W14, W15: a profile of the reference and the root behind it, after the root's login died and a new one came.
 #[test]
-fn what_is_the_roots_is_asked_of_the_root_and_never_sent_or_hidden_by_a_profile() {
+fn a_roots_login_is_neither_sent_nor_hidden_by_a_profile() {
     let root = "/home/you/.hermes/auth.json";
     let at = |vault: &str| TokenRequest {
         vault: vault.into(),
@@ -435,7 +435,7 @@ fn what_is_the_roots_is_asked_of_the_root_and_never_sent_or_hidden_by_a_profile(
 
 /// W22, W33: who picked what is known to the next process, and a use that nobody ended is over after a time.
 #[test]
-fn the_least_used_is_known_to_the_next_process_and_a_use_ends_by_itself() {
+fn the_least_used_is_shared_and_a_use_ends_by_itself() {
     let key =
         |id: &str, priority: u32| with(good(id, priority), &json!({ "auth_type": "api_key", "refresh_token": null }));
     let world = pool_of(&[key("aaaaaa", 0), key("bbbbbb", 1)]);

@@ -33,8 +33,9 @@ fn stored_refresh_token(home: &Home) -> String {
     home.json()["providers"]["xai-oauth"]["tokens"]["refresh_token"].as_str().expect("a token").to_owned()
 }
 
+/// A vault that cannot be written gets its successor from the sealed document.
 #[test]
-fn a_vault_that_cannot_be_written_gets_its_successor_from_the_sealed_document() {
+fn an_unwritable_vault_gets_its_successor_from_the_sealed() {
     let home = home_with_login();
     expire(&home);
     let before = home.text();
@@ -55,8 +56,9 @@ fn a_vault_that_cannot_be_written_gets_its_successor_from_the_sealed_document() 
     home.refresh("xai-oauth").expect("and on it goes");
 }
 
+/// A vault that was moved away in the middle gets its successor when it is back.
 #[test]
-fn a_vault_that_was_moved_away_in_the_middle_gets_its_successor_when_it_is_back() {
+fn a_vault_moved_away_gets_its_successor_when_it_returns() {
     let home = home_with_login();
     expire(&home);
     let (vault, away) = (home.vault_path(), home.folder.path().join("away"));
@@ -70,8 +72,9 @@ fn a_vault_that_was_moved_away_in_the_middle_gets_its_successor_when_it_is_back(
     assert_eq!((home.server.requests(), home.server.replays()), (1, 0));
 }
 
+/// What can be stored nowhere is handed over and can be saved later.
 #[test]
-fn what_can_be_stored_nowhere_is_handed_over_and_can_be_saved_later() {
+fn unstorable_tokens_are_returned_and_can_be_saved_later() {
     let home = home_with_login();
     expire(&home);
     let refuse = Arc::new(Mutex::new(vec![VAULT, SEALED]));
@@ -99,8 +102,9 @@ fn nothing_is_sent_if_the_intent_cannot_be_made_durable() {
     assert_eq!(home.server.requests(), 0);
 }
 
+/// A new login that came meanwhile wins and the caller still has a token.
 #[test]
-fn a_new_login_that_came_meanwhile_wins_and_the_caller_still_has_a_token() {
+fn a_new_login_during_the_exchange_wins() {
     let home = home_with_login();
     expire(&home);
     let newer = home.log_in("xai-oauth");
@@ -125,8 +129,9 @@ fn unrelated_edits_that_came_meanwhile_are_kept() {
     assert!(home.text().contains("\"added\": [1,  2],"));
 }
 
+/// A ledger that cannot be read stops refreshing and not serving.
 #[test]
-fn a_ledger_that_cannot_be_read_stops_refreshing_and_not_serving() {
+fn an_unreadable_ledger_stops_refreshing_but_not_serving() {
     let home = home_with_login();
     let good = home.token("xai-oauth").expect("good").token;
     for ledger in ["{", "{\"schema\": 9, \"tokens\": {}}", "{\"schema\": 1}", "[]"] {

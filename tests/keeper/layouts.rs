@@ -198,8 +198,9 @@ fn at<'a>(json: &'a Value, pointer: &str) -> &'a Value {
     json.pointer(pointer).expect("it is there")
 }
 
+/// A valid token is served from every file and nothing is written.
 #[test]
-fn a_valid_token_is_served_from_every_file_and_nothing_is_written() {
+fn a_valid_token_of_every_layout_is_served_without_a_write() {
     for layout in LAYOUTS {
         let tool = Tool::new(layout);
         let expires_ms = (now_ms() + HOUR_MS) / 1_000 * 1_000;
@@ -215,8 +216,9 @@ fn a_valid_token_is_served_from_every_file_and_nothing_is_written() {
     }
 }
 
+/// A refresh in place changes the tokens and their times and not a byte else.
 #[test]
-fn a_refresh_in_place_changes_the_tokens_and_their_times_and_not_a_byte_else() {
+fn a_refresh_in_place_changes_tokens_and_times_only() {
     for layout in LAYOUTS {
         let tool = Tool::new(layout);
         let mut refresh_token = tool.login.refresh_token.clone();
@@ -268,8 +270,9 @@ fn an_expired_token_is_refreshed_without_being_told_to() {
     }
 }
 
+/// A refused token leaves the file says why and is put back byte for byte.
 #[test]
-fn a_refused_token_leaves_the_file_says_why_and_is_put_back_byte_for_byte() {
+fn a_refused_token_is_removed_and_restored_byte_for_byte() {
     for layout in LAYOUTS {
         let tool = Tool::new(layout);
         let name = layout.name;
@@ -306,8 +309,9 @@ fn a_refused_token_leaves_the_file_says_why_and_is_put_back_byte_for_byte() {
     }
 }
 
+/// A login anew with the tool ends a quarantine and is not overwritten by one undone.
 #[test]
-fn a_login_anew_with_the_tool_ends_a_quarantine_and_is_not_overwritten_by_one_undone() {
+fn a_new_login_ends_a_quarantine_and_is_not_overwritten() {
     for layout in LAYOUTS {
         let tool = Tool::new(layout);
         tool.write(now_ms() - HOUR_MS);
@@ -343,8 +347,9 @@ fn keys_in_other_tools_files_are_served_and_never_refreshed() {
     assert_eq!((tool.text(), tool.home.server.requests()), (before, 0));
 }
 
+/// What holds nothing is an empty vault and what nobody is known to write is left alone.
 #[test]
-fn what_holds_nothing_is_an_empty_vault_and_what_nobody_is_known_to_write_is_left_alone() {
+fn an_empty_file_is_a_vault_and_an_unknown_one_is_untouched() {
     let tool = Tool::new(LAYOUTS[0]);
     for text in [r#"{"version":1}"#, "{}"] {
         tool.put(text);
@@ -366,8 +371,9 @@ fn what_holds_nothing_is_an_empty_vault_and_what_nobody_is_known_to_write_is_lef
     assert_eq!(tool.beside(), ["auth.json"], "a look leaves nothing behind");
 }
 
+/// A login is moved into a vault out of every file and refreshed there.
 #[test]
-fn a_login_is_moved_into_a_vault_out_of_every_file_and_refreshed_there() {
+fn a_login_of_every_layout_is_moved_and_refreshed_there() {
     for layout in LAYOUTS {
         let tool = Tool::new(layout);
         let expires_ms = now_ms() + HOUR_MS;
@@ -520,8 +526,9 @@ fn whose_a_renamed_file_is_a_person_can_state() {
     }
 }
 
+/// Settings that come to state a layout are heeded by an open keeper.
 #[test]
-fn settings_that_come_to_state_a_layout_are_heeded_by_an_open_keeper() {
+fn an_open_keeper_follows_a_newly_stated_layout() {
     let other = Other::all().into_iter().find(|other| other.layout.is_some()).expect("one");
     let keeper = other.home.keeper_on(other.storage());
     other.is_refused("status", keeper.status(VAULT, None));
@@ -530,8 +537,9 @@ fn settings_that_come_to_state_a_layout_are_heeded_by_an_open_keeper() {
     assert_eq!(keeper.status(VAULT, None).expect("known").credentials.len(), 1);
 }
 
+/// A file that nobody is known to write owns the token that it holds.
 #[test]
-fn a_file_that_nobody_is_known_to_write_owns_the_token_that_it_holds() {
+fn a_file_of_unknown_layout_owns_its_token() {
     let home = Home::new();
     let own = home.log_in("xai-oauth");
     let mut login = crate::common::login("xai-oauth", &own);
@@ -546,8 +554,9 @@ fn a_file_that_nobody_is_known_to_write_owns_the_token_that_it_holds() {
     assert_eq!(keeper.token(&TokenRequest::new(VAULT, "xai-oauth")).expect("its own").origin, "refreshed");
 }
 
+/// Without a refresh token no clock erases anything of another tool.
 #[test]
-fn without_a_refresh_token_no_clock_erases_anything_of_another_tool() {
+fn without_a_refresh_token_no_clock_erases_foreign_data() {
     for layout in LAYOUTS {
         let tool = Tool::new(layout);
         // A JWT that ended, and a time that did.

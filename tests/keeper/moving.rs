@@ -165,8 +165,9 @@ impl Folder {
     }
 }
 
+/// Wherever it is interrupted the login is somewhere and once more completes it.
 #[test]
-fn wherever_it_is_interrupted_the_login_is_somewhere_and_once_more_completes_it() {
+fn an_interrupted_move_keeps_the_login_and_can_be_repeated() {
     let mut calls = 0;
     loop {
         let folder = Folder::new(FILE);
@@ -195,8 +196,9 @@ fn wherever_it_is_interrupted_the_login_is_somewhere_and_once_more_completes_it(
     }
 }
 
+/// What could not be taken stays and what is gone is not taken twice.
 #[test]
-fn what_could_not_be_taken_stays_and_what_is_gone_is_not_taken_twice() {
+fn a_failed_move_leaves_the_login_and_moves_nothing_twice() {
     let folder = Folder::new(FILE);
     let full = || KeeperError::new(Code::Storage, "full");
     assert_eq!(folder.hand_over(u32::MAX, |_| Err(full())).expect_err("not taken").code, Code::Storage);
@@ -219,8 +221,9 @@ fn a_login_anew_that_comes_between_is_not_erased() {
     assert_eq!(folder.text(), anew);
 }
 
+/// Nobody else refreshes it meanwhile and a vault of our own form is not emptied.
 #[test]
-fn nobody_else_refreshes_it_meanwhile_and_a_vault_of_our_own_form_is_not_emptied() {
+fn a_login_being_moved_is_not_refreshed_by_others() {
     let folder = Folder::new(FILE);
     folder
         .hand_over(u32::MAX, |_| {

@@ -77,8 +77,9 @@ fn is_owned_by(error: &KeeperError, path: &Path, provider: &str) {
     assert!(run.starts_with("lazaretto ") && run.ends_with(&there) && run.matches("--vault").count() == 1, "{run}");
 }
 
+/// A login that the shared file holds is refreshed there and served everywhere.
 #[test]
-fn a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everywhere() {
+fn a_shared_login_is_refreshed_there_and_served_everywhere() {
     for file in [ROOT, PROFILE] {
         let root = Root::new();
         let own = root.home.log_in("nous");
@@ -98,8 +99,9 @@ fn a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everywhere()
     }
 }
 
+/// Whatever nous login the shared file holds is the one that counts.
 #[test]
-fn whatever_nous_login_the_shared_file_holds_is_the_one_that_counts() {
+fn the_nous_login_of_the_shared_file_counts() {
     let root = Root::new();
     let (older, newer) = (root.home.log_in("nous"), root.home.log_in("nous"));
     root.write(ROOT, &store("nous", &older));
@@ -112,8 +114,9 @@ fn whatever_nous_login_the_shared_file_holds_is_the_one_that_counts() {
     assert_eq!(root.token(ROOT, "xai-oauth").expect("refreshed").origin, "refreshed");
 }
 
+/// A login that a profile has from the root is refreshed in the root.
 #[test]
-fn a_login_that_a_profile_has_from_the_root_is_refreshed_in_the_root() {
+fn a_login_borrowed_from_the_root_is_refreshed_in_the_root() {
     let root = Root::new();
     let own = root.home.log_in("xai-oauth");
     root.write(ROOT, &store("xai-oauth", &own));
@@ -142,8 +145,9 @@ fn a_login_that_died_in_its_owner_is_not_sent_from_a_copy() {
     assert_eq!(root.home.server.requests(), 1);
 }
 
+/// A profiles own login is its own and a link to the root is the root.
 #[test]
-fn a_profiles_own_login_is_its_own_and_a_link_to_the_root_is_the_root() {
+fn a_profile_owns_its_login_and_a_link_to_the_root_is_the_root() {
     let root = Root::new();
     let (own, theirs) = (root.home.log_in("xai-oauth"), root.home.log_in("xai-oauth"));
     root.write(ROOT, &store("xai-oauth", &theirs));
@@ -155,8 +159,9 @@ fn a_profiles_own_login_is_its_own_and_a_link_to_the_root_is_the_root() {
     assert_eq!((root.home.server.requests(), root.home.server.replays()), (2, 0));
 }
 
+/// A token borrowed from another tools file is refreshed only in that file.
 #[test]
-fn a_token_borrowed_from_another_tools_file_is_refreshed_only_in_that_file() {
+fn a_borrowed_token_is_refreshed_only_in_its_owner_file() {
     let root = Root::new();
     let (own, manual) = (root.home.log_in("anthropic"), root.home.log_in("anthropic"));
     let tool = ".claude/.credentials.json";
@@ -182,8 +187,9 @@ fn a_token_borrowed_from_another_tools_file_is_refreshed_only_in_that_file() {
     assert_eq!((root.home.server.requests(), root.home.server.replays()), (2, 0));
 }
 
+/// An anthropic login that the reference keeps in a file of its own is refreshed there.
 #[test]
-fn an_anthropic_login_that_the_reference_keeps_in_a_file_of_its_own_is_refreshed_there() {
+fn an_anthropic_login_in_its_own_file_is_refreshed_there() {
     let root = Root::new();
     let own = root.home.log_in("anthropic");
     let file = ".anthropic_oauth.json";
@@ -197,8 +203,9 @@ fn an_anthropic_login_that_the_reference_keeps_in_a_file_of_its_own_is_refreshed
     assert_eq!((root.home.server.requests(), root.home.server.replays()), (1, 0));
 }
 
+/// A token that is still good is served with the reason why it is not refreshed.
 #[test]
-fn a_token_that_is_still_good_is_served_with_the_reason_why_it_is_not_refreshed() {
+fn a_good_borrowed_token_is_served_with_the_reason() {
     let root = Root::new();
     let own = root.home.log_in("xai-oauth");
     let mut early = store("xai-oauth", &own);
@@ -220,8 +227,9 @@ fn the_settings_can_make_a_file_the_owner() {
     assert_eq!(root.token(ROOT, "nous").expect("refreshed").origin, "refreshed");
 }
 
+/// A file that may hold the login and cannot be read stops the send.
 #[test]
-fn a_file_that_may_hold_the_login_and_cannot_be_read_stops_the_send() {
+fn an_unreadable_possible_owner_file_stops_the_send() {
     let root = Root::new();
     let own = root.home.log_in("nous");
     root.write(ROOT, &store("nous", &own));

@@ -93,8 +93,9 @@ impl Story {
     }
 }
 
+/// Ten refreshes in a row each bring a new token that the server takes.
 #[test]
-fn ten_refreshes_in_a_row_each_bring_a_new_token_that_the_server_takes() {
+fn ten_refreshes_in_a_row_each_bring_an_accepted_token() {
     for story in Story::each() {
         for round in 1..=10 {
             let before = story.stored_token();
@@ -112,8 +113,9 @@ fn ten_refreshes_in_a_row_each_bring_a_new_token_that_the_server_takes() {
     }
 }
 
+/// A withdrawn grant is quarantined and sent by no later session and by no re seeding.
 #[test]
-fn a_withdrawn_grant_is_quarantined_and_sent_by_no_later_session_and_by_no_re_seeding() {
+fn a_withdrawn_grant_is_quarantined_and_never_sent_again() {
     for story in Story::each() {
         let before = story.home.json();
         story.home.server.revoke(&story.own.refresh_token);
@@ -147,8 +149,9 @@ fn a_withdrawn_grant_is_quarantined_and_sent_by_no_later_session_and_by_no_re_se
     }
 }
 
+/// An overloaded server and a proxys page change no byte and the token works afterwards.
 #[test]
-fn an_overloaded_server_and_a_proxys_page_change_no_byte_and_the_token_works_afterwards() {
+fn an_overloaded_server_or_a_proxy_page_changes_no_byte() {
     for fault in ["status-503", "html-403"] {
         for story in Story::each() {
             let before = story.home.text();
@@ -166,8 +169,9 @@ fn an_overloaded_server_and_a_proxys_page_change_no_byte_and_the_token_works_aft
     }
 }
 
+/// An answer lost before the server did anything is asked for again with the same token.
 #[test]
-fn an_answer_lost_before_the_server_did_anything_is_asked_for_again_with_the_same_token() {
+fn a_request_lost_before_rotation_is_repeated() {
     for story in Story::each() {
         story.home.server.fault("drop-before", 1);
         story.refresh().expect("the second request was answered");
@@ -179,7 +183,7 @@ fn an_answer_lost_before_the_server_did_anything_is_asked_for_again_with_the_sam
 /// No client can do better: the successor was in the answer only, and a server without a grace window takes the question for
 /// it for a theft. What is left is to say what happened, and not to ask again.
 #[test]
-fn an_answer_lost_after_the_server_rotated_costs_the_login_and_the_reason_says_how() {
+fn an_answer_lost_after_rotation_costs_the_login_with_a_reason() {
     for story in Story::each() {
         let before = story.home.json();
         story.home.server.fault("drop-after", 1);
@@ -196,8 +200,9 @@ fn an_answer_lost_after_the_server_rotated_costs_the_login_and_the_reason_says_h
     }
 }
 
+/// Sessions that find the same expired token at once make one request and no replay.
 #[test]
-fn sessions_that_find_the_same_expired_token_at_once_make_one_request_and_no_replay() {
+fn concurrent_sessions_make_one_request_and_no_replay() {
     for sessions in [2, 20] {
         for story in Story::each() {
             story.expire();

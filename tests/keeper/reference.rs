@@ -177,8 +177,9 @@ fn fingerprint(token: &str) -> Value {
     json!(Fingerprint::of(token).as_str())
 }
 
+/// After our refresh the reference reads the new tokens and rewrites nothing.
 #[test]
-fn after_our_refresh_the_reference_reads_the_new_tokens_and_rewrites_nothing() {
+fn the_reference_reads_our_refresh_and_rewrites_nothing() {
     for story in Story::each() {
         let provider = story.provider;
         let before = story.load_in_agreement();
@@ -207,8 +208,9 @@ fn after_our_refresh_the_reference_reads_the_new_tokens_and_rewrites_nothing() {
     }
 }
 
+/// After our quarantine the reference uses nothing of the login and the other entries as before.
 #[test]
-fn after_our_quarantine_the_reference_uses_nothing_of_the_login_and_the_other_entries_as_before() {
+fn the_reference_uses_other_entries_after_our_quarantine() {
     for story in Story::each() {
         let provider = story.provider;
         let before = story.load_in_agreement();
@@ -232,8 +234,9 @@ fn after_our_quarantine_the_reference_uses_nothing_of_the_login_and_the_other_en
     }
 }
 
+/// After our quarantine of an only login the reference asks for a new one.
 #[test]
-fn after_our_quarantine_of_an_only_login_the_reference_asks_for_a_new_one() {
+fn the_reference_asks_for_a_login_after_our_quarantine() {
     for story in PROVIDERS.into_iter().map_while(Story::with_login_alone) {
         let provider = story.provider;
         assert_eq!(story.load_in_agreement()["login"]["logged_in"], true, "{provider}");
@@ -246,8 +249,9 @@ fn after_our_quarantine_of_an_only_login_the_reference_asks_for_a_new_one() {
     }
 }
 
+/// What was quarantined and put back reads to the reference as before.
 #[test]
-fn what_was_quarantined_and_put_back_reads_to_the_reference_as_before() {
+fn the_reference_reads_a_restored_login_as_before() {
     for story in Story::each() {
         let before = story.load_in_agreement();
         story.quarantine("login", &story.own.refresh_token);
@@ -257,8 +261,9 @@ fn what_was_quarantined_and_put_back_reads_to_the_reference_as_before() {
     }
 }
 
+/// A manual entry that died is passed over by the reference too and no other is.
 #[test]
-fn a_manual_entry_that_died_is_passed_over_by_the_reference_too_and_no_other_is() {
+fn the_reference_skips_only_the_dead_manual_entry() {
     for story in Story::each().filter(|story| story.provider != "nous") {
         let provider = story.provider;
         let before = story.load_in_agreement();
@@ -286,7 +291,7 @@ fn an_expired_login_is_one_to_refresh_for_both_of_us() {
 /// its next refresh if their tokens differ. So the copy owns the login: refreshed in the vault, the reference would send a spent
 /// token.
 #[test]
-fn a_nous_login_with_a_shared_copy_is_refreshed_only_there_so_the_reference_is_left_with_a_live_token() {
+fn a_nous_login_with_a_shared_copy_is_refreshed_only_there() {
     let Some(story) = Story::with_shared_copy("nous") else { return };
     let copy = story.home.folder.path().join(SHARED_COPY);
     let before = (fs::read(&copy).expect("the reference wrote it"), story.home.text());
@@ -311,7 +316,7 @@ fn a_nous_login_with_a_shared_copy_is_refreshed_only_there_so_the_reference_is_l
 /// A known difference. The reference makes no manual OAuth entry for Nous; it takes one it finds for an old copy of the login,
 /// and deletes it as soon as that login is empty. To us it is a grant of its own, and it stays.
 #[test]
-fn a_manual_nous_entry_that_outlives_our_quarantine_is_deleted_by_the_reference() {
+fn the_reference_deletes_a_quarantined_manual_nous_entry() {
     let Some(story) = Story::with_login_alone("nous") else { return };
     story.push_row(|row| {
         for (field, value) in [
@@ -333,7 +338,7 @@ fn a_manual_nous_entry_that_outlives_our_quarantine_is_deleted_by_the_reference(
 
 /// A known difference. The reference sends a key of Nous only if it is one of its inference tokens; we do not look into keys.
 #[test]
-fn a_nous_key_that_is_no_inference_token_is_passed_over_by_the_reference_and_handed_out_by_us() {
+fn a_nous_key_is_served_by_us_and_skipped_by_the_reference() {
     let Some(story) = Story::with_login_alone("nous") else { return };
     story.push_key("sk-bbbbbb");
     assert_eq!(story.load().usable(), BTreeSet::from(["login".to_owned()]));

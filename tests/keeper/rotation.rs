@@ -40,8 +40,9 @@ fn ten_refreshes_in_a_row_work_with_a_server_that_rotates() {
     }
 }
 
+/// Ten refreshes in a row work where the token stays and nothing is called spent.
 #[test]
-fn ten_refreshes_in_a_row_work_where_the_token_stays_and_nothing_is_called_spent() {
+fn ten_refreshes_work_where_the_token_stays_the_same() {
     for rotate in [Rotation::SameToken, Rotation::OmitToken] {
         let home = home_with(rotate);
         let first = stored_token(&home);
@@ -58,8 +59,9 @@ fn ten_refreshes_in_a_row_work_where_the_token_stays_and_nothing_is_called_spent
     }
 }
 
+/// A hundred callers who wait for an expired token cause one request.
 #[test]
-fn a_hundred_callers_who_wait_for_an_expired_token_cause_one_request() {
+fn a_hundred_callers_of_an_expired_token_cause_one_request() {
     for rotate in [Rotation::RevokeFamilyOnReuse, Rotation::SameToken, Rotation::OmitToken] {
         let home = home_with(rotate);
         let mut vault = home.json();
@@ -81,8 +83,9 @@ fn a_hundred_callers_who_wait_for_an_expired_token_cause_one_request() {
     }
 }
 
+/// Callers who were refused the same access token cause one request.
 #[test]
-fn callers_who_were_refused_the_same_access_token_cause_one_request() {
+fn callers_refused_the_same_token_cause_one_request() {
     let home = home_with(Rotation::RevokeFamilyOnReuse);
     let refused = home.json()["providers"]["xai-oauth"]["tokens"]["access_token"].as_str().expect("a token").to_owned();
     let keeper = Arc::new(home.session());
@@ -102,8 +105,9 @@ fn callers_who_were_refused_the_same_access_token_cause_one_request() {
     assert_eq!(home.server.requests(), 1);
 }
 
+/// One grant in three places is refreshed once and written to all of them.
 #[test]
-fn one_grant_in_three_places_is_refreshed_once_and_written_to_all_of_them() {
+fn one_grant_in_three_places_is_refreshed_once_for_all() {
     let home = Home::new();
     let (own, other) = (home.log_in("xai-oauth"), home.log_in("xai-oauth"));
     home.write_json(&json!({
@@ -129,8 +133,9 @@ fn one_grant_in_three_places_is_refreshed_once_and_written_to_all_of_them() {
     assert_eq!(home.server.requests(), 1);
 }
 
+/// A spent token written over its successor in one place is replaced by it again.
 #[test]
-fn a_spent_token_written_over_its_successor_in_one_place_is_replaced_by_it_again() {
+fn a_spent_token_over_its_successor_is_replaced_again() {
     let home = home_with(Rotation::RevokeFamilyOnReuse);
     let before = home.json();
     let token = home.refresh("xai-oauth").expect("refreshed");
@@ -148,8 +153,9 @@ fn a_spent_token_written_over_its_successor_in_one_place_is_replaced_by_it_again
     assert!(home.event_names().contains(&"restored".to_owned()));
 }
 
+/// A spent token with no successor left anywhere is taken out and not replayed.
 #[test]
-fn a_spent_token_with_no_successor_left_anywhere_is_taken_out_and_not_replayed() {
+fn a_spent_token_without_a_successor_is_not_replayed() {
     let home = home_with(Rotation::RevokeFamilyOnReuse);
     let before = home.text();
     home.refresh("xai-oauth").expect("refreshed");
@@ -182,8 +188,9 @@ fn a_lost_answer_is_asked_for_again_with_the_same_token() {
     assert_eq!(home.server.requests(), 2);
 }
 
+/// An html page or half an answer changes nothing and is no verdict on the token.
 #[test]
-fn an_html_page_or_half_an_answer_changes_nothing_and_is_no_verdict_on_the_token() {
+fn an_html_page_or_half_an_answer_changes_nothing() {
     let page = "<html><body>Attention Required! invalid_grant</body></html>";
     for status in [200, 400, 401, 403] {
         let home = home_with(Rotation::RevokeFamilyOnReuse);

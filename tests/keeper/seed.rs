@@ -55,8 +55,9 @@ fn terminal_against_transient_against_other_provider_verdicts() {
     }
 }
 
+/// A terminal refusal is quarantined persisted and never replayed.
 #[test]
-fn a_terminal_refusal_is_quarantined_persisted_and_never_replayed() {
+fn a_terminal_refusal_is_quarantined_and_never_replayed() {
     for provider in PROVIDERS {
         for (status, body) in [(400, r#"{"error":"invalid_grant"}"#), (401, ""), (403, r#"{"message":"no"}"#)] {
             let home = Home::new();
@@ -137,8 +138,9 @@ fn rate_limits_and_server_errors_leave_the_vault_byte_identical() {
     }
 }
 
+/// Tokens that another process rotated meanwhile are adopted and nothing is cleared.
 #[test]
-fn tokens_that_another_process_rotated_meanwhile_are_adopted_and_nothing_is_cleared() {
+fn tokens_rotated_by_another_process_are_adopted() {
     for provider in PROVIDERS {
         let home = Home::new();
         let (own, _) = household(&home, provider);
@@ -165,8 +167,9 @@ fn tokens_that_another_process_rotated_meanwhile_are_adopted_and_nothing_is_clea
     }
 }
 
+/// A login without its refresh token is taken out once its access token has expired.
 #[test]
-fn a_login_without_its_refresh_token_is_taken_out_once_its_access_token_has_expired() {
+fn a_login_without_a_refresh_token_is_removed_at_its_expiry() {
     let home = Home::new();
     let own = home.log_in("xai-oauth");
     let mut vault = json!({ "providers": { "xai-oauth": login("xai-oauth", &own) }, "credential_pool": {} });
@@ -186,8 +189,9 @@ fn a_login_without_its_refresh_token_is_taken_out_once_its_access_token_has_expi
     assert_eq!(home.server.requests(), 0);
 }
 
+/// Tokens that are put back by hand are not sent and are taken out again.
 #[test]
-fn tokens_that_are_put_back_by_hand_are_not_sent_and_are_taken_out_again() {
+fn dead_tokens_restored_by_hand_are_removed_and_not_sent() {
     for provider in PROVIDERS {
         let home = Home::new();
         let (own, before) = household(&home, provider);
@@ -253,8 +257,9 @@ fn what_was_quarantined_wrongly_can_be_put_back_and_works() {
     home.session().unquarantine(&home.selector("xai-oauth")).expect_err("nothing is sealed any more");
 }
 
+/// A dead refresh token beside a live access token leaves that one served.
 #[test]
-fn a_dead_refresh_token_beside_a_live_access_token_leaves_that_one_served() {
+fn a_live_access_token_is_served_beside_a_dead_refresh_token() {
     let home = Home::new();
     let own = home.log_in("xai-oauth");
     let mut state = login("xai-oauth", &own);

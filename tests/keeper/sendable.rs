@@ -96,8 +96,9 @@ fn a_refresh_token_that_cannot_be_used_is_never_taken_for_none() {
     }
 }
 
+/// An unusable refresh token without an access token is in doubt and not sent again at once.
 #[test]
-fn an_unusable_refresh_token_without_an_access_token_is_in_doubt_and_not_sent_again_at_once() {
+fn an_unusable_refresh_token_alone_leaves_doubt() {
     let world = World::new();
     world.answer(200, &json!({ "refresh_token": { "value": "rt-2" } }));
     let error = world.token().expect_err("no token");
@@ -129,8 +130,9 @@ fn a_refresh_token_that_goes_in_a_header_is_visible_ascii() {
 const UNSENDABLE: [&str; 8] =
     ["good\r\nX-Injected: 1", "good\0", "\u{1b}[2J", "two words", " at", "at-é", "null", "at\u{202e}"];
 
+/// An access token that no header can carry is refreshed and never served.
 #[test]
-fn an_access_token_that_no_header_can_carry_is_refreshed_and_never_served() {
+fn an_unsendable_access_token_is_refreshed_and_never_served() {
     for unsendable in UNSENDABLE {
         let world = World::new();
         let login = json!({ "access_token": unsendable, "refresh_token": "rt-1", "expires_in": 3600 });
@@ -144,8 +146,9 @@ fn an_access_token_that_no_header_can_carry_is_refreshed_and_never_served() {
     }
 }
 
+/// An entry that no header can carry is unusable and the next one serves.
 #[test]
-fn an_entry_that_no_header_can_carry_is_unusable_and_the_next_one_serves() {
+fn an_unsendable_entry_is_skipped_for_the_next() {
     for kind in ["api_key", "oauth"] {
         for unsendable in UNSENDABLE {
             let world = World::new();

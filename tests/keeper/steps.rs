@@ -22,8 +22,9 @@ fn record(world: &World, token: &str) -> Value {
     ledger["tokens"][Fingerprint::of(token).as_str()].clone()
 }
 
+/// An intent is durable before the send and the successor before its caller has anything.
 #[test]
-fn an_intent_is_durable_before_the_send_and_the_successor_before_its_caller_has_anything() {
+fn the_intent_precedes_the_send_and_the_store_its_answer() {
     let world = World::new();
     world.answer(200, &tokens());
     world.meanwhile(Moment::Before("send"), |world| {
@@ -37,8 +38,9 @@ fn an_intent_is_durable_before_the_send_and_the_successor_before_its_caller_has_
     assert_eq!(world.tokens()["refresh_token"], "rt-2");
 }
 
+/// A tombstone comes before the sealed copy and that before the vault.
 #[test]
-fn a_tombstone_comes_before_the_sealed_copy_and_that_before_the_vault() {
+fn a_tombstone_precedes_the_sealed_copy_and_the_vault() {
     let world = World::new();
     world.answer(400, &json!({ "error": "invalid_grant" }));
     world.token().expect_err("dead");
@@ -68,8 +70,9 @@ fn each_refresh_sends_the_token_that_the_last_one_brought() {
     assert_eq!(world.sent("refresh_token"), ["rt-1", "rt-2", "rt-3", "rt-4"]);
 }
 
+/// What another program wrote while we waited for the lease is adopted and nothing is sent.
 #[test]
-fn what_another_program_wrote_while_we_waited_for_the_lease_is_adopted_and_nothing_is_sent() {
+fn tokens_written_while_we_waited_are_adopted_without_a_send() {
     let world = World::new();
     world.meanwhile(Moment::Before("acquire"), |world| write_login(world, &newer_login()));
     let token = world.token().expect("theirs");
@@ -77,8 +80,9 @@ fn what_another_program_wrote_while_we_waited_for_the_lease_is_adopted_and_nothi
     assert_eq!(world.requests(), 0);
 }
 
+/// Who still has a good token does not wait for the one who refreshes it.
 #[test]
-fn who_still_has_a_good_token_does_not_wait_for_the_one_who_refreshes_it() {
+fn a_caller_with_a_good_token_does_not_wait_for_a_refresh() {
     let world = World::new();
     world.0.is_busy.set(true);
     world.0.now_ms.set(START_MS - 3_660 * SECOND_MS);
@@ -95,7 +99,7 @@ fn who_still_has_a_good_token_does_not_wait_for_the_one_who_refreshes_it() {
 /// It may come before any call that the session makes once it was refused, or after the last: the older token is taken out, the
 /// newer one never.
 #[test]
-fn a_login_that_another_program_writes_at_any_moment_after_a_refusal_is_kept_and_used() {
+fn a_login_written_after_a_refusal_is_kept_and_used() {
     let mut adopted = 0;
     for calls in 0.. {
         let world = World::new();
@@ -125,8 +129,9 @@ fn a_login_that_another_program_writes_at_any_moment_after_a_refusal_is_kept_and
     assert!(adopted > 4, "{adopted}: whoever was refused looks again before he gives up");
 }
 
+/// A process that dies with its request out leaves a note of the token and since when.
 #[test]
-fn a_process_that_dies_with_its_request_out_leaves_a_note_of_the_token_and_since_when() {
+fn a_process_that_dies_in_an_exchange_leaves_its_intent() {
     let world = World::new();
     world.die_at_the_next_request();
     world.token_of_a_process_that_dies();
@@ -142,8 +147,9 @@ fn a_process_that_dies_with_its_request_out_leaves_a_note_of_the_token_and_since
     assert_eq!(world.sent("refresh_token"), ["rt-1", "rt-1"]);
 }
 
+/// A timed out request is repeated word for word inside a short replay window.
 #[test]
-fn a_timed_out_request_is_repeated_word_for_word_inside_a_short_replay_window() {
+fn a_timed_out_request_is_repeated_in_the_replay_window() {
     let world = World::new();
     // On a vault that another program may wait for, a request has ten seconds.
     world.fail("timeout", true, 10 * SECOND_MS);
@@ -155,8 +161,9 @@ fn a_timed_out_request_is_repeated_word_for_word_inside_a_short_replay_window() 
     assert_eq!(sent[1].1 - sent[0].1, 10 * SECOND_MS, "as soon as the first was given up");
 }
 
+/// After a server error the tokens stay the state is in doubt and the same token is sent again.
 #[test]
-fn after_a_server_error_the_tokens_stay_the_state_is_in_doubt_and_the_same_token_is_sent_again() {
+fn a_server_error_keeps_the_tokens_in_doubt_and_retries() {
     for status in [500, 502, 503, 504, 520] {
         let world = World::new();
         let before = world.text("vault");
@@ -176,8 +183,9 @@ fn after_a_server_error_the_tokens_stay_the_state_is_in_doubt_and_the_same_token
     }
 }
 
+/// Of a login and its copy the later issued is sent and the other never.
 #[test]
-fn of_a_login_and_its_copy_the_later_issued_is_sent_and_the_other_never() {
+fn of_a_login_and_its_copy_only_the_later_issued_is_sent() {
     let (early, late) = ("2026-07-20T07:00:00Z", "2026-07-20T08:00:00Z");
     for (of_login, of_copy, copy_token, sent) in [
         (early, late, json!("rt-copy"), "rt-copy"),
@@ -230,8 +238,9 @@ fn the_client_goes_with_the_token_that_was_issued_to_it() {
     assert_eq!((&stored["client_id"], &stored["tokens"]["refresh_token"]), (&json!("client-2"), &json!("rt-2")));
 }
 
+/// A success without an access token writes nothing unless it brings a successor.
 #[test]
-fn a_success_without_an_access_token_writes_nothing_unless_it_brings_a_successor() {
+fn a_success_without_tokens_writes_nothing() {
     for (kind, body) in [
         ("application/json", "{}"),
         ("application/json", r#"{"access_token":""}"#),
@@ -253,8 +262,9 @@ fn a_success_without_an_access_token_writes_nothing_unless_it_brings_a_successor
     assert_eq!((&world.tokens()["access_token"], &world.tokens()["refresh_token"]), (&json!("at-old"), &json!("rt-2")));
 }
 
+/// A successor without an access token does not make the old access token good again.
 #[test]
-fn a_successor_without_an_access_token_does_not_make_the_old_access_token_good_again() {
+fn a_successor_alone_does_not_renew_the_access_token() {
     let world = World::new();
     world.answer(200, &json!({ "access_token": "", "refresh_token": "rt-2" }));
     world.token().expect_err("no token");
@@ -276,8 +286,9 @@ fn a_redirect_is_not_followed_and_its_host_is_named() {
     }
 }
 
+/// An answer that names no lifetime leaves it unknown and a refusal still refreshes.
 #[test]
-fn an_answer_that_names_no_lifetime_leaves_it_unknown_and_a_refusal_still_refreshes() {
+fn an_answer_without_a_lifetime_leaves_it_unknown() {
     for lifetime in [None, Some(json!(0)), Some(json!(-1)), Some(json!("soon"))] {
         let world = World::new();
         let mut answer = json!({ "access_token": "at-2", "refresh_token": "rt-2", "refresh_expires_in": 0 });

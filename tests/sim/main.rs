@@ -39,8 +39,9 @@ fn five_million_schedules_or_a_minute_of_them_break_nothing() {
     say(&figures.told(begun.elapsed()));
 }
 
+/// A million schedules about an entry that lies in one place break nothing.
 #[test]
-fn a_million_schedules_about_an_entry_that_lies_in_one_place_break_nothing() {
+fn a_million_schedules_of_a_single_entry_break_nothing() {
     let begun = Instant::now();
     let first = schedule::FIRST_PLAN_ABOUT_AN_ENTRY + number("LAZARETTO_PLAN", 0);
     let figures = run(schedule::seeds(first, ORDERS).take(1_000_000), Duration::from_secs(20));
@@ -135,7 +136,7 @@ fn every_mutant_is_caught() {
 
 /// The seeds are spread over plans. `LAZARETTO_COMPILED` asks for more of them.
 #[test]
-fn the_compiled_component_does_step_by_step_what_the_native_code_does() {
+fn the_compiled_component_takes_the_native_codes_steps() {
     let (component, begun) = (Arc::new(Component::load()), Instant::now());
     let compared = compiled::compare(
         compiled::spread(number("LAZARETTO_COMPILED", 2_000)),

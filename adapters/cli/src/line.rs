@@ -112,8 +112,9 @@ mod tests {
         }
     }
 
+    /// A bad line says what it should be and nothing of what it holds.
     #[test]
-    fn a_bad_line_says_what_it_should_be_and_nothing_of_what_it_holds() {
+    fn a_bad_line_is_refused_without_repeating_it() {
         for bad in [
             "{",
             "[]",

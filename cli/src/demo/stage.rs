@@ -223,8 +223,9 @@ mod tests {
     use super::*;
     use lazaretto_testing::demo_server::Behaviour;
 
+    /// The vault is json for its owner alone and goes with the stage.
     #[test]
-    fn the_vault_is_json_for_its_owner_alone_and_goes_with_the_stage() {
+    fn the_demo_vault_is_private_and_removed_at_the_end() {
         let server = TokenServer::start(Behaviour::default()).unwrap();
         let stage = Stage::set(&server, false).unwrap();
         let directory = stage.directory().to_owned();

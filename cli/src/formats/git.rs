@@ -142,8 +142,9 @@ mod tests {
         assert!(named.starts_with("username=x\n"), "{named}");
     }
 
+    /// A bearer header is given where git can and the server or the user wants one.
     #[test]
-    fn a_bearer_header_is_given_where_git_can_and_the_server_or_the_user_wants_one() {
+    fn git_gets_a_bearer_header_where_it_is_wanted_and_known() {
         let bearer = "capability[]=authtype\nauthtype=Bearer\ncredential=at-secret\nephemeral=1\npassword_expiry_utc=1784541600\n";
         let forced = TYPED.replace("get", "--bearer get");
         let only = format!("{QUESTION}wwwauth[]=Bearer realm=\"x\"\n");
@@ -155,8 +156,9 @@ mod tests {
         assert!(answered(&old_git, &forced).starts_with("username="));
     }
 
+    /// Nothing is said to another host over plain http or for another user.
     #[test]
-    fn nothing_is_said_to_another_host_over_plain_http_or_for_another_user() {
+    fn git_gets_nothing_for_another_host_user_or_plain_http() {
         for (from, to) in [
             ("git.example", "evil.example"),
             ("git.example", "git.example:444"),

@@ -93,8 +93,9 @@ mod tests {
     use super::super::super::need::example;
     use super::*;
 
+    /// Only what is due is swept if that is asked for and a key never.
     #[test]
-    fn only_what_is_due_is_swept_if_that_is_asked_for_and_a_key_never() {
+    fn due_sweeps_only_due_credentials_and_never_a_key() {
         for (usable, renewal, due, waits) in [
             ("yes", "ok", false, false),
             ("expired", "ok", true, false),
@@ -142,8 +143,9 @@ mod tests {
         next.map(|job| format!("{}{}{}", job.vault, job.status.provider, job.status.credential)).collect()
     }
 
+    /// Of one provider one is refreshed at a time whatever vault it is in.
     #[test]
-    fn of_one_provider_one_is_refreshed_at_a_time_whatever_vault_it_is_in() {
+    fn one_provider_is_refreshed_one_at_a_time_across_vaults() {
         let mut queue = Queue::default();
         queue.add(0, true, vec![of("a", "1"), of("a", "2"), of("b", "1")], false);
         queue.add(1, true, vec![of("b", "2"), of("c", "1")], false);
@@ -155,8 +157,9 @@ mod tests {
         assert!(queue.jobs.is_empty());
     }
 
+    /// Of a vault whose own lock each exchange holds one is refreshed at a time.
     #[test]
-    fn of_a_vault_whose_own_lock_each_exchange_holds_one_is_refreshed_at_a_time() {
+    fn a_shared_vault_is_refreshed_one_at_a_time() {
         let mut queue = Queue::default();
         queue.add(0, false, vec![of("a", "1"), of("b", "1")], false);
         queue.add(1, false, vec![of("c", "1")], false);

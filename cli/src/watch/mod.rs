@@ -219,8 +219,9 @@ mod tests {
         StatusReport { credentials, warnings: Vec::new() }
     }
 
+    /// A vault that cannot be read is said once and so is its return.
     #[test]
-    fn a_vault_that_cannot_be_read_is_said_once_and_so_is_its_return() {
+    fn an_unreadable_vault_and_its_return_are_reported_once() {
         let (good, bad) = (Ok(report(vec![example("yes", "ok")])), Err("not \u{1b}JSON".to_owned()));
         let said = |before, after| {
             let said = happenings("/a", before, after, NOW_MS);
@@ -232,8 +233,9 @@ mod tests {
         assert_eq!(said(&good, &good), [""; 0]);
     }
 
+    /// A selection moves within the list and the first is whoever leads.
     #[test]
-    fn a_selection_moves_within_the_list_and_the_first_is_whoever_leads() {
+    fn a_selection_stays_in_the_list_and_starts_at_the_first() {
         let name = |number: usize| (String::new(), String::new(), number.to_string());
         let all: Vec<Selected> = (0..9).map(name).collect();
         for (from, key, to) in [

@@ -99,8 +99,9 @@ mod tests {
     use super::super::tests::{NOW_MS, report};
     use super::*;
 
+    /// The next reading is when a time has come and soon in any case.
     #[test]
-    fn the_next_reading_is_when_a_time_has_come_and_soon_in_any_case() {
+    fn the_next_reading_is_at_the_next_due_time_or_soon() {
         let report = report(vec![lazaretto_host::CredentialStatus {
             retry_at_ms: Some(NOW_MS + 4_000),
             expires_at_ms: Some(NOW_MS - 1),
@@ -110,8 +111,9 @@ mod tests {
         assert_eq!(next(None, NOW_MS), NOW_MS + AT_LEAST_EVERY_MS);
     }
 
+    /// A file that was replaced by one of the same size has another stamp.
     #[test]
-    fn a_file_that_was_replaced_by_one_of_the_same_size_has_another_stamp() {
+    fn a_replaced_file_of_equal_size_has_another_stamp() {
         let folder = tempfile::tempdir().unwrap();
         let (path, other) = (folder.path().join("a"), folder.path().join("b"));
         assert_eq!(Stamp::of(&path), None);

@@ -30,8 +30,9 @@ fn token_prints_the_token_and_nothing_else() {
     assert_eq!(home.server.requests(), 1);
 }
 
+/// A refused token is read from standard input and never from an argument.
 #[test]
-fn a_refused_token_is_read_from_standard_input_and_never_from_an_argument() {
+fn a_refused_token_is_read_from_stdin_only() {
     let home = Home::with_expired_login();
     let token = home.run(&["token", "acme"]).out;
     let mut child = home
@@ -55,7 +56,7 @@ fn a_refused_token_is_read_from_standard_input_and_never_from_an_argument() {
 
 /// The reference's variable for the folder of the logins that its profiles share.
 #[test]
-fn a_login_in_the_folder_that_hermes_shared_auth_dir_names_is_refreshed_only_there() {
+fn a_login_in_hermes_shared_auth_dir_is_refreshed_only_there() {
     let home = Home::with_expired_login();
     home.profiles(&json!({ "nous": { "token_endpoint": home.server.token_endpoint(), "client_id": "demo" } }));
     let mut vault = home.vault();
@@ -99,8 +100,9 @@ fn exit_codes_say_what_helps() {
     assert_eq!(home.run(&["token", "acme"]).code, Some(0));
 }
 
+/// While a refresh is under way the vault can be read and a good token is served.
 #[test]
-fn while_a_refresh_is_under_way_the_vault_can_be_read_and_a_good_token_is_served() {
+fn during_a_refresh_readers_get_the_good_token() {
     let home = Home::with_expired_login();
     let now_ms = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_millis() as u64;
     let mut vault = home.vault();
@@ -126,8 +128,9 @@ fn while_a_refresh_is_under_way_the_vault_can_be_read_and_a_good_token_is_served
     assert_eq!((home.server.requests(), home.server.replays()), (1, 0));
 }
 
+/// After a 429 no process sends before the wait is over and each says why.
 #[test]
-fn after_a_429_no_process_sends_before_the_wait_is_over_and_each_says_why() {
+fn after_a_429_no_process_sends_before_the_wait_is_over() {
     let home = Home::with_expired_login();
     home.server.fault([Fault::Status {
         code: 429,
@@ -157,7 +160,7 @@ fn an_error_is_one_json_object_where_that_is_asked_for() {
 
 /// Every kind of file that is no vault: refused with its path and a reason, and left as it is.
 #[test]
-fn what_is_no_vault_is_refused_by_path_and_reason_and_left_as_it_is() {
+fn what_is_no_vault_is_refused_and_left_unchanged() {
     let deep = format!("{{\"providers\":{}1{}}}", "{\"a\":".repeat(200), "}".repeat(200));
     let cases: [(&str, Vec<u8>, &str); 9] = [
         ("not JSON", b"hello".to_vec(), "line 1, column 1"),
@@ -222,8 +225,9 @@ fn wrong_types_in_any_field_spoil_only_themselves() {
     }
 }
 
+/// A vault that cannot be read or written is named and nothing is sent.
 #[test]
-fn a_vault_that_cannot_be_read_or_written_is_named_and_nothing_is_sent() {
+fn an_unreadable_or_read_only_vault_is_named_and_nothing_sent() {
     let home = Home::new();
     fs::create_dir(home.path("auth.json")).expect("made");
     let ran = home.run(&["token", "acme"]);

@@ -46,8 +46,9 @@ fn paste(command: &str) -> Ran {
     Ran::of(shell.output().expect("sh runs"))
 }
 
+/// A vault that is in use is well and its server is asked for nothing secret.
 #[test]
-fn a_vault_that_is_in_use_is_well_and_its_server_is_asked_for_nothing_secret() {
+fn a_vault_in_use_is_healthy_and_no_secret_is_sent() {
     let home = used();
     let ran = home.run(&["doctor", "--ask-servers"]);
     assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "{ran:?}");

@@ -63,8 +63,9 @@ fn git_at(home: &Home, host: &str, arguments: &[&str], input: &str) -> Ran {
 
 const QUESTION: &str = "protocol=https\nhost=git.example\npath=a/b.git\n";
 
+/// Git is given a password and another one after it refused that.
 #[test]
-fn git_is_given_a_password_and_another_one_after_it_refused_that() {
+fn git_gets_another_password_after_it_refused_one() {
     let home = Home::with_expired_login();
     let filled = git(&home, &["credential", "fill"], QUESTION);
     assert_eq!(filled.code, Some(0), "{filled:?}");
@@ -114,8 +115,9 @@ fn git_server(challenge: &'static str, accepts: impl Fn(&str) -> bool + Send + '
     host
 }
 
+/// A git server that refused a token takes the one of the next try.
 #[test]
-fn a_git_server_that_refused_a_token_takes_the_one_of_the_next_try() {
+fn a_git_server_that_refused_a_token_accepts_the_next() {
     let home = Home::with_expired_login();
     assert_eq!(home.run(&["token", "acme"]).code, Some(0));
     let first = access_token(&home);
@@ -159,8 +161,9 @@ fn git_version() -> (u32, u32) {
     (numbers.next().expect("a version"), numbers.next().expect("a version"))
 }
 
+/// Git learns when the password ends and gets a bearer header where it asks for one.
 #[test]
-fn git_learns_when_the_password_ends_and_gets_a_bearer_header_where_it_asks_for_one() {
+fn git_learns_the_expiry_and_gets_a_bearer_header_on_request() {
     let home = Home::with_expired_login();
     let arguments = ["token", "acme", "--format", "git-credential", "--for-host", "git.example", "get"];
     let told = ask(&home, &arguments, QUESTION).out;
@@ -176,8 +179,9 @@ fn git_learns_when_the_password_ends_and_gets_a_bearer_header_where_it_asks_for_
     assert!(told.starts_with(&wanted), "{told}");
 }
 
+/// Another host plain http and what is not known get nothing and cost nothing.
 #[test]
-fn another_host_plain_http_and_what_is_not_known_get_nothing_and_cost_nothing() {
+fn other_hosts_and_plain_http_get_nothing_and_cost_nothing() {
     let home = Home::with_expired_login();
     for question in [
         "protocol=https\nhost=evil.example\n",
@@ -204,8 +208,9 @@ fn another_host_plain_http_and_what_is_not_known_get_nothing_and_cost_nothing() 
     assert!(ran.code == Some(2) && ran.err.contains("--for-host"), "{ran:?}");
 }
 
+/// A refused password ends no login and a dead login is said on standard error.
 #[test]
-fn a_refused_password_ends_no_login_and_a_dead_login_is_said_on_standard_error() {
+fn a_refused_password_ends_no_login() {
     let home = Home::with_expired_login();
     home.server.fault([Fault::status(400, "application/json", r#"{"error":"invalid_grant"}"#)]);
     let arguments = ["token", "acme", "--format", "git-credential", "--for-host", "git.example"];

@@ -101,8 +101,9 @@ fn begun(home: &Home, arguments: &[&str]) -> (Child, Value) {
     (child, serde_json::from_str(&line).expect("json"))
 }
 
+/// A login by device code shows address and code and then says that it is done.
 #[test]
-fn a_login_by_device_code_shows_address_and_code_and_then_says_that_it_is_done() {
+fn a_device_login_shows_address_and_code_and_its_success() {
     let device = json!({ "device_code": "dc-secret", "user_code": "AB\u{1b}[31mCD", "verification_uri": "https://acme.example/go", "expires_in": 60, "interval": 1 });
     let pending = json!({ "error": "authorization_pending" });
     let stub = Stub::start(vec![
@@ -196,8 +197,9 @@ fn a_key_comes_on_standard_input_and_leaves_again() {
     assert_eq!(home.vault()["credential_pool"]["anthropic"], json!([]));
 }
 
+/// A secret that is typed as an argument or is none is refused and not repeated.
 #[test]
-fn a_secret_that_is_typed_as_an_argument_or_is_none_is_refused_and_not_repeated() {
+fn a_secret_as_argument_is_refused_and_not_repeated() {
     let home = Home::new();
     let typed = home.run(&["add", "anthropic", "sk-secret-secret-secret-secret"]);
     assert!(typed.code == Some(2) && !typed.err.contains("secret-secret"), "{typed:?}");
@@ -235,8 +237,9 @@ fn what_no_time_mends_is_never_exit_4() {
     assert!(stub.asked().is_empty());
 }
 
+/// A built in profile without a login blames no file of the users.
 #[test]
-fn a_built_in_profile_without_a_login_blames_no_file_of_the_users() {
+fn a_profile_without_a_login_blames_no_user_file() {
     let home = Home::new();
     let ran = home.run(&["login", "anthropic"]);
     assert_eq!(ran.code, Some(5), "{ran:?}");
@@ -246,8 +249,9 @@ fn a_built_in_profile_without_a_login_blames_no_file_of_the_users() {
     assert!(ran.code == Some(5) && next_step(&ran).ends_with("providers google"), "{ran:?}");
 }
 
+/// Of a key nobody logs out and the command that removes it is told.
 #[test]
-fn of_a_key_nobody_logs_out_and_the_command_that_removes_it_is_told() {
+fn logout_of_a_key_names_the_command_that_removes_it() {
     let home = Home::new();
     assert_eq!(fed(&home, &["add", "openrouter"], "sk-secret").code, Some(0));
     let ran = home.run(&["logout", "openrouter"]);
@@ -262,8 +266,9 @@ fn of_a_key_nobody_logs_out_and_the_command_that_removes_it_is_told() {
     assert_eq!(home.vault()["credential_pool"]["openrouter"], json!([]));
 }
 
+/// Without a browser here the address is pasted and its state is checked.
 #[test]
-fn without_a_browser_here_the_address_is_pasted_and_its_state_is_checked() {
+fn without_a_browser_the_pasted_address_is_checked() {
     let stub = Stub::start(vec![("/token", 200, tokens())]);
     let home = home_at(&stub);
     let mut command = home.command(&["login", "acme", "--flow", "loopback-pkce", "--no-browser", "--json"]);

@@ -71,8 +71,9 @@ fn without_a_vault_every_command_says_the_same() {
     assert_eq!(paste(&home, "lazaretto providers").code, Some(0));
 }
 
+/// A mistyped provider is answered with the nearest by every command.
 #[test]
-fn a_mistyped_provider_is_answered_with_the_nearest_by_every_command() {
+fn every_command_answers_a_mistyped_provider_with_the_nearest() {
     let home = Home::new();
     vault(&home.path(".config/lazaretto/auth.json"), "xai-oauth");
     for (arguments, code, exit) in [
@@ -113,8 +114,9 @@ fn a_credential_is_asked_for_by_the_labels_that_there_are() {
     assert_eq!(run(&home, &["token", "openrouter", "--credential", "MY KEY"]).out, "k1\n");
 }
 
+/// Http on this machine is refused with the same command that allows it.
 #[test]
-fn http_on_this_machine_is_refused_with_the_same_command_that_allows_it() {
+fn plain_http_is_refused_with_the_command_that_allows_it() {
     let home = Home::with_expired_login();
     let (vault, profiles) = (home.path("auth.json"), home.path("providers.json"));
     let named =

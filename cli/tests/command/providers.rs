@@ -17,8 +17,9 @@ fn of(home: &Home, id: &str) -> Value {
     listed(home).into_iter().find(|known| known["id"] == id).unwrap_or_else(|| panic!("{id} is not listed"))
 }
 
+/// Every provider is listed with its login and no vault is needed.
 #[test]
-fn every_provider_is_listed_with_its_login_and_no_vault_is_needed() {
+fn every_provider_is_listed_without_a_vault() {
     let home = Home::new();
     assert!(!home.path("auth.json").exists());
     assert_eq!(of(&home, "xai-oauth")["flows"], json!(["device-code"]));

@@ -120,8 +120,9 @@ fn a_folder_that_moves_during_an_exchange_keeps_its_login() {
     assert_eq!((ran.code, home.server.requests(), home.server.replays()), (Some(0), 2, 0), "{ran:?}");
 }
 
+/// Tokens that can be stored nowhere are stored by the next command.
 #[test]
-fn tokens_that_can_be_stored_nowhere_are_stored_by_the_next_command() {
+fn unstorable_tokens_are_stored_by_the_next_command() {
     /// Taken away again whatever happens, or the folder stays for ever.
     struct Immutable<'a>(&'a Path);
     impl Drop for Immutable<'_> {

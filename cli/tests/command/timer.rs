@@ -39,8 +39,9 @@ fn the_exit_code_says_what_is_needed() {
     }
 }
 
+/// What the next call refreshes is well and what cannot be read is not.
 #[test]
-fn what_the_next_call_refreshes_is_well_and_what_cannot_be_read_is_not() {
+fn a_due_refresh_is_healthy_and_an_unreadable_vault_is_not() {
     let home = Home::with_expired_login();
     assert_eq!(home.run(&["status", "--check"]).code, Some(0), "expired, and it can be refreshed");
     home.write("{");

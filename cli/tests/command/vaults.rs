@@ -25,8 +25,9 @@ fn vault(home: &Home, name: &str, provider: &str) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("chmod");
 }
 
+/// Every known vault is shown under its path and one that is broken hides no other.
 #[test]
-fn every_known_vault_is_shown_under_its_path_and_one_that_is_broken_hides_no_other() {
+fn every_known_vault_is_shown_and_a_broken_one_hides_none() {
     let home = Home::new();
     vault(&home, "config/lazaretto/auth.json", "xai-oauth");
     vault(&home, "other/auth.json", "nous");

@@ -18,8 +18,9 @@ fn watch(home: &Home) -> Terminal {
     Terminal::start(command)
 }
 
+/// What other processes do is seen and q gives the terminal back.
 #[test]
-fn what_other_processes_do_is_seen_and_q_gives_the_terminal_back() {
+fn watch_shows_other_processes_and_q_restores_the_terminal() {
     let home = Home::with_expired_login();
     let mut terminal = watch(&home);
     terminal.wait_for(ENTER);

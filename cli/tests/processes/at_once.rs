@@ -151,13 +151,15 @@ fn real_server(play: impl Fn(&Home, &dyn Server)) {
     assert_eq!(server.counted().replays, 0);
 }
 
+/// Ten processes at the same instant on an expired token make one request.
 #[test]
-fn ten_processes_at_the_same_instant_on_an_expired_token_make_one_request() {
+fn ten_processes_on_an_expired_token_make_one_request() {
     each_rotation(ten_processes);
 }
 
+/// Ten processes at the same instant make one request of a real server.
 #[test]
-fn ten_processes_at_the_same_instant_make_one_request_of_a_real_server() {
+fn ten_processes_make_one_request_of_a_real_server() {
     real_server(ten_processes);
 }
 
@@ -166,7 +168,8 @@ fn a_hundred_callers_in_one_process_make_one_request() {
     each_rotation(a_hundred_callers);
 }
 
+/// A hundred callers in one process make one request of a real server.
 #[test]
-fn a_hundred_callers_in_one_process_make_one_request_of_a_real_server() {
+fn a_hundred_callers_make_one_request_of_a_real_server() {
     real_server(a_hundred_callers);
 }

@@ -79,8 +79,9 @@ const BEHAVIOURS: [(&str, Rotation, Window); 4] = [
     ("does not rotate", Rotation::SameToken, Window::CostsNothing),
 ];
 
+/// Killed processes lose a login only where no client could have kept it.
 #[test]
-fn killed_processes_lose_a_login_only_where_no_client_could_have_kept_it() {
+fn kills_lose_a_login_only_where_no_client_could_keep_it() {
     play_at_loopback(|_| Until::Processes(80));
 }
 

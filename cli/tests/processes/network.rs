@@ -165,8 +165,9 @@ fn authority() -> &'static str {
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/processes/tls/authority.pem")
 }
 
+/// A refresh goes through the proxy and trusts the authority that the environment names.
 #[test]
-fn a_refresh_goes_through_the_proxy_and_trusts_the_authority_that_the_environment_names() {
+fn a_refresh_uses_the_environments_proxy_and_authority() {
     let (home, endpoint) = (home_at(ENDPOINT), Endpoint::start());
     let (proxy, asked) = proxy_to(endpoint.address);
     let ran = token(&home, &[("SSL_CERT_FILE", authority()), ("HTTPS_PROXY", &proxy)]);
@@ -185,8 +186,9 @@ fn a_host_that_no_proxy_names_is_reached_without_the_proxy() {
     assert!(asked.try_recv().is_err(), "the proxy was asked");
 }
 
+/// A certificate of an unknown authority or for another name costs no token and asks for no login.
 #[test]
-fn a_certificate_of_an_unknown_authority_or_for_another_name_costs_no_token_and_asks_for_no_login() {
+fn a_bad_certificate_costs_no_token_and_asks_for_no_login() {
     for (host, environment, reason) in [
         (ENDPOINT, None, "SSL_CERT_FILE"),
         ("another.example.test", Some(("SSL_CERT_FILE", authority())), "another.example.test"),
@@ -202,8 +204,9 @@ fn a_certificate_of_an_unknown_authority_or_for_another_name_costs_no_token_and_
     }
 }
 
+/// A proxy that wants a password costs no token and asks for no login.
 #[test]
-fn a_proxy_that_wants_a_password_costs_no_token_and_asks_for_no_login() {
+fn a_proxy_password_prompt_costs_no_token_and_asks_no_login() {
     let home = home_at(ENDPOINT);
     let before = home.text();
     let proxy = serve(|mut client| {
@@ -223,7 +226,7 @@ fn a_proxy_that_wants_a_password_costs_no_token_and_asks_for_no_login() {
 
 /// Ctrl-Z and `fg`, a paused container, a debugger: the answer lies in the kernel, in TLS's own records.
 #[test]
-fn an_answer_over_tls_that_came_while_the_command_stood_still_is_stored() {
+fn a_tls_answer_received_while_stopped_is_stored() {
     const DEADLINE_MS: u64 = 3_000;
     let home = home_at(ENDPOINT);
     let endpoint = format!("https://{ENDPOINT}/token");

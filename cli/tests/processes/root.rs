@@ -146,8 +146,9 @@ fn a_new_vault_belongs_to_whom_its_folder_belongs_to() {
     assert_eq!(fs::metadata(home.path("auth.json")).expect("there").uid(), SOMEBODY);
 }
 
+/// Whatever its owner exchanges the command writes nothing as root.
 #[test]
-fn whatever_its_owner_exchanges_the_command_writes_nothing_as_root() {
+fn exchanged_names_never_make_the_command_write_as_root() {
     if !is_root() {
         return;
     }
@@ -176,8 +177,9 @@ fn whatever_its_owner_exchanges_the_command_writes_nothing_as_root() {
     drop(exchanging);
 }
 
+/// Whatever its owner exchanges a library of roots writes nothing.
 #[test]
-fn whatever_its_owner_exchanges_a_library_of_roots_writes_nothing() {
+fn exchanged_names_never_make_a_root_library_write() {
     if !is_root() {
         return;
     }

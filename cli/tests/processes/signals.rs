@@ -81,7 +81,7 @@ fn wait_for_line(child: &mut Child, word: &str) -> String {
 
 /// The request has arrived, a signal is sent and taken, and only then the answer comes.
 #[test]
-fn a_signal_between_the_request_and_its_answer_loses_no_successor() {
+fn a_signal_during_the_exchange_loses_no_successor() {
     for signal in SIGNALS {
         for command in [&["token", "acme"][..], &["refresh", "acme"], &["refresh", "acme", "--print"]] {
             let home = Home::with_expired_login();
@@ -171,8 +171,9 @@ fn no_core_file_is_written() {
     assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGQUIT), false));
 }
 
+/// A second signal changes nothing and is told how long it takes.
 #[test]
-fn a_second_signal_changes_nothing_and_is_told_how_long_it_takes() {
+fn a_second_signal_changes_nothing_and_reports_the_wait() {
     let home = Home::with_expired_login();
     home.server.fault([Fault::Held]);
     let mut child = spawn(&home, &["token", "acme", "--json"]);
@@ -223,8 +224,9 @@ fn what_went_wrong_meanwhile_is_still_said() {
     assert!(home.vault()["providers"]["acme"]["last_auth_error"].is_object(), "and its verdict is stored");
 }
 
+/// Before the request leaves a signal ends the process at once and costs nothing.
 #[test]
-fn before_the_request_leaves_a_signal_ends_the_process_at_once_and_costs_nothing() {
+fn a_signal_before_the_request_ends_the_process_at_once() {
     for signal in SIGNALS {
         let home = Home::with_expired_login();
         let before = home.text();
@@ -244,8 +246,9 @@ fn before_the_request_leaves_a_signal_ends_the_process_at_once_and_costs_nothing
     }
 }
 
+/// A signal that the process was started to ignore stays ignored.
 #[test]
-fn a_signal_that_the_process_was_started_to_ignore_stays_ignored() {
+fn an_inherited_ignored_signal_stays_ignored() {
     let home = Home::with_expired_login();
     home.server.fault([Fault::Held]);
     let mut shell = Command::new("sh");
@@ -262,7 +265,7 @@ fn a_signal_that_the_process_was_started_to_ignore_stays_ignored() {
 
 /// Whoever asked for the token is gone when it comes: SIGPIPE, or a closed descriptor.
 #[test]
-fn nobody_is_left_to_read_the_token_and_it_is_stored_all_the_same() {
+fn a_closed_pipe_does_not_stop_the_token_from_being_stored() {
     for command in [&["token", "acme"][..], &["token", "acme", "--json"], &["refresh", "acme", "--print"]] {
         let home = Home::with_expired_login();
         home.server.fault([Fault::Held]);

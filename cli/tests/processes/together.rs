@@ -136,8 +136,9 @@ impl Session {
     }
 }
 
+/// What the reference marks and resets and adds counts for us at once.
 #[test]
-fn what_the_reference_marks_and_resets_and_adds_counts_for_us_at_once() {
+fn marks_resets_and_additions_of_the_reference_count_at_once() {
     let Some(together) = Together::new() else { return };
     let mut session = together.session();
     for (provider, _) in PROVIDERS {
@@ -173,8 +174,9 @@ fn what_the_reference_marks_and_resets_and_adds_counts_for_us_at_once() {
     assert_eq!(together.home.server.requests(), 0);
 }
 
+/// What we add and remove the reference selects and no longer selects.
 #[test]
-fn what_we_add_and_remove_the_reference_selects_and_no_longer_selects() {
+fn the_reference_follows_what_we_add_and_remove() {
     let Some(together) = Together::new() else { return };
     let added = together.lazaretto_reads(&["add", "openrouter", "--label", "ours", "--json"], "sk-ours");
     assert_eq!(added.code, Some(0), "{}", added.err);
@@ -195,8 +197,9 @@ fn what_we_add_and_remove_the_reference_selects_and_no_longer_selects() {
     assert_eq!(together.states("openrouter"), BTreeMap::from([(ours, "cooling-down".to_owned())]));
 }
 
+/// A login that the reference refreshes or quarantines is that to us too and nothing is sent.
 #[test]
-fn a_login_that_the_reference_refreshes_or_quarantines_is_that_to_us_too_and_nothing_is_sent() {
+fn refreshes_and_quarantines_of_the_reference_are_adopted() {
     for revoked in [false, true] {
         // Their tokens have expired, so that a selection refreshes.
         let Some(together) = Together::with(86_400, -100_000) else { return };
@@ -234,8 +237,9 @@ fn a_login_that_the_reference_refreshes_or_quarantines_is_that_to_us_too_and_not
     }
 }
 
+/// A quarantine of ours leaves the reference nothing to send but the other accounts.
 #[test]
-fn a_quarantine_of_ours_leaves_the_reference_nothing_to_send_but_the_other_accounts() {
+fn our_quarantine_leaves_the_reference_only_other_accounts() {
     let Some(together) = Together::new() else { return };
     for (provider, _) in PROVIDERS {
         together.home.server.revoke(&together.own[provider].refresh_token);
@@ -254,7 +258,7 @@ fn a_quarantine_of_ours_leaves_the_reference_nothing_to_send_but_the_other_accou
 
 /// W3: what was loaded before our refresh is written after it. The login's own block still holds the successor.
 #[test]
-fn a_spent_token_of_a_login_that_an_old_list_brings_back_is_never_sent_and_its_successor_is_put_back() {
+fn a_spent_login_from_an_old_list_gives_way_to_its_successor() {
     let Some(together) = Together::new() else { return };
     for (grant, (provider, _)) in PROVIDERS.into_iter().enumerate() {
         let spent = &together.own[provider].refresh_token;
@@ -284,7 +288,7 @@ fn a_spent_token_of_a_login_that_an_old_list_brings_back_is_never_sent_and_its_s
 
 /// W3 again: the successor of an entry that was added by itself lay only where the old list was written. A copy of it was kept.
 #[test]
-fn a_spent_token_of_an_entry_that_an_old_list_brings_back_is_never_sent_and_the_kept_successor_is_put_back() {
+fn a_spent_entry_from_an_old_list_gives_way_to_its_successor() {
     let Some(together) = Together::new() else { return };
     for (grant, (provider, _)) in PROVIDERS.into_iter().enumerate() {
         let (spent, id) = (&together.manual[provider].refresh_token, together.id(provider, "second"));
@@ -311,7 +315,7 @@ fn a_spent_token_of_an_entry_that_an_old_list_brings_back_is_never_sent_and_the_
 
 /// What was kept goes when its login does: by a refusal, or by hand.
 #[test]
-fn a_successor_that_was_kept_does_not_come_back_after_its_login_ended() {
+fn a_kept_successor_does_not_outlive_its_login() {
     let Some(together) = Together::new() else { return };
     for (grant, (provider, _)) in PROVIDERS.into_iter().enumerate() {
         let id = together.id(provider, "second");
@@ -593,8 +597,9 @@ fn both_at_once_lose_no_login_and_no_entry_and_no_field() {
     at_once(Duration::from_secs(3), Refreshing::Ours);
 }
 
+/// Both at once and both refreshing lose no login and no entry and no field.
 #[test]
-fn both_at_once_and_both_refreshing_lose_no_login_and_no_entry_and_no_field() {
+fn both_refreshing_at_once_lose_no_login_entry_or_field() {
     at_once(Duration::from_secs(4), Refreshing::Both);
 }
 

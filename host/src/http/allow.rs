@@ -203,8 +203,9 @@ mod tests {
         allow.check(url).expect_err(url).to_string()
     }
 
+    /// The refusal of an unlisted origin names it the list and the fix.
     #[test]
-    fn the_refusal_of_an_unlisted_origin_names_it_the_list_and_the_fix() {
+    fn a_refused_origin_is_named_with_the_list_and_the_fix() {
         let allow = AllowList::new(["https://auth.x.ai"], false).expect("an origin");
         let text = refusal(&allow, "https://evil.example/oauth/token?refresh_token=s3cret");
         for part in ["https://evil.example:443", "https://auth.x.ai:443", "--providers"] {
@@ -220,8 +221,9 @@ mod tests {
         assert!(text.contains("--allow-loopback-http"), "{text}");
     }
 
+    /// Plain http beyond loopback is refused even where loopback http is allowed.
     #[test]
-    fn plain_http_beyond_loopback_is_refused_even_where_loopback_http_is_allowed() {
+    fn plain_http_beyond_loopback_is_always_refused() {
         let allow = AllowList::new(["https://auth.example.com"], true).expect("an origin");
         for url in [
             "http://auth.example.com/",

@@ -267,8 +267,9 @@ mod tests {
         assert_eq!(storage.holder_of(&Scope::Document("../x".into())).map_err(|e| e.code), Err("invalid-name"));
     }
 
+    /// A waiting caller is let in by the release and not by the end of its wait.
     #[test]
-    fn a_waiting_caller_is_let_in_by_the_release_and_not_by_the_end_of_its_wait() {
+    fn a_release_ends_the_wait_of_the_next_caller() {
         let storage = MemoryStorage::new();
         thread::scope(|scope| {
             for _ in 0..4 {
@@ -284,8 +285,9 @@ mod tests {
         });
     }
 
+    /// A store under its own lease does not wait and any other lease is refused.
     #[test]
-    fn a_store_under_its_own_lease_does_not_wait_and_any_other_lease_is_refused() {
+    fn a_store_under_its_own_lease_does_not_wait() {
         let storage = MemoryStorage::new();
         let lease = acquired(storage.acquire(&vault(), 1000, 0));
         let other = acquired(storage.acquire(&grant('a'), 1000, 0));

@@ -329,8 +329,9 @@ mod tests {
         assert_ne!(version_of(b"abc"), version_of(b"abd"));
     }
 
+    /// A fingerprint is 32 lower case hex digits and is not repeated in errors.
     #[test]
-    fn a_fingerprint_is_32_lower_case_hex_digits_and_is_not_repeated_in_errors() {
+    fn a_fingerprint_is_32_lower_case_hex_digits() {
         assert_eq!(fingerprint_byte("ff000000000000000000000000000000"), Ok(0xff));
         for bad in ["", "ff", "FF000000000000000000000000000000", "rt-very-secret-rt-very-secret-xx"] {
             let error = fingerprint_byte(bad).expect_err("invalid");

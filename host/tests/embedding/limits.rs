@@ -89,21 +89,24 @@ fn tighten(megabytes: usize, mut limits: impl FnMut(f64) -> Limits) {
     assert!(sent > 3, "{sent} calls got as far as their request");
 }
 
+/// A call that used up its time before its request still stores the successor.
 #[test]
-fn a_call_that_used_up_its_time_before_its_request_still_stores_the_successor() {
+fn a_call_out_of_time_still_stores_the_successor() {
     let start = Instant::now();
     assert!(try_with(Limits::default(), 6));
     let whole_call = start.elapsed();
     tighten(6, |share| Limits { guest_time: whole_call.mul_f64(share), ..Limits::default() });
 }
 
+/// A call that used up its memory before its request still stores the successor.
 #[test]
-fn a_call_that_used_up_its_memory_before_its_request_still_stores_the_successor() {
+fn a_call_out_of_memory_still_stores_the_successor() {
     tighten(4, |share| Limits { memory_bytes: ((64 << 20) as f64 * share) as usize, ..Limits::default() });
 }
 
+/// A vault that is too large to hand over is handed over all the same once its successor is there.
 #[test]
-fn a_vault_that_is_too_large_to_hand_over_is_handed_over_all_the_same_once_its_successor_is_there() {
+fn a_too_large_vault_still_gets_its_successor() {
     tighten(1, |share| Limits { hostcall_bytes: ((16 << 20) as f64 * share) as usize, ..Limits::default() });
 }
 

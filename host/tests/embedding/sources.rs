@@ -38,8 +38,9 @@ fn state(builder: Builder, now_s: u64) -> String {
     keeper.status(VAULT, None).unwrap().credentials[0].state.clone()
 }
 
+/// A token has run out when the given clock says so in keepers that run the same code too.
 #[test]
-fn a_token_has_run_out_when_the_given_clock_says_so_in_keepers_that_run_the_same_code_too() {
+fn a_token_expires_by_the_given_clock() {
     let first = Keeper::builder().storage(MemoryStorage::new()).build().unwrap();
     assert_eq!(state(Keeper::builder(), RECEIVED_S + 60), "valid");
     assert_eq!(state(Keeper::builder(), RECEIVED_S + 7_200), "expired");

@@ -294,8 +294,9 @@ mod tests {
         assert_eq!(server.grants.replays(), 1);
     }
 
+    /// Within the grace window a spent token gives its successor again.
     #[test]
-    fn within_the_grace_window_a_spent_token_gives_its_successor_again() {
+    fn in_the_grace_window_a_spent_token_repeats_its_successor() {
         let mut server = Server::new(Rotation::Grace { window_ms: 1000 });
         let first = server.log_in();
         let second = server.rotate(&first);

@@ -272,8 +272,9 @@ fn a_slow_answer_comes_late_and_was_decided_at_once() {
     assert!(start.elapsed() >= Duration::from_millis(300));
 }
 
+/// A held answer was decided at once and comes when it is let go.
 #[test]
-fn a_held_answer_was_decided_at_once_and_comes_when_it_is_let_go() {
+fn a_held_answer_is_decided_at_once_and_sent_on_release() {
     let server = start(Rotation::RevokeFamilyOnReuse);
     let login = server.login(CLIENT);
     server.fault([Fault::Held]);
@@ -287,8 +288,9 @@ fn a_held_answer_was_decided_at_once_and_comes_when_it_is_let_go() {
     });
 }
 
+/// The books say what each request came to whatever its client heard.
 #[test]
-fn the_books_say_what_each_request_came_to_whatever_its_client_heard() {
+fn the_books_record_each_request_whatever_its_client_heard() {
     let server = start(Rotation::RevokeFamilyOnReuse);
     let login = server.login(CLIENT);
     server.fault([Fault::DropBeforeProcessing, Fault::DropAfterProcessing]);
@@ -317,8 +319,9 @@ fn a_body_that_is_not_utf_8_is_not() {
     assert!(str::from_utf8(&exchange(&server, &[], "")).is_err());
 }
 
+/// Dropping the last handle stops the server whatever its clients do.
 #[test]
-fn dropping_the_last_handle_stops_the_server_whatever_its_clients_do() {
+fn dropping_the_last_handle_stops_the_server() {
     let server = start(Rotation::RevokeFamilyOnReuse);
     let login = server.login(CLIENT);
     let address = server.address();

@@ -20,8 +20,9 @@ fn happening(what: &str) -> Happening {
     Happening { at_ms: NOW_MS, vault: "/home/me/auth.json".into(), of, what: what.into(), look: Look::Good }
 }
 
+/// Nothing is wider or higher than the screen and nothing hidden reaches it.
 #[test]
-fn nothing_is_wider_or_higher_than_the_screen_and_nothing_hidden_reaches_it() {
+fn the_view_fits_the_screen_and_shows_nothing_hidden() {
     let bad = "\u{1b}[2J\u{202e}日本語\n".repeat(20);
     let hostile = CredentialStatus {
         provider: bad.clone(),

@@ -327,8 +327,10 @@ mod tests {
         assert_eq!((book.problems.len(), book.windows_that_hit().len()), (0, 1));
     }
 
+    /// A successor that is given again before the killed process was looked at is no unexplained
+    /// replay.
     #[test]
-    fn a_successor_that_is_given_again_before_the_killed_process_was_looked_at_is_no_unexplained_replay() {
+    fn a_repeated_successor_is_no_unexplained_replay() {
         let exchanges = vec![exchange(1, "a", Some("b"), false, "none"), exchange(2, "a", Some("b"), true, "none")];
         let book = book(exchanges, &[(2, false, &["b"]), (1, true, &["b"])]);
         assert!(book.problems.is_empty() && book.windows_that_hit().is_empty());

@@ -169,8 +169,9 @@ fn the_request_on_the_wire_is_the_one_asked_for() {
     }
 }
 
+/// A get request carries no body and a user agent of the caller wins.
 #[test]
-fn a_get_request_carries_no_body_and_a_user_agent_of_the_caller_wins() {
+fn a_get_has_no_body_and_the_callers_user_agent_wins() {
     let peer = Peer::writing("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}");
     let request = HttpRequest {
         method: "GET".into(),
@@ -303,8 +304,9 @@ fn a_head_that_drips_ends_at_the_deadline_in_doubt() {
     assert!((250..2000).contains(&time.as_millis()), "{time:?}");
 }
 
+/// A server that never answers is given up at the deadline in doubt.
 #[test]
-fn a_server_that_never_answers_is_given_up_at_the_deadline_in_doubt() {
+fn a_silent_server_leaves_doubt_at_the_deadline() {
     let peer = Peer::answering(|stream| hold(&stream));
     let (result, time) = took(|| peer.client().send(&post(&peer.url("/token"), 300)));
     let message = assert_failed(result, "timeout", Sent::Maybe);
@@ -312,8 +314,9 @@ fn a_server_that_never_answers_is_given_up_at_the_deadline_in_doubt() {
     assert!((250..2000).contains(&time.as_millis()), "{time:?}");
 }
 
+/// A listener that never accepts is given up at the deadline in doubt.
 #[test]
-fn a_listener_that_never_accepts_is_given_up_at_the_deadline_in_doubt() {
+fn a_listener_that_never_accepts_leaves_doubt_at_the_deadline() {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}/", listener.local_addr().expect("an address"));
     let (result, time) = took(|| client(&[&url]).send(&post(&url, 300)));
@@ -451,8 +454,9 @@ fn half_a_body_is_an_answer_whose_body_is_not_complete() {
     }
 }
 
+/// A body that ends with its connection is complete only if that was closed in order.
 #[test]
-fn a_body_that_ends_with_its_connection_is_complete_only_if_that_was_closed_in_order() {
+fn a_body_ended_by_close_is_complete_only_after_a_clean_close() {
     for in_order in [true, false] {
         let peer = Peer::answering(move |mut stream| {
             drop(write!(stream, "HTTP/1.1 200 OK\r\n\r\n{{}}"));
@@ -558,8 +562,9 @@ fn a_peer_that_speaks_no_tls_has_seen_nothing_of_the_request() {
     assert!(!hello.recv().expect("a hello").contains("s3cret"));
 }
 
+/// A connection closed while tls is agreed on has seen nothing of the request.
 #[test]
-fn a_connection_closed_while_tls_is_agreed_on_has_seen_nothing_of_the_request() {
+fn a_close_during_the_tls_handshake_sent_nothing() {
     let peer = Peer::raw(|mut stream| {
         let _ = stream.read(&mut [0; 1 << 16]);
     });
@@ -567,8 +572,9 @@ fn a_connection_closed_while_tls_is_agreed_on_has_seen_nothing_of_the_request() 
     assert_failed(client(&[&url]).send(&post(&url, PATIENCE_MS)), "reset", Sent::No);
 }
 
+/// A peer silent while tls is agreed on has seen nothing of the request.
 #[test]
-fn a_peer_silent_while_tls_is_agreed_on_has_seen_nothing_of_the_request() {
+fn silence_during_the_tls_handshake_sent_nothing() {
     let peer = Peer::raw(|stream| hold(&stream));
     let url = format!("https://{}/", peer.address);
     let (result, time) = took(|| client(&[&url]).send(&post(&url, 300)));
@@ -585,8 +591,9 @@ fn loopback_is_never_proxied() {
     assert_eq!((peer.connections(), proxy.connections()), (1, 0));
 }
 
+/// A proxy that refuses has seen only where the request was to go.
 #[test]
-fn a_proxy_that_refuses_has_seen_only_where_the_request_was_to_go() {
+fn a_refusing_proxy_has_seen_only_the_destination() {
     let proxy = Peer::writing("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
     let client = client_with_proxy("https://auth.example.com", &format!("http://me:s3cret@{}", proxy.address));
     let result = client.send(&post("https://auth.example.com/token?s3cret", PATIENCE_MS));
@@ -597,8 +604,9 @@ fn a_proxy_that_refuses_has_seen_only_where_the_request_was_to_go() {
     assert!(!seen.contains("s3cret"), "{seen}");
 }
 
+/// A proxy that is gone or silent or no proxy has sent nothing on.
 #[test]
-fn a_proxy_that_is_gone_or_silent_or_no_proxy_has_sent_nothing_on() {
+fn a_broken_proxy_has_forwarded_nothing() {
     let gone = TcpListener::bind("127.0.0.1:0").expect("a free port").local_addr().expect("an address");
     let silent = Peer::raw(|stream| hold(&stream));
     let closing = Peer::writing("");
@@ -625,8 +633,9 @@ fn a_socks_proxy_is_refused_rather_than_passed_by() {
     assert!(message.contains("HTTPS_PROXY"), "{message}");
 }
 
+/// A bundle of authorities that cannot be used is an error and not an empty trust.
 #[test]
-fn a_bundle_of_authorities_that_cannot_be_used_is_an_error_and_not_an_empty_trust() {
+fn an_unusable_authority_bundle_is_an_error() {
     for pem in ["", "hello", "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"] {
         assert!(read_roots(pem.as_bytes()).is_err(), "{pem}");
     }

@@ -56,8 +56,9 @@ mod tests {
     use super::super::marks::{BEAT, Mark};
     use super::*;
 
+    /// A mark shows life while it is held and what takes its place is left alone.
     #[test]
-    fn a_mark_shows_life_while_it_is_held_and_what_takes_its_place_is_left_alone() {
+    fn a_held_mark_is_kept_fresh_and_its_replacement_untouched() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("lock");
         let at = Spot::at(&path);

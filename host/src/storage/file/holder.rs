@@ -108,8 +108,9 @@ fn printable(text: &str) -> String {
 mod tests {
     use super::*;
 
+    /// A hint that is rubbish is no hint and a strange one is printable.
     #[test]
-    fn a_hint_that_is_rubbish_is_no_hint_and_a_strange_one_is_printable() {
+    fn a_bad_hint_is_ignored_and_a_strange_one_is_printable() {
         let file = tempfile::tempfile().expect("a file");
         for (written, name) in [
             ("", None),
@@ -127,8 +128,9 @@ mod tests {
         }
     }
 
+    /// This process and the first one are alive and an impossible one counts as alive.
     #[test]
-    fn this_process_and_the_first_one_are_alive_and_an_impossible_one_counts_as_alive() {
+    fn liveness_of_this_the_first_and_an_impossible_process() {
         assert!(Hint::of_this_process(None).is_of_a_living_process_here());
         assert!(is_alive(1));
         assert!(is_alive(0) && is_alive(u32::MAX));

@@ -443,8 +443,9 @@ mod tests {
         assert_eq!(fs::read(&one).expect("read"), b"theirs", "another program's lock file is never written");
     }
 
+    /// A foreign lock is named by the living lazaretto that holds it and else by its path.
     #[test]
-    fn a_foreign_lock_is_named_by_the_living_lazaretto_that_holds_it_and_else_by_its_path() {
+    fn a_foreign_lock_names_its_live_holder_or_its_path() {
         let dir = tempfile::tempdir().expect("a directory");
         let auth = dir.path().join("auth.lock");
         let shared = Locks { foreign: spots([&auth]), ..locks(dir.path()) };
@@ -472,8 +473,9 @@ mod tests {
         assert_eq!(pipe.take(&Disk, now()).err().map(|e| e.code), Some("unsafe"));
     }
 
+    /// Neither age nor a dead pid nor a lost hint frees a lock that is held.
     #[test]
-    fn neither_age_nor_a_dead_pid_nor_a_lost_hint_frees_a_lock_that_is_held() {
+    fn only_its_holder_frees_a_held_lock() {
         let dir = tempfile::tempdir().expect("a directory");
         let lock = held(locks(dir.path()).take(&Disk, now()));
         let path = dir.path().join("locks/00");
@@ -487,8 +489,9 @@ mod tests {
         held(locks(dir.path()).take(&Disk, now()));
     }
 
+    /// Waiting ends in time also for a thread that holds the lock itself.
     #[test]
-    fn waiting_ends_in_time_also_for_a_thread_that_holds_the_lock_itself() {
+    fn waiting_for_ones_own_lock_ends_in_time() {
         let dir = tempfile::tempdir().expect("a directory");
         let _lock = held(locks(dir.path()).take(&Disk, now()));
         let (started, wait) = (Instant::now(), Duration::from_millis(60));
@@ -537,8 +540,9 @@ mod tests {
         Held { locks, made: Vec::new(), heartbeat: None, home: lock.home.clone(), pid }
     }
 
+    /// A forked process neither keeps a lock that was let go nor lets go one that is held.
     #[test]
-    fn a_forked_process_neither_keeps_a_lock_that_was_let_go_nor_lets_go_one_that_is_held() {
+    fn a_fork_neither_keeps_nor_releases_a_lock() {
         let dir = tempfile::tempdir().expect("a directory");
         let lock = held(locks(dir.path()).take(&Disk, now()));
         let child = forked(&lock, process::id() + 1);

@@ -215,8 +215,9 @@ mod tests {
         }
     }
 
+    /// What shows no life for 60 s is taken away and what is anothers is not removed.
     #[test]
-    fn what_shows_no_life_for_60_s_is_taken_away_and_what_is_anothers_is_not_removed() {
+    fn a_mark_without_life_for_60_s_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
             let theirs = make(&mark, at(0), &mut nothing()).expect("free");
@@ -268,8 +269,9 @@ mod tests {
         }
     }
 
+    /// What a killed lazaretto left is taken away at once and what took its place is not.
     #[test]
-    fn what_a_killed_lazaretto_left_is_taken_away_at_once_and_what_took_its_place_is_not() {
+    fn a_killed_lazarettos_mark_is_removed_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
         for mark in marks(folder.path()) {
             let mut left = nothing();

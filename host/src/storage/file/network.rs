@@ -29,8 +29,9 @@ fn name_of(magic: u32) -> Option<&'static str> {
 mod tests {
     use super::*;
 
+    /// Nfs and smb are network file systems and a local directory is not.
     #[test]
-    fn nfs_and_smb_are_network_file_systems_and_a_local_directory_is_not() {
+    fn nfs_and_smb_are_network_file_systems() {
         assert_eq!(name_of(0x6969), Some("NFS"));
         assert_eq!([0xFF53_4D42, 0xFE53_4D42, 0x517B].map(name_of), [Some("SMB"); 3]);
         assert_eq!(name_of(0xEF53), None);

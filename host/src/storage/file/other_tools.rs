@@ -124,8 +124,9 @@ mod tests {
         }
     }
 
+    /// A folder that is reached by a link is locked where the tool locks it.
     #[test]
-    fn a_folder_that_is_reached_by_a_link_is_locked_where_the_tool_locks_it() {
+    fn a_linked_folder_is_locked_where_its_tool_locks_it() {
         let folder = tempfile::tempdir().expect("a folder");
         let root = folder.path().canonicalize().expect("a path");
         fs::create_dir(root.join("real")).expect("made");

@@ -285,8 +285,9 @@ mod tests {
         assert!(error.message.contains("mode 0620"), "{}", error.message);
     }
 
+    /// A layer that names another client or server inherits no secret.
     #[test]
-    fn a_layer_that_names_another_client_or_server_inherits_no_secret() {
+    fn a_layer_with_another_client_or_server_inherits_no_secret() {
         let of = |top: &str| {
             let text = format!(
                 r#"{{"profiles":{{"a":{{"extends":"b",{top}}},"b":{{"token_endpoint":"https://b.example/t","client_id":"c","client_secret_env":"S"}}}}}}"#

@@ -83,8 +83,9 @@ mod tests {
         Hint::of_this_process(grant)
     }
 
+    /// A hint without a lock is nobody and a lock without a hint is somebody.
     #[test]
-    fn a_hint_without_a_lock_is_nobody_and_a_lock_without_a_hint_is_somebody() {
+    fn a_lock_has_a_holder_with_or_without_a_hint() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("00");
         let (theirs, ours) = (open(&path), open(&path));
@@ -102,8 +103,9 @@ mod tests {
         assert_eq!(holder(&ours, None), None, "it ends with its holder");
     }
 
+    /// A lock that grants share is held for the one that its holder names.
     #[test]
-    fn a_lock_that_grants_share_is_held_for_the_one_that_its_holder_names() {
+    fn a_shared_grant_lock_is_held_for_the_named_grant() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("00");
         let (mut theirs, ours) = (open(&path), open(&path));

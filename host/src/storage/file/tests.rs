@@ -110,8 +110,9 @@ fn each_document_has_its_place_beside_the_vault() {
     assert_eq!(storage.list("nothing"), Ok(vec![]));
 }
 
+/// A bad name is invalid and an unknown one unsupported in every call.
 #[test]
-fn a_bad_name_is_invalid_and_an_unknown_one_unsupported_in_every_call() {
+fn every_call_refuses_bad_and_unknown_names() {
     let (dir, _, storage) = empty("auth.json");
     let fingerprint = "0".repeat(32);
     for (name, expected) in [("../auth.json", "invalid-name"), ("VAULT", "invalid-name"), ("other", "unsupported")] {
@@ -128,8 +129,9 @@ fn a_bad_name_is_invalid_and_an_unknown_one_unsupported_in_every_call() {
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0, "nothing was created");
 }
 
+/// Without a named file the profiles are absent and cannot be written.
 #[test]
-fn without_a_named_file_the_profiles_are_absent_and_cannot_be_written() {
+fn without_a_named_file_the_profiles_are_absent() {
     let (_dir, _, storage) = empty("auth.json");
     assert_eq!(storage.load("providers.json", Some("v")), Ok(LoadOutcome::Absent));
     assert_eq!(code(storage.store("providers.json", "{}", None, true, None)), "unsupported");
@@ -137,8 +139,9 @@ fn without_a_named_file_the_profiles_are_absent_and_cannot_be_written() {
     assert_eq!(storage.list(""), Ok(vec![]));
 }
 
+/// A missing directory means absent and is created for its owner alone.
 #[test]
-fn a_missing_directory_means_absent_and_is_created_for_its_owner_alone() {
+fn a_missing_directory_is_absent_and_created_private() {
     let (dir, vault, storage) = empty("lazaretto/deep/auth.json");
     assert_eq!(storage.load(VAULT, None), Ok(LoadOutcome::Absent));
     assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 0, "a load creates nothing");
@@ -156,8 +159,9 @@ fn only_a_certain_answer_is_absent() {
     assert_eq!(code(below.store(VAULT, TEXT, None, true, None)), "other");
 }
 
+/// A store under a wrong expectation is stale and carries what is there.
 #[test]
-fn a_store_under_a_wrong_expectation_is_stale_and_carries_what_is_there() {
+fn a_stale_store_carries_the_current_document() {
     let (_dir, vault, storage) = with_vault("auth.json", "one");
     let current = Ok(StoreOutcome::Stale(Some(document("one"))));
     assert_eq!(storage.store(VAULT, "two", None, true, None), current);
@@ -170,8 +174,9 @@ fn a_store_under_a_wrong_expectation_is_stale_and_carries_what_is_there() {
     assert_eq!(storage.load(VAULT, None), loaded("two"));
 }
 
+/// A vault that is not a file of text is refused everywhere and left alone.
 #[test]
-fn a_vault_that_is_not_a_file_of_text_is_refused_everywhere_and_left_alone() {
+fn a_vault_that_is_no_text_file_is_refused_and_untouched() {
     let (dir, _, _) = empty("auth.json");
     let path = |name: &str| dir.path().join(name);
     fs::create_dir(path("directory")).expect("made");
@@ -255,8 +260,9 @@ fn a_group_that_cannot_be_kept_loses_its_rights() {
     assert_ne!(found.gid(), 2345);
 }
 
+/// A library that runs as root opens nothing beside somebodys vault.
 #[test]
-fn a_library_that_runs_as_root_opens_nothing_beside_somebodys_vault() {
+fn a_root_library_opens_nothing_beside_a_users_vault() {
     if !is_root() {
         return; // there is no root to refuse
     }
@@ -282,8 +288,9 @@ fn a_library_that_runs_as_root_opens_nothing_beside_somebodys_vault() {
     assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
 }
 
+/// What somebody else put beside a vault is refused also for reading.
 #[test]
-fn what_somebody_else_put_beside_a_vault_is_refused_also_for_reading() {
+fn files_of_others_beside_a_vault_are_not_even_read() {
     if !is_root() {
         return; // only root can make a file that is somebody else's
     }
@@ -407,9 +414,10 @@ fn what_may_not_be_read_or_written_is_denied_with_its_path() {
     assert_eq!(fs::read_to_string(&vault).expect("there"), "one");
 }
 
+/// What belongs to somebody else can be read and is never replaced.
 #[test]
-fn what_belongs_to_somebody_else_can_be_read_and_is_never_replaced() {
-    let test = "what_belongs_to_somebody_else_can_be_read_and_is_never_replaced";
+fn a_file_of_another_user_is_readable_and_never_replaced() {
+    let test = "a_file_of_another_user_is_readable_and_never_replaced";
     let Some((_dir, dir)) = unprivileged(test) else {
         return;
     };
@@ -430,8 +438,9 @@ fn what_belongs_to_somebody_else_can_be_read_and_is_never_replaced() {
     assert_eq!(names, ["of-a-group.json", "of-root.json"], "its owner is not shut out by what another user made");
 }
 
+/// A link is written through and everything of ours lies beside its target.
 #[test]
-fn a_link_is_written_through_and_everything_of_ours_lies_beside_its_target() {
+fn a_link_is_followed_and_our_files_lie_beside_its_target() {
     let (dir, target, _) = empty("real/auth.json");
     fs::create_dir(dir.path().join("real")).expect("made");
     fs::write(&target, "one").expect("written");
@@ -449,8 +458,9 @@ fn a_link_is_written_through_and_everything_of_ours_lies_beside_its_target() {
     assert_eq!(storage.load(VAULT, Some(&version)), Ok(LoadOutcome::Unchanged));
 }
 
+/// A dangling link is an absent document that can be created through it.
 #[test]
-fn a_dangling_link_is_an_absent_document_that_can_be_created_through_it() {
+fn a_dangling_link_is_absent_and_can_be_created_through() {
     let (dir, target, _) = empty("auth.json");
     symlink("auth.json", dir.path().join("link")).expect("linked");
     let storage = FileStorage::open(dir.path().join("link"));
@@ -474,8 +484,9 @@ fn an_unsafe_link_is_neither_read_nor_written_through() {
     assert_eq!(fs::read_to_string(&target).expect("there"), "one");
 }
 
+/// A link that is pointed elsewhere is seen at once but by who holds a lease.
 #[test]
-fn a_link_that_is_pointed_elsewhere_is_seen_at_once_but_by_who_holds_a_lease() {
+fn a_moved_link_is_seen_at_once_except_under_a_lease() {
     let (dir, one, _) = with_vault("one.json", "one");
     let two = dir.path().join("two.json");
     fs::write(&two, "two").expect("written");
@@ -546,8 +557,9 @@ fn an_old_document_is_unchanged_by_one_stat_without_reading_it() {
     assert_eq!(storage.load(VAULT, Some("as remembered")), loaded("one"), "any new change time ends the proof");
 }
 
+/// A change of the same size within one step of the clock is never missed.
 #[test]
-fn a_change_of_the_same_size_within_one_step_of_the_clock_is_never_missed() {
+fn a_change_within_one_clock_step_is_never_missed() {
     let (_dir, vault, storage) = with_vault("auth.json", "00000");
     let mut file = File::options().write(true).open(&vault).expect("open");
     let stamp = FileTimes::new().set_modified(SystemTime::now());
@@ -563,8 +575,9 @@ fn a_change_of_the_same_size_within_one_step_of_the_clock_is_never_missed() {
     assert!(storage.seen()[Kind::Vault as usize].is_none(), "so fresh a stat proves nothing");
 }
 
+/// A change by another program is seen whatever it does to the modification time.
 #[test]
-fn a_change_by_another_program_is_seen_whatever_it_does_to_the_modification_time() {
+fn a_change_with_a_reset_modification_time_is_seen() {
     let (_dir, vault, mut storage) = with_vault("auth.json", "one");
     storage.now = later;
     let before = fs::metadata(&vault).and_then(|stat| stat.modified()).expect("a time");

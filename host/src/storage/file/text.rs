@@ -193,8 +193,9 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(seconds)
     }
 
+    /// A stat is proof only if both stamps were over two seconds old when it was read.
     #[test]
-    fn a_stat_is_proof_only_if_both_stamps_were_over_two_seconds_old_when_it_was_read() {
+    fn a_stat_is_proof_only_with_stamps_over_two_seconds_old() {
         assert!(key(97, 97).is_proof_when_read_at(at(100)));
         assert!(!key(98, 98).is_proof_when_read_at(at(100)), "exactly two seconds is not over");
         assert!(!key(100, 100).is_proof_when_read_at(at(100)));
@@ -228,8 +229,9 @@ mod tests {
         assert_eq!(read(&path, SystemTime::now).expect("read").expect("there").document.text, "");
     }
 
+    /// A file as large as allowed is read and one byte more is refused.
     #[test]
-    fn a_file_as_large_as_allowed_is_read_and_one_byte_more_is_refused() {
+    fn a_file_of_the_maximum_size_is_read_and_no_larger() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("auth.json");
         let file = File::create(&path).expect("created");
@@ -253,8 +255,9 @@ mod tests {
         assert_eq!(read_bounded(&mut file, &small, &path).map_err(|e| e.code), Err("too-large"));
     }
 
+    /// Bytes that are no text are refused with their offset and without the text.
     #[test]
-    fn bytes_that_are_no_text_are_refused_with_their_offset_and_without_the_text() {
+    fn invalid_utf8_is_refused_by_offset_and_not_quoted() {
         let dir = tempfile::tempdir().expect("a directory");
         let path = dir.path().join("auth.json");
         fs::write(&path, b"{\"refresh_token\": \"very-secret\xff\"}").expect("written");

@@ -309,8 +309,9 @@ mod tests {
         }
     }
 
+    /// Links of directories and parent names disappear from the path.
     #[test]
-    fn links_of_directories_and_parent_names_disappear_from_the_path() {
+    fn directory_links_and_parent_names_are_resolved() {
         let (_dir, real) = directory();
         fs::create_dir_all(real.join("a/b")).expect("made");
         fs::write(real.join("a/b/auth.json"), "").expect("written");

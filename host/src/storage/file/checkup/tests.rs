@@ -44,8 +44,9 @@ fn around_a_vault_as_it_should_be_nothing_is_found() {
     assert_eq!(of(storage.checkup()), []);
 }
 
+/// A mode that is too wide is found in the vault and in what is sealed.
 #[test]
-fn a_mode_that_is_too_wide_is_found_in_the_vault_and_in_what_is_sealed() {
+fn a_too_wide_mode_of_vault_or_sealed_document_is_found() {
     let (_dir, path) = vault();
     chmod(&path, 0o644);
     assert_eq!(found(&path), one("error", "mode-wide", format!("chmod 600 {}", path.display())));
@@ -61,8 +62,9 @@ fn a_mode_that_is_too_wide_is_found_in_the_vault_and_in_what_is_sealed() {
     assert_eq!(found(&path), one("error", "mode-wide", format!("chmod 600 {}", sealed.display())));
 }
 
+/// A directory that others can write is found unless it is sticky.
 #[test]
-fn a_directory_that_others_can_write_is_found_unless_it_is_sticky() {
+fn a_directory_others_can_write_is_found_unless_sticky() {
     let (dir, path) = vault();
     let folder = path.parent().expect("a folder").display().to_string();
     for mode in [0o770, 0o702] {
@@ -103,8 +105,9 @@ fn what_belongs_to_somebody_else_is_found_and_root_is_only_told() {
     assert_eq!(seen(1000, 0), one("ok", "owner-other", String::new()));
 }
 
+/// A lock that is held is told of and one held for long is a warning.
 #[test]
-fn a_lock_that_is_held_is_told_of_and_one_held_for_long_is_a_warning() {
+fn a_held_lock_is_reported_and_a_long_held_one_is_a_warning() {
     let (_dir, path) = vault();
     let storage = FileStorage::open(&path);
     let scope = Scope::Grant { document: VAULT.into(), fingerprint: "00000000000000000000000000000000".into() };
@@ -186,8 +189,9 @@ fn a_network_file_system_is_found() {
     assert_eq!(of(storage.allow_network_filesystem(true).checkup()), []);
 }
 
+/// What keeps a vault from being replaced is found with a command.
 #[test]
-fn what_keeps_a_vault_from_being_replaced_is_found_with_a_command() {
+fn an_obstacle_to_replacing_the_vault_is_found_with_a_command() {
     let (_dir, path) = vault();
     let folder = path.parent().expect("a folder").to_owned();
     let (file, user) = (path.display(), rustix::process::geteuid().as_raw());

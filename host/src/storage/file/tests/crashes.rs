@@ -140,8 +140,9 @@ fn operations_of(durable: bool, prepare: impl Fn(&Path)) -> Vec<String> {
     Arc::into_inner(log).expect("the only one").into_inner().expect("not poisoned")
 }
 
+/// A store writes syncs renames and syncs the directory in this order.
 #[test]
-fn a_store_writes_syncs_renames_and_syncs_the_directory_in_this_order() {
+fn a_store_writes_syncs_renames_and_syncs_the_directory() {
     let durable = ["open_temp", "write", "sync_file", "rename", "sync_dir"];
     assert_eq!(operations_of(true, |_| ()), durable);
     assert_eq!(operations_of(false, |_| ()), durable[..4], "whole all the same, but perhaps not yet named");
@@ -170,8 +171,9 @@ fn a_store_of_the_ledger_that_need_not_be_durable_syncs_nothing() {
     assert_eq!(taken(), ["open_temp", "write", "sync_file", "rename", "remove", "sync_dir"]);
 }
 
+/// An unsynced text that cannot be removed makes the outcome unknown and does not come back.
 #[test]
-fn an_unsynced_text_that_cannot_be_removed_makes_the_outcome_unknown_and_does_not_come_back() {
+fn an_unremovable_unsynced_text_makes_the_outcome_unknown() {
     let (_dir, vault, plain) = with_vault("auth.json", "vault");
     let version = stored(plain.store("vault.lazaretto", "one", None, true, None));
     let version = stored(plain.store("vault.lazaretto", "two", Some(&version), false, None));
@@ -200,8 +202,9 @@ fn a_store_that_comes_too_late_touches_nothing() {
     }
 }
 
+/// A temporary file is for its owner alone before it has any content.
 #[test]
-fn a_temporary_file_is_for_its_owner_alone_before_it_has_any_content() {
+fn a_temporary_file_is_private_before_it_has_content() {
     let (dir, vault, _) = with_vault("auth.json", "old");
     let log = Arc::new(Mutex::new(Vec::new()));
     let storage = rigged(&vault, {
@@ -230,8 +233,10 @@ fn a_temporary_file_is_for_its_owner_alone_before_it_has_any_content() {
     assert_eq!(names_in(dir.path()), ["auth.json"]);
 }
 
+/// A failing operation is an error that leaves everything as it was or an unknown outcome after the
+/// rename.
 #[test]
-fn a_failing_operation_is_an_error_that_leaves_everything_as_it_was_or_an_unknown_outcome_after_the_rename() {
+fn a_failing_operation_changes_nothing_or_is_an_unknown_outcome() {
     use rustix::io::Errno;
     let cases = [
         ("open_temp", Errno::NOSPC, Err("full")),
@@ -284,8 +289,10 @@ fn a_rename_that_failed_in_name_only_is_an_unknown_outcome() {
     assert_eq!(fs::read_to_string(&vault).expect("there"), "new");
 }
 
+/// A crash before any operation leaves the old or the new document whole and the next store cleans
+/// up.
 #[test]
-fn a_crash_before_any_operation_leaves_the_old_or_the_new_document_whole_and_the_next_store_cleans_up() {
+fn a_crash_leaves_the_old_or_new_document_and_is_cleaned_up() {
     for expected in [Some(document("old").version), None] {
         let mut crash_at = 0;
         loop {
@@ -339,8 +346,9 @@ fn a_crash_before_any_operation_leaves_the_old_or_the_new_document_whole_and_the
     }
 }
 
+/// A program that writes without a lock is noticed up to the rename.
 #[test]
-fn a_program_that_writes_without_a_lock_is_noticed_up_to_the_rename() {
+fn an_unlocked_writer_is_noticed_up_to_the_rename() {
     for foreign in [Some("theirs"), None] {
         let (dir, vault, _) = with_vault("auth.json", "old");
         let target = vault.clone();
@@ -359,8 +367,9 @@ fn a_program_that_writes_without_a_lock_is_noticed_up_to_the_rename() {
     }
 }
 
+/// A link that is pointed elsewhere while its lock is taken is followed again.
 #[test]
-fn a_link_that_is_pointed_elsewhere_while_its_lock_is_taken_is_followed_again() {
+fn a_link_moved_during_locking_is_followed_again() {
     let (dir, one, _) = with_vault("one.json", "one");
     let (two, link) = (dir.path().join("two.json"), dir.path().join("link"));
     fs::write(&two, "two").expect("written");
@@ -383,8 +392,9 @@ fn a_link_that_is_pointed_elsewhere_while_its_lock_is_taken_is_followed_again() 
     stored(storage.store(VAULT, "new", Some(&document("two").version), true, Some(&lease)));
 }
 
+/// What a dead process left of this document is removed and nothing else.
 #[test]
-fn what_a_dead_process_left_of_this_document_is_removed_and_nothing_else() {
+fn only_a_dead_processes_leftovers_are_removed() {
     let (dir, _, storage) = with_vault("auth.json", "old");
     let mut child = Command::new("true").spawn().expect("a process");
     let (dead, living) = (child.id(), 1);

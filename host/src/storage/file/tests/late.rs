@@ -15,8 +15,9 @@ fn with_ledger(old: &str, late: &str) -> (TempDir, PathBuf, FileStorage) {
     (dir, ledger, storage)
 }
 
+/// It is what everybody reads and compares with until a durable store takes its place.
 #[test]
-fn it_is_what_everybody_reads_and_compares_with_until_a_durable_store_takes_its_place() {
+fn the_unsynced_text_counts_until_a_durable_store() {
     let (dir, ledger, storage) = with_ledger("old", "late");
     let other = FileStorage::open(dir.path().join("auth.json"));
     for storage in [&storage, &other] {
@@ -35,8 +36,9 @@ fn it_is_what_everybody_reads_and_compares_with_until_a_durable_store_takes_its_
     assert_eq!(names_in(dir.path()), ["auth.json", "auth.json.lazaretto"]);
 }
 
+/// A ledger that somebody edits restores or sets aside wins over it.
 #[test]
-fn a_ledger_that_somebody_edits_restores_or_sets_aside_wins_over_it() {
+fn an_edited_or_restored_ledger_wins_over_the_unsynced_text() {
     let (dir, ledger, storage) = with_ledger("old", "late");
     fs::write(&ledger, "edited").expect("written");
     assert_eq!(storage.load(LEDGER, None), loaded("edited"));

@@ -33,8 +33,9 @@ fn busy(outcome: Result<AcquireOutcome, StorageError>) -> Holder {
     }
 }
 
+/// A lease excludes a second one in the same storage and in another.
 #[test]
-fn a_lease_excludes_a_second_one_in_the_same_storage_and_in_another() {
+fn a_lease_excludes_a_second_in_the_same_and_another_storage() {
     let (_dir, vault, one) = with_vault("auth.json", TEXT);
     let two = FileStorage::open(&vault);
     for scope in [grant(7), of(VAULT), of("vault.lazaretto")] {
@@ -122,8 +123,9 @@ fn a_lease_is_no_lease_in_a_forked_process() {
     assert_eq!(code(outcome), "invalid-lease");
 }
 
+/// A lease whose lock file somebody removed permits nothing any more.
 #[test]
-fn a_lease_whose_lock_file_somebody_removed_permits_nothing_any_more() {
+fn a_lease_whose_lock_file_was_removed_permits_nothing() {
     for removed in ["auth.json.lazaretto-locks/document-vault", "auth.lock"] {
         let (dir, vault, storage) = with_vault("auth.json", "one");
         let version = document("one").version;
@@ -139,8 +141,9 @@ fn a_lease_whose_lock_file_somebody_removed_permits_nothing_any_more() {
     }
 }
 
+/// A store without a lease waits for the lock and then names its holder.
 #[test]
-fn a_store_without_a_lease_waits_for_the_lock_and_then_names_its_holder() {
+fn a_store_without_a_lease_waits_and_names_the_holder() {
     let (_dir, vault, storage) = with_vault("auth.json", "one");
     let mut impatient = FileStorage::open(&vault);
     impatient.store_wait = Duration::from_millis(5);
@@ -178,8 +181,9 @@ fn all_names_of_one_vault_share_its_locks() {
     acquired(FileStorage::open(&vault).acquire(&of("vault.lazaretto"), 1000, 0)); // dropped with its storage
 }
 
+/// A vault of the reference is locked by its own lock beside the link and the target.
 #[test]
-fn a_vault_of_the_reference_is_locked_by_its_own_lock_beside_the_link_and_the_target() {
+fn a_reference_vault_is_locked_beside_link_and_target() {
     let (dir, target, _) = with_vault("real.json", "one");
     fs::create_dir(dir.path().join("home")).expect("made");
     symlink("../real.json", dir.path().join("home/auth.json")).expect("linked");
@@ -210,8 +214,9 @@ fn a_vault_of_the_reference_is_locked_by_its_own_lock_beside_the_link_and_the_ta
     }
 }
 
+/// The foreign lock is on for a vault called auth json and else by choice.
 #[test]
-fn the_foreign_lock_is_on_for_a_vault_called_auth_json_and_else_by_choice() {
+fn the_foreign_lock_is_on_for_auth_json_and_else_by_choice() {
     let (dir, vault, storage) = with_vault("auth.json", TEXT);
     assert!(storage.describe().excludes_foreign);
     assert!(!FileStorage::open(&vault).foreign_lock(false).describe().excludes_foreign);
@@ -224,8 +229,9 @@ fn the_foreign_lock_is_on_for_a_vault_called_auth_json_and_else_by_choice() {
     assert!(!FileStorage::open(dir.path().join("vault.lock")).foreign_lock(true).describe().excludes_foreign);
 }
 
+/// Other tools are kept out by the locks that they make themselves.
 #[test]
-fn other_tools_are_kept_out_by_the_locks_that_they_make_themselves() {
+fn other_tools_are_kept_out_by_their_own_locks() {
     let dir = tempfile::tempdir().expect("a folder");
     let files = [
         (".qwen/oauth_creds.json", Some(".qwen/oauth_creds.lock")),
@@ -293,8 +299,9 @@ fn what_a_killed_lazaretto_left_keeps_nobody_waiting() {
     drop(lease);
 }
 
+/// On a network file system no grant is leased unless that is allowed.
 #[test]
-fn on_a_network_file_system_no_grant_is_leased_unless_that_is_allowed() {
+fn no_grant_is_leased_on_a_network_file_system_by_default() {
     let (_dir, vault, mut storage) = with_vault("auth.json", TEXT);
     storage.network_name = |_| Some("NFS");
     let error = storage.acquire(&grant(0), 1000, 0).expect_err("refused");
@@ -388,8 +395,9 @@ fn asking_who_holds_a_lease_keeps_nobody_out() {
 /// The variable that turns the test below into another process's part.
 const VAULT_OF_CHILD: &str = "LAZARETTO_TEST_VAULT_OF_CHILD";
 
+/// Another process holds what it leased until it is killed whatever it has started.
 #[test]
-fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_started() {
+fn a_process_holds_its_lease_until_it_is_killed() {
     if let Some(vault) = std::env::var_os(VAULT_OF_CHILD) {
         let storage = FileStorage::open(PathBuf::from(vault));
         acquired(storage.acquire(&grant(0), 1000, 0));
@@ -402,14 +410,13 @@ fn another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_start
         return;
     }
     let (_dir, vault, storage) = with_vault("auth.json", "one");
-    let mut child =
-        this_test_binary("leases::another_process_holds_what_it_leased_until_it_is_killed_whatever_it_has_started")
-            .env(VAULT_OF_CHILD, &vault)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .map(Killed)
-            .expect("this binary runs again");
+    let mut child = this_test_binary("leases::a_process_holds_its_lease_until_it_is_killed")
+        .env(VAULT_OF_CHILD, &vault)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .map(Killed)
+        .expect("this binary runs again");
     let output = child.0.stdout.take().expect("piped");
     assert!(BufReader::new(output).lines().map_while(Result::ok).any(|line| line == "both are held"));
 

@@ -365,8 +365,9 @@ fn ensure(holds: bool, wrong: impl FnOnce() -> String) -> Result<(), String> {
     if holds { Ok(()) } else { Err(wrong()) }
 }
 
+/// Whenever the power goes every document is whole and a durable one is there.
 #[test]
-fn whenever_the_power_goes_every_document_is_whole_and_a_durable_one_is_there() {
+fn after_a_power_cut_durable_documents_are_whole() {
     let mut all = Count::default();
     let tell = |count: &Count, name: &str| {
         println!("{:4} operations, {:7} ways, {:5} states: {name}", count.operations, count.ways, count.states);

@@ -129,8 +129,9 @@ fn a_vault_that_is_immutable_or_can_only_grow_is_refused() {
     }
 }
 
+/// Whatever stops the temporary file stops the lease and leaves nothing.
 #[test]
-fn whatever_stops_the_temporary_file_stops_the_lease_and_leaves_nothing() {
+fn what_stops_the_temporary_file_stops_the_lease() {
     for (operation, error, expected) in [
         ("open_temp", Errno::ROFS, "read-only"),
         ("open_temp", Errno::PERM, "read-only"),
