@@ -258,6 +258,7 @@ mod tests {
             headers: Vec::new(),
             body: body.into(),
             deadline_ms: 10_000,
+            reach: lazaretto_host::http::Reach::Any,
         }
     }
 

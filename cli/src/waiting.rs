@@ -115,6 +115,7 @@ mod tests {
                 headers: vec![],
                 body: String::new(),
                 deadline_ms: 1,
+                reach: lazaretto_host::http::Reach::Any,
             };
             assert_eq!(for_answer(&request), wanted);
         }

@@ -11,9 +11,11 @@ mod allow;
 mod body;
 mod head;
 mod headers;
+mod lookup;
 mod named;
 mod network;
 mod origin;
+mod public;
 mod wire;
 
 use std::fmt;
@@ -40,6 +42,21 @@ pub struct HttpRequest {
     pub body: String,
     /// From name resolution to the last byte of the body. More than a day counts as a day.
     pub deadline_ms: u64,
+    /// Which addresses the host of the URL may be at.
+    pub reach: Reach,
+}
+
+/// Which addresses a request may go to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reach {
+    /// Any that the name of an allowed origin resolves to.
+    #[default]
+    Any,
+    /// Public ones only, for an address that a person did not choose. The name is looked up once; if
+    /// any of its addresses is private, loopback, link-local, shared, multicast or reserved, also
+    /// within an IPv6 address, the request fails as `not-allowed`; else one that was looked at is
+    /// connected to. What cannot keep this fails as `unsupported`.
+    Public,
 }
 
 /// What came back with a status line, whatever the status.
@@ -103,6 +120,7 @@ impl fmt::Debug for HttpRequest {
             .field("headers", &Names(&self.headers))
             .field("body", &Length(&self.body))
             .field("deadline_ms", &self.deadline_ms)
+            .field("reach", &self.reach)
             .finish()
     }
 }
@@ -164,6 +182,7 @@ mod tests {
             headers: vec![("x-nous-refresh-token".into(), "s3cret-4".into())],
             body: "refresh_token=s3cret-5".into(),
             deadline_ms: 1000,
+            reach: Reach::Any,
         };
         let shown = format!("{request:?}");
         assert!(!shown.contains("s3cret"), "{shown}");

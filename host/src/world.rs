@@ -10,7 +10,7 @@ use wasmtime::{StoreContextMut, StoreLimits};
 use crate::bindings::lazaretto::keeper::{events, http, storage};
 use crate::bindings::wasi::clocks::wall_clock::Datetime;
 use crate::events::{Event, EventSink};
-use crate::http::{Http, HttpRequest, Sent};
+use crate::http::{Http, HttpRequest, Reach, Sent};
 use crate::limits::{Limits, Stopwatch};
 use crate::sources::{Clock, Random};
 use crate::storage::{AcquireOutcome, Document, Holder, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
@@ -253,6 +253,7 @@ impl World {
             headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
             body: request.body,
             deadline_ms: request.deadline_ms,
+            reach: Reach::Any,
         };
         if let Some(before_send) = &self.shared.before_send {
             before_send(&request);

@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 
-use lazaretto_host::http::{AllowList, Http, HttpRequest, NetworkHttp};
+use lazaretto_host::http::{AllowList, Http, HttpRequest, NetworkHttp, Reach};
 use lazaretto_testing::demo_server::Login;
 use serde_json::{Value, json};
 
@@ -178,6 +178,7 @@ impl OidcServer {
             headers: Vec::new(),
             body: if body.is_null() { String::new() } else { body.to_string() },
             deadline_ms: 30_000,
+            reach: Reach::Any,
         };
         let response = self.http.send(&request).expect("an answer");
         assert_eq!(response.status, 200, "{what}: {}", response.body);

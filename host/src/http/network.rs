@@ -12,9 +12,10 @@ use ureq::{Agent, Body, Error, Proxy};
 use super::allow::{AllowList, Refusal};
 use super::body;
 use super::headers::{fitting, is_reserved};
+use super::lookup::{Forbidden, Lookup, Resolution};
 use super::origin::Origin;
-use super::wire::{self, Exchange, Lookup, NotLoopback, Phase};
-use super::{CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse, Sent};
+use super::wire::{self, Exchange, Phase};
+use super::{CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse, Reach, Sent};
 
 /// HTTP/1.1 over TCP and TLS, to the origins of an [`AllowList`].
 ///
@@ -26,7 +27,8 @@ use super::{CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse, Sent};
 /// | `NO_PROXY` | hosts that are reached directly: `host`, `.domain`, `*.domain` or `*`, separated by commas without spaces |
 /// | `SSL_CERT_FILE` | a PEM bundle of the certificate authorities to trust *instead of* Mozilla's, which are built in; what OpenSSL, curl, Go and Python make of it |
 ///
-/// Loopback is never proxied.
+/// Loopback is never proxied. A request with [`Reach::Public`] fails as `unsupported` where it would go through a proxy: the proxy
+/// looks the name up, so which address it connects to cannot be seen.
 ///
 /// No message and no `Debug` of ours shows a token. ureq and ureq-proto write the bytes of a message into the `log` crate at
 /// level *trace*: a program that collects that level leaves these two out.
@@ -34,13 +36,14 @@ use super::{CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse, Sent};
 pub struct NetworkHttp {
     allow: AllowList,
     surroundings: Surroundings,
+    resolution: Resolution,
 }
 
 impl NetworkHttp {
     /// Sends to the origins of `allow`, for good.
     #[must_use]
     pub fn new(allow: AllowList) -> Self {
-        Self { allow, surroundings: Surroundings::default() }
+        Self { allow, surroundings: Surroundings::default(), resolution: Resolution::default() }
     }
 }
 
@@ -49,6 +52,9 @@ impl Http for NetworkHttp {
         let target = self.allow.target(&request.url).map_err(refused)?;
         let prepared = prepare(request, target.url())?;
         let proxy = self.surroundings.proxy(&target.origin, &prepared)?;
+        if let (Reach::Public, Some(proxy)) = (request.reach, &proxy) {
+            return Err(cannot_pin(&target.origin, proxy));
+        }
         let exchange = Exchange::new(prepared.uri().clone(), request.deadline_ms);
         let report = |error| failure(error, &exchange, &target.origin, proxy.as_ref(), request);
 
@@ -69,7 +75,7 @@ impl Http for NetworkHttp {
         let agent = Agent::with_parts(
             config.build(),
             wire::connector(&exchange, &self.surroundings.connector),
-            Lookup(exchange.clone()),
+            Lookup { exchange: exchange.clone(), resolution: self.resolution.clone(), reach: request.reach },
         );
         let answer = match *prepared.method() {
             Method::POST => agent.run(prepared.map(|()| request.body.as_str())),
@@ -226,6 +232,19 @@ fn refused(refusal: Refusal) -> HttpFailure {
     not_sent(refusal.kind(), refusal.to_string())
 }
 
+/// Behind a proxy the proxy looks the name up, and nobody here sees which address it takes.
+fn cannot_pin(origin: &Origin, proxy: &Proxy) -> HttpFailure {
+    not_sent(
+        "unsupported",
+        format!(
+            "{origin}: this request may only go to a public address, and which one the proxy {}:{} connects to cannot be seen \
+             from here. Add the host to NO_PROXY to have it reached directly",
+            proxy.host(),
+            proxy.port()
+        ),
+    )
+}
+
 fn not_sent(kind: &'static str, message: String) -> HttpFailure {
     HttpFailure { kind, sent: Sent::No, message }
 }
@@ -241,7 +260,7 @@ fn failure(
     let phase = exchange.phase();
     let (kind, what) = match error {
         Error::Timeout(_) => ("timeout", timed_out(phase, request.deadline_ms)),
-        Error::Other(cause) if cause.is::<NotLoopback>() => ("not-allowed", cause.to_string()),
+        Error::Other(cause) if cause.is::<Forbidden>() => ("not-allowed", cause.to_string()),
         Error::HostNotFound => ("dns", "the name has no address".into()),
         Error::Io(error) => match io_kind(&error, phase, origin) {
             "reset" => ("reset", broken_off(phase).into()),

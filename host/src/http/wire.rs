@@ -10,17 +10,14 @@
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, mpsc};
-use std::thread;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt::set_socket_linger;
 use rustix::net::{RecvFlags, recv};
-use ureq::config::Config;
 use ureq::http::Uri;
-use ureq::unversioned::resolver::{ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{
     Buffers, ConnectionDetails, Connector, Either, LazyBuffers, NextTimeout, RustlsConnector, Transport,
 };
@@ -91,8 +88,13 @@ impl Exchange {
         }
     }
 
-    fn enter(&self, phase: Phase) {
+    pub(super) fn enter(&self, phase: Phase) {
         self.phase.store(phase as u8, Ordering::SeqCst);
+    }
+
+    /// Returns whether a URI is the request's own, and not that of a proxy on the way.
+    pub(super) fn is_for(&self, uri: &Uri) -> bool {
+        *uri == self.uri
     }
 
     pub(super) fn is_broken(&self) -> bool {
@@ -121,66 +123,6 @@ pub(super) fn connector(exchange: &Arc<Exchange>, tls: &Arc<RustlsConnector>) ->
         .chain(Dial(exchange.clone()))
         .chain(SharedTls(tls.clone()))
         .chain(Mark(exchange.clone()))
-}
-
-/// Looks names up within the deadline, and holds `localhost` to its word.
-#[derive(Debug)]
-pub(super) struct Lookup(pub(super) Arc<Exchange>);
-
-/// A name that ought to be this machine is not.
-#[derive(Debug)]
-pub(super) struct NotLoopback;
-
-impl fmt::Display for NotLoopback {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("localhost does not resolve to loopback here")
-    }
-}
-
-impl std::error::Error for NotLoopback {}
-
-impl Resolver for Lookup {
-    fn resolve(&self, uri: &Uri, config: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
-        let exchange = &self.0;
-        exchange.enter(Phase::Resolving);
-        let host = uri.host().ok_or(Error::HostNotFound)?;
-        let host = host.trim_start_matches('[').trim_end_matches(']');
-        let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
-        let port = uri.port_u16().unwrap_or(default_port);
-
-        let found = match host.parse::<IpAddr>() {
-            Ok(address) => vec![SocketAddr::new(address, port)],
-            Err(_) => look_up(host, port, exchange.left()?)?,
-        };
-        let plain = *uri == exchange.uri && uri.scheme_str() == Some("http");
-        if plain && !found.iter().all(|address| address.ip().is_loopback()) {
-            return Err(Error::Other(Box::new(NotLoopback)));
-        }
-        let mut addresses = self.empty();
-        for address in config.ip_family().keep_wanted(found.into_iter()).take(16) {
-            addresses.push(address);
-        }
-        if addresses.is_empty() {
-            return Err(Error::HostNotFound);
-        }
-        Ok(addresses)
-    }
-}
-
-/// `getaddrinfo` cannot be given a deadline, so it is left behind on a thread of its own.
-fn look_up(host: &str, port: u16, left: Duration) -> Result<Vec<SocketAddr>, Error> {
-    let (answer, answers) = mpsc::sync_channel(1);
-    let host = host.to_owned();
-    thread::Builder::new().name("lazaretto-dns".into()).spawn(move || {
-        let found = (host.as_str(), port).to_socket_addrs();
-        // Nobody waits any more: the deadline has passed.
-        let _ = answer.send(found.map(Vec::from_iter));
-    })?;
-    match answers.recv_timeout(left) {
-        Ok(found) => Ok(found?),
-        Err(mpsc::RecvTimeoutError::Timeout) => Err(Error::Timeout(Timeout::Global)),
-        Err(mpsc::RecvTimeoutError::Disconnected) => Err(Error::HostNotFound),
-    }
 }
 
 /// Opens the one connection.
@@ -335,7 +277,7 @@ impl<In: Transport> Connector<In> for Mark {
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
         let Some(inner) = chained else { return Ok(None) };
         // The chain also runs for the proxy itself, which is told the target's host and port and no more.
-        if *details.uri != self.0.uri {
+        if !self.0.is_for(details.uri) {
             return Ok(Some(Either::A(inner)));
         }
         let config = details.config;
@@ -436,6 +378,7 @@ impl<T: Transport> Transport for Marked<T> {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::thread;
 
     use super::*;
 

@@ -18,7 +18,7 @@ use lazaretto::provider::Catalog;
 use lazaretto::secret::Secret;
 use lazaretto::status::CredentialStatus;
 use lazaretto::vault::CredentialKind;
-use lazaretto_host::http::{AllowList, Http as _, HttpRequest, NetworkHttp, Sent};
+use lazaretto_host::http::{AllowList, Http as _, HttpRequest, NetworkHttp, Reach, Sent};
 use lazaretto_host::storage::{
     AcquireOutcome, FileStorage, LoadOutcome, Scope as HostScope, Storage as _, StorageError as HostError,
     StoreOutcome, VAULT,
@@ -266,6 +266,7 @@ impl Http for Ports {
             headers: request.headers.into_iter().map(|(name, value)| (name, value.expose().to_owned())).collect(),
             body: request.body.expose().to_owned(),
             deadline_ms: request.deadline_ms,
+            reach: Reach::Any,
         };
         let network = self.network.as_ref().expect("only origins are asked for without it");
         match network.send(&request) {

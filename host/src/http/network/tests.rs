@@ -1,5 +1,7 @@
 //! Every kind of peer, on loopback sockets.
 
+mod reach;
+
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -90,6 +92,7 @@ fn post(url: &str, deadline_ms: u64) -> HttpRequest {
         ],
         body: "refresh_token=s3cret-body".into(),
         deadline_ms,
+        reach: Reach::Any,
     }
 }
 
