@@ -302,8 +302,9 @@ mod tests {
         assert!(!failed.message.contains("s3cret"));
     }
 
+    /// A returned string can be given back once and by its own address only.
     #[test]
-    fn a_returned_string_can_be_given_back_once_and_by_its_own_address_only() {
+    fn a_returned_string_is_freed_once_by_its_own_address() {
         let text = strings::hand_over(&["a", "\0b"]);
         // SAFETY: it was just handed over.
         assert_eq!(unsafe { CStr::from_ptr(text) }.to_str(), Ok("[\"a\",\"\\u0000b\"]"));

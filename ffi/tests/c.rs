@@ -148,8 +148,9 @@ fn an_error_has_the_command_that_helps_as_the_embedder_says_it() {
     assert_eq!(with(json!({ "login_hint": "acme login {provider}" })), json!("acme login xai-oauth"));
 }
 
+/// An expired token is refreshed once and a dead one is never sent again.
 #[test]
-fn an_expired_token_is_refreshed_once_and_a_dead_one_is_never_sent_again() {
+fn a_token_is_refreshed_once_and_a_dead_one_never_sent() {
     let home = Home::with_expired_login();
     let token = json!({ "call": "token", "provider": "acme", "credential": null, "session": null });
     let answers = home.drive(&home.options(), &[token.clone(), token.clone(), json!({ "call": "status" })]);
@@ -294,8 +295,9 @@ fn what_cannot_be_opened_answers_every_call_with_why() {
     assert_eq!(answers[0], answers[1]);
 }
 
+/// The example and the readme's snippet print a token or what to do.
 #[test]
-fn the_example_and_the_readme_s_snippet_print_a_token_or_what_to_do() {
+fn example_and_readme_print_a_token_or_what_to_do() {
     let home = Home::new();
     let readme = fs::read_to_string(here().join("README.md")).expect("a readme");
     let snippet = readme.split("```c\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a snippet");

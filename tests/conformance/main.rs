@@ -64,9 +64,10 @@ fn every_case_by_the_component_in_the_rust_host() {
     all_cases_by("wasmtime");
 }
 
+/// Every case by the stock component in a host that nobody here wrote.
 #[test]
 #[ignore = "builds a package; run by cargo xtask prove"]
-fn every_case_by_the_stock_component_in_a_host_that_nobody_here_wrote() {
+fn every_case_by_the_stock_component() {
     all_cases_by("stock");
 }
 

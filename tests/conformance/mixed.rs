@@ -13,9 +13,10 @@ use super::tools;
 
 const CALL: &str = r#"{"call":"token","provider":"acme"}"#;
 
+/// Two processes of Node, one of Python and a native one: one of them sends one request.
 #[test]
 #[ignore = "builds packages; run by cargo xtask prove"]
-fn two_of_node_one_of_python_and_one_native_refresh_an_expired_token_once() {
+fn processes_of_three_languages_refresh_once() {
     let (Some(node), Some(python)) = (node_program(), python_program()) else { return };
     for round in 0..3 {
         let (home, server) = (tempfile::TempDir::new().expect("a folder"), Server::start());

@@ -126,8 +126,9 @@ mod tests {
         assert_eq!(state(Some("lazaretto-lease 1 a 5 4\n"), NOW), State::Free);
     }
 
+    /// A lease from the future is dated anew and is over after its own time.
     #[test]
-    fn a_lease_from_the_future_is_dated_anew_and_is_over_after_its_own_time() {
+    fn a_lease_from_the_future_ends_after_its_own_time() {
         let text = line().text();
         let hour_ago = NOW - 3_600_000;
         let State::Undated(dated) = state(Some(&text), hour_ago) else { panic!("believed") };

@@ -225,8 +225,9 @@ fn explore(case: Case) -> Result<usize, String> {
 
 const TWO: Case = Case { writers: 2, stops: 0, attempts: 1, start: None, is_blind: false };
 
+/// Of two writers that saw one text at most one writes in every order.
 #[test]
-fn of_two_writers_that_saw_one_text_at_most_one_writes_in_every_order() {
+fn of_two_writers_of_one_text_at_most_one_writes() {
     for start in [None, Some("before")] {
         let runs = explore(Case { start, ..TWO }).unwrap();
         assert!(runs > 10_000, "{runs}");
@@ -239,8 +240,9 @@ fn whoever_stops_at_whatever_step_stands_in_nobodys_way() {
     assert!(runs > 100_000, "{runs}");
 }
 
+/// Three writers that try again and may stop lose nothing in any order that chance finds.
 #[test]
-fn three_writers_that_try_again_and_may_stop_lose_nothing_in_any_order_that_chance_finds() {
+fn three_writers_in_random_order_lose_nothing() {
     let case = Case { writers: 3, stops: 2, attempts: 3, start: Some("before"), is_blind: false };
     // xorshift: the same runs each time.
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -258,6 +260,6 @@ fn three_writers_that_try_again_and_may_stop_lose_nothing_in_any_order_that_chan
 }
 
 #[test]
-fn this_model_sees_a_writer_that_does_not_remove_the_others_texts() {
+fn the_model_sees_a_writer_that_keeps_the_others_texts() {
     assert!(explore(Case { is_blind: true, ..TWO }).unwrap_err().starts_with("lost"));
 }

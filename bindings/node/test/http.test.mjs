@@ -52,7 +52,8 @@ function send(origin, { deadlineMs = 5000, headers = [], method = 'POST', body =
 
 const answering = (bytes) => (socket) => socket.end(bytes);
 
-test('one request goes out on one connection, with no coding asked for and none kept', async (t) => {
+/** One request goes out on one connection, with no coding asked for and none kept. */
+test('one request leaves, on a connection of its own', async (t) => {
   const it = await peer(t, answering('HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2\r\nContent-Length: 2\r\n\r\nhi'));
   const { response } = await send(it.origin, { headers: [{ name: 'x-nous-refresh-token', value: 's3cret' }] });
   assert.deepEqual([response.status, response.body, response.bodyComplete, response.bodyLossy], [302, 'hi', true, false]);
@@ -97,7 +98,8 @@ test('whether a request may have been seen is said exactly', async (t) => {
   assert.deepEqual([stuckTls.failure.kind, stuckTls.failure.sent], ['timeout', 'no']);
 });
 
-test('TLS is agreed on with the certificate of who is asked, and with nobody else', async (t) => {
+/** TLS is agreed on with the certificate of who is asked, and with nobody else. */
+test('TLS is agreed on with the right certificate alone', async (t) => {
   const path = folder(t);
   const [key, cert] = [join(path, 'key.pem'), join(path, 'cert.pem')];
   try {
@@ -125,7 +127,11 @@ test('TLS is agreed on with the certificate of who is asked, and with nobody els
   assert.deepEqual([timeout.failure.kind, timeout.failure.sent], ['timeout', 'maybe']);
 });
 
-test('https goes through the proxy that the environment names, and the proxy sees no more than host and port', async (t) => {
+/**
+ * Https goes through the proxy that the environment names, and the proxy sees no more than host and
+ * port.
+ */
+test('a proxy of the environment sees no more than host and port', async (t) => {
   const path = folder(t);
   const [key, cert] = [join(path, 'key.pem'), join(path, 'cert.pem')];
   try {
@@ -171,7 +177,8 @@ test('https goes through the proxy that the environment names, and the proxy see
   assert.deepEqual(await send('https://auth.test').then(({ failure }) => [failure.kind, failure.sent]), ['dns', 'no']);
 });
 
-test('a body is cut at 64 KiB, at the end of the connection, and at the deadline; and that is said', async (t) => {
+/** A body is cut at 64 KiB, at the end of the connection, and at the deadline; and that is said. */
+test('a cut body is said to be cut', async (t) => {
   const large = await peer(t, answering(`HTTP/1.1 200 OK\r\n\r\n${'x'.repeat(100_000)}`));
   const cut = (await send(large.origin)).response;
   assert.deepEqual([cut.body.length, cut.bodyComplete, cut.bodyLossy], [65536, false, false]);
@@ -185,7 +192,8 @@ test('a body is cut at 64 KiB, at the end of the connection, and at the deadline
   assert.deepEqual(await send(empty.origin).then(({ response }) => [response.body, response.bodyComplete]), ['', true]);
 });
 
-test('a coding that nobody asked for is decoded, and one that nobody knows is called lossy', async (t) => {
+/** A coding that nobody asked for is decoded, and one that nobody knows is called lossy. */
+test('an unknown coding makes the body lossy', async (t) => {
   const text = JSON.stringify({ error: 'invalid_grant', long: 'ü'.repeat(1000) });
   for (const [coding, bytes] of [['gzip', gzipSync(text)], ['deflate', deflateSync(text)], ['br', brotliCompressSync(text)]]) {
     const head = `HTTP/1.1 400 Bad\r\nContent-Encoding: ${coding}\r\nContent-Length: ${bytes.length}\r\n\r\n`;
@@ -200,7 +208,11 @@ test('a coding that nobody asked for is decoded, and one that nobody knows is ca
   assert.equal((await send(strange.origin)).response.bodyLossy, true);
 });
 
-test('gzip is known by its first bytes, deflate is zlib or raw, and what is taken off is not named any more', async (t) => {
+/**
+ * Gzip is known by its first bytes, deflate is zlib or raw, and what is taken off is not named any
+ * more.
+ */
+test('gzip and deflate are decoded and not named any more', async (t) => {
   const text = JSON.stringify({ access_token: 'at', long: 'ü'.repeat(1000) });
   for (const [named, bytes] of [['', gzipSync(text)], ['gzip', gzipSync(gzipSync(text))], ['deflate', deflateRawSync(text)], ['', Buffer.concat([gzipSync(text.slice(0, 9)), gzipSync(text.slice(9)), Buffer.alloc(3)])]]) {
     const head = `HTTP/1.1 200 OK\r\n${named && `Content-Encoding: ${named}\r\n`}Content-Length: ${bytes.length}\r\n\r\n`;
@@ -228,7 +240,8 @@ test('an answer may have a thousand headers', async (t) => {
   assert.ok(response.headers.some(({ name, value }) => name === 'retry-after' && value === '7'));
 });
 
-test('what has come by the deadline is read, although the process stood still until after it', async (t) => {
+/** What has come by the deadline is read, although the process stood still until after it. */
+test('an answer that came by the deadline is read after a stop', async (t) => {
   // The server is a thread: it goes on while this one stands still.
   const flags = new Int32Array(new SharedArrayBuffer(4));
   const server = new Worker(
@@ -262,7 +275,8 @@ test('what has come by the deadline is read, although the process stood still un
   assert.deepEqual([response.status, response.body.length, response.bodyComplete], [200, 40002, true]);
 });
 
-test('bytes that are no text are replaced, and a character that was cut is left out', async (t) => {
+/** Bytes that are no text are replaced, and a character that was cut is left out. */
+test('bytes that are no text are replaced', async (t) => {
   const latin = await peer(t, (socket) => socket.end(Buffer.from('HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\na\xffb', 'latin1')));
   assert.deepEqual(await send(latin.origin).then(({ response }) => [response.body, response.bodyLossy]), ['a\ufffdb', true]);
   const cut = await peer(t, (socket) => socket.end(Buffer.concat([Buffer.from('HTTP/1.1 200 OK\r\n\r\n'), Buffer.from('x'.repeat(65535) + 'ü')])));
@@ -280,7 +294,8 @@ test('what would be the host’s, or break a message, is not sent', async (t) =>
   assert.equal(it.connections.length, 0);
 });
 
-test('only an origin on the list is sent to, read the one way every parser reads it', () => {
+/** Only an origin on the list is sent to, read the one way every parser reads it. */
+test('only an origin on the list is sent to', () => {
   const allow = new AllowList(['https://auth.example.com', 'http://127.0.0.1:8080'], false);
   assert.equal(allow.target('HTTPS://Auth.Example.com:443/').origin.host, 'auth.example.com');
   for (const url of [

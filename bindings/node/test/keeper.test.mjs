@@ -17,7 +17,8 @@ async function open(t, options) {
   return keeper;
 }
 
-test('a token that is good is served from the file, and nothing is sent or written', async (t) => {
+/** A token that is good is served from the file, and nothing is sent or written. */
+test('a good token is served, and nothing is sent or written', async (t) => {
   const a = await acme(t);
   writeVault(a.vault, { acme: { access: 'at-good', expiresAt: FAR } });
   const before = readFileSync(a.vault);
@@ -29,7 +30,8 @@ test('a token that is good is served from the file, and nothing is sent or writt
   assert.deepEqual(readdirSync(a.folder).sort(), ['auth.json', 'providers.json']);
 });
 
-test('an expired token is refreshed once, and only the values that changed are other bytes', async (t) => {
+/** An expired token is refreshed once, and only the values that changed are other bytes. */
+test('an expired token is refreshed once, and other bytes stay', async (t) => {
   const events = [];
   const a = await acme(t);
   const before = readFileSync(a.vault, 'utf8');
@@ -66,7 +68,8 @@ test('an error has the command that helps, as the embedder says it', async (t) =
   assert.equal(await run({ loginHint: 'acme login {provider}' }), 'acme login xai-oauth');
 });
 
-test('a refused refresh token is quarantined, stays out of use, and can be taken back', async (t) => {
+/** A refused refresh token is quarantined, stays out of use, and can be taken back. */
+test('a refused refresh token is quarantined and can be restored', async (t) => {
   const a = await acme(t, ({ form }, response) => json(response, 400, { error: 'invalid_grant', error_description: `no ${form.get('refresh_token')}` }));
   const keeper = await open(t, a.options);
   const error = await keeper.token('acme').then(assert.fail, (error) => error);
@@ -106,7 +109,8 @@ test('every action has a class', async (t) => {
   assert.equal(readFileSync(a.vault, 'utf8'), '{ not JSON');
 });
 
-test('the other calls go through: report, reset, endUse, origins, classify', async (t) => {
+/** The other calls go through: report, reset, endUse, origins, classify. */
+test('report, reset, endUse, origins and classify go through', async (t) => {
   const a = await acme(t);
   const keeper = await open(t, a.options);
   const { token } = await keeper.token('acme');
@@ -149,7 +153,8 @@ test('classify needs no keeper', async () => {
   await assert.rejects(classify({ provider: 'x', status: 400 }, { profiles: '{' }), ConfigurationNeeded);
 });
 
-test('a provider that answers slowly delays nobody else, however many wait for it', async (t) => {
+/** A provider that answers slowly delays nobody else, however many wait for it. */
+test('a slow provider delays no other', async (t) => {
   const slow = await server(t, rotate({ delayMs: 1500 }));
   const path = folder(t);
   const [vault, providers] = [join(path, 'auth.json'), join(path, 'providers.json')];
@@ -185,7 +190,8 @@ test('two processes with one expired token send one request', async (t) => {
   assert.equal(a.requests.length, 1);
 });
 
-test('a process that is killed while it refreshes leaves nothing that blocks the next', async (t) => {
+/** A process that is killed while it refreshes leaves nothing that blocks the next. */
+test('a process killed in a refresh blocks nobody', async (t) => {
   let isKilled = false;
   const a = await acme(t, async (seen, response, n) => {
     if (n > 1) return rotate()(seen, response);
@@ -206,7 +212,8 @@ test('a process that is killed while it refreshes leaves nothing that blocks the
 });
 
 const PRLIMIT = '/usr/bin/prlimit';
-test('a vault beyond the file size limit ends nothing and loses nothing', { skip: !existsSync(PRLIMIT) }, async (t) => {
+/** A vault beyond the file size limit ends nothing and loses nothing. */
+test('a vault beyond the file size limit loses nothing', { skip: !existsSync(PRLIMIT) }, async (t) => {
   let child;
   const a = await acme(t, (seen, response) => {
     // While the answer is on its way, so that nothing before it fails.
@@ -229,7 +236,7 @@ test('a vault beyond the file size limit ends nothing and loses nothing', { skip
   assert.equal(a.requests.length, 1);
 });
 
-test('an aborted call stops waiting, and its refresh is stored all the same', async (t) => {
+test('an aborted call stops waiting, and its refresh is stored', async (t) => {
   const a = await acme(t, rotate({ delayMs: 300 }));
   const keeper = await open(t, a.options);
   await assert.rejects(keeper.token('acme', { signal: AbortSignal.timeout(100) }), { name: 'TimeoutError' });
@@ -239,7 +246,8 @@ test('an aborted call stops waiting, and its refresh is stored all the same', as
   await assert.rejects(keeper.token('acme'), UsageError);
 });
 
-test('an idle keeper does not keep the process alive, and one that works does', (t) => {
+/** An idle keeper does not keep the process alive, and one that works does. */
+test('only a keeper that works keeps the process alive', (t) => {
   const path = folder(t);
   writeVault(join(path, 'vault.json'), { 'xai-oauth': { access: 'at-good', expiresAt: FAR } });
   const script = `
@@ -250,7 +258,7 @@ test('an idle keeper does not keep the process alive, and one that works does', 
   assert.equal(out.toString().trim(), 'at-good');
 });
 
-test('an endless loop is stopped, and the locks that it held are free', { timeout: 60_000 }, async (t) => {
+test('an endless loop is stopped, and its locks are free', { timeout: 60_000 }, async (t) => {
   const a = await acme(t);
   const component = new URL('./endless.mjs', import.meta.url);
   const endless = await Keeper.open({ ...a.options, workers: 1, modules: { component } });
@@ -263,14 +271,16 @@ test('an endless loop is stopped, and the locks that it held are free', { timeou
   await endless.close();
 });
 
-test('a storage that refuses gives a typed error, and nothing is sent', async (t) => {
+/** A storage that refuses gives a typed error, and nothing is sent. */
+test('a storage that refuses is a typed error', async (t) => {
   const a = await acme(t);
   const keeper = await open(t, { ...a.options, modules: { storage: new URL('./refusing-storage.mjs', import.meta.url) } });
   await assert.rejects(keeper.token('acme'), (error) => error instanceof InspectionNeeded && error.code === 'storage' && /says the test/.test(error.message));
   assert.equal(a.requests.length, 0);
 });
 
-test('an HTTP that refuses gives a typed error, and nothing is lost', async (t) => {
+/** An HTTP that refuses gives a typed error, and nothing is lost. */
+test('an HTTP that refuses is a typed error', async (t) => {
   const a = await acme(t);
   const before = readFileSync(a.vault);
   const keeper = await open(t, { ...a.options, modules: { http: new URL('./refusing-http.mjs', import.meta.url) } });
@@ -279,7 +289,8 @@ test('an HTTP that refuses gives a typed error, and nothing is lost', async (t) 
   assert.equal(a.requests.length, 0);
 });
 
-test('a successor that can be stored nowhere at first is stored when that works again', async (t) => {
+/** A successor that can be stored nowhere at first is stored when that works again. */
+test('a successor is stored as soon as the storage works again', async (t) => {
   const a = await acme(t);
   const keeper = await open(t, { ...a.options, modules: { storage: new URL('./failing-storage.mjs?until=kept', import.meta.url) } });
   const token = await keeper.token('acme');
@@ -288,7 +299,8 @@ test('a successor that can be stored nowhere at first is stored when that works 
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
 });
 
-test('a successor that can be stored and kept nowhere is handed to the caller', { timeout: 30_000 }, async (t) => {
+/** A successor that can be stored and kept nowhere is handed to the caller. */
+test('a successor that nothing keeps is handed to the caller', { timeout: 30_000 }, async (t) => {
   const a = await acme(t);
   const state = process.env.XDG_STATE_HOME;
   t.after(() => (process.env.XDG_STATE_HOME = state));
@@ -302,7 +314,8 @@ test('a successor that can be stored and kept nowhere is handed to the caller', 
   assert.equal(read(a.vault).providers.acme.tokens.refresh_token, 'rt-2');
 });
 
-test('no other document than the vault can be named, and the storage refuses `..` by itself', async (t) => {
+/** No other document than the vault can be named, and the storage refuses `..` by itself. */
+test('no document but the vault can be named', async (t) => {
   const a = await acme(t);
   const keeper = await open(t, a.options);
   for (const document of ['../x', '/etc/passwd', 'a/../b', 'Vault']) {

@@ -41,7 +41,8 @@ test('a token shows itself only to who names it', async (t) => {
   assert.ok(!(shown(advice) + JSON.stringify(advice)).includes('at-3'), shown(advice));
 });
 
-test('tokens that could be stored nowhere do not show themselves either', { timeout: 30_000 }, async (t) => {
+/** Tokens that could be stored nowhere do not show themselves either. */
+test('tokens that could be stored nowhere are not shown', { timeout: 30_000 }, async (t) => {
   const a = await acme(t);
   const state = process.env.XDG_STATE_HOME;
   t.after(() => (process.env.XDG_STATE_HOME = state));

@@ -29,7 +29,7 @@ async function withKept(t) {
   return { ...a, token, files: keptFor(a.vault).map((name) => join(RESCUE, name)) };
 }
 
-test('what can be stored nowhere is kept, and stored by the next call', { timeout: 30_000 }, async (t) => {
+test('what can be stored nowhere is stored by the next call', { timeout: 30_000 }, async (t) => {
   const a = await withKept(t);
   assert.deepEqual([a.token.token, a.token.unsaved], ['at-2', undefined]);
   assert.match(a.token.warning, /kept in a file that only this user can read, and the next call stores them/);

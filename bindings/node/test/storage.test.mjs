@@ -43,7 +43,8 @@ test('a document is stored only over the version that was expected', (t) => {
   assert.deepEqual(storage.list('vault'), ['vault']);
 });
 
-test('a lease excludes every other, and only its document is stored under it', (t) => {
+/** A lease excludes every other, and only its document is stored under it. */
+test('a lease excludes others and permits its document alone', (t) => {
   const vault = join(folder(t), 'auth.json');
   const [one, other] = [new FileStorage({ vault }), new FileStorage({ vault })];
   const { lease } = one.acquire(THE_VAULT, 0, 0).val;
@@ -155,7 +156,10 @@ test('a lock that was moved away permits nothing any more', (t) => {
   assert.throws(() => storage.store('vault', '{}', undefined, true, lease), { code: 'unavailable' });
 });
 
-test('the ledger’s newest text may lie beside it, and counts only if it is whole and of this ledger', (t) => {
+/**
+ * The ledger’s newest text may lie beside it, and counts only if it is whole and of this ledger.
+ */
+test('an unsynced ledger counts if it is whole and of this ledger', (t) => {
   const path = folder(t);
   const storage = new FileStorage({ vault: join(path, 'v') });
   const [file, beside] = [join(path, 'v.lazaretto'), join(path, 'v.lazaretto.unsynced')];
@@ -177,7 +181,8 @@ test('the ledger’s newest text may lie beside it, and counts only if it is who
   for (let cut = 0; cut < spelled.length; cut += 1) assert.equal(parseUnsynced(spelled.slice(0, cut)), undefined);
 });
 
-test('what cannot be a document is refused, and the refusal shows nothing of it', (t) => {
+/** What cannot be a document is refused, and the refusal shows nothing of it. */
+test('what cannot be a document is refused without showing it', (t) => {
   const path = folder(t);
   const at = (name) => new FileStorage({ vault: join(path, name) });
   writeFileSync(join(path, 'bad'), Buffer.from('{"refresh_token": "very-secret\xff"}', 'latin1'));
@@ -194,7 +199,8 @@ test('what cannot be a document is refused, and the refusal shows nothing of it'
   assert.equal(validUpTo(Buffer.concat([Buffer.from('ü'.repeat(5000)), Buffer.from([0xc3]), Buffer.from('x'.repeat(500))])), 10000);
 });
 
-test('links are followed where they are safe, and everything of ours lies beside their target', (t) => {
+/** Links are followed where they are safe, and everything of ours lies beside their target. */
+test('safe links are followed, and our files lie beside the target', (t) => {
   const path = folder(t);
   for (const name of ['real', 'open']) mkdirSync(join(path, name));
   writeFileSync(join(path, 'real/vault'), '{}');
@@ -212,7 +218,8 @@ test('links are followed where they are safe, and everything of ours lies beside
   assert.throws(() => new FileStorage({ vault: join(path, 'loop') }).load('vault'), { code: 'unsafe' });
 });
 
-test('a file is not read again while a stat proves it unchanged, and else it is', (t) => {
+/** A file is not read again while a stat proves it unchanged, and else it is. */
+test('a file is read again unless a stat proves it unchanged', (t) => {
   const path = folder(t);
   const storage = new FileStorage({ vault: join(path, 'v') });
   writeFileSync(join(path, 'v'), 'one');
@@ -221,7 +228,8 @@ test('a file is not read again while a stat proves it unchanged, and else it is'
   assert.equal(storage.load('vault', version).tag, 'loaded', 'the same size, within the step of a clock');
 });
 
-test('what a dead process left is removed, and only what is exactly named so', (t) => {
+/** What a dead process left is removed, and only what is exactly named so. */
+test('only what a dead process left is removed', (t) => {
   const path = folder(t);
   const random = '0123456789abcdef0123456789abcdef';
   const [dead, living, other] = [`.v.lazaretto-tmp.2147483646.${random}`, `.v.lazaretto-tmp.1.${random}`, `.v.lazaretto-tmp.7.${random}.bak`];
@@ -253,7 +261,8 @@ for (const [name, limitS, ...locks] of [
   ['.qwen/oauth_creds.json', 35, '.qwen/oauth_creds.lock'],
   ['.claude/.credentials.json', 60, '.claude/.oauth_refresh.lock', '.claude.lock'],
 ]) {
-  test(`the locks of other tools are made, respected, taken away when stale, and removed: ${name}`, (t) => {
+  /** The locks of other tools are made, respected, taken away when stale, and removed. */
+  test(`other tools’ locks are made, respected and removed: ${name}`, (t) => {
     const path = folder(t);
     const storage = tool(path, name);
     const paths = locks.map((lock) => join(path, lock));
@@ -276,7 +285,8 @@ for (const [name, limitS, ...locks] of [
   });
 }
 
-test('a time in the future ends when it was seen unchanged for the limit', (t) => {
+/** A time in the future ends when it was seen unchanged for the limit. */
+test('a mark from the future ends after its limit', (t) => {
   const path = folder(t);
   const storage = tool(path, '.claude/.credentials.json');
   const lock = join(path, '.claude/.oauth_refresh.lock');
@@ -293,7 +303,8 @@ test('a time in the future ends when it was seen unchanged for the limit', (t) =
   assert.ok(!existsSync(lock));
 });
 
-test('what a killed process made is known again and taken away at once', (t) => {
+/** What a killed process made is known again and taken away at once. */
+test('what a killed process made is removed at once', (t) => {
   const path = folder(t);
   const storage = tool(path, '.claude/.credentials.json');
   const locks = ['.claude/.oauth_refresh.lock', '.claude.lock'].map((lock) => join(path, lock));
@@ -316,7 +327,8 @@ test('what a killed process made is known again and taken away at once', (t) => 
   assert.equal(storage.acquire(THE_VAULT, 0, 0).tag, 'busy');
 });
 
-test('a mark shows life while it is held, and what takes its place is left alone', (t) => {
+/** A mark shows life while it is held, and what takes its place is left alone. */
+test('a held mark shows life, and a foreign one is left alone', (t) => {
   const path = folder(t);
   const storage = tool(path, '.claude/.credentials.json');
   const lock = join(path, '.claude/.oauth_refresh.lock');
@@ -380,7 +392,8 @@ test('a lock is taken by place or content, and never by name alone', (t) => {
   assert.equal(marksAt(join(path, 'other/.credentials.json')).length, 2);
 });
 
-test('other files that may own a grant are listed and read, and never written', (t) => {
+/** Other files that may own a grant are listed and read, and never written. */
+test('other files that may own a grant are never written', (t) => {
   const root = folder(t);
   mkdirSync(join(root, 'profiles/work'), { recursive: true });
   mkdirSync(join(root, 'shared'));
@@ -397,7 +410,8 @@ test('other files that may own a grant are listed and read, and never written', 
   assert.equal(new FileStorage({ vault: join(root, 'v') }).load('also.json').tag, 'absent');
 });
 
-test('where the vault lies, and what is stated of it, is a document', (t) => {
+/** Where the vault lies, and what is stated of it, is a document. */
+test('where the vault lies is a document', (t) => {
   const root = folder(t);
   const vault = join(root, 'auth.json');
   const providers = join(root, "it's mine.json");
@@ -414,7 +428,8 @@ test('where the vault lies, and what is stated of it, is a document', (t) => {
   }
 });
 
-test('variables are read only if they are called like a key, and only if that was asked for', (t) => {
+/** Variables are read only if they are called like a key, and only if that was asked for. */
+test('only variables called like a key are read, and on demand', (t) => {
   const vault = join(folder(t), 'v');
   process.env.LAZARETTO_TEST_API_KEY = 'k';
   process.env.LAZARETTO_TEST_OTHER = 'o';
@@ -433,7 +448,7 @@ function secretOf(path, profiles) {
   return new FileStorage({ vault: join(path, 'v'), providers }).load('secret/a').val?.text;
 }
 
-test('a client’s secret is the first line of what the profile names', (t) => {
+test('a client’s secret is the first line of its place', (t) => {
   const path = folder(t);
   process.env.LAZARETTO_TEST_SECRET = 's-env';
   t.after(() => delete process.env.LAZARETTO_TEST_SECRET);
@@ -452,7 +467,11 @@ test('a client’s secret is the first line of what the profile names', (t) => {
   }
 });
 
-test('a secret that cannot be read is told of without what was read, and a program runs once and only for its owner', (t) => {
+/**
+ * A secret that cannot be read is told of without what was read, and a program runs once and only
+ * for its owner.
+ */
+test('a client secret that cannot be read shows nothing of itself', (t) => {
   const path = folder(t);
   for (const [members, message] of [
     [{ client_secret_env: 'LAZARETTO_TEST_NO_SUCH' }, /LAZARETTO_TEST_NO_SUCH is not set/],
@@ -477,7 +496,8 @@ test('network file systems are known by their number', () => {
   assert.deepEqual([0x6969, 0xff534d42, -11317950, 0x517b, 0xef53].map(networkNameOf), ['NFS', 'SMB', 'SMB', 'SMB', undefined]);
 });
 
-test('what is replaced keeps its group, and what owner and group may do', (t) => {
+/** What is replaced keeps its group, and what owner and group may do. */
+test('a replaced file keeps its group and its mode', (t) => {
   if (skipsUnlessRoot(t)) return;
   const vault = join(folder(t), 'auth.json');
   const storage = new FileStorage({ vault });

@@ -134,7 +134,8 @@ def functions_with_types() -> Iterator[Tuple[str, Any]]:
                     yield f"{instance.split('@')[0].split('/')[1]}/{name}", _type_of(extern)
 
 
-def test_every_value_of_every_function_of_the_core_goes_through_and_comes_back() -> None:
+def test_every_value_of_every_function_comes_back() -> None:
+    """Every value of every function of the core goes through and comes back."""
     seen = set()
     for name, ty in functions_with_types():
         seen.add(name)
@@ -321,7 +322,8 @@ def test_the_host_and_the_component_name_the_same_origins(case: Any) -> None:
     assert set(case.get("names", [])) <= set(named) and not set(case.get("names_not", [])) & set(named)
 
 
-def test_the_time_in_which_the_guest_waits_for_the_host_does_not_count() -> None:
+def test_the_time_that_the_guest_waits_does_not_count() -> None:
+    """The time in which the guest waits for the host does not count."""
     class Slow(MemoryStorage):
         def load(self, name: str, known: Any) -> Any:
             time.sleep(0.7)

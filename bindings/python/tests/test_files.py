@@ -143,9 +143,10 @@ def test_where_the_vault_lies_and_what_is_stated_of_it_is_a_document(tmp_path: P
     assert json.loads(text(found) or "")["path"] == str(other)
 
 
-def test_unchanged_is_answered_by_a_stat_only_when_the_stamps_are_older_than_two_seconds(
+def test_a_stat_proves_unchanged_only_after_two_seconds(
     tmp_path: Path, monkeypatch: Any
 ) -> None:
+    """Unchanged is answered by a stat only when the stamps are older than two seconds."""
     store = storage(tmp_path)
     (tmp_path / "auth.json").write_text("one")
     known = version(store.load("vault", None))
@@ -239,7 +240,8 @@ def test_a_grant_s_lock_is_the_low_six_bits_of_its_first_byte(tmp_path: Path) ->
     assert code_of(lambda: store.acquire(GrantScope("vault.lazaretto", FINGERPRINT), 1, 0)) == "unsupported"
 
 
-def test_the_reference_s_lock_is_taken_with_a_document_lease_and_never_written(tmp_path: Path) -> None:
+def test_the_reference_s_lock_is_taken_and_never_written(tmp_path: Path) -> None:
+    """The reference's lock is taken with a document lease and never written."""
     (tmp_path / "auth.lock").write_text("theirs")
     store = storage(tmp_path)
     with open(tmp_path / "auth.lock", "rb+") as theirs:
@@ -261,7 +263,8 @@ def test_the_reference_s_lock_is_taken_with_a_document_lease_and_never_written(t
 
 
 @pytest.mark.parametrize("name, limit_s", [(".qwen/oauth_creds.json", 35), (".claude/.credentials.json", 60)])
-def test_other_tools_locks_are_made_and_removed_and_a_stale_one_is_taken_away(tmp_path: Path, name: str, limit_s: int) -> None:
+def test_other_tools_locks_are_made_and_stale_ones_removed(tmp_path: Path, name: str, limit_s: int) -> None:
+    """Other tools' locks are made and removed and a stale one is taken away."""
     store, paths, now_s = tool(tmp_path, name)
     lease = grant(store.acquire(DocumentScope("vault"), 1, 0))
     assert all(path.exists() and int(path.stat().st_mtime) == now_s for path in paths)
@@ -278,7 +281,8 @@ def test_other_tools_locks_are_made_and_removed_and_a_stale_one_is_taken_away(tm
         assert not path.exists() and not list(path.parent.glob("*.stale.*"))
 
 
-def test_a_tools_lock_with_a_time_in_the_future_ends_when_it_was_seen_unchanged_for_its_limit(tmp_path: Path) -> None:
+def test_a_tools_lock_from_the_future_ends_after_its_limit(tmp_path: Path) -> None:
+    """A tool's lock with a time in the future ends when it was seen unchanged for its limit."""
     store, (path, _), now_s = tool(tmp_path, ".claude/.credentials.json")
     path.mkdir()
     os.utime(path, (now_s + 10**6, now_s + 10**6))
@@ -294,7 +298,8 @@ def test_a_tools_lock_with_a_time_in_the_future_ends_when_it_was_seen_unchanged_
     assert not path.exists()
 
 
-def test_what_a_killed_process_made_is_known_again_and_taken_away_at_once(tmp_path: Path) -> None:
+def test_what_a_killed_process_made_is_removed_at_once(tmp_path: Path) -> None:
+    """What a killed process made is known again and taken away at once."""
     store, paths, _ = tool(tmp_path, ".claude/.credentials.json")
     script = "import sys, os, signal; from lazaretto.storage import *; s = FileStorage(sys.argv[1]); s.acquire(DocumentScope('vault'), 1, 0)"
     kill = "; os.kill(os.getpid(), signal.SIGKILL)"
@@ -345,9 +350,10 @@ def test_a_mark_shows_life_and_what_takes_its_place_is_left_alone(tmp_path: Path
         (".gemini/oauth_creds.json", '{"scope":"x"}', []),
     ],
 )
-def test_a_tools_lock_is_taken_by_place_or_content_and_never_by_name_alone(
+def test_a_tools_lock_is_never_taken_by_name_alone(
     tmp_path: Path, file: str, content: str, locks: List[str]
 ) -> None:
+    """A tool's lock is taken by place or content and never by name alone."""
     path = tmp_path.resolve() / file
     path.parent.mkdir()
     path.write_text(content)
@@ -526,7 +532,8 @@ def test_links_are_followed_where_only_we_could_have_put_them(tmp_path: Path) ->
     assert code_of(lambda: _safe_path.walk(str(tmp_path / "none/../all"))) == "other"
 
 
-def test_a_text_that_need_not_be_durable_lies_beside_the_ledger_and_counts_if_it_is_whole(tmp_path: Path) -> None:
+def test_an_unsynced_ledger_counts_if_it_is_whole(tmp_path: Path) -> None:
+    """A text that need not be durable lies beside the ledger and counts if it is whole."""
     store, beside = storage(tmp_path), tmp_path / "auth.json.lazaretto.unsynced"
     store.store("vault.lazaretto", "one", None, False, None)
     assert not beside.exists(), "the first text needs a file of its own"
@@ -562,7 +569,8 @@ def test_leftovers_of_dead_processes_are_removed_and_nothing_else(tmp_path: Path
     assert pid_in(f".auth.json.lazaretto-tmp.17.{random.upper()}", "auth.json") is None
 
 
-def test_a_store_that_fails_at_any_step_leaves_the_old_text_and_no_temporary_file(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_store_that_fails_at_any_step_keeps_the_old_text(tmp_path: Path, monkeypatch: Any) -> None:
+    """A store that fails at any step leaves the old text and no temporary file."""
     vault = tmp_path / "auth.json"
     vault.write_text("{}")
 
@@ -596,7 +604,8 @@ def test_a_text_that_somebody_writes_meanwhile_is_not_overwritten(tmp_path: Path
     assert vault.read_text() == "theirs" and not list(tmp_path.glob(".*"))
 
 
-def test_a_store_syncs_the_file_before_and_the_directory_after_the_rename(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_store_syncs_file_and_directory_around_the_rename(tmp_path: Path, monkeypatch: Any) -> None:
+    """A store syncs the file before and the directory after the rename."""
     steps: List[str] = []
     for module, name in ((_replace, "sync"), (_replace.os, "rename"), (_replace, "sync_dir")):
         real = getattr(module, name)
@@ -631,7 +640,8 @@ def test_where_there_is_no_flock_it_says_so_and_the_rest_works() -> None:
     assert ran.stdout == "unsupported True\nTrue\n", ran.stderr
 
 
-def test_a_relative_path_and_a_tilde_mean_what_they_meant_when_it_was_opened(tmp_path: Path, monkeypatch: Any) -> None:
+def test_paths_mean_what_they_meant_at_the_opening(tmp_path: Path, monkeypatch: Any) -> None:
+    """A relative path and a tilde mean what they meant when it was opened."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     relative, home = FileStorage("auth.json"), FileStorage("~/auth.json")

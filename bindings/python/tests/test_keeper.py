@@ -42,7 +42,8 @@ def test_a_valid_token_comes_from_the_file_without_a_request(home: Home) -> None
     assert home.server.requests == []
 
 
-def test_an_expired_token_is_refreshed_once_and_the_rest_of_the_vault_stays_byte_for_byte(home: Home) -> None:
+def test_an_expired_token_is_refreshed_once_and_other_bytes_stay(home: Home) -> None:
+    """An expired token is refreshed once and the rest of the vault stays byte for byte."""
     before = (
         '{ "providers": {\n  "acme": {"tokens": {"access_token":"at-old", "refresh_token" : "rt-0","expires_in": 60, "x": 1.50e1},\n'
         '   "last_refresh":"2020-01-01T00:00:00Z", "odd": "\\u00e9"},\n   "other" : {"tokens":{"access_token":"keep"}} } , "n":1.0 }\n'
@@ -156,7 +157,8 @@ def test_an_error_can_be_pickled_and_says_all_that_the_wit_says(home: Home) -> N
 
 
 @pytest.mark.parametrize("name", ["../vault", "/etc/passwd", "a/../b", "..", ""])
-def test_a_name_that_leads_elsewhere_is_refused_by_the_core_and_by_the_storage(home: Home, name: str) -> None:
+def test_a_name_that_leads_elsewhere_is_refused_twice(home: Home, name: str) -> None:
+    """A name that leads elsewhere is refused by the core and by the storage."""
     with home.keeper() as keeper:
         with pytest.raises(UsageError) as raised:
             keeper.token("acme", vault=name)
@@ -348,7 +350,8 @@ def test_a_process_killed_in_the_middle_of_a_refresh_blocks_nobody(home: Home) -
     assert home.server.requests[1]["refresh_token"] == "rt-0", "the one resend that an open intent allows"
 
 
-def test_processes_killed_at_any_moment_leave_a_whole_vault_no_lock_and_the_login(home: Home) -> None:
+def test_processes_killed_at_any_moment_keep_vault_and_login(home: Home) -> None:
+    """Processes killed at any moment leave a whole vault no lock and the login."""
     home.server.is_forgiving = True
     for at in range(15):
         process = home.process(*[{"call": "refresh", "provider": "acme"}] * 50)
@@ -391,7 +394,8 @@ def test_ctrl_c_ends_the_waiting_and_not_the_refresh(home: Home) -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="a limit for another process is Linux's")
-def test_a_vault_beyond_the_file_size_limit_ends_nothing_and_loses_nothing(home: Home) -> None:
+def test_a_vault_beyond_the_file_size_limit_loses_nothing(home: Home) -> None:
+    """A vault beyond the file size limit ends nothing and loses nothing."""
     import resource
 
     vault = json.loads(home.vault.read_text())
@@ -463,7 +467,8 @@ FRESH = (200, JSON, json.dumps({"access_token": "at-1", "refresh_token": "rt-1",
 
 @pytest.mark.parametrize("refused", ["load", "store", "acquire"])
 @pytest.mark.parametrize("raising", [StorageError("denied", "not yours"), ValueError("rt-0"), SystemExit("rt-0")])
-def test_a_storage_that_refuses_is_a_typed_error_and_nothing_is_sent_or_lost(refused: str, raising: BaseException) -> None:
+def test_a_storage_that_refuses_is_a_typed_error(refused: str, raising: BaseException) -> None:
+    """A storage that refuses is a typed error and nothing is sent or lost."""
     documents = MemoryStorage({"vault": json.dumps(VAULT)})
     http = Answering(FRESH)
     keeper = Keeper(storage=Refusing(documents, refused, raising=raising), http=http)
@@ -491,7 +496,8 @@ def test_an_http_that_refuses_is_a_typed_error_and_nothing_is_lost(answer: Any) 
     assert keeper.token("xai-oauth").token == "at-1"
 
 
-def test_tokens_that_cannot_be_stored_are_handed_over_and_can_be_saved_later() -> None:
+def test_tokens_that_cannot_be_stored_can_be_saved_later() -> None:
+    """Tokens that cannot be stored are handed over and can be saved later."""
     documents = MemoryStorage({"vault": json.dumps(VAULT)})
 
     class Full(Refusing):
@@ -518,7 +524,8 @@ def test_tokens_that_cannot_be_stored_are_handed_over_and_can_be_saved_later() -
 
 
 @pytest.mark.parametrize("raised", [RuntimeError("mine"), SystemExit(1), KeyboardInterrupt()])
-def test_what_on_event_raises_costs_nothing_and_its_leases_are_given_back(home: Home, raised: BaseException) -> None:
+def test_what_on_event_raises_costs_nothing(home: Home, raised: BaseException) -> None:
+    """What `on_event` raises costs nothing and its leases are given back."""
     def sink(event: Event) -> None:
         raise raised
 
@@ -538,7 +545,8 @@ def test_a_keeper_says_what_it_needs() -> None:
 
 
 @pytest.mark.parametrize("file", ["auth.json", "profiles/work/auth.json"])
-def test_a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everywhere(home: Home, file: str) -> None:
+def test_a_shared_login_is_refreshed_in_its_file_alone(home: Home, file: str) -> None:
+    """A login that the shared file holds is refreshed there and served everywhere."""
     login = {
         "access_token": "at-0", "refresh_token": "rt-0", "token_type": "Bearer", "client_id": "hermes-cli",
         "portal_base_url": "https://portal.nousresearch.com", "expires_at": "2020-01-01T01:00:00+00:00",
@@ -564,7 +572,8 @@ def test_a_login_that_the_shared_file_holds_is_refreshed_there_and_served_everyw
     assert (served.origin, served.token) == ("adopted", fresh.token) and len(home.server.requests) == 1
 
 
-def test_a_key_that_is_in_the_environment_is_served_if_that_is_allowed(home: Home, monkeypatch: Any) -> None:
+def test_a_key_of_the_environment_is_served_if_allowed(home: Home, monkeypatch: Any) -> None:
+    """A key that is in the environment is served if that is allowed."""
     from lazaretto.storage import ABSENT, FileStorage, Loaded
 
     monkeypatch.setenv("ACME_API_KEY", "key-1")

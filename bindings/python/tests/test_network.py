@@ -358,7 +358,8 @@ def tls(certificate: Path) -> Iterator[Raw]:
     raw.listening.close()
 
 
-def test_certificates_are_verified_and_ssl_cert_file_names_whom_to_trust(tls: Raw, certificate: Path, monkeypatch: Any) -> None:
+def test_ssl_cert_file_names_whom_to_trust(tls: Raw, certificate: Path, monkeypatch: Any) -> None:
+    """Certificates are verified and `SSL_CERT_FILE` names whom to trust."""
     monkeypatch.delenv("SSL_CERT_FILE", raising=False)
     failed = failure(lambda: network(tls.origin).send(request(tls.origin)))
     assert (failed.kind, failed.sent) == ("tls", "no") and "SSL_CERT_FILE" in failed.message

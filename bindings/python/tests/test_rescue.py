@@ -64,7 +64,7 @@ def test_what_cannot_be_stored_is_kept_and_the_next_call_stores_it(home: Home, s
     assert [request["refresh_token"] for request in home.server.requests] == ["rt-0"]
 
 
-def test_a_folder_that_becomes_immutable_during_the_exchange_costs_nothing(tmp_path: Path, server: Server, state: Path) -> None:
+def test_a_folder_made_immutable_in_the_exchange_costs_nothing(tmp_path: Path, server: Server, state: Path) -> None:
     need_root()
     (tmp_path / "home").mkdir()
     home = Home(tmp_path / "home", server)

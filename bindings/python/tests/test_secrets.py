@@ -38,7 +38,8 @@ def test_a_secret_is_the_first_line_of_what_is_named(tmp_path: Path, monkeypatch
     assert FileStorage(tmp_path / "vault.json").load("secret/a", None) == ABSENT
 
 
-def test_a_layer_that_names_another_client_or_server_inherits_no_secret(tmp_path: Path, monkeypatch: Any) -> None:
+def test_a_layer_of_another_client_inherits_no_secret(tmp_path: Path, monkeypatch: Any) -> None:
+    """A layer that names another client or server inherits no secret."""
     monkeypatch.setenv("ACME_SECRET", "s")
     base = {"token_endpoint": "https://b.example/t", "client_id": "c", "client_secret_env": "ACME_SECRET"}
     assert read(tmp_path, {"a": {"extends": "b"}, "b": base}) == "s"

@@ -56,7 +56,10 @@ set-cookie: sid=s3cretc00kie1234567890; Path=/
 
 {"error":"invalid_grant","error_description":"Token has been expired or revoked.","refresh_token":"1//0gLongAndSecret-abcDEF0123456789"}`;
 
-test('an answer that is pasted is judged, in plain words, and the page asks the network for nothing', async (t) => {
+/**
+ * An answer that is pasted is judged, in plain words, and the page asks the network for nothing.
+ */
+test('a pasted answer is judged without the network', async (t) => {
   asked.length = 0;
   const { page, wrong } = await open(t);
   assert.ok(await page.locator('#empty').isVisible());
@@ -76,7 +79,8 @@ test('an answer that is pasted is judged, in plain words, and the page asks the 
   assert.deepEqual([asked, wrong], [['/'], []]);
 });
 
-test('fields count as well as a paste, and a failure without an answer too', async (t) => {
+/** Fields count as well as a paste, and a failure without an answer too. */
+test('fields are judged as a paste is, without an answer too', async (t) => {
   const { page } = await open(t);
   await page.getByLabel('What came back').fill('<html><body>502 Bad Gateway</body></html>');
   assert.ok(await page.locator('#needs-status').isVisible());
@@ -112,7 +116,8 @@ test('a paste in which no answer can be seen says why', async (t) => {
   assert.deepEqual(wrong, []);
 });
 
-test('every example has the verdict that its case has, and its source', async (t) => {
+/** Every example has the verdict that its case has, and its source. */
+test('every example has the verdict of its case', async (t) => {
   const { page, wrong } = await open(t);
   const examples = JSON.parse(readFileSync(here('../generated/examples.json'), 'utf8'));
   for (const { id, verdict, source } of examples) {
@@ -154,7 +159,11 @@ test('it works from a file, too', async (t) => {
   assert.deepEqual(wrong, []);
 });
 
-test('every field has a label, the keyboard reaches everything, and nothing is wider than a narrow screen', async (t) => {
+/**
+ * Every field has a label, the keyboard reaches everything, and nothing is wider than a narrow
+ * screen.
+ */
+test('labels, keyboard and a narrow screen are provided for', async (t) => {
   const { page } = await open(t, origin, { viewport: { width: 320, height: 640 } });
   const nameless = await page.$$eval('input, select, textarea, button', (all) => all.filter((one) => !(one.labels?.length || one.textContent.trim())).map((one) => one.id));
   assert.deepEqual(nameless, []);
@@ -172,7 +181,8 @@ test('every field has a label, the keyboard reaches everything, and nothing is w
 });
 
 for (const colorScheme of ['light', 'dark']) {
-  test(`words have contrast enough (${colorScheme}); a screenshot is kept`, async (t) => {
+  /** Words have contrast enough; a screenshot is kept. */
+  test(`words have contrast enough (${colorScheme})`, async (t) => {
     mkdirSync(SCREENSHOTS, { recursive: true });
     const { page } = await open(t, origin, { colorScheme });
     const examples = ['google-400-expired-revoked', 'entra-50076-no-claims', 'xai-403-plan', 'anthropic-429-rate-limit', 'google-400-html', 'rfc6749-200-success'];
@@ -228,7 +238,8 @@ test('an answer is read out of what people have at hand', () => {
   assert.equal(read('').body, '');
 });
 
-test('what looks like a secret is masked, and what a verdict rests on is not', () => {
+/** What looks like a secret is masked, and what a verdict rests on is not. */
+test('secrets are masked, and what a verdict rests on is not', () => {
   for (const secret of [
     '{"refresh_token":"0.ARoA"}', '{"access_token": "x y z 1"}', 'refresh_token=abc123&x=1', '{"client_secret":"hunter2!"}', 'Bearer abcdefgh12345678',
     'eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln', 'gho_16C7e42F292c6912E7710c838347Ae178B4a', 'ghp_0123456789abcdefABCDEF', 'mail to a.person@example.com',
