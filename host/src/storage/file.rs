@@ -15,7 +15,9 @@
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
 //! | `sight.rs` | who wants to know who holds a lock does not touch it |
 //! | `replace.rs` | a document is the old text or the new one, whole |
-//! | `replaceable.rs` | no grant is leased whose vault could not take a successor |
+//! | `prepared.rs` | what a store needs is made ready before a token is spent |
+//! | `replaceable.rs` | what can keep a file from being replaced, and what to do |
+//! | `temporary.rs` | a text is written beside its document, and what was left is removed |
 //! | `rescue.rs` | tokens that can be stored nowhere else are kept for the next call |
 //! | `secrets.rs` | a client's secret is read from the place that the user's profile names, and from no other |
 //! | `unsynced.rs` | the ledger's newest text may lie beside it, and counts only if it is whole |
@@ -38,12 +40,14 @@ mod marks;
 mod network;
 mod other_tools;
 mod places;
+mod prepared;
 mod replace;
 mod replaceable;
 mod rescue;
 mod secrets;
 mod sight;
 mod size_limit;
+mod temporary;
 mod text;
 mod unsynced;
 mod way;
@@ -67,13 +71,14 @@ use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};
 use self::other_tools::marks;
 use self::places::{Place, Places, absolute, foreign_locks};
+use self::prepared::Prepared;
 use self::replace::{Change, replace};
 use self::secrets::Secrets;
 use self::text::{MAX_BYTES, NetworkName, Seen, Text, too_large};
 use self::way::Way;
 use super::{
-    AcquireOutcome, Capabilities, Document, Exposed, Holder, LeaseGrant, LoadOutcome, Rescued, STORE_WAIT_MS, Scope,
-    Storage, StorageError, StoreOutcome, invalid_lease, random_id, version_of,
+    AcquireOutcome, Capabilities, Document, Exposed, Holder, LeaseGrant, LoadOutcome, PrepareError, Rescued,
+    STORE_WAIT_MS, Scope, Storage, StorageError, StoreOutcome, invalid_lease, random_id, version_of,
 };
 
 /// The name by which the component knows the vault that is imported from.
@@ -101,9 +106,10 @@ pub struct FileStorage {
     environment: bool,
     secrets: Secrets,
     leases: Mutex<HashMap<String, Arc<Lease>>>,
+    tickets: Mutex<HashMap<String, Ticket>>,
     /// Per [`Kind`]: what was last read, if its stat proves it.
     seen: Mutex<[Option<Seen>; Kind::ALL.len()]>,
-    files: Box<dyn Files>,
+    files: Arc<dyn Files>,
     now: fn() -> SystemTime,
     network_name: NetworkName,
     store_wait: Duration,
@@ -119,6 +125,13 @@ struct Lease {
     held: Held,
     /// Who took it: what that thread loads and stores meanwhile is beside it.
     thread: ThreadId,
+}
+
+/// What was made ready, for which document and under which lease.
+struct Ticket {
+    lease: String,
+    kind: Kind,
+    prepared: Prepared,
 }
 
 /// An environment variable as a document, its name in lower case. What is called like a key or a token, and nothing else: who can
@@ -147,8 +160,9 @@ impl FileStorage {
             environment: false,
             secrets: Secrets::default(),
             leases: Mutex::default(),
+            tickets: Mutex::default(),
             seen: Mutex::default(),
-            files: Box::new(Disk),
+            files: Arc::new(Disk),
             now: SystemTime::now,
             network_name: network::name_at,
             store_wait: Duration::from_millis(STORE_WAIT_MS),
@@ -369,6 +383,35 @@ impl FileStorage {
         self.leases.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn tickets(&self) -> MutexGuard<'_, HashMap<String, Ticket>> {
+        self.tickets.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a text, with what was made ready for it if that is still of use.
+    fn store_with(
+        &self,
+        kind: Kind,
+        text: &str,
+        expected: Option<&str>,
+        durable: bool,
+        lease: Option<&str>,
+        prepared: Option<&Prepared>,
+    ) -> Result<StoreOutcome, StorageError> {
+        // Held to the end of the store, even if somebody releases it meanwhile.
+        let lease = match lease {
+            Some(lease) => self.lease_for(kind, lease)?,
+            None => self.lock_for_store(kind)?,
+        };
+        let place = &lease.place;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(too_large(&place.path(), &errors::size(text.len() as u64)));
+        }
+        let target = place.file().ok_or_else(|| no_directory(place))?;
+        let unsynced = place.unsynced(kind);
+        let change = Change { target, unsynced: unsynced.as_ref(), text, expected, durable, prepared };
+        replace(&*self.files, &change, || self.read(kind, place))
+    }
+
     /// Takes the locks of a claim. The order never changes: a grant's lock before a document's, and another program's
     /// before our own.
     fn claim(
@@ -399,7 +442,7 @@ impl FileStorage {
             };
             if let Some(now) = now.filter(|now| now.is(&place) && held.is_in_place()) {
                 if matches!(claim, Claim::Grant(_)) {
-                    replaceable::check(&*self.files, &now.at)?;
+                    prepared::check(&self.files, &now.at)?;
                 }
                 return Ok(Ok(Lease { claim, place: now, held, thread: thread::current().id() }));
             }
@@ -522,23 +565,53 @@ impl Storage for FileStorage {
         if let Some((from, name)) = self.elsewhere(name) {
             return from.store(&name, text, expected, durable, lease);
         }
-        let kind = Kind::of(name)?;
-        // Held to the end of the store, even if somebody releases it meanwhile.
-        let lease = match lease {
-            Some(lease) => self.lease_for(kind, lease)?,
-            None => self.lock_for_store(kind)?,
-        };
-        let place = &lease.place;
-        if text.len() as u64 > MAX_BYTES {
-            return Err(too_large(&place.path(), &errors::size(text.len() as u64)));
+        self.store_with(Kind::of(name)?, text, expected, durable, lease, None)
+    }
+
+    fn store_prepared(
+        &self,
+        name: &str,
+        text: &str,
+        expected: Option<&str>,
+        durable: bool,
+        lease: Option<&str>,
+        ticket: &str,
+    ) -> Result<StoreOutcome, StorageError> {
+        if let Some((from, name)) = self.elsewhere(name) {
+            return from.store_prepared(&name, text, expected, durable, lease, ticket);
         }
-        let Some(target) = place.file() else {
-            let what = format!("there is no directory for {}, where a link leads to", place.path().display());
-            return Err(StorageError::new("other", what));
-        };
-        let unsynced = place.unsynced(kind);
-        let change = Change { target, unsynced: unsynced.as_ref(), text, expected, durable };
-        replace(&*self.files, &change, || self.read(kind, place))
+        let kind = Kind::of(name)?;
+        // Whatever becomes of the store, what is left of it is removed in the end.
+        let used = self.tickets().remove(ticket);
+        let prepared = used.as_ref().filter(|used| used.kind == kind).map(|used| &used.prepared);
+        self.store_with(kind, text, expected, durable, lease, prepared)
+    }
+
+    fn prepare(&self, name: &str, size: u64, lease: &str) -> Result<Option<String>, PrepareError> {
+        if let Some((from, name)) = self.elsewhere(name) {
+            return from.prepare(&name, size, lease);
+        }
+        let kind = Kind::of(name)?;
+        let held = self.leases().get(lease).cloned().filter(|held| held.held.is_of_this_process());
+        let held = held.ok_or_else(|| invalid_lease(kind.name()))?;
+        if (held.claim.kind() == Kind::Profiles) != (kind == Kind::Profiles) {
+            return Ok(None); // it lies elsewhere than what is leased
+        }
+        let place = Place::of(Arc::clone(&held.place.anchor), kind)?;
+        if size > MAX_BYTES {
+            return Err(too_large(&place.path(), &errors::size(size)).into());
+        }
+        let target = place.file().ok_or_else(|| no_directory(&place))?;
+        let prepared = prepared::prepare(&self.files, target, size)?;
+        let ticket = random_id()?;
+        let new = Ticket { lease: lease.to_owned(), kind, prepared };
+        let mut tickets = self.tickets();
+        // One is enough: who asks again has no use for the first.
+        let old: Vec<_> = tickets.extract_if(|_, old| old.lease == lease && old.kind == kind).collect();
+        tickets.insert(ticket.clone(), new);
+        drop(tickets);
+        drop(old); // outside the lock of the table
+        Ok(Some(ticket))
     }
 
     fn acquire(&self, scope: &Scope, _ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError> {
@@ -560,8 +633,10 @@ impl Storage for FileStorage {
         if let Some(from) = &self.from {
             from.release(lease);
         }
+        let unused: Vec<_> = self.tickets().extract_if(|_, ticket| ticket.lease == lease).collect();
+        drop(unused); // outside the lock of the table
         let held = self.leases().remove(lease);
-        drop(held); // outside the lock of the table
+        drop(held);
     }
 
     fn holder_of(&self, scope: &Scope) -> Result<Option<Holder>, StorageError> {
@@ -657,6 +732,11 @@ fn refuse_another_user(vault: &Way) -> Result<(), StorageError> {
         Some(owner) => Err(replaceable::Obstacle::NotOwner { file: vault.target(), owner, user }.into()),
         None => Ok(()),
     }
+}
+
+fn no_directory(place: &Place) -> StorageError {
+    let what = format!("there is no directory for {}, where a link leads to", place.path().display());
+    StorageError::new("other", what)
 }
 
 fn no_profiles() -> StorageError {

@@ -37,6 +37,36 @@ pub trait Storage: Send + Sync {
         lease: Option<&str>,
     ) -> Result<StoreOutcome, StorageError>;
 
+    /// Makes ready what a later store of a document needs, under the lease on the grant that is about to be refreshed, so that an
+    /// obstacle is found before a refresh token is spent. `size` is the length of the text that is expected, in bytes. Returns a
+    /// ticket for [`Storage::store_prepared`]; none: this storage has nothing to make ready. Nothing of the document changes, and
+    /// what is not used goes with the lease.
+    ///
+    /// # Errors
+    /// The document cannot be replaced: why, and what to do. A ticket is no promise all the same.
+    fn prepare(&self, name: &str, size: u64, lease: &str) -> Result<Option<String>, PrepareError> {
+        let _ = (name, size, lease);
+        Ok(None)
+    }
+
+    /// Stores as [`Storage::store`] does, with what [`Storage::prepare`] made ready under `ticket`, which is used up whatever the
+    /// outcome. A ticket that is not known, or any more, changes nothing.
+    ///
+    /// # Errors
+    /// As those of [`Storage::store`].
+    fn store_prepared(
+        &self,
+        name: &str,
+        text: &str,
+        expected: Option<&str>,
+        durable: bool,
+        lease: Option<&str>,
+        ticket: &str,
+    ) -> Result<StoreOutcome, StorageError> {
+        let _ = ticket;
+        self.store(name, text, expected, durable, lease)
+    }
+
     /// Takes a lease, waiting at most `wait_ms` for it.
     fn acquire(&self, scope: &Scope, ttl_ms: u64, wait_ms: u64) -> Result<AcquireOutcome, StorageError>;
 
@@ -207,6 +237,49 @@ pub struct StorageError {
     pub code: &'static str,
     /// What, where, and what to do. Never text of a document.
     pub message: String,
+}
+
+/// Why a document cannot be replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PrepareCause {
+    /// The file system is mounted read-only.
+    ReadOnly,
+    /// The file itself is a mount point, which nothing can replace.
+    MountPoint,
+    /// The file or its folder has the attribute immutable or append-only.
+    Immutable,
+    /// The file belongs to another user, and only that user can replace it.
+    NotOwner,
+    /// Nothing may be created in its folder.
+    Folder,
+    /// There is no room for another text.
+    NoRoom,
+    /// Anything else: the message says what.
+    Other,
+}
+
+/// Why a document cannot be replaced, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PrepareError {
+    /// What stands in the way.
+    pub cause: PrepareCause,
+    /// What, where, and what to do. Never text of a document.
+    pub message: String,
+}
+
+impl fmt::Display for PrepareError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for PrepareError {}
+
+impl From<StorageError> for PrepareError {
+    fn from(error: StorageError) -> Self {
+        Self { cause: PrepareCause::Other, message: error.message }
+    }
 }
 
 impl StorageError {

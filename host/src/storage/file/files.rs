@@ -54,6 +54,8 @@ pub(super) trait Files: Send + Sync {
     fn remove(&self, at: &Spot) -> io::Result<()>;
     /// Sets room aside for the file, or finds that there is none.
     fn allocate(&self, temp: &Temp, bytes: u64) -> io::Result<()>;
+    /// Cuts the file off after `bytes`: of what was set aside, the rest is given back.
+    fn cut(&self, temp: &Temp, bytes: u64) -> io::Result<()>;
 }
 
 /// The real disk.
@@ -107,6 +109,10 @@ impl Files for Disk {
             Some(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             _ => Err(error),
         })
+    }
+
+    fn cut(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
+        temp.file.set_len(bytes)
     }
 }
 

@@ -1,23 +1,16 @@
 //! A document is the old text or the new one at every moment, whole, whatever fails or crashes: the new text is
 //! written beside it under another name, synced, and renamed over it.
 
-use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 
-use rustix::fs::FileType;
-
-use super::super::{StorageError, StoreOutcome, random_id, version_of};
+use super::super::{StorageError, StoreOutcome, version_of};
 use super::errors::io_error;
 use super::files::{Dir, Files, Temp, stat_of, sync_way_to};
 use super::folder::Spot;
-use super::holder::is_alive;
+use super::prepared::Prepared;
+use super::temporary::{Unfinished, remove_leftovers, temp_name};
 use super::text::Text;
 use super::unsynced;
-
-/// How many names are looked at, and how many files removed, in search of what crashed processes left.
-const MAX_NAMES: usize = 1024;
-const MAX_LEFTOVERS: usize = 16;
 
 /// One replacement of a document.
 pub(super) struct Change<'a> {
@@ -29,6 +22,8 @@ pub(super) struct Change<'a> {
     /// The version that it must be at. None: it must not exist.
     pub(super) expected: Option<&'a str>,
     pub(super) durable: bool,
+    /// What was made ready for it.
+    pub(super) prepared: Option<&'a Prepared>,
 }
 
 /// Performs `change` under the document's lock, which the caller holds. `read` reads the document.
@@ -60,17 +55,17 @@ pub(super) fn replace(
     // The first text of a document needs a file of its own.
     let base = before.as_ref().filter(|_| !change.durable).map(|text| text.base.as_str());
     let unsynced = base.zip(beside).and_then(|(base, beside)| unsynced::spelled(base, change.text).zip(Some(beside)));
-    let at = change.target.beside(temp_name(&change.target.name)?);
-    let temp = Unfinished::create(files, &at).map_err(|error| io_error("create", &at.path(), &error))?;
-    keep_group_and_mode(files, &temp.temp, before.as_ref(), change.target)?;
-    let write = |text: &str| files.write(&temp.temp, text.as_bytes()).map_err(|error| io_error("write", &path, &error));
+    let made = Made::of(files, change)?;
+    let temp = made.temp();
+    keep_group_and_mode(files, temp, before.as_ref(), change.target)?;
+    let write = |text: &str| made.write(files, text).map_err(|error| io_error("write", &path, &error));
     match &unsynced {
         Some((spelled, _)) => write(spelled)?,
         // Also when the store need not be durable: a rename that reaches the disk before the content it names would
         // leave an empty document after a power cut.
         None => {
             write(change.text)?;
-            files.sync_file(&temp.temp).map_err(|error| io_error("sync", &path, &error))?;
+            files.sync_file(temp).map_err(|error| io_error("sync", &path, &error))?;
         }
     }
 
@@ -80,11 +75,11 @@ pub(super) fn replace(
     if !is_at(now.as_ref(), change.expected) || base(&now) != base(&before) {
         return Ok(stale(now));
     }
-    if let Err(error) = files.rename(&temp.temp, &unsynced.as_ref().map_or(change.target, |(_, beside)| beside).name) {
+    if let Err(error) = files.rename(temp, &unsynced.as_ref().map_or(change.target, |(_, beside)| beside).name) {
         // What still has its own name has not taken the other's.
-        return if temp.is_still_there() { Err(io_error("replace", &path, &error)) } else { Ok(StoreOutcome::Unknown) };
+        return if temp.at.exists() { Err(io_error("replace", &path, &error)) } else { Ok(StoreOutcome::Unknown) };
     }
-    temp.keep();
+    made.keep();
 
     if let Some(replaced) = beside.filter(|_| is_replaced && unsynced.is_none())
         && files.remove(replaced).is_err()
@@ -95,6 +90,48 @@ pub(super) fn replace(
         return Ok(StoreOutcome::Unknown);
     }
     Ok(StoreOutcome::Stored(version_of(change.text.as_bytes())))
+}
+
+/// The file that the new text is written into.
+enum Made<'a> {
+    /// It was made ready before.
+    Before(&'a Prepared),
+    /// It was made for this store.
+    Now(Unfinished<'a>),
+}
+
+impl<'a> Made<'a> {
+    /// Takes what was made ready. A lease may last long, and whoever tidies up may have removed it: then it is made now.
+    fn of(files: &'a dyn Files, change: &Change<'a>) -> Result<Self, StorageError> {
+        if let Some(prepared) = change.prepared.filter(|prepared| prepared.is_for(change.target)) {
+            return Ok(Self::Before(prepared));
+        }
+        let at = change.target.beside(temp_name(&change.target.name)?);
+        let made = Unfinished::create(files, &at).map_err(|error| io_error("create", &at.path(), &error))?;
+        Ok(Self::Now(made))
+    }
+
+    fn temp(&self) -> &Temp {
+        match self {
+            Self::Before(prepared) => prepared.temp(),
+            Self::Now(made) => &made.temp,
+        }
+    }
+
+    /// Writes the whole content. Of what was set aside nothing is left behind it.
+    fn write(&self, files: &dyn Files, text: &str) -> io::Result<()> {
+        files.write(self.temp(), text.as_bytes())?;
+        match self {
+            Self::Before(prepared) => files.cut(prepared.temp(), text.len() as u64),
+            Self::Now(_) => Ok(()),
+        }
+    }
+
+    fn keep(self) {
+        if let Self::Now(made) = self {
+            made.keep();
+        }
+    }
 }
 
 fn is_at(text: Option<&Text>, expected: Option<&str>) -> bool {
@@ -129,107 +166,4 @@ fn keep_group_and_mode(
         files.set_mode(temp, mode).map_err(|error| io_error("set the mode of", &path, &error))?;
     }
     Ok(())
-}
-
-/// A temporary file that is removed again unless it took its place.
-pub(super) struct Unfinished<'a> {
-    files: &'a dyn Files,
-    pub(super) temp: Temp,
-    is_kept: bool,
-}
-
-impl<'a> Unfinished<'a> {
-    pub(super) fn create(files: &'a dyn Files, at: &Spot) -> io::Result<Self> {
-        Ok(Self { files, temp: files.open_temp(at)?, is_kept: false })
-    }
-
-    fn is_still_there(&self) -> bool {
-        self.temp.at.exists()
-    }
-
-    fn keep(mut self) {
-        self.is_kept = true;
-    }
-}
-
-impl Drop for Unfinished<'_> {
-    fn drop(&mut self) {
-        if !self.is_kept {
-            // If it cannot be removed now, a later store does it.
-            let _ = self.files.remove(&self.temp.at);
-        }
-    }
-}
-
-/// `.<file>.lazaretto-tmp.<pid>.<random>`
-pub(super) fn temp_name(file_name: &OsStr) -> Result<OsString, StorageError> {
-    let mut name = temp_prefix(file_name);
-    name.push(format!("{}.{}", std::process::id(), random_id()?));
-    Ok(name)
-}
-
-fn temp_prefix(file_name: &OsStr) -> OsString {
-    let mut prefix = OsString::from(".");
-    prefix.push(file_name);
-    prefix.push(".lazaretto-tmp.");
-    prefix
-}
-
-/// Removes what processes that are no more left of this document: it holds secrets. As we hold the document's
-/// lock, no living process has such a file; that its process is gone as well is asked for safety.
-fn remove_leftovers(files: &dyn Files, dir: &Dir, target: &Spot) {
-    let prefix = temp_prefix(&target.name);
-    let Ok(entries) = rustix::fs::Dir::read_from(&dir.file) else {
-        return;
-    };
-    entries
-        .take(MAX_NAMES)
-        .flatten()
-        .map(|entry| target.beside(OsStr::from_bytes(entry.file_name().to_bytes())))
-        .filter(|at| pid_in(&at.name, &prefix).is_some_and(|pid| !is_another_living_process(pid)))
-        .filter(|at| at.stat().is_ok_and(|stat| stat.kind == FileType::RegularFile))
-        .take(MAX_LEFTOVERS)
-        .for_each(|at| {
-            let _ = files.remove(&at);
-        });
-}
-
-/// The process that made a temporary file, if its name is exactly one of ours.
-fn pid_in(name: &OsStr, prefix: &OsStr) -> Option<u32> {
-    let rest = std::str::from_utf8(name.as_bytes().strip_prefix(prefix.as_bytes())?).ok()?;
-    let (pid, random) = rest.split_once('.')?;
-    let is_random = random.len() == 32 && random.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
-    let is_number = pid.bytes().all(|b| b.is_ascii_digit());
-    if is_random && is_number { pid.parse().ok() } else { None }
-}
-
-/// A file with our own pid is not ours either: in a container every process may have had it.
-fn is_another_living_process(pid: u32) -> bool {
-    pid != std::process::id() && is_alive(pid)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_temporary_name_is_recognised_by_its_document_only() {
-        let vault = OsStr::new("auth.json");
-        let name = temp_name(vault).expect("random bytes");
-        assert_eq!(pid_in(&name, &temp_prefix(vault)), Some(std::process::id()));
-        assert_eq!(pid_in(&name, &temp_prefix(OsStr::new("auth.json.lazaretto"))), None);
-        let random = "0123456789abcdef0123456789abcdef";
-        for (other, pid) in [
-            (format!(".auth.json.lazaretto-tmp.17.{random}"), Some(17)),
-            (format!(".auth.json.lazaretto-tmp.+17.{random}"), None),
-            (format!(".auth.json.lazaretto-tmp..{random}"), None),
-            (format!(".auth.json.lazaretto-tmp.17.{random}0"), None),
-            (format!(".auth.json.lazaretto-tmp.17.{}", random.to_uppercase()), None),
-            (format!(".auth.json.lazaretto-tmp.17.{random}.bak"), None),
-            (format!("auth.json.lazaretto-tmp.17.{random}"), None),
-            ("auth.json.tmp.17.0123".into(), None),
-        ] {
-            assert_eq!(pid_in(OsStr::new(&other), &temp_prefix(vault)), pid, "{other}");
-        }
-    }
 }

@@ -1,19 +1,16 @@
-//! A token is spent only if its successor can be stored: before a grant's lease is given, it is known that the vault's file can
-//! be replaced. What is found is no promise, for a disk can fill up and a file be mounted a moment later.
+//! What can keep the file of a document from being replaced, and what a person does about it. What is
+//! found is no promise: a disk can fill up and a file be mounted a moment later.
 
 use std::path::PathBuf;
 
 use rustix::fs::{Access, AtFlags};
 use rustix::io::Errno;
 
-use super::super::StorageError;
-use super::errors::io_error;
-use super::files::Files;
+use super::super::{PrepareCause, StorageError};
 use super::folder::{Folder, Spot, Stat};
-use super::replace::{Unfinished, temp_name};
 
-/// How much larger the next text may be than the one that is there.
-const GROWTH: u64 = 64 * 1024;
+/// How much larger than expected the next text may be.
+pub(super) const GROWTH_BYTES: u64 = 64 * 1024;
 
 /// Why a vault's file cannot be replaced.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +36,18 @@ impl Obstacle {
             Self::Mounted(_) | Self::ReadOnly(_) | Self::Immutable(_) => "read-only",
             Self::NotOwner { .. } | Self::Folder(_) => "denied",
             Self::NoRoom(_) => "full",
+        }
+    }
+
+    /// Returns the same as the contract's `prepare` names it.
+    pub(super) fn prepare_cause(&self) -> PrepareCause {
+        match self {
+            Self::Mounted(_) => PrepareCause::MountPoint,
+            Self::ReadOnly(_) => PrepareCause::ReadOnly,
+            Self::Immutable(_) => PrepareCause::Immutable,
+            Self::NotOwner { .. } => PrepareCause::NotOwner,
+            Self::Folder(_) => PrepareCause::Folder,
+            Self::NoRoom(_) => PrepareCause::NoRoom,
         }
     }
 
@@ -81,31 +90,7 @@ impl From<Obstacle> for StorageError {
     }
 }
 
-/// Looks whether the file at `vault` can be replaced, by creating a temporary file beside it and removing it again.
-pub(super) fn check(files: &dyn Files, vault: &Spot) -> Result<(), StorageError> {
-    let file = vault.stat().ok();
-    if let Some(obstacle) = at_a_look(vault, file.as_ref()) {
-        return Err(obstacle.into());
-    }
-    let folder = || vault.folder.path.clone();
-    let at = vault.beside(temp_name(&vault.name)?);
-    let temp = Unfinished::create(files, &at).map_err(|error| match Errno::from_io_error(&error) {
-        Some(Errno::ROFS) => Obstacle::ReadOnly(folder()).into(),
-        // An attribute that the file system does not tell of.
-        Some(Errno::PERM) => Obstacle::Immutable(folder()).into(),
-        Some(Errno::ACCESS) => Obstacle::Folder(folder()).into(),
-        Some(Errno::NOSPC | Errno::DQUOT) => Obstacle::NoRoom(folder()).into(),
-        _ => io_error("create", &at.path(), &error),
-    })?;
-    let size = file.map_or(0, |file| file.size) + GROWTH;
-    files.allocate(&temp.temp, size).map_err(|error| match Errno::from_io_error(&error) {
-        // Also the limit that a process may have for its files (`ulimit -f`).
-        Some(Errno::NOSPC | Errno::DQUOT | Errno::FBIG) => Obstacle::NoRoom(folder()).into(),
-        _ => io_error("set room aside for", &vault.path(), &error),
-    })
-}
-
-/// The same, as far as it can be seen without creating anything.
+/// Returns why the file at `vault` cannot be replaced, as far as it can be seen without creating anything.
 pub(super) fn look(vault: &Spot) -> Option<Obstacle> {
     let file = vault.stat().ok();
     let folder = &*vault.folder;
@@ -117,12 +102,12 @@ pub(super) fn look(vault: &Spot) -> Option<Obstacle> {
         }
         let disk = rustix::fs::fstatvfs(folder).ok()?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        (free < file.map_or(0, |file| file.size) + GROWTH).then(|| Obstacle::NoRoom(folder.path.clone()))
+        (free < file.map_or(0, |file| file.size) + GROWTH_BYTES).then(|| Obstacle::NoRoom(folder.path.clone()))
     })
 }
 
 /// What the system tells of the file and of its directory.
-fn at_a_look(vault: &Spot, file: Option<&Stat>) -> Option<Obstacle> {
+pub(super) fn at_a_look(vault: &Spot, file: Option<&Stat>) -> Option<Obstacle> {
     let user = rustix::process::geteuid().as_raw();
     let of_folder = Told::of_folder(&vault.folder);
     if of_folder.is_fixed {

@@ -4,6 +4,7 @@ mod crashes;
 mod late;
 mod leases;
 mod power_cuts;
+mod prepared;
 mod recorder;
 mod replaceable;
 

@@ -68,11 +68,16 @@ impl<F: FnMut(&str, &Path) -> io::Result<()> + Send> Files for Rigged<F> {
         self.told("allocate", &temp.at.path())?;
         Disk.allocate(temp, bytes)
     }
+
+    fn cut(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
+        self.told("cut", &temp.at.path())?;
+        Disk.cut(temp, bytes)
+    }
 }
 
 pub(super) fn rigged(vault: &Path, told: impl FnMut(&str, &Path) -> io::Result<()> + Send + 'static) -> FileStorage {
     let mut storage = FileStorage::open(vault);
-    storage.files = Box::new(Rigged(Mutex::new(told)));
+    storage.files = Arc::new(Rigged(Mutex::new(told)));
     storage
 }
 
@@ -110,11 +115,14 @@ impl Files for Unsynced {
     fn allocate(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
         Disk.allocate(temp, bytes)
     }
+    fn cut(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
+        Disk.cut(temp, bytes)
+    }
 }
 
 pub(super) fn without_syncing(vault: &Path) -> FileStorage {
     let mut storage = FileStorage::open(vault);
-    storage.files = Box::new(Unsynced);
+    storage.files = Arc::new(Unsynced);
     storage
 }
 
