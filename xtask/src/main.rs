@@ -6,6 +6,7 @@
 //! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
 //! | `cargo xtask dist --native` | and with it the command and the C library for this machine |
 //! | `cargo xtask prove`, `prove --long` | nothing: it runs the long proofs |
+//! | `cargo xtask reference`, `reference --check` | the last section of `docs/providers.md`, from the types of the core |
 //! | `cargo xtask house`, `house --check` | nothing: it measures the house rules, and checks them |
 //! | `cargo xtask house --list <rule>` | nothing: it prints every place that breaks one rule |
 //! | `cargo xtask house --lower` | `xtask/house.toml`, with every number that has become better |
@@ -24,13 +25,13 @@ mod metadata;
 mod native;
 mod parts;
 mod prove;
+mod reference;
 mod stock;
 mod workspace;
 
 use workspace::{Result, root};
 
-const USAGE: &str =
-    "usage: cargo xtask stock | dist [--native] | prove [--long] | house [--check | --lower | --list <rule>]";
+const USAGE: &str = "usage: cargo xtask stock | dist [--native] | prove [--long] | reference [--check] | house [--check | --lower | --list <rule>]";
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = env::args().skip(1).collect();
@@ -40,6 +41,8 @@ fn main() -> ExitCode {
         ["dist", "--native"] => dist::run(true),
         ["prove"] => prove::run(false),
         ["prove", "--long"] => prove::run(true),
+        ["reference"] => reference::run(false),
+        ["reference", "--check"] => reference::run(true),
         ["house"] => house::run(house::Mode::Print),
         ["house", "--check"] => house::run(house::Mode::Check),
         ["house", "--lower"] => house::run(house::Mode::Lower),
