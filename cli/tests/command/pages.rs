@@ -193,6 +193,31 @@ fn a_link_on_a_page_leads_to_a_file() {
     assert!(links > 60, "{links} links");
 }
 
+/// Paths of the repository stand between backticks, and follow when a file is moved.
+#[test]
+fn a_file_that_a_page_names_exists() {
+    const FOLDERS: [&str; 11] =
+        ["adapters", "bindings", "cli", "docs", "ffi", "host", "src", "testing", "tests", "wit", "xtask"];
+    let mut named = 0;
+    for folder in ["", "docs/", "examples/"] {
+        for entry in fs::read_dir(repository(folder)).expect("a folder").flatten() {
+            let path = format!("{folder}{}", entry.file_name().to_string_lossy());
+            if !path.ends_with(".md") {
+                continue;
+            }
+            for quoted in page(&path).lines().flat_map(|line| line.split('`').skip(1).step_by(2)) {
+                let Some((first, _)) = quoted.split_once('/') else { continue };
+                let is_path = quoted.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-/".contains(&byte));
+                if is_path && FOLDERS.contains(&first) {
+                    named += 1;
+                    assert!(repository(quoted).exists(), "{path}: {quoted}");
+                }
+            }
+        }
+    }
+    assert!(named > 200, "{named} paths");
+}
+
 #[test]
 fn the_example_for_rust_prints_the_token() {
     let file = fs::read_to_string(repository("host/examples/token.rs")).expect("the example");
