@@ -4,8 +4,9 @@ use serde_json::{Map, Value, json};
 
 use super::args::{AddArgs, Which};
 use super::failure::Failure;
-use super::setup::{Open, Setup};
-use super::{mend, stdin, terminal, text, time};
+use super::open::Open;
+use super::setup::Setup;
+use super::{operator, output, stdin, terminal, text, time};
 use lazaretto_host::storage::VAULT;
 use lazaretto_host::{Event, NewCredential};
 
@@ -51,7 +52,7 @@ pub(super) fn add(setup: &Setup, args: &AddArgs) -> Result<(), Failure> {
             attributes: Vec::new(),
         });
     }
-    mend::report(setup, &status, if args.replace { "stored" } else { "added" })
+    operator::report(setup, &status, if args.replace { "stored" } else { "added" })
 }
 
 /// Takes one out.
@@ -63,9 +64,9 @@ pub(super) fn remove(setup: &Setup, which: &Which) -> Result<(), Failure> {
     let named = which.credential.as_deref().unwrap_or("its only credential");
     if setup.json {
         let removed = json!({ "removed": { "provider": which.provider, "credential": which.credential } });
-        return terminal::print(&format!("{removed}\n"));
+        return output::print(&format!("{removed}\n"));
     }
-    terminal::print(&format!("{}\n", text::escape(&format!("{} ({named}): removed", which.provider))))
+    output::print(&format!("{}\n", text::escape(&format!("{} ({named}): removed", which.provider))))
 }
 
 /// What was given, and the names of the members of it that are not kept.

@@ -6,14 +6,13 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
-use clap_complete::engine::ArgValueCompleter;
 
-use super::complete;
 use super::failure::{Exit, Failure};
-use super::formats::{Format, Host};
+use super::formats::format::Format;
+use super::formats::host::Host;
 use super::terminal;
-use lazaretto_host::TokenRequest;
 use lazaretto_host::storage::VAULT;
+use lazaretto_host::{Selector, TokenRequest};
 
 /// Keeps OAuth credentials alive, and stops dead ones from being used again.
 #[derive(Debug, Parser)]
@@ -299,11 +298,20 @@ Examples:
 #[derive(Debug, Args)]
 pub(super) struct Which {
     /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
-    #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: String,
     /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
-    #[arg(long, value_name = "ID", add = ArgValueCompleter::new(complete::credentials))]
+    #[arg(long, value_name = "ID")]
     pub(super) credential: Option<String>,
+}
+
+impl Which {
+    pub(super) fn request(&self) -> TokenRequest {
+        TokenRequest { credential: self.credential.clone(), ..TokenRequest::new(VAULT, self.provider.clone()) }
+    }
+
+    pub(super) fn selector(&self) -> Selector {
+        Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -350,10 +358,10 @@ fn user_name(name: &str) -> Result<String, String> {
 #[derive(Debug, Args)]
 pub(super) struct RefreshArgs {
     /// A provider's id or alias, for example xai-oauth, openai-codex, nous, anthropic
-    #[arg(required_unless_present = "all", add = ArgValueCompleter::new(complete::providers))]
+    #[arg(required_unless_present = "all")]
     pub(super) provider: Option<String>,
     /// A credential's id or label, or `login` for the provider's own login [default: the first that fits]
-    #[arg(long, value_name = "ID", conflicts_with = "all", add = ArgValueCompleter::new(complete::credentials))]
+    #[arg(long, value_name = "ID", conflicts_with = "all")]
     pub(super) credential: Option<String>,
     /// Read from standard input an access token that an API refused: the result is another one
     #[arg(long, conflicts_with = "all")]
@@ -379,7 +387,6 @@ impl RefreshArgs {
 #[derive(Debug, Args)]
 pub(super) struct LoginArgs {
     /// A provider's id or alias
-    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: String,
     /// How [default: the first that the profile offers]
     #[arg(long, value_enum)]
@@ -426,7 +433,6 @@ pub(super) struct LogoutArgs {
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// A provider's id or alias
-    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: String,
     /// What to call it [default: what its token says]
     #[arg(long, value_name = "NAME")]
@@ -448,7 +454,6 @@ pub(super) struct ImportArgs {
     #[arg(value_hint = ValueHint::FilePath)]
     pub(super) file: PathBuf,
     /// Only this provider
-    #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: Option<String>,
     /// Take the login over into the vault and out of the file
     #[arg(long = "move", conflicts_with = "both_will_refresh")]
@@ -461,7 +466,6 @@ pub(super) struct ImportArgs {
 #[derive(Debug, Args)]
 pub(super) struct StatusArgs {
     /// Only this provider
-    #[arg(add = ArgValueCompleter::new(complete::providers))]
     pub(super) provider: Option<String>,
     /// The vault in use and all of `lazaretto vaults`; with --json one object a line for each
     #[arg(long)]
@@ -474,7 +478,6 @@ pub(super) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(super) struct ProvidersArgs {
     /// Show this one: an id or alias
-    #[arg(add = ArgValueCompleter::new(complete::any_providers))]
     pub(super) provider: Option<String>,
 }
 
@@ -530,7 +533,6 @@ pub(super) enum VaultsCommand {
     /// Remove a vault from the list; the file stays
     Remove {
         /// Its file
-        #[arg(add = ArgValueCompleter::new(complete::known_vaults))]
         path: PathBuf,
     },
 }
@@ -544,7 +546,7 @@ pub(super) struct CompletionsArgs {
 #[derive(Debug, Args)]
 pub(super) struct ManArgs {
     /// The page of this command [default: of lazaretto itself]
-    #[arg(value_name = "COMMAND", add = ArgValueCompleter::new(complete::commands))]
+    #[arg(value_name = "COMMAND")]
     pub(super) of: Option<String>,
     /// Write the pages of all commands as files into this directory
     #[arg(long, value_name = "DIRECTORY", conflicts_with = "of")]

@@ -5,11 +5,11 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
-use clap_complete::engine::CompletionCandidate;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 
 use super::args::{self, Global};
 use super::setup::Setup;
-use super::{text, vaults};
+use super::{known_vaults, text};
 use lazaretto_host::CredentialStatus;
 use lazaretto_host::storage::VAULT;
 
@@ -17,6 +17,32 @@ use lazaretto_host::storage::VAULT;
 pub(super) const VARIABLE: &str = "_LAZARETTO_COMPLETE";
 /// So many vaults are read: a person waits.
 const VAULTS: usize = 8;
+
+/// Returns the command line with what a shell offers for each argument.
+pub(super) fn command() -> clap::Command {
+    args::command().mut_subcommands(|command| {
+        let providers: fn(&OsStr) -> Vec<CompletionCandidate> = match command.get_name() {
+            "login" | "add" | "providers" => any_providers,
+            _ => providers,
+        };
+        let command = completed(command, "provider", providers);
+        let command = completed(command, "credential", credentials);
+        let command = completed(command, "of", commands);
+        command.mut_subcommands(|inner| match inner.get_name() {
+            "remove" => completed(inner, "path", known_vaults),
+            _ => inner,
+        })
+    })
+}
+
+/// Gives an argument its candidates, if the command has that argument.
+fn completed(command: clap::Command, id: &str, candidates: fn(&OsStr) -> Vec<CompletionCandidate>) -> clap::Command {
+    // Not `mut_arg`: it moves the argument behind the others, and the place of a positional one would change.
+    command.mut_args(|argument| match argument.get_id() == id {
+        true => argument.add(ArgValueCompleter::new(candidates)),
+        false => argument,
+    })
+}
 
 /// Providers that have a credential.
 pub(super) fn providers(current: &OsStr) -> Vec<CompletionCandidate> {
@@ -70,7 +96,7 @@ pub(super) fn commands(current: &OsStr) -> Vec<CompletionCandidate> {
 
 /// The vaults of the list.
 pub(super) fn known_vaults(current: &OsStr) -> Vec<CompletionCandidate> {
-    let paths = vaults::list().unwrap_or_default();
+    let paths = known_vaults::list().unwrap_or_default();
     paths.iter().filter_map(|known| candidate(current, known.path.to_str()?, String::new())).collect()
 }
 

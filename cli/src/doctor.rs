@@ -7,7 +7,10 @@ use serde_json::json;
 
 use super::args::DoctorArgs;
 use super::failure::Failure;
-use super::setup::{Places, Setup, config_directory};
+use super::known_vaults::config_directory;
+use super::open::Places;
+use super::output;
+use super::setup::Setup;
 use super::table::Look;
 use super::terminal::{self, Style};
 use super::text;
@@ -33,9 +36,9 @@ pub(super) fn run(setup: &Setup, args: &DoctorArgs) -> Result<(), Failure> {
     let vault = open.places.vault.display().to_string();
     if setup.json {
         let json = json!({ "vault": vault, "healthy": errors == 0, "findings": findings });
-        terminal::print(&format!("{json}\n"))?;
+        output::print(&format!("{json}\n"))?;
     } else {
-        terminal::print(&draw(&findings, &vault, terminal::stdout_style(), terminal::stdout_columns()))?;
+        output::print(&draw(&findings, &vault, terminal::stdout_style(), terminal::stdout_columns()))?;
     }
     if errors == 0 {
         return Ok(());

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::failure::{self, Failure};
-use super::setup::{Open, Setup};
-use super::{terminal, text, vaults};
+use super::open::Open;
+use super::{known_vaults, terminal, text};
 use lazaretto_host::storage::{VAULT, shell_path};
 use lazaretto_host::{CredentialStatus, KeeperError};
 
@@ -17,18 +17,18 @@ pub(super) fn may_be(error: &KeeperError) -> bool {
 
 /// The only known vault that holds the credential, if the one in use does not. More than one is for a person to choose from.
 pub(super) fn find(
-    setup: &Setup,
     used: &Open,
     provider: &str,
     credential: Option<&str>,
+    open: impl Fn(PathBuf) -> Result<Open, Failure>,
 ) -> Result<Option<PathBuf>, Failure> {
     if holds(used, provider, credential) {
         return Ok(None);
     }
     let mut seen = HashSet::from([real(&used.places.vault)]);
     let mut found = Vec::new();
-    for known in vaults::list()?.into_iter().map(|known| known.path) {
-        if seen.insert(real(&known)) && holds(&setup.open_silently(known.clone(), Some(used))?, provider, credential) {
+    for known in known_vaults::list()?.into_iter().map(|known| known.path) {
+        if seen.insert(real(&known)) && holds(&open(known.clone())?, provider, credential) {
             found.push(known);
         }
     }
@@ -65,8 +65,8 @@ fn which_of(vaults: &[PathBuf], provider: &str) -> Failure {
 }
 
 /// Says on standard error which vault is used, for nobody named it.
-pub(super) fn tell(setup: &Setup, vault: &Path) {
-    if !setup.json {
+pub(super) fn tell(json: bool, vault: &Path) {
+    if !json {
         terminal::complain(&text::escape(&format!("using {}", vault.display())));
     }
 }

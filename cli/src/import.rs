@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::args::ImportArgs;
 use super::failure::Failure;
-use super::setup::{Open, Setup};
-use super::{terminal, text};
+use super::open::Open;
+use super::setup::Setup;
+use super::{output, terminal, text};
 use lazaretto_host::storage::{FROM, VAULT, shell_path};
 use lazaretto_host::{CredentialStatus, KeeperError};
 
@@ -47,14 +48,14 @@ fn in_place(setup: &Setup, args: &ImportArgs) -> Result<(), Failure> {
         let failure = Failure::usage(format_args!("import: {}: {what}", args.file.display()));
         return Err(failure.run("lazaretto help import"));
     }
-    super::vaults::add(&args.file, setup.layout())?;
+    super::known_vaults::add(&args.file, setup.layout())?;
     print(setup, &open, &report.credentials, "can be used in")
 }
 
 fn print(setup: &Setup, open: &Open, credentials: &[CredentialStatus], is: &str) -> Result<(), Failure> {
     let vault = open.places.vault.display().to_string();
     if setup.json {
-        return terminal::print(&format!("{}\n", json!({ "vault": vault, "credentials": credentials })));
+        return output::print(&format!("{}\n", json!({ "vault": vault, "credentials": credentials })));
     }
     let mut lines = String::new();
     for status in credentials {
@@ -68,7 +69,7 @@ fn print(setup: &Setup, open: &Open, credentials: &[CredentialStatus], is: &str)
         lines += &text::escape(&format!("run: {}", open.reach(&token)));
         lines.push('\n');
     }
-    terminal::print(&lines)
+    output::print(&lines)
 }
 
 fn of(file: &Path, message: &str) -> String {

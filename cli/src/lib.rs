@@ -3,14 +3,14 @@
 //! | question | file |
 //! |---|---|
 //! | what can be typed, and what the help says | `args.rs` |
-//! | which files are meant | `setup.rs` `vaults.rs` `elsewhere.rs` |
+//! | which files are meant | `setup.rs` `open.rs` `known_vaults.rs` `elsewhere.rs` |
 //! | whose they are, and whom root becomes | `owner.rs` |
 //! | what a failure prints, and its exit code | `failure.rs` |
 //! | what happens to events | `events.rs` |
 //! | how text of others reaches a terminal safely | `text.rs` |
-//! | colours, characters, widths, tables, times | `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
+//! | colours, characters, widths, tables, times | `output.rs` `terminal.rs` `glyphs.rs` `table.rs` `time.rs` |
 //! | what a person is told while a call waits | `waiting.rs` |
-//! | the commands | `token.rs` `refresh.rs` `sweep/` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `mend.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `watch/` `demo/` |
+//! | the commands | `token.rs` `refresh.rs` `sweep/` `tally.rs` `need.rs` `words.rs` `status.rs` `doctor.rs` `operator.rs` `login.rs` `add.rs` `import.rs` `providers.rs` `classify.rs` `vaults.rs` `watch/` `demo/` |
 //! | where a browser comes back to | `redirect.rs` |
 //! | the page that it sees, and a code to scan | `page.rs` `qr.rs` |
 //! | where secrets come in | `stdin.rs` `unseen.rs` |
@@ -36,10 +36,13 @@ mod failure;
 mod formats;
 mod glyphs;
 mod import;
+mod known_vaults;
 mod login;
 mod manual;
-mod mend;
 mod need;
+mod open;
+mod operator;
+mod output;
 mod owner;
 mod page;
 mod process;
@@ -103,8 +106,8 @@ fn run(setup: &Setup, command: &Command) -> Result<(), Failure> {
         Command::Refresh(args) => refresh::run(setup, args),
         Command::Status(args) => status::run(setup, args),
         Command::Doctor(args) => doctor::run(setup, args),
-        Command::Unquarantine(which) => mend::unquarantine(setup, which),
-        Command::Reset(which) => mend::reset(setup, which),
+        Command::Unquarantine(which) => operator::unquarantine(setup, which),
+        Command::Reset(which) => operator::reset(setup, which),
         Command::Login(args) => login::login(setup, args),
         Command::Logout(args) => login::logout(setup, args),
         Command::Add(args) => add::add(setup, args),

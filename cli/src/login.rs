@@ -10,11 +10,12 @@ use serde_json::{Value, json};
 
 use super::args::{LoginArgs, LogoutArgs};
 use super::failure::Failure;
+use super::open::Open;
 use super::page::Page;
 use super::redirect::{Heard, Listener};
-use super::setup::{Open, Setup};
+use super::setup::Setup;
 use super::signals::{self, Signals};
-use super::{qr, terminal, text, time, unseen};
+use super::{output, qr, terminal, text, time, unseen};
 use lazaretto_host::storage::{VAULT, shell_path};
 use lazaretto_host::{CredentialStatus, KeeperError, LoginBegun};
 
@@ -41,9 +42,9 @@ pub(super) fn login(setup: &Setup, args: &LoginArgs) -> Result<(), Failure> {
     };
     setup.events.drop_last("logged-in");
     if setup.json {
-        return terminal::print(&format!("{}\n", json!(status)));
+        return output::print(&format!("{}\n", json!(status)));
     }
-    terminal::print(&format!("{}\n", text::escape(&said(&status, time::now_ms()))))
+    output::print(&format!("{}\n", text::escape(&said(&status, time::now_ms()))))
 }
 
 /// What a login came to, in a line.
@@ -135,7 +136,7 @@ impl Login<'_> {
                 "user_code": begun.user_code,
                 "expires_at": time::rfc3339(begun.expires_at_ms),
             } });
-            terminal::print(&format!("{shown}\n"))?;
+            output::print(&format!("{shown}\n"))?;
         } else {
             self.show_person(begun, opens);
             if let Some(redirect_url) = redirect_url.filter(|_| may_paste) {
@@ -225,7 +226,7 @@ pub(super) fn logout(setup: &Setup, args: &LogoutArgs) -> Result<(), Failure> {
     let (provider, credential) = (&args.which.provider, args.which.credential.as_deref());
     if setup.json {
         let said: Value = json!({ "provider": provider, "credential": credential, "revocation": left.revocation, "message": left.message });
-        return terminal::print(&format!("{}\n", json!({ "logged_out": said })));
+        return output::print(&format!("{}\n", json!({ "logged_out": said })));
     }
     let what = match left.revocation.as_str() {
         "revoked" => "revoked at the server, and removed",
@@ -234,7 +235,7 @@ pub(super) fn logout(setup: &Setup, args: &LogoutArgs) -> Result<(), Failure> {
         _ => "removed; the server did not revoke it, and may still take it",
     };
     let line = format!("{provider} ({}): {what}", credential.unwrap_or("login"));
-    terminal::print(&format!("{}\n", text::escape(&line)))
+    output::print(&format!("{}\n", text::escape(&line)))
 }
 
 #[cfg(test)]

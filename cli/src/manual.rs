@@ -10,9 +10,9 @@ use clap_mangen::Man;
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
 use super::args::{self, CompletionsArgs, ManArgs};
-use super::complete::VARIABLE;
+use super::complete::{self, VARIABLE};
 use super::failure::Failure;
-use super::terminal;
+use super::output;
 
 const NAME: &str = "lazaretto";
 /// Those whose scripts ask this command what to offer. PowerShell's would evaluate what is typed, so it is not among them.
@@ -56,7 +56,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Result<(), Failure> {
         }
         None => clap_complete::generate(args.shell, &mut args::command(), NAME, &mut script),
     }
-    terminal::print(&String::from_utf8_lossy(&script))
+    output::print(&String::from_utf8_lossy(&script))
 }
 
 /// Answers a script that asks. False: this is no such call.
@@ -64,7 +64,7 @@ pub(super) fn complete() -> bool {
     if env::var_os(VARIABLE).is_none() {
         return false;
     }
-    let shell = CompleteEnv::with_factory(args::command).var(VARIABLE).bin(NAME).completer(NAME).shells(ASKING);
+    let shell = CompleteEnv::with_factory(complete::command).var(VARIABLE).bin(NAME).completer(NAME).shells(ASKING);
     // Who presses a key wants no error between his words.
     shell.try_complete(env::args_os(), env::current_dir().ok().as_deref()).unwrap_or(true)
 }
@@ -81,7 +81,7 @@ pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
         Failure::usage(format_args!("there is no such command; a page is there of {}", names.join(", ")))
     })?;
     let (_, text) = render(page).map_err(Failure::broken)?;
-    terminal::print(&String::from_utf8_lossy(&text))
+    output::print(&String::from_utf8_lossy(&text))
 }
 
 fn write_all(directory: &Path) -> Result<(), Failure> {
@@ -276,7 +276,7 @@ mod tests {
     fn offered(line: &[&str]) -> Vec<String> {
         let words: Vec<_> = [NAME].iter().chain(line).map(Into::into).collect();
         let at = words.len() - 1;
-        let offered = clap_complete::engine::complete(&mut args::command(), words, at, None).unwrap();
+        let offered = clap_complete::engine::complete(&mut complete::command(), words, at, None).unwrap();
         offered.iter().map(|candidate| candidate.get_value().to_string_lossy().into_owned()).collect()
     }
 

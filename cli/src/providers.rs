@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::args::ProvidersArgs;
 use super::failure::Failure;
-use super::setup::{self, Setup};
+use super::setup::Setup;
 use super::table::{self, Look, Row};
 use super::terminal::{self, Style};
-use super::text;
+use super::{known_vaults, output, text};
 use lazaretto_host::ProviderInfo;
 use lazaretto_host::storage::shell_path;
 
@@ -21,22 +21,22 @@ pub(super) fn run(setup: &Setup, args: &ProvidersArgs) -> Result<(), Failure> {
     let file = setup.providers()?.or_else(default_file);
     let file = file.map(|file| file.display().to_string());
     if setup.json {
-        return terminal::print(&format!("{}\n", json!({ "file": file, "providers": known })));
+        return output::print(&format!("{}\n", json!({ "file": file, "providers": known })));
     }
     let style = terminal::stdout_style();
     if let (Some(_), [one]) = (&args.provider, known.as_slice()) {
         let run = open.reach(&next(one));
-        return terminal::print(&show(one, file.as_deref(), &run, style));
+        return output::print(&show(one, file.as_deref(), &run, style));
     }
     known.sort_by_key(rank);
-    terminal::print(&list(&known, style, terminal::stdout_columns()))?;
+    output::print(&list(&known, style, terminal::stdout_columns()))?;
     terminal::note("run: lazaretto providers PROVIDER");
     Ok(())
 }
 
 /// Where the user's profiles would be.
 fn default_file() -> Option<PathBuf> {
-    setup::config_directory().map(|directory| directory.join("providers.json"))
+    known_vaults::config_directory().map(|directory| directory.join("providers.json"))
 }
 
 /// Where one can log in first, then what needs something written, then what has keys alone.

@@ -3,8 +3,8 @@
 use super::args::RefreshArgs;
 use super::failure::Failure;
 use super::setup::{Obtained, Setup};
-use super::{stdin, sweep, terminal, text, time, token};
-use lazaretto_host::{AccessToken, Keeper, TokenRequest};
+use super::{output, stdin, sweep, terminal, time, token};
+use lazaretto_host::{Keeper, TokenRequest};
 
 pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     if args.all {
@@ -16,32 +16,13 @@ pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     let printed = match (setup.json, args.print) {
         (true, with_token) => token::print_json(&token, with_token, &vault),
         (false, true) => token::print(&token),
-        (false, false) => terminal::print(&format!("{}\n", what_happened(&token, time::now_ms()))),
+        (false, false) => output::print(&format!("{}\n", token::what_happened(&token, time::now_ms()))),
     };
     token::warn(setup, &token);
     if args.print && !setup.json {
-        terminal::complain(&what_happened(&token, time::now_ms()));
+        terminal::complain(&token::what_happened(&token, time::now_ms()));
     }
     saved.and(printed)
-}
-
-/// One line, without the token.
-pub(super) fn what_happened(token: &AccessToken, now_ms: u64) -> String {
-    let what = match token.origin.as_str() {
-        "refreshed" => "refreshed",
-        "adopted" => "another process had just refreshed it, so nothing was sent",
-        "stored" => "the vault already holds another token, so nothing was sent",
-        "sealed" => "not refreshed; the access token from before is still good",
-        "api-key" => "a key, which is not refreshed",
-        other => other,
-    };
-    let good = match token.expires_at_ms {
-        Some(at_ms) if at_ms > now_ms => format!("; the access token is good for {}", time::span(at_ms - now_ms)),
-        Some(_) => "; the access token has expired already".to_owned(),
-        None if token.origin == "api-key" => String::new(),
-        None => "; how long the access token is good is not known".to_owned(),
-    };
-    text::escape(&format!("{} ({}): {what}{good}", token.provider, token.credential))
 }
 
 fn read_refused() -> Result<String, Failure> {
@@ -60,7 +41,6 @@ fn refused(token: String) -> Result<String, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::token::example;
     use super::*;
 
     #[test]
@@ -68,24 +48,5 @@ mod tests {
         assert_eq!(refused("abc.def".into()).unwrap(), "abc.def");
         let failure = refused("secret secret".into()).unwrap_err();
         assert!(failure.exit as u8 == 2 && !failure.message.contains("secret"), "{}", failure.message);
-    }
-
-    #[test]
-    fn one_line_says_what_happened_without_the_token() {
-        let at = |origin: &str, expires_at_ms| {
-            what_happened(&AccessToken { origin: origin.into(), expires_at_ms, ..example() }, 1_000)
-        };
-        assert_eq!(
-            at("refreshed", Some(3_601_000)),
-            "xai-oauth (login): refreshed; the access token is good for 60 min"
-        );
-        assert_eq!(
-            at("adopted", None),
-            "xai-oauth (login): another process had just refreshed it, so nothing was sent; \
-             how long the access token is good is not known"
-        );
-        for origin in ["refreshed", "adopted", "stored", "sealed", "api-key", "new"] {
-            assert!(!at(origin, Some(0)).contains("secret"));
-        }
     }
 }

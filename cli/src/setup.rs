@@ -4,14 +4,15 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::args::{Global, Which};
+use super::args::Global;
 use super::events::Events;
 use super::failure::{self, Failure};
+use super::open::{Open, Places};
 use super::signals::{self, Signals};
 use super::waiting::Waiting;
-use super::{elsewhere, owner, unsaved, vaults};
-use lazaretto_host::storage::{FileStorage, VAULT, shell_path};
-use lazaretto_host::{AccessToken, Builder, Keeper, KeeperError, NoEvents, Selector, TokenRequest};
+use super::{elsewhere, known_vaults, owner, unsaved};
+use lazaretto_host::storage::{FileStorage, shell_path};
+use lazaretto_host::{AccessToken, Builder, Keeper, KeeperError, NoEvents, TokenRequest};
 
 /// What holds for every command.
 #[derive(Debug)]
@@ -25,28 +26,11 @@ pub(super) struct Setup {
     allow_loopback_http: bool,
 }
 
-/// A keeper, and where its documents lie.
-pub(super) struct Open {
-    pub(super) keeper: Keeper,
-    pub(super) places: Places,
-    /// By which this command is about the vault.
-    command: String,
-    /// This very command with http on this machine allowed, where it is not.
-    with_plain_http: Option<String>,
-}
-
 /// An access token, from which vault, and whether all that was received with it is saved.
 pub(super) struct Obtained {
     pub(super) token: AccessToken,
     pub(super) saved: Result<(), Failure>,
     pub(super) vault: PathBuf,
-}
-
-/// Where the documents lie.
-#[derive(Debug)]
-pub(super) struct Places {
-    pub(super) vault: PathBuf,
-    pub(super) providers: Option<PathBuf>,
 }
 
 impl Setup {
@@ -162,7 +146,7 @@ impl Setup {
         if self.vault().is_ok_and(|used| used == vault) {
             return self.layout.clone();
         }
-        vaults::list().unwrap_or_default().into_iter().find(|known| known.path == vault)?.layout
+        known_vaults::list().unwrap_or_default().into_iter().find(|known| known.path == vault)?.layout
     }
 
     /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
@@ -208,7 +192,7 @@ impl Setup {
     /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
     /// named it and others are known.
     pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
-        let mut known: Vec<PathBuf> = vaults::list()?.into_iter().map(|known| known.path).collect();
+        let mut known: Vec<PathBuf> = known_vaults::list()?.into_iter().map(|known| known.path).collect();
         let is_named = self.is_named();
         match self.vault() {
             Ok(used) if is_named || used.exists() || known.is_empty() => known.insert(0, used),
@@ -249,8 +233,11 @@ impl Setup {
         if self.is_named() || !elsewhere::may_be(error) {
             return Ok((open, done));
         }
-        let Some(vault) = elsewhere::find(self, &open, provider, credential)? else { return Ok((open, done)) };
-        elsewhere::tell(self, &vault);
+        let Some(vault) = elsewhere::find(&open, provider, credential, |vault| self.open_silently(vault, Some(&open)))?
+        else {
+            return Ok((open, done));
+        };
+        elsewhere::tell(self.json, &vault);
         let layout = self.stated_of(&vault);
         let more = |builder: Builder| self.telling(heeding(builder.code_of(&open.keeper), signals), provider);
         let open = self.open_on(vault, layout, |storage| storage, more)?;
@@ -308,16 +295,16 @@ impl Setup {
             // What cannot be looked at is there, and will say so itself.
             Some(path) if path.try_exists().unwrap_or(true) => Ok(Some(path.clone())),
             Some(path) => Err(Failure::usage(format_args!("--providers: there is no file {}", path.display()))),
-            None => {
-                Ok(config_directory().map(|directory| directory.join("providers.json")).filter(|path| path.exists()))
-            }
+            None => Ok(known_vaults::config_directory()
+                .map(|directory| directory.join("providers.json"))
+                .filter(|path| path.exists())),
         }
     }
 
     /// Nobody named a vault, the default one is not there, and others are known.
     pub(super) fn is_elsewhere_only(&self) -> bool {
         let is_there = self.vault().is_ok_and(|used| used.exists());
-        !self.is_named() && !is_there && vaults::list().is_ok_and(|known| !known.is_empty())
+        !self.is_named() && !is_there && known_vaults::list().is_ok_and(|known| !known.is_empty())
     }
 
     /// A person said which vault is meant: no other is looked into.
@@ -327,92 +314,13 @@ impl Setup {
 
     fn vault(&self) -> Result<PathBuf, Failure> {
         let named = self.vault.clone().or_else(|| set("LAZARETTO_VAULT").map(PathBuf::from));
-        named.or_else(|| config_directory().map(|directory| directory.join("auth.json"))).ok_or_else(|| {
-            Failure::usage(
-                "which vault? There is no home directory to look in: name one with --vault or $LAZARETTO_VAULT",
-            )
-        })
-    }
-}
-
-impl Open {
-    /// A command of ours about the vault, as a shell takes it.
-    pub(super) fn reach(&self, rest: &str) -> String {
-        format!("{} {rest}", self.command)
-    }
-
-    /// What the component says, with paths for its names of documents.
-    pub(super) fn failure(&self, error: KeeperError) -> Failure {
-        let message = self.places.locate(&error);
-        let again = self.with_plain_http.as_ref().filter(|_| self.is_on_plain_http(&error));
-        let failure = Failure::keeper(error, message);
-        match again {
-            Some(again) => failure.run(again),
-            None => failure,
-        }
-    }
-
-    /// Whether nothing was sent for the provider's endpoint being on http without TLS, which a profile may name on this machine only.
-    fn is_on_plain_http(&self, error: &KeeperError) -> bool {
-        let Some(provider) = error.provider.as_deref().filter(|_| error.code == "host-forbids") else { return false };
-        let known = self.keeper.admin().providers(Some(provider)).unwrap_or_default();
-        known.iter().any(|known| known.token_endpoint.as_ref().is_some_and(|url| url.starts_with("http://")))
-    }
-}
-
-impl Places {
-    fn beside(&self, suffix: &str) -> String {
-        format!("{}{suffix}", self.vault.display())
-    }
-
-    /// The message of an error, with the path of the document it is about.
-    fn locate(&self, error: &KeeperError) -> String {
-        let (message, mut path) = (error.message.as_str(), None);
-        let mut rest = message;
-        for (name, suffix) in [
-            ("vault", ""),
-            ("vault.lazaretto", ".lazaretto"),
-            ("vault.lazaretto-sealed", ".lazaretto-sealed"),
-            ("settings.json", ""),
-        ] {
-            if let Some(what) = message.strip_prefix(&format!("the document `{name}`: ")) {
-                (rest, path) = (what, Some(self.beside(suffix)));
-            }
-        }
-        if let Some(what) = message.strip_prefix("the document `providers.json`: ") {
-            (rest, path) = (what, self.providers.as_deref().map(|path| path.display().to_string()));
-        }
-        let path = path.or_else(|| match error.code.as_str() {
-            "corrupt-vault" | "no-credential" | "unknown-credential" | "unknown-layout" => Some(self.beside("")),
-            "corrupt-ledger" | "newer-ledger" if message.starts_with("the sealed") => {
-                Some(self.beside(".lazaretto-sealed"))
-            }
-            "corrupt-ledger" | "newer-ledger" => Some(self.beside(".lazaretto")),
-            "bad-settings" => Some(self.beside(".lazaretto-settings.json")),
-            "bad-profile" if message.contains("providers.json") => {
-                self.providers.as_deref().map(|path| path.display().to_string())
-            }
-            _ => None,
-        });
-        match path {
-            // What the component calls it is not said beside its path.
-            Some(path) if error.code == "bad-profile" => {
-                let rest = rest.strip_prefix("providers.json: ").unwrap_or(rest);
-                format!("{path}: {}", rest.replacen(" in providers.json", "", 1))
-            }
-            Some(path) if !rest.contains(&path) => format!("{path}: {rest}"),
-            _ => rest.to_owned(),
-        }
-    }
-}
-
-impl Which {
-    pub(super) fn request(&self) -> TokenRequest {
-        TokenRequest { credential: self.credential.clone(), ..TokenRequest::new(VAULT, self.provider.clone()) }
-    }
-
-    pub(super) fn selector(&self) -> Selector {
-        Selector { vault: VAULT.into(), provider: self.provider.clone(), credential: self.credential.clone() }
+        named.or_else(|| known_vaults::config_directory().map(|directory| directory.join("auth.json"))).ok_or_else(
+            || {
+                Failure::usage(
+                    "which vault? There is no home directory to look in: name one with --vault or $LAZARETTO_VAULT",
+                )
+            },
+        )
     }
 }
 
@@ -446,14 +354,6 @@ fn tools_files() -> Vec<PathBuf> {
     files.into_iter().flatten().collect()
 }
 
-/// `lazaretto/` in `$XDG_CONFIG_HOME`, or in `~/.config`.
-pub(super) fn config_directory() -> Option<PathBuf> {
-    // A relative path there is to be ignored (XDG Base Directory Specification).
-    let config = set("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let config = config.or_else(|| set("HOME").map(|home| Path::new(&home).join(".config")));
-    config.map(|config| config.join("lazaretto"))
-}
-
 /// `$XDG_STATE_HOME`, or `~/.local/state`.
 fn state_directory() -> Option<PathBuf> {
     let state = set("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
@@ -463,36 +363,4 @@ fn state_directory() -> Option<PathBuf> {
 /// A variable that is set to something.
 fn set(name: &str) -> Option<std::ffi::OsString> {
     owner::variable(name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn located(code: &str, message: &str) -> String {
-        let places = Places { vault: "/v/auth.json".into(), providers: Some("/p/providers.json".into()) };
-        places.locate(&KeeperError { code: code.into(), ..KeeperError::internal(message.into()) })
-    }
-
-    #[test]
-    fn a_message_about_a_document_names_its_path_once() {
-        for (code, message, wanted) in [
-            ("corrupt-vault", "it is not JSON", "/v/auth.json: it is not JSON"),
-            ("storage", "the document `vault`: cannot read /v/auth.json: denied", "cannot read /v/auth.json: denied"),
-            ("storage", "the document `vault.lazaretto`: is full", "/v/auth.json.lazaretto: is full"),
-            ("storage", "the document `vault.lazaretto-sealed`: is full", "/v/auth.json.lazaretto-sealed: is full"),
-            ("corrupt-ledger", "the ledger cannot be read", "/v/auth.json.lazaretto: the ledger cannot be read"),
-            ("newer-ledger", "the sealed document has", "/v/auth.json.lazaretto-sealed: the sealed document has"),
-            ("bad-profile", "the profile `a` in providers.json: no", "/p/providers.json: the profile `a`: no"),
-            ("bad-profile", "providers.json: it has no `profiles`", "/p/providers.json: it has no `profiles`"),
-            (
-                "bad-settings",
-                "the settings of this vault",
-                "/v/auth.json.lazaretto-settings.json: the settings of this vault",
-            ),
-            ("quarantined", "xai-oauth (login): it is dead", "xai-oauth (login): it is dead"),
-        ] {
-            assert_eq!(located(code, message), wanted);
-        }
-    }
 }

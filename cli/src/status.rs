@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use super::args::StatusArgs;
 use super::failure::{Exit, Failure};
 use super::need::{self, Count, some};
-use super::setup::{Open, Setup};
+use super::open::Open;
+use super::output;
+use super::setup::Setup;
 use super::table::{self, Look, Note, Row};
 use super::terminal::{self, Style};
 use super::{text, time, words};
@@ -28,7 +30,7 @@ pub(super) fn run(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
     {
         return Err(none_of(provider, &read.path).run(open.reach("status")));
     }
-    terminal::print(&match setup.json {
+    output::print(&match setup.json {
         true => format!("{}\n", read.to_json()),
         false => Drawing::new(setup).alone(&read),
     })?;
@@ -52,7 +54,7 @@ fn all(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
     if setup.json {
         for (_, read) in read.iter() {
             match read {
-                Ok(read) => terminal::print(&format!("{}\n", read.to_json()))?,
+                Ok(read) => output::print(&format!("{}\n", read.to_json()))?,
                 Err(failure) if trouble > 1 => {
                     trouble -= 1;
                     failure.print(true);
@@ -61,7 +63,7 @@ fn all(setup: &Setup, args: &StatusArgs) -> Result<(), Failure> {
             }
         }
     } else {
-        terminal::print(&Drawing::new(setup).together(&read, args.provider.as_deref()))?;
+        output::print(&Drawing::new(setup).together(&read, args.provider.as_deref()))?;
     }
     let count =
         Count::of(read.iter().filter_map(|(_, read)| read.as_ref().ok()).flat_map(|read| &read.report.credentials));

@@ -5,7 +5,6 @@ use std::io::{self, IsTerminal, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::failure::Failure;
 use super::text;
 
 /// Puts colours on text, or does not.
@@ -116,13 +115,6 @@ pub(super) fn end_progress() {
     if PROGRESS.swap(false, Ordering::SeqCst) {
         let _ = io::stderr().lock().write_all(b"\r\x1b[K");
     }
-}
-
-/// Standard output, whole or not at all.
-pub(super) fn print(text: &str) -> Result<(), Failure> {
-    end_progress();
-    let mut stdout = io::stdout().lock();
-    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).map_err(|error| Failure::output(&error))
 }
 
 /// One line on standard error. If that fails, there is nobody to tell.

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::args::TokenArgs;
 use super::failure::Failure;
 use super::setup::{Obtained, Setup};
-use super::{terminal, time};
+use super::{output, terminal, text, time};
 use lazaretto_host::{AccessToken, Keeper};
 
 /// In other programs' protocols: `formats/`.
@@ -20,14 +20,14 @@ pub(super) fn plain(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
 
 /// The token itself, and a newline.
 pub(super) fn print(token: &AccessToken) -> Result<(), Failure> {
-    terminal::print(&format!("{}\n", token.token))
+    output::print(&format!("{}\n", token.token))
 }
 
 /// All that is known of the token, and the vault that it is from.
 pub(super) fn print_json(token: &AccessToken, with_token: bool, vault: &Path) -> Result<(), Failure> {
     let mut json = to_json(token, with_token);
     json["vault"] = vault.display().to_string().into();
-    terminal::print(&format!("{json}\n"))
+    output::print(&format!("{json}\n"))
 }
 
 /// The token's warning, unless an event has just said the same.
@@ -40,6 +40,25 @@ pub(super) fn warn(setup: &Setup, token: &AccessToken) {
             terminal::advise(command);
         }
     }
+}
+
+/// One line, without the token.
+pub(super) fn what_happened(token: &AccessToken, now_ms: u64) -> String {
+    let what = match token.origin.as_str() {
+        "refreshed" => "refreshed",
+        "adopted" => "another process had just refreshed it, so nothing was sent",
+        "stored" => "the vault already holds another token, so nothing was sent",
+        "sealed" => "not refreshed; the access token from before is still good",
+        "api-key" => "a key, which is not refreshed",
+        other => other,
+    };
+    let good = match token.expires_at_ms {
+        Some(at_ms) if at_ms > now_ms => format!("; the access token is good for {}", time::span(at_ms - now_ms)),
+        Some(_) => "; the access token has expired already".to_owned(),
+        None if token.origin == "api-key" => String::new(),
+        None => "; how long the access token is good is not known".to_owned(),
+    };
+    text::escape(&format!("{} ({}): {what}{good}", token.provider, token.credential))
 }
 
 /// All that is known of a token, and the token itself only if it was asked for.
@@ -89,5 +108,24 @@ mod tests {
         assert_eq!(with["expires_at"], "2026-07-20T10:00:00Z");
         assert!(!without.to_string().contains("secret"), "{without}");
         assert!(!with.to_string().contains("rt-secret"));
+    }
+
+    #[test]
+    fn one_line_says_what_happened_without_the_token() {
+        let at = |origin: &str, expires_at_ms| {
+            what_happened(&AccessToken { origin: origin.into(), expires_at_ms, ..example() }, 1_000)
+        };
+        assert_eq!(
+            at("refreshed", Some(3_601_000)),
+            "xai-oauth (login): refreshed; the access token is good for 60 min"
+        );
+        assert_eq!(
+            at("adopted", None),
+            "xai-oauth (login): another process had just refreshed it, so nothing was sent; \
+             how long the access token is good is not known"
+        );
+        for origin in ["refreshed", "adopted", "stored", "sealed", "api-key", "new"] {
+            assert!(!at(origin, Some(0)).contains("secret"));
+        }
     }
 }

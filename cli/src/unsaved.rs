@@ -5,7 +5,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::failure::Failure;
-use super::setup::Open;
+use super::open::Open;
 use super::{terminal, time};
 use lazaretto_host::AccessToken;
 

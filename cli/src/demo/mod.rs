@@ -15,7 +15,7 @@ use serde_json::json;
 use super::args::DemoArgs;
 use super::failure::Failure;
 use super::setup::Setup;
-use super::terminal;
+use super::{output, terminal};
 use lazaretto_testing::demo_server::{Behaviour, TokenServer};
 
 use stage::Stage;
@@ -44,7 +44,7 @@ pub(super) fn run(setup: &Setup, args: &DemoArgs) -> Result<(), Failure> {
                 "replays": server.replays(),
                 "directory": directory,
             });
-            terminal::print(&format!("{json}\n"))
+            output::print(&format!("{json}\n"))
         }
     });
     if let (Some(directory), false) = (&directory, setup.json) {

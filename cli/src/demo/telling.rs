@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::super::failure::Failure;
 use super::super::glyphs::Glyphs;
 use super::super::terminal::{self, Style};
-use super::super::text;
+use super::super::{output, text};
 use super::stage::Ended;
 
 const WIDEST: usize = 100;
@@ -131,7 +131,7 @@ impl Telling {
     }
 
     fn print(&self, text: &str) -> Result<(), Failure> {
-        if self.silent { Ok(()) } else { terminal::print(text) }
+        if self.silent { Ok(()) } else { output::print(text) }
     }
 }
 

@@ -10,14 +10,15 @@ use super::super::args::TokenArgs;
 use super::super::failure::Failure;
 use super::super::setup::Setup;
 use super::super::time;
+use super::exchange;
 use lazaretto_host::AccessToken;
 
 const SHAPES: &str = "it should be ID:SECRET, ID:SECRET:SESSION, or a JSON object with AccessKeyId, SecretAccessKey and, if \
                       there are such, SessionToken and Expiration";
 
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
-    let (token, saved) = super::ask(setup, args)?;
-    super::answer(&format!("{}\n", process_credentials(&token)?), saved)
+    let (token, saved) = exchange::ask(setup, args)?;
+    exchange::answer(&format!("{}\n", process_credentials(&token)?), saved)
 }
 
 fn process_credentials(token: &AccessToken) -> Result<Value, Failure> {

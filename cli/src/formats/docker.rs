@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use super::super::args::TokenArgs;
 use super::super::failure::Failure;
 use super::super::setup::Setup;
-use super::super::{terminal, text};
-use super::Format;
+use super::super::{output, text};
+use super::exchange;
+use super::format::Format;
 use super::host::{self, Host};
 
 const NOT_FOUND: &str = "credentials not found in native keychain";
@@ -23,12 +24,12 @@ const DOCKER_HUB: (&str, &str) = ("index.docker.io", "https://index.docker.io/v1
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
     let done = match args.operation.as_deref().unwrap_or_default() {
         "get" => get(setup, args),
-        "list" => terminal::print(&format!("{}\n", list(args))).map_err(Wrong::Failed),
+        "list" => output::print(&format!("{}\n", list(args))).map_err(Wrong::Failed),
         "store" => store(args),
         "erase" => erase(args),
         "version" => {
             let version = env!("CARGO_PKG_VERSION");
-            terminal::print(&format!("docker-credential-lazaretto (lazaretto) {version}\n")).map_err(Wrong::Failed)
+            output::print(&format!("docker-credential-lazaretto (lazaretto) {version}\n")).map_err(Wrong::Failed)
         }
         other => Err(Wrong::Said(format!("Unknown credential action `{other}`"))),
     };
@@ -45,7 +46,7 @@ pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
                     text::escape(&format!("{}{run}", failure.message))
                 }
             };
-            let printed = terminal::print(&format!("{said}\n"));
+            let printed = output::print(&format!("{said}\n"));
             printed.err().unwrap_or_else(|| Failure::broken(said).said())
         }
     })
@@ -62,15 +63,15 @@ fn known(word: &str) -> Wrong {
 }
 
 fn get(setup: &Setup, args: &TokenArgs) -> Result<(), Wrong> {
-    let question = super::question(Format::Docker).map_err(Wrong::Failed)?;
+    let question = exchange::question(Format::Docker).map_err(Wrong::Failed)?;
     let server = wanted(&question, args)?;
-    let (token, saved) = super::ask(setup, args).map_err(Wrong::Failed)?;
+    let (token, saved) = exchange::ask(setup, args).map_err(Wrong::Failed)?;
     if let Err(unsaved) = saved {
         // The token is good all the same. With an error's exit code docker would show all of standard output, it too.
         unsaved.print(setup.json);
     }
     let credentials = json!({ "ServerURL": server, "Username": name(args), "Secret": token.token });
-    terminal::print(&format!("{credentials}\n")).map_err(Wrong::Failed)
+    output::print(&format!("{credentials}\n")).map_err(Wrong::Failed)
 }
 
 fn name(args: &TokenArgs) -> &str {
@@ -98,7 +99,7 @@ fn list(args: &TokenArgs) -> Value {
 
 /// `docker login` would believe that what it hands over is kept.
 fn store(args: &TokenArgs) -> Result<(), Wrong> {
-    let question = super::question(Format::Docker).map_err(Wrong::Failed)?;
+    let question = exchange::question(Format::Docker).map_err(Wrong::Failed)?;
     let no_json = || Wrong::Said("what came on standard input is not JSON".to_owned());
     let login: Map<String, Value> = serde_json::from_str(&question).map_err(|_| no_json())?;
     for (member, missing) in [("ServerURL", NO_SERVER), ("Username", NO_USERNAME)] {
@@ -113,7 +114,7 @@ fn store(args: &TokenArgs) -> Result<(), Wrong> {
 }
 
 fn erase(args: &TokenArgs) -> Result<(), Wrong> {
-    let question = super::question(Format::Docker).map_err(Wrong::Failed)?;
+    let question = exchange::question(Format::Docker).map_err(Wrong::Failed)?;
     wanted(&question, args)?;
     let provider = text::escape(&args.which.provider);
     Err(Wrong::Said(format!(
@@ -123,7 +124,7 @@ fn erase(args: &TokenArgs) -> Result<(), Wrong> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::typed;
+    use super::super::exchange::typed;
     use super::*;
 
     const TYPED: &str = "lazaretto token a --format docker --for-host ghcr.io --for-host index.docker.io get";

@@ -8,7 +8,8 @@ use super::super::args::TokenArgs;
 use super::super::failure::{Exit, Failure};
 use super::super::setup::{Obtained, Setup};
 use super::super::token;
-use super::Format;
+use super::exchange;
+use super::format::Format;
 use super::host::{self, Host};
 use lazaretto_host::{AccessToken, Keeper, TokenRequest};
 
@@ -21,15 +22,15 @@ pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
     if !matches!(operation, "get" | "erase") {
         return Ok(());
     }
-    let asked = Asked::read(&super::question(Format::GitCredential)?);
+    let asked = Asked::read(&exchange::question(Format::GitCredential)?);
     if !asked.is_for(args) {
         return Ok(());
     }
     if operation == "erase" {
         return asked.refused.map_or(Ok(()), |refused| renew(setup, args, refused));
     }
-    let (token, saved) = super::ask(setup, args)?;
-    super::answer(&asked.answer(args, &token)?, saved)
+    let (token, saved) = exchange::ask(setup, args)?;
+    exchange::answer(&asked.answer(args, &token)?, saved)
 }
 
 /// A server refused this token. That makes no login dead: a new token is fetched at once, so that the next try has it, unless the
@@ -120,7 +121,7 @@ impl Asked {
 #[cfg(test)]
 mod tests {
     use super::super::super::token::example;
-    use super::super::typed;
+    use super::super::exchange::typed;
     use super::*;
 
     const QUESTION: &str =

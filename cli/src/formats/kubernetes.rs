@@ -11,6 +11,7 @@ use super::super::args::TokenArgs;
 use super::super::failure::Failure;
 use super::super::setup::Setup;
 use super::super::time;
+use super::exchange;
 use super::host::{self, Host};
 use lazaretto_host::AccessToken;
 
@@ -20,8 +21,8 @@ const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authenti
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
     let info = env::var(VARIABLE).ok().filter(|info| !info.is_empty());
     let version = read(info.as_deref(), &args.for_host)?;
-    let (token, saved) = super::ask(setup, args)?;
-    super::answer(&format!("{}\n", credential(version, &token)), saved)
+    let (token, saved) = exchange::ask(setup, args)?;
+    exchange::answer(&format!("{}\n", credential(version, &token)), saved)
 }
 
 /// In which version the answer is to be, if the cluster is one that the token is for.

@@ -10,53 +10,17 @@
 
 mod aws;
 mod docker;
+mod exchange;
+pub(super) mod format;
 mod git;
-mod host;
+pub(super) mod host;
 mod kubernetes;
-
-pub(super) use host::Host;
-
-use std::io::{self, Read};
-
-use clap::ValueEnum;
 
 use super::args::TokenArgs;
 use super::failure::Failure;
-use super::setup::{Obtained, Setup};
-use super::{terminal, token};
-use lazaretto_host::{AccessToken, Keeper};
-
-/// No question of these programs is longer.
-const LONGEST_QUESTION: u64 = 256 * 1024;
-
-/// Whose protocol the answer follows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(super) enum Format {
-    /// The token and a newline
-    #[default]
-    Plain,
-    /// A git credential helper
-    GitCredential,
-    /// A Kubernetes exec credential
-    Kubernetes,
-    /// An AWS credential_process
-    Aws,
-    /// A docker credential helper
-    Docker,
-}
-
-impl Format {
-    /// As it is typed.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Plain => "plain",
-            Self::GitCredential => "git-credential",
-            Self::Kubernetes => "kubernetes",
-            Self::Aws => "aws",
-            Self::Docker => "docker",
-        }
-    }
-}
+use super::setup::Setup;
+use super::token;
+use format::Format;
 
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
     check(args)?;
@@ -103,44 +67,9 @@ fn check(args: &TokenArgs) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A valid token, and whether all that was received is saved. Its warning has been said.
-fn ask(setup: &Setup, args: &TokenArgs) -> Result<(AccessToken, Result<(), Failure>), Failure> {
-    let Obtained { token, saved, .. } = setup.access_token(&args.request(), Keeper::token)?;
-    token::warn(setup, &token);
-    Ok((token, saved))
-}
-
-/// Prints what a token became, then says what could not be saved: the token is good all the same.
-fn answer(text: &str, saved: Result<(), Failure>) -> Result<(), Failure> {
-    let printed = terminal::print(text);
-    saved.and(printed)
-}
-
-/// What the other program writes to standard input.
-fn question(format: Format) -> Result<String, Failure> {
-    let mut bytes = Vec::new();
-    let read = io::stdin().lock().take(LONGEST_QUESTION + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Failure::broken(format_args!("cannot read standard input: {error}")).coded("input"))?;
-    let wrong = |what| Failure::usage(format_args!("--format {}: what came on standard input {what}", format.name()));
-    if bytes.len() as u64 > LONGEST_QUESTION {
-        return Err(wrong("is too long"));
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("is not UTF-8"))
-}
-
-/// What was typed, for a test.
-#[cfg(test)]
-pub(super) fn typed(line: &str) -> TokenArgs {
-    use super::args::{Arguments, Command};
-    use clap::Parser;
-    match Arguments::try_parse_from(line.split(' ')).map(|arguments| arguments.command) {
-        Ok(Command::Token(args)) => args,
-        other => panic!("{other:?}"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::exchange::typed;
     use super::*;
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use super::super::events::Events;
 use super::super::failure::Failure;
-use super::super::setup::Open;
+use super::super::open::Open;
 use super::super::signals::Signals;
 use super::super::{time, unsaved};
 use super::queue::{Job, Queue};

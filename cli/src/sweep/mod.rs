@@ -19,11 +19,12 @@ use serde_json::{Value, json};
 
 use super::args::RefreshArgs;
 use super::failure::{Exit, Failure};
-use super::setup::{Open, Setup};
+use super::open::Open;
+use super::setup::Setup;
 use super::signals::{self, Signals};
 use super::tally::Tally;
 use super::terminal::Style;
-use super::{refresh, status, terminal, text, time, token};
+use super::{output, status, terminal, text, time, token};
 use crew::{Crew, Told};
 use lazaretto_host::AccessToken;
 use lazaretto_host::storage::VAULT;
@@ -51,7 +52,7 @@ pub(super) fn run(setup: &Setup, args: &RefreshArgs) -> Result<(), Failure> {
     }
     let waiting = std::mem::take(&mut queue.waiting_for_a_person);
     if queue.jobs.is_empty() && unreadable.is_empty() && !setup.json {
-        terminal::print(&nothing(&opened, args.due))?;
+        output::print(&nothing(&opened, args.due))?;
     }
     let vaults = opened.iter().map(|open| open.places.vault.display().to_string()).collect();
     let all = queue.jobs.len() + unreadable.len() + waiting.len();
@@ -175,7 +176,7 @@ impl Sweep<'_> {
                 line(done, vault, terminal::stdout_style(), time::now_ms())
             }
         };
-        terminal::print(&format!("{said}\n"))?;
+        output::print(&format!("{said}\n"))?;
         if let Ok(token) = done {
             token::warn(self.setup, token);
         }
@@ -186,7 +187,7 @@ impl Sweep<'_> {
 /// What became of one, for a person. A vault's path leads it where there are several.
 fn line(done: &Result<AccessToken, Failure>, vault: Option<&str>, style: Style, now_ms: u64) -> String {
     let said = match done {
-        Ok(token) => refresh::what_happened(token, now_ms),
+        Ok(token) => token::what_happened(token, now_ms),
         Err(failure) => {
             let run = failure.command().map(|command| format!("; run: {command}")).unwrap_or_default();
             let message = text::escape(&format!("{}{run}", failure.message));

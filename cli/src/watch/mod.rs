@@ -10,6 +10,7 @@
 
 mod bar;
 mod changes;
+mod happening;
 mod help;
 mod reading;
 mod row;
@@ -24,6 +25,7 @@ use super::glyphs::Glyphs;
 use super::setup::Setup;
 use super::table::Look;
 use super::{signals, terminal, text, time};
+use happening::Happening;
 use lazaretto_host::StatusReport;
 use reading::Reading;
 use screen::{Key, Screen};
@@ -33,17 +35,6 @@ use view::{Selected, Shown, View};
 const REMEMBERED: usize = 500;
 /// So often it is looked whether other vaults are known now.
 const LIST_EVERY_MS: u64 = 5_000;
-
-/// One line of the events. Its text is safe to show, but for `vault`.
-#[derive(Clone)]
-struct Happening {
-    at_ms: u64,
-    vault: String,
-    /// `provider (credential): `, or nothing.
-    of: String,
-    what: String,
-    look: Look,
-}
 
 pub(super) fn run(setup: &Setup, args: &WatchArgs) -> Result<(), Failure> {
     if setup.json {

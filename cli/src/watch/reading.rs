@@ -5,7 +5,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use super::super::failure::Failure;
-use super::super::setup::{Open, Setup};
+use super::super::open::Open;
+use super::super::setup::Setup;
 use super::super::status;
 use lazaretto_host::StatusReport;
 use lazaretto_host::storage::VAULT;

@@ -6,8 +6,9 @@ use super::super::need::{self, Count, some};
 use super::super::table::Look;
 use super::super::terminal::Style;
 use super::super::{text, time, words};
+use super::happening::Happening;
+use super::help;
 use super::row::{Cells, Layout, Line};
-use super::{Happening, help};
 use lazaretto_host::{CredentialStatus, StatusReport};
 
 /// On a narrower screen an event does not say in which vault it was.

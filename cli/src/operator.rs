@@ -4,8 +4,9 @@ use serde_json::json;
 
 use super::args::Which;
 use super::failure::Failure;
-use super::setup::{Open, Setup};
-use super::{terminal, text};
+use super::open::Open;
+use super::setup::Setup;
+use super::{output, terminal, text};
 use lazaretto_host::CredentialStatus;
 
 /// Puts a quarantined credential back, and says what that may lead to.
@@ -33,8 +34,8 @@ pub(super) fn reset(setup: &Setup, which: &Which) -> Result<(), Failure> {
 
 pub(super) fn report(setup: &Setup, status: &CredentialStatus, what: &str) -> Result<(), Failure> {
     if setup.json {
-        return terminal::print(&format!("{}\n", json!(status)));
+        return output::print(&format!("{}\n", json!(status)));
     }
     let line = format!("{} ({}): {what}. State: {}", status.provider, status.credential, status.state);
-    terminal::print(&format!("{}\n", text::escape(&line)))
+    output::print(&format!("{}\n", text::escape(&line)))
 }
