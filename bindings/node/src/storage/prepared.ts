@@ -100,7 +100,7 @@ function withCause(folder: string, error: unknown): PrepareError {
     case 'EROFS':
       return new PrepareError('read-only', 'read-only', `${folder} is on a read-only file system, so the vault cannot be replaced; mount it writable`);
     case 'EPERM':
-      return new PrepareError('folder', 'read-only', `${folder} takes no new files, so the vault cannot be replaced; look at its flags (lsattr -d) and its file system`);
+      return new PrepareError('immutable', 'read-only', `${folder} takes no new files, so the vault cannot be replaced; look at its flags (lsattr -d) and its file system`);
     case 'EACCES':
       return new PrepareError('folder', 'denied', `${folder} is not writable for this user, so the vault cannot be replaced; run: chmod u+w '${folder}'`);
     default:

@@ -9,7 +9,7 @@ import os
 import struct
 from typing import Optional
 
-from ._errors import io_error, mounted
+from ._errors import cannot_create, io_error, mounted
 from ._file_owner import check_owner
 from ._folder import Spot
 from ._temporary import Temporary
@@ -24,11 +24,14 @@ _ROOM_BYTES = 64 * 1024
 """How much larger than expected the text may become."""
 
 _CAUSES = {
-    "read-only": PrepareCause.READ_ONLY,
-    "denied": PrepareCause.FOLDER,
-    "full": PrepareCause.NO_ROOM,
+    errno.EROFS: PrepareCause.READ_ONLY,
+    errno.EPERM: PrepareCause.IMMUTABLE,  # an attribute that the file system does not tell of
+    errno.EACCES: PrepareCause.FOLDER,
+    errno.ENOSPC: PrepareCause.NO_ROOM,
+    errno.EDQUOT: PrepareCause.NO_ROOM,
+    errno.EFBIG: PrepareCause.NO_ROOM,
 }
-"""What the code of a storage error means of a file that is being made."""
+"""What an error means of a file that is being made or allocated."""
 
 _FS_IOC_GETFLAGS = 2 << 30 | struct.calcsize("l") << 16 | ord("f") << 8 | 1
 _IMMUTABLE, _APPEND_ONLY = 0x10, 0x20
@@ -39,11 +42,14 @@ def prepare(target: Spot, size: int) -> Temporary:
     try:
         _check_file(target)
         _check_flags(target.folder.path, _readable(target))
-        temp = Temporary.create(target)
     except PrepareError:
         raise
     except StorageError as error:
-        raise PrepareError(_CAUSES.get(error.code, PrepareCause.OTHER), error.code, error.message) from None
+        raise PrepareError(PrepareCause.OTHER, error.code, error.message) from None
+    try:
+        temp = Temporary.create(target)
+    except OSError as error:
+        raise _because(error, cannot_create(f"a file in {target.folder.path}", error)) from None
     try:
         _allocate(temp.handle, target, size + _ROOM_BYTES)
     except BaseException:
@@ -143,5 +149,9 @@ def _allocate(handle: int, vault: Spot, count: int) -> None:
     except OSError as error:
         if error.errno not in (errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
             failed = io_error(f"set {count // 1024} KiB aside beside", vault.path, error)
-            cause = _CAUSES.get(failed.code, PrepareCause.OTHER)
-            raise PrepareError(cause, failed.code, failed.message) from None
+            raise _because(error, failed) from None
+
+
+def _because(error: OSError, said: StorageError) -> PrepareError:
+    cause = _CAUSES.get(error.errno or 0, PrepareCause.OTHER)
+    return PrepareError(cause, said.code, said.message)

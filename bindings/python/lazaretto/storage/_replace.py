@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Callable, Optional
 
 from . import _unsynced
-from ._errors import io_error, mounted
+from ._errors import cannot_create, io_error, mounted
 from ._folder import Folder, Spot, sync_dir
 from ._sync import sync
 from ._file_owner import check_owner
@@ -55,7 +55,10 @@ def replace(change: Change, read: Callable[[], Optional[Text]]) -> StoreOutcome:
 
     temp = change.prepared
     if temp is None or not temp.is_in_place():
-        temp = Temporary.create(change.target)
+        try:
+            temp = Temporary.create(change.target)
+        except OSError as error:
+            raise cannot_create(f"a file in {change.target.folder.path}", error) from None
     try:
         return _replace_by(temp, change, before, spelled, read)
     finally:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Optional
 
 from . import _holder
-from ._errors import cannot_create
 from ._folder import Folder, Identity, Spot, identity_of
 from .contract import random_id
 
@@ -36,12 +35,10 @@ class Temporary:
 
     @staticmethod
     def create(target: Spot) -> Temporary:
-        """Creates a file that its owner alone can read and write, from the first moment."""
+        """Creates a file that its owner alone can read and write, from the first moment. Raises
+        ``OSError``."""
         spot = target.beside(temp_name(target.name))
-        try:
-            handle = spot.folder.open(spot.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
-        except OSError as error:
-            raise cannot_create(spot.path, error) from None
+        handle = spot.folder.open(spot.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         return Temporary(target, spot, handle, identity_of(os.fstat(handle)))
 
     def is_in_place(self) -> bool:
