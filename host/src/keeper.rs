@@ -15,13 +15,13 @@ use crate::bindings::exports::lazaretto::keeper::{
     classifier as classifier_wit, keeper as keeper_wit, pool as pool_wit,
 };
 use crate::bindings::{KeeperWorld, KeeperWorldPre};
+use crate::clock::{Clock, Random, SystemClock, SystemRandom};
 use crate::component::COMPONENT_CWASM;
 use crate::engine;
 use crate::events::{Event, EventSink, NoEvents};
 use crate::http;
 use crate::http::{AllowList, Http, HttpFailure, HttpRequest, HttpResponse, NetworkHttp, Requests, Sent};
 use crate::limits::{Limits, Ticker};
-use crate::sources::{Clock, Random, SystemClock, SystemRandom};
 use crate::storage::{Exposed, LoadOutcome, Rescued, Storage};
 use crate::types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Judgement, KeeperError, LastError, Selector, StatusReport,

@@ -30,21 +30,21 @@ pub mod storage;
 
 mod admin;
 mod bindings;
+mod clock;
 mod component;
 mod engine;
 mod events;
 mod keeper;
 mod limits;
-mod sources;
 mod types;
 mod world;
 
 pub use admin::Admin;
+pub use clock::{Clock, Random, SystemClock, SystemRandom};
 pub use component::{ADMIN_WASM, CLASSIFIER_WASM, COMPONENT_WASM};
 pub use events::{Event, EventSink, NoEvents};
 pub use keeper::{Builder, Keeper, OpenError};
 pub use limits::Limits;
-pub use sources::{Clock, Random, SystemClock, SystemRandom};
 pub use types::{
     AccessToken, Advice, Answer, ApiCall, CredentialStatus, Finding, Judgement, KeeperError, LastError, LoggedOut,
     LoginBegun, LoginFlow, LoginProgress, NewCredential, ProviderInfo, Selector, StatusReport, Step, TokenRequest,

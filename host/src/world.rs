@@ -9,10 +9,10 @@ use wasmtime::{StoreContextMut, StoreLimits};
 
 use crate::bindings::lazaretto::keeper::{events, http, storage};
 use crate::bindings::wasi::clocks::wall_clock::Datetime;
+use crate::clock::{Clock, Random};
 use crate::events::{Event, EventSink};
 use crate::http::{Http, HttpRequest, Reach, Sent};
 use crate::limits::{Limits, Stopwatch};
-use crate::sources::{Clock, Random};
 use crate::storage::{AcquireOutcome, Document, Holder, LoadOutcome, Scope, Storage, StorageError, StoreOutcome};
 
 /// What is told of each request before it leaves.

@@ -2,14 +2,14 @@
 //!
 //! | file | what it holds true |
 //! |---|---|
-//! | `kinds.rs` | which documents there are, and what can be locked |
+//! | `documents.rs` | which documents there are, and what can be locked |
 //! | `places.rs` | a document and its locks lie beside the file that all links lead to |
-//! | `way.rs` | links are followed only where they are safe |
+//! | `safe_path.rs` | links are followed only where they are safe |
 //! | `folder.rs` | what is done in a directory goes through the handle that was looked at |
 //! | `text.rs` | files are read bounded, and not again while a stat proves them unchanged |
 //! | `locks.rs` | a lock lasts as long as its holder |
 //! | `other_tools.rs` | which other tool's lock belongs to a vault is decided by place and content |
-//! | `marks.rs` | the locks that other tools make are made, and end with their maker |
+//! | `foreign_marks.rs` | the locks that other tools make are made, and end with their maker |
 //! | `heartbeat.rs` | what we made shows that we live |
 //! | `left_behind.rs` | what a killed lazaretto made is known again |
 //! | `holder.rs` | who holds a lock is told to people and decides nothing |
@@ -26,31 +26,31 @@
 //! | `checkup.rs` | what lies around a vault is looked over for a person, and nothing is written |
 //! | `network.rs` | which file systems lie on another machine |
 
-mod also;
 mod checkup;
+mod documents;
 mod errors;
 mod files;
 mod folder;
+mod foreign_marks;
 mod heartbeat;
 mod holder;
-mod kinds;
 mod left_behind;
 mod locks;
-mod marks;
 mod network;
+mod other_owners;
 mod other_tools;
 mod places;
 mod prepared;
 mod replace;
 mod replaceable;
 mod rescue;
+mod safe_path;
 mod secrets;
 mod sight;
 mod size_limit;
 mod temporary;
 mod text;
 mod unsynced;
-mod way;
 
 use std::collections::HashMap;
 use std::env;
@@ -62,20 +62,20 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::json;
 
-use self::also::Also;
 pub use self::checkup::CHECKUP_CODES;
 pub use self::checkup::{set_aside, shell_path};
+use self::documents::{Claim, Kind};
 use self::files::{Disk, Files, create_dirs};
 use self::folder::{Spot, Stat};
-use self::kinds::{Claim, Kind};
 use self::locks::{Held, Locks, Patience, Taken};
+use self::other_owners::Also;
 use self::other_tools::marks;
 use self::places::{Place, Places, absolute, foreign_locks};
 use self::prepared::Prepared;
 use self::replace::{Change, replace};
+use self::safe_path::Way;
 use self::secrets::Secrets;
 use self::text::{MAX_BYTES, NetworkName, Seen, Text, too_large};
-use self::way::Way;
 use super::{
     AcquireOutcome, Capabilities, Document, Exposed, Holder, LeaseGrant, LoadOutcome, PrepareError, Rescued,
     STORE_WAIT_MS, Scope, Storage, StorageError, StoreOutcome, invalid_lease, random_id, version_of,

@@ -1,5 +1,5 @@
 //! Tests what an embedder decides: the clock, chance, and what a call may use up.
 
+mod clock;
 mod examples;
 mod limits;
-mod sources;

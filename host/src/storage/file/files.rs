@@ -13,8 +13,8 @@ use rustix::fs::FallocateFlags;
 use super::super::StorageError;
 use super::errors::io_error;
 use super::folder::{Folder, Spot, Stat};
+use super::safe_path::Way;
 use super::size_limit::as_an_error;
-use super::way::Way;
 
 /// A new file that is to take a document's place.
 pub(super) struct Temp {

@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 
 use rustix::fs::{Timespec, Timestamps, futimens};
 
-use super::marks::Made;
+use super::foreign_marks::Made;
 
 /// A holder that hangs for longer must not keep another program out for ever.
 const AT_MOST: Duration = Duration::from_secs(600);
@@ -52,8 +52,8 @@ mod tests {
     use std::time::Instant;
 
     use super::super::folder::Spot;
+    use super::super::foreign_marks::{BEAT, Mark};
     use super::super::left_behind::LeftBehind;
-    use super::super::marks::{BEAT, Mark};
     use super::*;
 
     /// A mark shows life while it is held and what takes its place is left alone.

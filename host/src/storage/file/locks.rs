@@ -16,10 +16,10 @@ use super::super::{Holder, StorageError};
 use super::errors::io_error;
 use super::files::{Files, create_dir, stat_of};
 use super::folder::{Folder, Spot, Stat, suffixed};
+use super::foreign_marks::{BEAT, Made, Mark};
 use super::heartbeat::Heartbeat;
 use super::holder::Hint;
 use super::left_behind::LeftBehind;
-use super::marks::{BEAT, Made, Mark};
 use super::sight;
 
 /// The pauses between two looks at a lock that somebody holds.

@@ -22,9 +22,9 @@ use rustix::fs::OFlags;
 use serde::de::IgnoredAny;
 
 use super::folder::{Folder, Spot, Stat, suffixed};
-use super::marks::Mark;
+use super::foreign_marks::Mark;
+use super::safe_path::Way;
 use super::text::MAX_BYTES;
-use super::way::Way;
 
 const CLAUDE_STALE: Duration = Duration::from_secs(60);
 const QWEN_STALE: Duration = Duration::from_secs(35);

@@ -7,10 +7,10 @@ use std::path::{self, Path, PathBuf};
 use std::sync::Arc;
 
 use super::super::StorageError;
+use super::documents::{Claim, Kind};
 use super::folder::{Spot, Stat};
-use super::kinds::{Claim, Kind};
 use super::locks::LOCKS;
-use super::way::Way;
+use super::safe_path::Way;
 
 /// The layouts whose own lock is taken unless somebody says otherwise.
 const REFERENCE_FILES: [&str; 2] = [REFERENCE_VAULT, "nous_auth.json"];

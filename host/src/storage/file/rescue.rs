@@ -13,7 +13,7 @@ use super::super::{Rescued, StorageError, random_id, version_of};
 use super::errors::io_error;
 use super::files::{Dir, Disk, Files, create_dirs, stat_of, sync_way_to};
 use super::folder::{Folder, Spot};
-use super::way::Way;
+use super::safe_path::Way;
 use super::{FileStorage, Kind};
 
 /// In the state folder.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use rustix::fs::{Access, AtFlags, OFlags};
 
 use super::super::super::{Holder, StorageError};
+use super::super::documents::{Claim, Kind};
 use super::super::folder::{Spot, Stat};
+use super::super::foreign_marks::{Mark, Sign};
 use super::super::holder::Hint;
-use super::super::kinds::{Claim, Kind};
 use super::super::left_behind::LeftBehind;
 use super::super::locks::LEFT_BEHIND;
-use super::super::marks::{Mark, Sign};
 use super::super::other_tools::marks;
 use super::super::places::{Place, foreign_locks};
 use super::super::{FileStorage, somebody_elses};
