@@ -6,7 +6,7 @@
 //! | `cargo xtask dist` | everything that is published, with checksums, in `dist/`. Nothing is uploaded |
 //! | `cargo xtask dist --native` | and with it the command and the C library for this machine |
 //! | `cargo xtask prove`, `prove --long` | nothing: it runs the long proofs |
-//! | `cargo xtask reference`, `reference --check` | the last section of `docs/providers.md`, from the types of the core |
+//! | `cargo xtask reference`, `reference --check` | the last sections of `docs/providers.md` and `docs/errors.md`, from the types of the core |
 //! | `cargo xtask house`, `house --check` | nothing: it measures the house rules, and checks them |
 //! | `cargo xtask house --list <rule>` | nothing: it prints every place that breaks one rule |
 //! | `cargo xtask house --lower` | `xtask/house.toml`, with every number that has become better |

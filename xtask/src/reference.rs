@@ -1,7 +1,10 @@
-//! `docs/providers.md` ends with every member of a profile, written from the types that read it.
+//! Two pages end with a section that is written from the types of the core: `docs/providers.md` with
+//! every member of a profile, `docs/errors.md` with every error code.
 //!
-//! Each row is a field of a struct of the core: its name is the member, its documentation the
-//! meaning. The default is that of the `generic` profile.
+//! A row of the first is a field of a struct: its name is the member, its documentation the meaning.
+//! The default is that of the `generic` profile.
+
+mod errors;
 
 use std::fmt::Write;
 use std::fs;
@@ -12,7 +15,8 @@ use syn::{Attribute, Fields, Item, ItemEnum, ItemStruct, Type};
 use crate::workspace::{Result, root};
 
 const PAGE: &str = "docs/providers.md";
-const MARK: &str = "## Every member\n";
+/// Stands between the heading of such a section and what is written.
+const NOTE: &str = "\nWritten from the types by `cargo xtask reference`; a test says when it is not current.\n";
 /// Holds the types, and those that they are made of.
 const SOURCES: [&str; 2] = ["src/provider", "src/classify/rules.rs"];
 
@@ -33,24 +37,31 @@ const SECTIONS: [(&str, &str, &str); 10] = [
 /// Fields that no file can set.
 const NOT_MEMBERS: [&str; 3] = ["id", "wrong", "offers_login"];
 
-/// Writes the section, or with `check` fails if it is not current.
+/// Writes the sections, or with `check` fails if one is not current.
 pub(crate) fn run(check: bool) -> Result<()> {
-    let page = fs::read_to_string(root().join(PAGE))?;
-    let current = renewed(&page)?;
+    let members = reference(&Types::read(&root())?)?;
+    renew(PAGE, "## Every member\n", &members, check)?;
+    renew("docs/errors.md", "## Every code\n", &errors::tables()?, check)
+}
+
+/// Writes the last section of a page, which begins with `heading`.
+fn renew(path: &str, heading: &str, section: &str, check: bool) -> Result<()> {
+    let page = fs::read_to_string(root().join(path))?;
+    let (before, _) = page.split_once(heading).ok_or(format!("{path} has no {}", heading.trim()))?;
+    let current = format!("{before}{heading}{NOTE}{section}");
     if page == current {
         return Ok(());
     }
     if check {
-        return Err(format!("{PAGE} is not what the types say: run cargo xtask reference").into());
+        return Err(format!("{path} is not what the types say: run cargo xtask reference").into());
     }
-    fs::write(root().join(PAGE), current)?;
+    fs::write(root().join(path), current)?;
     Ok(())
 }
 
-/// Returns the page with its last section as the types have it.
-fn renewed(page: &str) -> Result<String> {
-    let (before, _) = page.split_once(MARK).ok_or(format!("{PAGE} has no heading {}", MARK.trim()))?;
-    Ok(format!("{before}{MARK}{}", reference(&Types::read(&root())?)?))
+/// Says whether a type is the one of this name.
+fn names(of: &Type, name: &str) -> bool {
+    matches!(of, Type::Path(path) if path.path.is_ident(name))
 }
 
 /// The structs and enums of the sources.
@@ -198,8 +209,7 @@ fn documentation(attributes: &[Attribute]) -> String {
 
 fn reference(types: &Types) -> Result<String> {
     let generic = Defaults::read(&root())?;
-    let mut text =
-        String::from("\nWritten from the types by `cargo xtask reference`; a test says when it is not current.\n");
+    let mut text = String::new();
     for (name, heading, about) in SECTIONS {
         write!(text, "\n### {heading}\n\n")?;
         if !about.is_empty() {
@@ -245,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reference_of_providers_is_current() {
+    fn the_references_are_current() {
         run(true).expect("cargo xtask reference was run");
     }
 

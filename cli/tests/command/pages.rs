@@ -12,11 +12,12 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 /// The pages with `sh` blocks: how many of them are run, and how many are not.
-const PAGES: [(&str, usize, usize); 11] = [
+const PAGES: [(&str, usize, usize); 12] = [
     ("CONTRIBUTING.md", 0, 1),
     ("README.md", 6, 4),
     ("docs/command-line.md", 3, 3),
     ("docs/doctor.md", 1, 0),
+    ("docs/errors.md", 1, 0),
     ("docs/languages.md", 0, 1),
     ("docs/other-programs.md", 1, 1),
     ("docs/providers.md", 2, 0),
