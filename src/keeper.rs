@@ -23,7 +23,7 @@ use crate::state::settings::Settings;
 use crate::status::CredentialStatus;
 use crate::unknown;
 use crate::vault::edit::EditError;
-use crate::vault::{Credential, CredentialKind, Provenance, Reading, Spot, Vault, VaultError};
+use crate::vault::{Credential, CredentialKind, Outline, Provenance, Reading, Spot, Vault, VaultError};
 use crate::visible::visible_line;
 use std::collections::BTreeMap;
 
@@ -211,7 +211,7 @@ impl Ask<'_> {
 pub(crate) struct Snapshot {
     pub(crate) version: Version,
     text: Secret,
-    provenance: Provenance,
+    outline: Outline,
     /// What a person does to log in again, if it is another tool's own file.
     login_hint: Option<String>,
     /// And whose logins that file holds.
@@ -224,8 +224,9 @@ impl Snapshot {
         self.text.expose()
     }
 
-    pub(crate) fn open(&self) -> Result<Vault<'_>, KeeperError> {
-        Vault::open(self.text(), &self.provenance).map_err(|error| corrupt(&error))
+    /// Opens the vault. Its text was checked when it was read, and is not checked again.
+    pub(crate) fn open(&self) -> Vault<'_> {
+        Vault::of_outline(self.text(), &self.outline)
     }
 
     /// Whether it is another tool's own file, in which no refusal is noted.
@@ -237,7 +238,7 @@ impl Snapshot {
         if let Some(reading) = self.readings.borrow().get(&profile.id) {
             return Ok(reading.clone());
         }
-        let reading = Rc::new(self.open()?.read(profile));
+        let reading = Rc::new(self.open().read(profile));
         self.readings.borrow_mut().insert(profile.id.clone(), reading.clone());
         Ok(reading)
     }
@@ -378,7 +379,7 @@ impl<P: Ports> Keeper<P> {
             .ok_or_else(|| KeeperError::new(Code::BadRequest, "this is not what `unsaved` held"))?;
         let profile = self.profile(&unsaved.successor.provider).await?;
         let snapshot = self.vault(&unsaved.vault).await?;
-        let login = snapshot.open()?.node(&profile.id, Spot::Login);
+        let login = snapshot.open().node(&profile.id, Spot::Login);
         let (to, _) = request::counterpart(&profile, login, None)?;
         let ask = Ask {
             vault: &unsaved.vault,
@@ -478,13 +479,18 @@ impl<P: Ports> Keeper<P> {
         match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
             (Loaded::Unchanged, Some(snapshot)) => Ok(snapshot),
             (Loaded::Found(document), _) => {
-                let provenance = self.provenance(vault, document.text.expose()).await?;
-                let opened = Vault::open(document.text.expose(), &provenance).map_err(|error| corrupt(&error))?;
+                let text = document.text.expose();
+                let opened = match Vault::open(text, &Provenance::default()) {
+                    Err(VaultError::UnknownLayout(_)) => Vault::open(text, &self.provenance(vault).await?),
+                    opened => opened,
+                };
+                let opened = opened.map_err(|error| corrupt(&error))?;
+                let outline = opened.outline();
                 let login_hint = opened.login_hint().map(str::to_owned);
                 let logins = if login_hint.is_some() { opened.providers() } else { Vec::new() };
                 let (version, text) = (document.version, document.text);
                 let readings = RefCell::default();
-                let snapshot = Rc::new(Snapshot { version, text, provenance, login_hint, logins, readings });
+                let snapshot = Rc::new(Snapshot { version, text, outline, login_hint, logins, readings });
                 self.vaults.borrow_mut().insert(vault.to_owned(), snapshot.clone());
                 Ok(snapshot)
             }
@@ -495,10 +501,7 @@ impl<P: Ports> Keeper<P> {
     }
 
     /// Where a vault lies and what a person states of it. One in the reference's form is known by its members alone.
-    async fn provenance(&self, vault: &str, text: &str) -> Result<Provenance, KeeperError> {
-        if !matches!(Vault::open(text, &Provenance::default()), Err(VaultError::UnknownLayout(_))) {
-            return Ok(Provenance::default());
-        }
+    async fn provenance(&self, vault: &str) -> Result<Provenance, KeeperError> {
         let name = format!("{vault}{PLACE}");
         // A host that does not know where a vault lies need not know the document.
         let mut known = match self.ports.load(&name, None).await {

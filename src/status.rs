@@ -134,7 +134,7 @@ impl<P: Ports> Keeper<P> {
             }
             found => found?,
         };
-        let opened = snapshot.open()?;
+        let opened = snapshot.open();
         let mut report = StatusReport::default();
         let mut is_overtaken = false;
         let Read { ledger, version } = ledger::load(&self.ports, vault).await.unwrap_or_else(|error| {

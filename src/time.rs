@@ -94,8 +94,7 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
 pub fn from_json(value: Value<'_>) -> Option<u64> {
     if value.kind() == Kind::String {
         let text = value.as_str()?;
-        let number = json::check(text.trim()).ok().filter(|number| number.kind() == Kind::Number);
-        return match number {
+        return match json::number(text.trim()) {
             Some(number) => from_number(number),
             None => from_rfc3339(text.trim()),
         };
@@ -116,7 +115,7 @@ fn from_number(number: Value<'_>) -> Option<u64> {
 pub fn lifetime_from_json(value: Value<'_>) -> Option<u64> {
     let text = value.as_str();
     let lifetime_ms = match &text {
-        Some(text) => json::check(text.trim()).ok()?.as_millis(),
+        Some(text) => json::number(text.trim())?.as_millis(),
         None => value.as_millis(),
     };
     lifetime_ms.filter(|lifetime_ms| (1..TIMELESS_MS).contains(lifetime_ms))
@@ -126,7 +125,7 @@ pub fn lifetime_from_json(value: Value<'_>) -> Option<u64> {
 pub fn is_zero(value: Value<'_>) -> bool {
     let text = value.as_str();
     let number = match &text {
-        Some(text) => json::check(text.trim()).ok(),
+        Some(text) => json::number(text.trim()),
         None => Some(value),
     };
     number.is_some_and(|number| number.kind() == Kind::Number && number.as_millis() == Some(0))

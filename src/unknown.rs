@@ -35,7 +35,7 @@ impl<P: Ports> Keeper<P> {
             return Ok(());
         }
         let held = match vault {
-            Some(vault) => vault.open()?.providers(),
+            Some(vault) => vault.open().providers(),
             None => Vec::new(),
         };
         if held.iter().any(|held| held == id) { Ok(()) } else { Err(self.unknown_provider(name, &held)) }

@@ -63,7 +63,7 @@ impl<P: Ports> Keeper<P> {
         if place.fingerprint().as_ref() != Some(token) {
             return Err(ask.error(Code::Busy, "its own tool has just refreshed it").after(1));
         }
-        let login = vault.open()?.node(&ask.profile.id, Spot::Login);
+        let login = vault.open().node(&ask.profile.id, Spot::Login);
         let (to, _) = request::counterpart(&ask.profile, login, None)?;
         let ledger = ledger::load(&self.ports, ask.vault).await?.ledger;
         let standing = ledger.standing(token, &to, self.ports.wall_ms());

@@ -30,7 +30,7 @@ impl<P: Ports> Keeper<P> {
             }
         };
         let file = self.vault(from).await?;
-        let mut logins = file.open()?.providers();
+        let mut logins = file.open().providers();
         logins.retain(|id| named.as_ref().is_none_or(|named| named == id));
         for id in &logins {
             let profile = self.profile_or_generic(id)?;

@@ -7,7 +7,9 @@
 mod scan;
 mod spell;
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::iter;
 use std::ops::Range;
 
 use scan::{Scanner, position};
@@ -76,14 +78,35 @@ pub struct Value<'a> {
 #[derive(Clone, Debug)]
 pub struct Fields<'a> {
     kind: Kind,
+    /// Whether a key is spelled with an escape, so that its bytes are not its text.
+    has_escapes: bool,
     /// In order.
     pub members: Vec<Member<'a>>,
 }
 
 impl<'a> Fields<'a> {
-    /// Of an object; there are none in any other kind.
+    /// Returns the members of an object; none for any other kind.
     pub fn of(value: Value<'a>) -> Self {
-        Self { kind: value.kind(), members: value.members().collect() }
+        Self::new(value.kind(), value.members().collect())
+    }
+
+    fn new(kind: Kind, members: Vec<Member<'a>>) -> Self {
+        let has_escapes = members.iter().any(|member| member.key.inner().as_bytes().contains(&b'\\'));
+        Self { kind, has_escapes, members }
+    }
+
+    /// Returns an object that has these members.
+    pub(crate) fn of_members(members: Vec<Member<'a>>) -> Self {
+        Self::new(Kind::Object, members)
+    }
+
+    /// Reads an object, whose first byte is at `at`, and returns its members and where it ends: one scan
+    /// where [`Value::items`] and [`Fields::of`] would need two.
+    fn object_at(text: &'a str, at: usize) -> (Self, usize) {
+        let mut members = Members { text, at: at + 1, open: true };
+        let mut all = Vec::with_capacity(16);
+        all.extend(&mut members);
+        (Self::new(Kind::Object, all), members.at + 1)
     }
 
     /// Of what kind of value they are.
@@ -93,7 +116,14 @@ impl<'a> Fields<'a> {
 
     /// The value of a key; of the last one where it is repeated.
     pub fn get(&self, key: &str) -> Option<Value<'a>> {
-        self.members.iter().rev().find(|member| member.key.is_str(key)).map(|member| member.value)
+        let is_key = |member: &&Member<'a>| {
+            if self.has_escapes {
+                return member.key.is_str(key);
+            }
+            // The length tells most keys apart, and is compared without a look at the text.
+            member.key.end - member.key.start == key.len() + 2 && member.key.inner() == key
+        };
+        self.members.iter().rev().find(is_key).map(|member| member.value)
     }
 
     /// The value at a JSON pointer (RFC 6901).
@@ -125,11 +155,27 @@ pub struct Member<'a> {
 /// # Ok::<(), lazaretto::json::JsonError>(())
 /// ```
 pub fn check(text: &str) -> Result<Value<'_>, JsonError> {
-    let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
-    scanner
-        .document()
-        .map(|range| Value { text, start: range.start, end: range.end })
-        .map_err(|what| position(text, scanner.at, what))
+    let mut scanner = Scanner::new(text, 0);
+    scanner.document().map(|span| Value::at(text, span)).map_err(|what| position(text, scanner.at, what))
+}
+
+/// Validates a text and returns its one value and, if that is an object, its members: in one scan.
+pub fn check_fields(text: &str) -> Result<(Value<'_>, Fields<'_>), JsonError> {
+    let mut scanner = Scanner::new(text, 0);
+    scanner.members = Some(Vec::new());
+    let span = scanner.document().map_err(|what| position(text, scanner.at, what))?;
+    let value = Value::at(text, span);
+    let spans = scanner.members.unwrap_or_default();
+    let member =
+        |[key, of_key]: [Range<usize>; 2]| Member { key: Value::at(text, key), value: Value::at(text, of_key) };
+    Ok((value, Fields::new(value.kind(), spans.into_iter().map(member).collect())))
+}
+
+/// Returns the number that a text spells; none if it is not a JSON number.
+pub fn number(text: &str) -> Option<Value<'_>> {
+    // Most texts that are asked about are times, and a number has no letter but its exponent's.
+    let may_be = text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'));
+    may_be.then(|| check(text).ok()).flatten().filter(|value| value.kind() == Kind::Number)
 }
 
 impl<'a> Value<'a> {
@@ -182,6 +228,23 @@ impl<'a> Value<'a> {
     /// The items of a list, in order; none for any other kind.
     pub fn items(&self) -> Items<'a> {
         Items { text: self.text, at: self.start + 1, open: self.kind() == Kind::Array }
+    }
+
+    /// Returns each item of a list with its members scanned; no item for any other kind.
+    pub fn fields_of_items(&self) -> impl Iterator<Item = Fields<'a>> {
+        let mut items = self.items();
+        iter::from_fn(move || {
+            if !items.open {
+                return None;
+            }
+            let mut scanner = Scanner::new(items.text, items.at);
+            if scanner.next_item(b']').is_some() && items.text.as_bytes().get(scanner.at) == Some(&b'{') {
+                let (fields, end) = Fields::object_at(items.text, scanner.at);
+                items.at = end;
+                return Some(fields);
+            }
+            items.next().map(Fields::of)
+        })
     }
 
     /// The value of a key; of the last one where it is repeated, as most parsers have it.
@@ -263,13 +326,18 @@ impl<'a> Value<'a> {
         &self.text[self.start + 1..self.end - 1]
     }
 
-    /// Whether it is a string with this text. Unescapes only when it must.
+    /// Returns whether it is a string with this text.
     pub fn is_str(&self, wanted: &str) -> bool {
         if self.kind() != Kind::String {
             return false;
         }
-        let inner = self.inner();
-        if inner.contains('\\') { self.as_str().as_deref() == Some(wanted) } else { inner == wanted }
+        let inner = &self.text.as_bytes()[self.start + 1..self.end - 1];
+        // An escape is longer than what it stands for, so only a longer spelling can be the same text.
+        match inner.len().cmp(&wanted.len()) {
+            Ordering::Less => false,
+            Ordering::Equal => inner == wanted.as_bytes() && !inner.contains(&b'\\'),
+            Ordering::Greater => inner.contains(&b'\\') && self.as_str().as_deref() == Some(wanted),
+        }
     }
 }
 
@@ -336,7 +404,7 @@ impl<'a> Iterator for Members<'a> {
         if !self.open {
             return None;
         }
-        let mut scanner = Scanner { bytes: self.text.as_bytes(), at: self.at };
+        let mut scanner = Scanner::new(self.text, self.at);
         let key = scanner.next_item(b'}').and_then(|()| scanner.known_value());
         let member = key.and_then(|key| {
             scanner.space();
@@ -369,7 +437,7 @@ impl<'a> Iterator for Items<'a> {
         if !self.open {
             return None;
         }
-        let mut scanner = Scanner { bytes: self.text.as_bytes(), at: self.at };
+        let mut scanner = Scanner::new(self.text, self.at);
         let item = scanner.next_item(b']').and_then(|()| scanner.known_value()).map(|range| Value {
             text: self.text,
             start: range.start,
@@ -456,6 +524,34 @@ mod tests {
             let raw = |found: Option<Value<'_>>| found.map(|value| value.raw().to_owned());
             assert_eq!(raw(fields.pointer(pointer)), raw(value.pointer(pointer)), "{pointer}");
         }
+    }
+
+    #[test]
+    fn items_scanned_with_their_members_are_the_items() {
+        let list = check(r#" [ {"a":1, "b":{"c":[]} } ,7,[{}],{},"x" , {"}":"]"}] "#).unwrap();
+        let spelled = |fields: Fields<'_>| {
+            let members = fields.members.iter().map(|member| (member.key.span(), member.value.span()));
+            (fields.kind(), members.collect::<Vec<_>>())
+        };
+        assert!(list.fields_of_items().map(spelled).eq(list.items().map(Fields::of).map(spelled)));
+        assert_eq!(list.fields_of_items().count(), 6);
+        assert_eq!(check("{}").unwrap().fields_of_items().count(), 0);
+    }
+
+    #[test]
+    fn members_found_while_checking_are_the_members() {
+        for text in [r#" {"a":1, "\u0062":{"c":{"d":2}} ,"a" : [{"e":3}]} "#, "{}", "[1]", r#"[{"a":1}]"#, "7"] {
+            let (value, fields) = check_fields(text).unwrap();
+            let spans = |fields: &Fields<'_>| {
+                fields.members.iter().map(|member| (member.key.span(), member.value.span())).collect::<Vec<_>>()
+            };
+            assert_eq!(spans(&fields), spans(&Fields::of(value)), "{text}");
+            assert_eq!((value.span(), fields.kind()), (check(text).unwrap().span(), value.kind()));
+        }
+        let (_, fields) = check_fields(r#"{"\u0062":1,"a":2,"a":3}"#).unwrap();
+        let raw = |key: &str| fields.get(key).map(|value| value.raw());
+        assert_eq!((raw("b"), raw("a"), raw("\\u0062")), (Some("1"), Some("3"), None));
+        assert_eq!(check_fields("{\"a\":}").unwrap_err(), check("{\"a\":}").unwrap_err());
     }
 
     #[test]

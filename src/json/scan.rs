@@ -11,11 +11,17 @@ const MAX_DEPTH: usize = 128;
 pub(super) struct Scanner<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
+    /// Key and value of each member of the outermost object, if they are asked for.
+    pub(super) members: Option<Vec<[Range<usize>; 2]>>,
 }
 
 pub(super) type Scan<T> = Result<T, &'static str>;
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
+    pub(super) fn new(text: &'a str, at: usize) -> Self {
+        Self { bytes: text.as_bytes(), at, members: None }
+    }
+
     pub(super) fn document(&mut self) -> Scan<Range<usize>> {
         if self.bytes.starts_with(b"\xef\xbb\xbf") {
             return Err("a byte-order mark where JSON should begin");
@@ -57,12 +63,15 @@ impl Scanner<'_> {
         }
         loop {
             self.space();
+            let key_at = self.at;
+            let mut key = key_at..key_at;
             if keyed {
                 match self.peek() {
                     Some(b'"') => self.string()?,
                     Some(_) => return Err("a key that is not a string"),
                     None => return Err("the text ends inside an object"),
                 }
+                key = key_at..self.at;
                 self.space();
                 if self.peek() != Some(b':') {
                     return Err("no colon after a key");
@@ -70,7 +79,10 @@ impl Scanner<'_> {
                 self.at += 1;
                 self.space();
             }
-            self.value(depth + 1)?;
+            let value = self.value(depth + 1)?;
+            if let (0, true, Some(members)) = (depth, keyed, &mut self.members) {
+                members.push([key, value]);
+            }
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -262,9 +274,9 @@ mod tests {
             "true",
         ] {
             let text = format!("{text} , ]");
-            let mut scanner = Scanner { bytes: text.as_bytes(), at: 0 };
+            let mut scanner = Scanner::new(&text, 0);
             assert_eq!(scanner.known_value(), Some(0..text.len() - 4), "{text}");
-            assert_eq!(Scanner { bytes: text.as_bytes(), at: 0 }.value(0), Ok(0..text.len() - 4), "{text}");
+            assert_eq!(Scanner::new(&text, 0).value(0), Ok(0..text.len() - 4), "{text}");
         }
     }
 }

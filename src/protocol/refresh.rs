@@ -156,7 +156,7 @@ impl<P: Ports> Keeper<P> {
         held: &'a Held,
         client_secret: Option<&Secret>,
     ) -> Result<Sending<'a>, KeeperError> {
-        let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
+        let login = due.vault.open().node(&ask.profile.id, Spot::Login);
         let (to, client_secret) = request::counterpart(&ask.profile, login, client_secret)?;
         let deadline_ms = if held.document.is_some() {
             ask.profile.deadline_ms.min(SHARED_DEADLINE_MS)
@@ -180,7 +180,7 @@ impl<P: Ports> Keeper<P> {
     /// has no refresh token, although its provider issues them.
     async fn without_refresh_token(&self, ask: &Ask<'_>, due: &Due, held: &Held) -> Result<Next, KeeperError> {
         let place = due.credential.leading();
-        let login = due.vault.open()?.node(&ask.profile.id, Spot::Login);
+        let login = due.vault.open().node(&ask.profile.id, Spot::Login);
         let (to, _) = request::counterpart(&ask.profile, login, None)?;
         if let Some(spent) = &due.spent {
             let sealed = sealed::load(&self.ports, ask.vault).await?;

@@ -358,7 +358,7 @@ impl<P: Ports> Keeper<P> {
     /// Before a token is spent: the vault is what it was taken for, and can be edited where the successor must go. False: it
     /// has changed.
     pub(crate) async fn check_that_it_can_be_stored(&self, sending: &Sending<'_>) -> Result<bool, KeeperError> {
-        let opened = sending.due.vault.open()?;
+        let opened = sending.due.vault.open();
         let fresh = fresh_of(sending.place, self.ports.wall_ms());
         let mut edits = Edits::default();
         for place in &sending.due.credential.places {
@@ -388,7 +388,7 @@ impl<P: Ports> Keeper<P> {
         if let Some(next) = self.finish_a_sealed_successor(sending, ledger).await? {
             return Ok(next);
         }
-        let vault = sending.due.vault.open()?;
+        let vault = sending.due.vault.open();
         let now_ms = self.ports.wall_ms();
         for provider in vault.providers() {
             let profile = self.profile_or_generic(&provider)?;

@@ -13,7 +13,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use crate::json::{Kind, Member, Value};
+use crate::json::{Fields, Kind, Member, Value};
 use crate::layers::Layers;
 use crate::provider::Layout;
 use crate::secret::Secret;
@@ -191,7 +191,7 @@ impl Form {
         };
         if has_login(layout, &member, node) {
             let name = || format!("the {} login of {provider}", self.name);
-            places.push(place(node, Spot::Login, &self.layout, &name, warnings));
+            places.push(place(&Fields::of(node), Spot::Login, &self.layout, &name, warnings));
         }
         for key in self.get("keys").into_iter().flat_map(|keys| keys.members()) {
             let text = key.key.as_str().and_then(|pointer| node.pointer(&pointer)?.as_str());

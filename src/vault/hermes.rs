@@ -31,7 +31,8 @@ pub(super) fn places(top: &Fields<'_>, profile: &Profile, warnings: &mut Vec<Str
     let mut places = Vec::new();
     if let Some(login) = section(top, "providers", warnings).and_then(|section| section.get(&profile.id)) {
         if login.kind() == Kind::Object {
-            places.push(place(login, Spot::Login, &profile.login, &|| format!("providers.{}", profile.id), warnings));
+            let (login, name) = (Fields::of(login), || format!("providers.{}", profile.id));
+            places.push(place(&login, Spot::Login, &profile.login, &name, warnings));
         } else {
             warnings.push(format!("`providers.{}` is {}, not an object: it is ignored", profile.id, login.kind()));
         }
@@ -40,10 +41,10 @@ pub(super) fn places(top: &Fields<'_>, profile: &Profile, warnings: &mut Vec<Str
         if pool.kind() != Kind::Array {
             warnings.push(format!("`credential_pool.{}` is {}, not a list: it is ignored", profile.id, pool.kind()));
         }
-        for (index, entry) in pool.items().enumerate() {
+        for (index, entry) in pool.fields_of_items().enumerate() {
             if entry.kind() == Kind::Object {
                 let name = || format!("entry {index} of credential_pool.{}", profile.id);
-                places.push(place(entry, Spot::Entry(index), &profile.entry, &name, warnings));
+                places.push(place(&entry, Spot::Entry(index), &profile.entry, &name, warnings));
             } else {
                 warnings.push(format!(
                     "entry {index} of `credential_pool.{}` is {}, not an object: it is ignored",

@@ -15,9 +15,10 @@ mod hermes;
 mod place;
 mod write_tokens;
 
+use std::ops::Range;
 use std::rc::Rc;
 
-use crate::json::{self, Fields, JsonError, Kind, Value};
+use crate::json::{self, Fields, JsonError, Kind, Member, Value};
 use crate::provider::{Layout, Profile};
 
 pub use credential::{Credential, Reading, is_seeded};
@@ -112,15 +113,37 @@ pub struct Vault<'a> {
     form: Option<Rc<foreign::Form>>,
 }
 
+/// Where in a vault's text its members stand, and whose file it is.
+#[derive(Clone, Debug)]
+pub struct Outline {
+    root: Range<usize>,
+    /// Key and value of each member.
+    top: Vec<[Range<usize>; 2]>,
+    form: Option<Rc<foreign::Form>>,
+}
+
 impl<'a> Vault<'a> {
+    /// Returns what a later [`Vault::of_outline`] needs to open the same text without checking it again.
+    pub fn outline(&self) -> Outline {
+        let top = self.top.members.iter().map(|member| [member.key.span(), member.value.span()]).collect();
+        Outline { root: self.root.span(), top, form: self.form.clone() }
+    }
+
+    /// Opens a text that has this outline.
+    pub fn of_outline(text: &'a str, outline: &Outline) -> Self {
+        let value = |span: &Range<usize>| Value::at(text, span.clone());
+        let member = |[key, of_key]: &[Range<usize>; 2]| Member { key: value(key), value: value(of_key) };
+        let top = Fields::of_members(outline.top.iter().map(member).collect());
+        Self { root: value(&outline.root), top, form: outline.form.clone() }
+    }
+
     /// A vault's text, checked. The reference's form is known by its members; any other needs more.
     pub fn open(text: &'a str, known: &Provenance) -> Result<Self, VaultError> {
-        let root = json::check(text).map_err(VaultError::NotJson)?;
+        let (root, top) = json::check_fields(text).map_err(VaultError::NotJson)?;
         let is_object = root.kind() == Kind::Object;
         if !is_object {
             return Err(VaultError::NotAnObject(root.kind()));
         }
-        let top = Fields::of(root);
         if hermes::is_its_form(&top) {
             return Ok(Self { root, form: None, top });
         }

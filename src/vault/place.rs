@@ -1,6 +1,6 @@
 //! One spot of a vault that holds, or held, a credential: what stands there, read tolerantly.
 
-use crate::json::{Fields, Kind, Value};
+use crate::json::{Fields, Kind};
 use crate::jwt;
 use crate::provider::{ExpiryAt, Layout};
 use crate::secret::Secret;
@@ -121,13 +121,12 @@ impl Place {
 
 /// What stands at a spot. `name` says where that is, for a person.
 pub(super) fn place(
-    node: Value<'_>,
+    node: &Fields<'_>,
     spot: Spot,
     layout: &Layout,
     name: &dyn Fn() -> String,
     warnings: &mut Vec<String>,
 ) -> Place {
-    let node = &Fields::of(node);
     let mut text = |pointer: &str| {
         let value = node.pointer(pointer)?;
         if !matches!(value.kind(), Kind::String | Kind::Null) {
@@ -198,8 +197,7 @@ fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> 
             Some((moment(node, since)?.saturating_add(lifetime_ms), Some(lifetime_ms)))
         }
     });
-    let mut usual = usual_expiries(layout);
-    let stored = listed.or_else(|| usual.find_map(|at| at_moment(&at)));
+    let stored = listed.or_else(|| usual_expiries(layout).find_map(|at| at_moment(&at)));
     let claimed_lifetime = claims.expires_at_ms.zip(claims.issued_at_ms).map(|(end, start)| end.saturating_sub(start));
     let is_zero = stored.is_none() && claims.expires_at_ms.is_none() && {
         let listed = layout.expiry.iter().filter_map(|at| match at {

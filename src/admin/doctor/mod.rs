@@ -195,7 +195,7 @@ impl<P: Ports> Keeper<P> {
         };
         let mut held = Vec::new();
         if let Some(snapshot) = &snapshot {
-            let opened = snapshot.open()?;
+            let opened = snapshot.open();
             for id in opened.providers() {
                 let profile = self.profile_or_generic(&id)?;
                 held.push(self.held(vault, &reach, &opened, profile).await);
@@ -212,7 +212,7 @@ impl<P: Ports> Keeper<P> {
         self.look_over_profiles(&held, &mut findings)?;
         let (ledger, sealed) = self.look_at_documents(vault, &held, &reach, &mut findings).await;
         if let Some(snapshot) = &snapshot {
-            let (opened, now_ms) = (snapshot.open()?, self.ports.wall_ms());
+            let (opened, now_ms) = (snapshot.open(), self.ports.wall_ms());
             for one in &held {
                 entries::look_over(one, &opened, now_ms, &mut findings);
                 tokens::look_over(one, &ledger, &sealed, &held, now_ms, &mut findings);

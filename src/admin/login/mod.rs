@@ -311,7 +311,7 @@ impl<P: Ports> Keeper<P> {
         };
         let snapshot = self.maybe_vault(vault).await?;
         self.check_known(&profile.id, provider, snapshot.as_deref())?;
-        let opened = snapshot.as_ref().map(|snapshot| snapshot.open()).transpose()?;
+        let opened = snapshot.as_ref().map(|snapshot| snapshot.open());
         let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
         let (to, client_secret) = request::counterpart(&profile, login, read.as_ref())?;
         Ok(With { profile, to, client_secret, unread_secret })
