@@ -1,5 +1,6 @@
 //! A JWT is read for its times only. Nothing here verifies it: the resource server does.
 
+use crate::encoding::from_base64;
 use crate::json;
 use crate::time;
 
@@ -29,7 +30,7 @@ pub(crate) fn claims(token: &str) -> Option<String> {
     let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
         return None;
     };
-    String::from_utf8(base64url(payload)?).ok()
+    String::from_utf8(from_base64(payload)?).ok()
 }
 
 /// What a token calls its owner: an e-mail address or a name.
@@ -38,29 +39,6 @@ pub(crate) fn owner(token: &str) -> Option<String> {
     let claims = json::check(&text).ok()?;
     let names = ["email", "preferred_username", "upn"].into_iter();
     names.filter_map(|claim| claims.get(claim)?.as_str()).find(|name| !name.is_empty())
-}
-
-/// RFC 4648 section 5, padding optional.
-fn base64url(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut held) = (0u32, 0);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'-' | b'+' => 62,
-            b'_' | b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push((bits >> held) as u8);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]

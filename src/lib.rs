@@ -36,6 +36,8 @@ mod visible;
 #[cfg(feature = "admin")]
 pub mod admin;
 #[cfg(feature = "keeper")]
+pub mod encoding;
+#[cfg(feature = "keeper")]
 pub mod error;
 #[cfg(feature = "keeper")]
 mod jwt;

@@ -1,6 +1,7 @@
 //! One refresh request, as its profile shapes it (RFC 6749 section 6).
 
 use crate::classify::{RefreshToken, Tokens};
+use crate::encoding::{base64, form_escape};
 use crate::error::{Code, KeeperError};
 use crate::json::{Object, Value};
 use crate::ports::Request;
@@ -161,9 +162,9 @@ pub(crate) fn form(parameters: &[(&str, &str)]) -> String {
         if !form.is_empty() {
             form.push('&');
         }
-        form.push_str(&escape(name));
+        form.push_str(&form_escape(name));
         form.push('=');
-        form.push_str(&escape(value));
+        form.push_str(&form_escape(value));
     }
     form
 }
@@ -176,33 +177,11 @@ fn object(parameters: &[(&str, &str)]) -> String {
     object.line()
 }
 
-/// `application/x-www-form-urlencoded`, as RFC 6749 appendix B has it.
-fn escape(text: &str) -> String {
-    const HEX: [char; 16] = ['0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'A', 'B', 'C', 'D', 'E', 'F'];
-    let mut escaped = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'*' => escaped.push(char::from(byte)),
-            b' ' => escaped.push('+'),
-            _ => escaped.extend(['%', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]),
-        }
-    }
-    escaped
-}
-
 /// RFC 6749 section 2.3.1: both parts form-encoded, then as RFC 7617.
 fn basic(client: &str, secret: &Secret) -> Secret {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let plain = Secret::new(format!("{}:{}", escape(client), escape(secret.expose())));
-    let mut encoded = String::from("Basic ");
-    for chunk in plain.expose().as_bytes().chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..4 {
-            let digit = DIGITS[(bits >> (18 - 6 * at)) as usize & 63];
-            encoded.push(if at <= chunk.len() { char::from(digit) } else { '=' });
-        }
-    }
-    Secret::new(encoded)
+    let plain = Secret::new(format!("{}:{}", form_escape(client), form_escape(secret.expose())));
+    let encoded = Secret::new(base64(plain.expose().as_bytes()));
+    Secret::new(format!("Basic {}", encoded.expose()))
 }
 
 #[cfg(test)]

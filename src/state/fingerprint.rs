@@ -4,6 +4,8 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use crate::encoding::hex;
+
 /// SHA-256 of a token, its first 128 bits, as 32 lower-case hex digits.
 ///
 /// Refresh tokens are long random strings, so a hash says nothing about one; 128 bits are enough that no
@@ -22,8 +24,7 @@ impl Fingerprint {
     /// Of a token.
     pub fn of(token: &str) -> Self {
         let digest = Sha256::digest(token.as_bytes());
-        let nibbles = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 15]);
-        Self(nibbles.filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect())
+        Self(hex(&digest[..16]))
     }
 
     /// As the ledger spells it; none for anything else.

@@ -4,6 +4,7 @@
 use sha2::{Digest, Sha256};
 
 use crate::classify;
+use crate::encoding::{base64url, form_unescape};
 use crate::error::{Code, KeeperError};
 use crate::keeper::Keeper;
 use crate::ports::Ports;
@@ -94,7 +95,7 @@ fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> 
     let one = |name: &str| {
         let mut found = query.split('&').filter_map(|pair| pair.split_once('=')).filter(|pair| pair.0 == name);
         match (found.next(), found.next()) {
-            (Some((_, value)), None) => unescape(value).filter(|value| !value.is_empty()),
+            (Some((_, value)), None) => form_unescape(value).filter(|value| !value.is_empty()),
             // Which of two counts depends on the reader.
             _ => None,
         }
@@ -136,41 +137,6 @@ fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> 
     }
 }
 
-/// `application/x-www-form-urlencoded`, backwards.
-fn unescape(text: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, more)) = rest.split_first() {
-        (bytes, rest) = match first {
-            b'+' => ([&bytes[..], b" "].concat(), more),
-            b'%' => {
-                let digit = |at: usize| char::from(*more.get(at)?).to_digit(16);
-                let byte = digit(0)? << 4 | digit(1)?;
-                bytes.push(byte as u8);
-                (bytes, &more[2..])
-            }
-            plain => {
-                bytes.push(*plain);
-                (bytes, more)
-            }
-        };
-    }
-    String::from_utf8(bytes).ok()
-}
-
-/// RFC 4648 section 5, without padding.
-fn base64url(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    let mut encoded = String::new();
-    for chunk in bytes.chunks(3) {
-        let bits = chunk.iter().fold(0u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-        for at in 0..=chunk.len() {
-            encoded.push(char::from(DIGITS[(bits >> (18 - 6 * at)) as usize & 63]));
-        }
-    }
-    encoded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,14 +145,5 @@ mod tests {
     fn a_challenge_is_that_of_rfc_7636_appendix_b() {
         let verifier = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
         assert_eq!(base64url(&Sha256::digest(verifier)), "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM");
-        assert_eq!(["", "f", "fo", "foo"].map(|text| base64url(text.as_bytes())), ["", "Zg", "Zm8", "Zm9v"]);
-    }
-
-    #[test]
-    fn what_a_browser_escapes_is_read_and_nonsense_is_not() {
-        assert_eq!(unescape("a+b%2f%C3%A9").as_deref(), Some("a b/é"));
-        for bad in ["%", "%2", "%zz", "%ff"] {
-            assert_eq!(unescape(bad), None, "{bad}");
-        }
     }
 }
