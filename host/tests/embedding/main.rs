@@ -3,3 +3,4 @@
 mod clock;
 mod examples;
 mod limits;
+mod storage_contract;
