@@ -548,7 +548,7 @@ fn entry(adding: &Adding<'_>, id: &str, places: &[Place]) -> Result<String, crat
         }
     }
     for (name, field) in [("/token_type", Field::TokenType), ("/scope", Field::Scope), ("/id_token", Field::IdToken)] {
-        if let Some(value) = fresh.field(field).filter(|_| layout.write.get(name).is_none()) {
+        if let Some(value) = fresh.field(field).filter(|_| !layout.write.contains_key(name)) {
             set(name, value);
         }
     }

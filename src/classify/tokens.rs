@@ -115,7 +115,7 @@ fn refresh_token(value: &Json<'_>) -> RefreshToken {
 
 fn scope_text(value: &Json<'_>) -> Option<String> {
     let scope = match value {
-        Json::List(items) => (&items.iter().filter_map(Json::text).collect::<Vec<_>>()).join(" "),
+        Json::List(items) => items.iter().filter_map(Json::text).collect::<Vec<_>>().join(" "),
         value => value.text()?.into(),
     };
     (!scope.is_empty()).then_some(scope)

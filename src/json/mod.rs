@@ -96,7 +96,7 @@ impl<'a> Fields<'a> {
     }
 
     /// Returns an object that has these members.
-    pub(crate) fn of_members(members: Vec<Member<'a>>) -> Self {
+    pub fn of_members(members: Vec<Member<'a>>) -> Self {
         Self::new(Kind::Object, members)
     }
 

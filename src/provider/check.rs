@@ -97,7 +97,7 @@ fn ends(name: &str, layout: &Layout, expiry: &ExpiryAt) -> Result<(), String> {
     let (at, is_well) = match expiry {
         ExpiryAt::Moment { at } => (at, is_written(at, &[Field::ExpiresAtRfc3339, Field::ExpiresAtMs])),
         ExpiryAt::Lifetime { seconds, since } => {
-            if layout.write.get(seconds).is_some() && layout.write.get(since).is_none() {
+            if layout.write.contains_key(seconds) && !layout.write.contains_key(since) {
                 return Err(format!(
                     "`{name}.write` writes the lifetime `{seconds}` and not `{since}`, from which it is counted"
                 ));

@@ -802,7 +802,7 @@ mod tests {
         let profile = catalog.profile("nous").unwrap().unwrap();
         assert_eq!(profile.request.refresh_token_header.as_deref(), Some("x-nous-refresh-token"));
         assert_eq!(profile.allowed_origins(), ["http://127.0.0.1:9"]);
-        assert!(profile.login.write.get("/tokens/access_token").is_none());
+        assert!(!profile.login.write.contains_key("/tokens/access_token"));
     }
 
     #[test]

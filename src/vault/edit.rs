@@ -228,7 +228,7 @@ fn descend<'a, 'p>(root: Value<'a>, path: &'p [String]) -> Result<(Value<'a>, &'
     let mut object = root;
     for (index, key) in path.iter().enumerate() {
         if object.kind() != Kind::Object {
-            return Err(EditError::NotAnObject((&path[..index]).join("/")));
+            return Err(EditError::NotAnObject(path[..index].join("/")));
         }
         let mut places = object.members().filter(|member| member.key.is_str(key));
         match (places.next(), places.next()) {

@@ -95,7 +95,7 @@ fn other_ends(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreign: bool)
     });
     let mut changes: Vec<(String, Change)> = Vec::new();
     for at in listed.chain(usual_expiries(layout)) {
-        let is_known = layout.write.get(&at).is_some() || changes.iter().any(|(known, _)| *known == at);
+        let is_known = layout.write.contains_key(&at) || changes.iter().any(|(known, _)| *known == at);
         let Some(there) = node.pointer(&at).filter(|_| !is_known) else { continue };
         if time::from_json(there).is_none() && !time::is_zero(there) {
             continue;

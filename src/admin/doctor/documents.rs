@@ -147,7 +147,7 @@ fn stale_intents(ledger: &Ledger, held: &[Held], reach: &Reach, now_ms: u64, fin
             continue;
         }
         let (open, over) = stale.entry(record.provider.clone()).or_insert((0, 0));
-        *if there.get(token).is_some() { open } else { over } += 1;
+        *if there.contains_key(token) { open } else { over } += 1;
     }
     for (provider, (open, over)) in stale.iter() {
         if *open > 0 {

@@ -161,7 +161,7 @@ fn spent(
     let of = (held.profile.id.as_str(), credential.id());
     let mut places = all.iter().flat_map(|held| &held.reading.credentials).flat_map(|credential| &credential.places);
     let is_descendant = |place: &Place| place.fingerprint().is_some_and(|held| ledger.is_ancestor(token, &held));
-    let waits = sealed.successors.get(token).is_some();
+    let waits = sealed.successors.contains_key(token);
     if waits || places.any(is_descendant) {
         let what = format!(
             "an older refresh token lies there (source {}), and its successor elsewhere. The next refresh puts the newer one in place",

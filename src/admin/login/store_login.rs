@@ -242,7 +242,7 @@ fn changes(node: Option<Value<'_>>, with: &With, fresh: &Fresh) -> Vec<(String, 
         }
     }
     if let (Some(pointer), Some(token_type)) = (&profile.login.token_type, fresh.field(Field::TokenType))
-        && profile.login.write.get(pointer.as_str()).is_none()
+        && !profile.login.write.contains_key(pointer.as_str())
     {
         set(pointer, Change::Set(token_type));
     }
