@@ -7,7 +7,9 @@
 //!
 //! | question | module |
 //! |---|---|
-//! | what can a caller ask for | [`keeper`] |
+//! | what can a caller ask for | [`keeper`]: the exports, and nothing else |
+//! | what does every call stand on | `session`, `profiles`: the ports, and what was read through them |
+//! | what does a name stand for | `lookup`, `did_you_mean` |
 //! | when is a refresh token sent, and what follows | `protocol`: a file for each step |
 //! | what does a server's answer mean | [`classify`] |
 //! | where in a vault does what lie, and how is it edited | [`vault`], [`json`] |
@@ -36,6 +38,8 @@ mod visible;
 #[cfg(feature = "admin")]
 pub mod admin;
 #[cfg(feature = "keeper")]
+mod did_you_mean;
+#[cfg(feature = "keeper")]
 pub mod encoding;
 #[cfg(feature = "keeper")]
 pub mod error;
@@ -44,7 +48,7 @@ mod jwt;
 #[cfg(feature = "keeper")]
 pub mod keeper;
 #[cfg(feature = "keeper")]
-mod near;
+mod lookup;
 #[cfg(feature = "keeper")]
 pub mod next_step;
 #[cfg(feature = "keeper")]
@@ -52,13 +56,17 @@ pub mod pool;
 #[cfg(feature = "keeper")]
 pub mod ports;
 #[cfg(feature = "keeper")]
+mod profiles;
+#[cfg(feature = "keeper")]
 mod protocol;
+#[cfg(feature = "keeper")]
+mod session;
 #[cfg(feature = "keeper")]
 pub mod state;
 #[cfg(feature = "keeper")]
 pub mod status;
 #[cfg(feature = "keeper")]
-mod unknown;
+mod token;
 #[cfg(feature = "keeper")]
 pub mod vault;
 

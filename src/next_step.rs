@@ -3,12 +3,15 @@
 //! How the command `lazaretto` is about the vault, and what an embedder has for logging in, is the host's to say: in the document
 //! `<vault>.lazaretto-place` of `wit/storage.wit`.
 
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
-use crate::json;
-use crate::keeper::{AccessToken, Keeper, PLACE};
 use crate::ports::{Loaded, Ports};
 use crate::provider::Profile;
+use crate::session::{PLACE, Session};
+use crate::token::AccessToken;
 use crate::vault::LOGIN;
+use crate::{did_you_mean, json};
 
 /// How a person reaches a vault.
 #[derive(Clone, Debug)]
@@ -72,74 +75,87 @@ impl Reach {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// How a person reaches a vault, as the host has it.
-    pub(crate) async fn reach(&self, vault: &str) -> Reach {
-        match self.ports.load(&format!("{vault}{PLACE}"), None).await {
-            Ok(Loaded::Found(document)) => Reach::read(document.text.expose()),
-            // A host need not know the document.
-            _ => Reach::default(),
-        }
+/// How a person reaches a vault, as the host has it.
+#[async_natively]
+pub(crate) async fn reach<P: Ports>(session: &Session<P>, vault: &str) -> Reach {
+    match session.ports.load(&format!("{vault}{PLACE}"), None).await {
+        Ok(Loaded::Found(document)) => Reach::read(document.text.expose()),
+        // A host need not know the document.
+        _ => Reach::default(),
     }
+}
 
-    /// What a person runs to log in: the embedder's own way; in another tool's file that tool's; else ours, where the profile
-    /// describes a login. None: there is no way that is known.
-    pub(crate) fn login_command(&self, reach: &Reach, vault: &str, profile: &Profile) -> Option<String> {
-        let of_embedder = reach.login_hint.as_ref().map(|hint| hint.replace("{provider}", &profile.id));
-        let stated = of_embedder.or_else(|| self.login_hint_of_tool(vault, &profile.id));
-        let stated = stated.or_else(|| profile.login_hint.clone());
-        let of_reference = || profile.reference_login.clone().filter(|_| reach.is_of_reference);
-        let ours = || profile.offers_login.then(|| reach.about("login", &profile.id, LOGIN));
-        stated.or_else(of_reference).or_else(ours)
+/// What a person runs to log in: the embedder's own way; in another tool's file that tool's; else ours, where the profile
+/// describes a login. None: there is no way that is known.
+fn login_command<P: Ports>(session: &Session<P>, reach: &Reach, vault: &str, profile: &Profile) -> Option<String> {
+    let of_embedder = reach.login_hint.as_ref().map(|hint| hint.replace("{provider}", &profile.id));
+    let stated = of_embedder.or_else(|| session.login_hint_of_tool(vault, &profile.id));
+    let stated = stated.or_else(|| profile.login_hint.clone());
+    let of_reference = || profile.reference_login.clone().filter(|_| reach.is_of_reference);
+    let ours = || profile.offers_login.then(|| reach.about("login", &profile.id, LOGIN));
+    stated.or_else(of_reference).or_else(ours)
+}
+
+/// The same; where no way is known, what says why.
+pub(crate) fn login_step<P: Ports>(session: &Session<P>, reach: &Reach, vault: &str, profile: &Profile) -> String {
+    let login = login_command(session, reach, vault, profile);
+    login.unwrap_or_else(|| reach.about("providers", &profile.id, LOGIN))
+}
+
+/// An error of a call about a vault and a provider, with the command that helps.
+#[async_natively]
+pub(crate) async fn advise<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    provider: Option<&str>,
+    mut error: KeeperError,
+) -> KeeperError {
+    if error.run.is_none() {
+        error.run = next_command(session, vault, provider, &error).await;
     }
+    error
+}
 
-    /// The same; where no way is known, what says why.
-    pub(crate) fn login_step(&self, reach: &Reach, vault: &str, profile: &Profile) -> String {
-        let login = self.login_command(reach, vault, profile);
-        login.unwrap_or_else(|| reach.about("providers", &profile.id, LOGIN))
+/// What ends that of which a token's warning tells.
+#[async_natively]
+pub(crate) async fn advise_of<P: Ports>(session: &Session<P>, vault: &str, token: &AccessToken) -> Option<String> {
+    if !token.needs_login {
+        return None;
     }
+    let profile = session.profile(&token.provider).await.ok()?;
+    Some(login_step(session, &reach(session, vault).await, vault, &profile))
+}
 
-    /// An error of a call about a vault and a provider, with the command that helps.
-    pub async fn advised(&self, vault: &str, provider: Option<&str>, mut error: KeeperError) -> KeeperError {
-        if error.run.is_none() {
-            error.run = self.next_step(vault, provider, &error).await;
-        }
-        error
+#[async_natively]
+async fn next_command<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    provider: Option<&str>,
+    error: &KeeperError,
+) -> Option<String> {
+    let step = step_of(error.code);
+    if matches!(step, Step::None(_)) {
+        return None;
     }
-
-    /// What ends that of which a token's warning tells.
-    pub async fn advised_of(&self, vault: &str, token: &AccessToken) -> Option<String> {
-        if !token.needs_login {
-            return None;
+    let reach = reach(session, vault).await;
+    let named = error.provider.as_deref().or(provider);
+    let profile = match named {
+        Some(name) => session.profile(name).await.ok(),
+        None => None,
+    };
+    let id = profile.as_ref().map(|profile| profile.id.as_str()).or(named);
+    match (step, &profile, id) {
+        (Step::Login, Some(profile), _)
+            if error.code == Code::NoCredential && did_you_mean::is_for_keys(session, &profile.id) =>
+        {
+            Some(reach.command(&format!("add {} --api-key", shell_word(&profile.id))))
         }
-        let profile = self.profile(&token.provider).await.ok()?;
-        Some(self.login_step(&self.reach(vault).await, vault, &profile))
-    }
-
-    async fn next_step(&self, vault: &str, provider: Option<&str>, error: &KeeperError) -> Option<String> {
-        let step = step_of(error.code);
-        if matches!(step, Step::None(_)) {
-            return None;
-        }
-        let reach = self.reach(vault).await;
-        let named = error.provider.as_deref().or(provider);
-        let profile = match named {
-            Some(name) => self.profile(name).await.ok(),
-            None => None,
-        };
-        let id = profile.as_ref().map(|profile| profile.id.as_str()).or(named);
-        match (step, &profile, id) {
-            (Step::Login, Some(profile), _) if error.code == Code::NoCredential && self.is_for_keys(&profile.id) => {
-                Some(reach.command(&format!("add {} --api-key", shell_word(&profile.id))))
-            }
-            (Step::Login, Some(profile), _) => Some(self.login_step(&reach, vault, profile)),
-            (Step::Login, None, _) => Some(reach.command("providers")),
-            // Of a name that nobody knows nothing can be shown.
-            (Step::Providers, _, Some(id)) if !self.is_known(id) => Some(reach.command("providers")),
-            (Step::Status, _, Some(id)) if !self.is_known(id) => Some(reach.command("status")),
-            _ => step.command(&reach, id, error.credential.as_deref()),
-        }
+        (Step::Login, Some(profile), _) => Some(login_step(session, &reach, vault, profile)),
+        (Step::Login, None, _) => Some(reach.command("providers")),
+        // Of a name that nobody knows nothing can be shown.
+        (Step::Providers, _, Some(id)) if !did_you_mean::is_known(session, id) => Some(reach.command("providers")),
+        (Step::Status, _, Some(id)) if !did_you_mean::is_known(session, id) => Some(reach.command("status")),
+        _ => step.command(&reach, id, error.credential.as_deref()),
     }
 }
 

@@ -1,21 +1,22 @@
 //! Every credential as a person wants to see it. Reads only.
 
-use crate::classify;
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
-use crate::jwt;
-use crate::keeper::{Keeper, no_credential};
-use crate::next_step::Reach;
+use crate::lookup::no_credential;
+use crate::next_step::{self, Reach};
 use crate::pool::{self, Resting};
 use crate::ports::{Ports, Scope};
-use crate::protocol::quarantine::explain;
-use crate::protocol::request;
+use crate::protocol::why_ended::explain;
+use crate::protocol::{freshness, request};
 use crate::provider::{Field, Profile, Source};
-use crate::sendable;
+use crate::session::Session;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Intent, Pause, Read, Standing, Until};
 use crate::state::sealed::{self, Sealed};
 use crate::vault::{Credential, CredentialKind, EntryState, LOGIN, LastError, Place, Spot, Vault};
 use crate::visible::visible_line;
+use crate::{classify, did_you_mean, jwt, sendable};
 
 /// How often a vault is read whose exchanges end meanwhile.
 const MOST_READS: u32 = 3;
@@ -108,138 +109,148 @@ pub struct StatusReport {
     pub warnings: Vec<String>,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Every credential of a vault, or of one provider. Reads only.
-    pub async fn status(&self, vault: &str, provider: Option<&str>) -> Result<StatusReport, KeeperError> {
-        let mut reads = 1;
-        loop {
-            let (report, is_overtaken) = self.read_status(vault, provider).await?;
-            if !is_overtaken || reads == MOST_READS {
-                return Ok(report);
+/// Every credential of a vault, or of one provider. Reads only.
+#[async_natively]
+pub(crate) async fn status<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    provider: Option<&str>,
+) -> Result<StatusReport, KeeperError> {
+    let mut reads = 1;
+    loop {
+        let (report, is_overtaken) = read_status(session, vault, provider).await?;
+        if !is_overtaken || reads == MOST_READS {
+            return Ok(report);
+        }
+        reads += 1;
+    }
+}
+
+/// The same, and whether an exchange that was in flight ended while it was read: then it mixes before and after.
+#[async_natively]
+async fn read_status<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    provider: Option<&str>,
+) -> Result<(StatusReport, bool), KeeperError> {
+    session.load_profiles().await?;
+    let snapshot = match session.vault(vault).await {
+        Err(error) if error.code == Code::NoCredential => {
+            if let Some(name) = provider {
+                did_you_mean::check_known(session, &session.profile(name).await?.id, name, None).map_err(mistyped)?;
             }
-            reads += 1;
+            return Err(error);
+        }
+        found => found?,
+    };
+    let opened = snapshot.open();
+    let mut report = StatusReport::default();
+    let mut is_overtaken = false;
+    let Read { ledger, version } = ledger::load(&session.ports, vault).await.unwrap_or_else(|error| {
+        report.warnings.push(error.message.clone());
+        Read::default()
+    });
+    let sealed = sealed::load(&session.ports, vault).await.unwrap_or_else(|error| {
+        report.warnings.push(error.message.clone());
+        Sealed::default()
+    });
+    let pools = pool::load(session, vault).await;
+    let wanted = match provider {
+        Some(name) => {
+            let id = session.profile(name).await?.id.clone();
+            // Who asks for what nobody knows has mistyped it: nothing has to be configured for that.
+            did_you_mean::check_known(session, &id, name, Some(&*snapshot)).map_err(mistyped)?;
+            Some(id)
+        }
+        None => None,
+    };
+    let reach = next_step::reach(session, vault).await;
+    for id in opened.providers() {
+        if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
+            continue;
+        }
+        let profile = session.profile_or_generic(&id)?;
+        report.warnings.extend(profile.wrong.as_ref().map(|error| visible_line(&error.0)));
+        let reading = snapshot.reading(&profile)?;
+        report.warnings.extend(reading.warnings.iter().map(|warning| visible_line(warning)));
+        let policy = session.settings(vault).await?.pool(&id)?;
+        let is_sole = pool::is_sole(&reading.credentials);
+        let login = opened.node(&id, Spot::Login);
+        let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
+        let login_step = next_step::login_step(session, &reach, vault, &profile);
+        for credential in &reading.credentials {
+            let mut explained = None;
+            if snapshot.is_foreign() {
+                explain(explained.insert(credential.clone()), &ledger);
+            }
+            let credential = explained.as_ref().unwrap_or(credential);
+            let key = freshness::key_in_environment(session, &profile, credential.leading()).await;
+            let in_environment = sendable::access_token(key.as_ref()).is_some();
+            let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, session.ports.wall_ms());
+            let token = credential.leading().fingerprint();
+            let known = token.as_ref().zip(to.as_ref());
+            let standing = known.map(|(token, to)| ledger.standing(token, to, session.ports.wall_ms()));
+            let refreshing = match (&token, &standing) {
+                (Some(token), Some(Standing::Sendable(Some(intent)))) => {
+                    let refreshing = refreshing(session, vault, token, intent).await;
+                    is_overtaken |= refreshing.is_none() && ledger::has_changed(&session.ports, vault, &version).await;
+                    refreshing
+                }
+                _ => None,
+            };
+            let facts = Facts {
+                profile: &profile,
+                credential,
+                standing,
+                refreshing,
+                rest,
+                in_environment,
+                sealed_until_ms: sealed_until_ms(session, &sealed, &profile.id, credential.id()),
+                now_ms: session.ports.wall_ms(),
+            };
+            let mut status = facts.status(&login_step, &reach);
+            status.account = account(&opened, &profile, credential);
+            report.credentials.push(status);
         }
     }
+    report.warnings.extend(ledger.understood().err().map(|error| error.message.clone()));
+    Ok((report, is_overtaken))
+}
 
-    /// The same, and whether an exchange that was in flight ended while it was read: then it mixes before and after.
-    async fn read_status(&self, vault: &str, provider: Option<&str>) -> Result<(StatusReport, bool), KeeperError> {
-        self.load_profiles().await?;
-        let snapshot = match self.vault(vault).await {
-            Err(error) if error.code == Code::NoCredential => {
-                if let Some(name) = provider {
-                    self.check_known(&self.profile(name).await?.id, name, None).map_err(mistyped)?;
-                }
-                return Err(error);
-            }
-            found => found?,
-        };
-        let opened = snapshot.open();
-        let mut report = StatusReport::default();
-        let mut is_overtaken = false;
-        let Read { ledger, version } = ledger::load(&self.ports, vault).await.unwrap_or_else(|error| {
-            report.warnings.push(error.message.clone());
-            Read::default()
-        });
-        let sealed = sealed::load(&self.ports, vault).await.unwrap_or_else(|error| {
-            report.warnings.push(error.message.clone());
-            Sealed::default()
-        });
-        let pools = self.pool_state(vault).await;
-        let wanted = match provider {
-            Some(name) => {
-                let id = self.profile(name).await?.id.clone();
-                // Who asks for what nobody knows has mistyped it: nothing has to be configured for that.
-                self.check_known(&id, name, Some(&*snapshot)).map_err(mistyped)?;
-                Some(id)
-            }
-            None => None,
-        };
-        let reach = self.reach(vault).await;
-        for id in opened.providers() {
-            if wanted.as_ref().is_some_and(|wanted| *wanted != id) {
-                continue;
-            }
-            let profile = self.profile_or_generic(&id)?;
-            report.warnings.extend(profile.wrong.as_ref().map(|error| visible_line(&error.0)));
-            let reading = snapshot.reading(&profile)?;
-            report.warnings.extend(reading.warnings.iter().map(|warning| visible_line(warning)));
-            let policy = self.settings(vault).await?.pool(&id)?;
-            let is_sole = pool::is_sole(&reading.credentials);
-            let login = opened.node(&id, Spot::Login);
-            let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
-            let login_step = self.login_step(&reach, vault, &profile);
-            for credential in &reading.credentials {
-                let mut explained = None;
-                if snapshot.is_foreign() {
-                    explain(explained.insert(credential.clone()), &ledger);
-                }
-                let credential = explained.as_ref().unwrap_or(credential);
-                let key = self.key_in_environment(&profile, credential.leading()).await;
-                let in_environment = sendable::access_token(key.as_ref()).is_some();
-                let rest = pool::resting(credential, pools.pool(&id), is_sole, &policy, self.ports.wall_ms());
-                let token = credential.leading().fingerprint();
-                let known = token.as_ref().zip(to.as_ref());
-                let standing = known.map(|(token, to)| ledger.standing(token, to, self.ports.wall_ms()));
-                let refreshing = match (&token, &standing) {
-                    (Some(token), Some(Standing::Sendable(Some(intent)))) => {
-                        let refreshing = self.refreshing(vault, token, intent).await;
-                        is_overtaken |= refreshing.is_none() && ledger::has_changed(&self.ports, vault, &version).await;
-                        refreshing
-                    }
-                    _ => None,
-                };
-                let facts = Facts {
-                    profile: &profile,
-                    credential,
-                    standing,
-                    refreshing,
-                    rest,
-                    in_environment,
-                    sealed_until_ms: self.sealed_until_ms(&sealed, &profile.id, credential.id()),
-                    now_ms: self.ports.wall_ms(),
-                };
-                let mut status = facts.status(&login_step, &reach);
-                status.account = account(&opened, &profile, credential);
-                report.credentials.push(status);
-            }
-        }
-        report.warnings.extend(ledger.understood().err().map(|error| error.message.clone()));
-        Ok((report, is_overtaken))
-    }
+/// Who is sending a token whose intent is open: whoever holds the lease on its grant. None: nobody is, so an answer was lost.
+#[async_natively]
+async fn refreshing<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    token: &Fingerprint,
+    intent: &Intent,
+) -> Option<Refreshing> {
+    let scope = Scope::Grant { document: vault.to_owned(), fingerprint: token.as_str().to_owned() };
+    // A host that cannot tell leaves it in doubt, which the next call clears up.
+    let holder = session.ports.holder_of(&scope).await.ok().flatten()?;
+    let by = Some(visible_line(&holder.name)).filter(|name| !name.is_empty());
+    Some(Refreshing { by, since_ms: holder.since_ms.unwrap_or(intent.sent_at_ms) })
+}
 
-    /// Who is sending a token whose intent is open: whoever holds the lease on its grant. None: nobody is, so an answer was lost.
-    async fn refreshing(&self, vault: &str, token: &Fingerprint, intent: &Intent) -> Option<Refreshing> {
-        let scope = Scope::Grant { document: vault.to_owned(), fingerprint: token.as_str().to_owned() };
-        // A host that cannot tell leaves it in doubt, which the next call clears up.
-        let holder = self.ports.holder_of(&scope).await.ok().flatten()?;
-        let by = Some(visible_line(&holder.name)).filter(|name| !name.is_empty());
-        Some(Refreshing { by, since_ms: holder.since_ms.unwrap_or(intent.sent_at_ms) })
-    }
+#[async_natively]
+pub(crate) async fn status_of<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    profile: &Profile,
+    credential: &str,
+) -> Result<CredentialStatus, KeeperError> {
+    let report = status(session, vault, Some(&profile.id)).await?;
+    report.credentials.into_iter().find(|status| status.credential == credential).ok_or_else(|| no_credential(profile))
+}
 
-    pub(crate) async fn status_of(
-        &self,
-        vault: &str,
-        profile: &Profile,
-        credential: &str,
-    ) -> Result<CredentialStatus, KeeperError> {
-        let report = self.status(vault, Some(&profile.id)).await?;
-        report
-            .credentials
-            .into_iter()
-            .find(|status| status.credential == credential)
-            .ok_or_else(|| no_credential(profile))
-    }
-
-    /// Until when the latest quarantine of a credential can be undone.
-    fn sealed_until_ms(&self, sealed: &Sealed, provider: &str, credential: &str) -> Option<u64> {
-        let now_ms = self.ports.wall_ms();
-        let of_it = sealed
-            .quarantined
-            .values()
-            .filter(|entry| entry.provider == provider && entry.credential == credential && now_ms < entry.until_ms);
-        of_it.map(|entry| entry.until_ms).max()
-    }
+/// Until when the latest quarantine of a credential can be undone.
+fn sealed_until_ms<P: Ports>(session: &Session<P>, sealed: &Sealed, provider: &str, credential: &str) -> Option<u64> {
+    let now_ms = session.ports.wall_ms();
+    let of_it = sealed
+        .quarantined
+        .values()
+        .filter(|entry| entry.provider == provider && entry.credential == credential && now_ms < entry.until_ms);
+    of_it.map(|entry| entry.until_ms).max()
 }
 
 fn mistyped(mut error: KeeperError) -> KeeperError {

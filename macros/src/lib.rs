@@ -10,6 +10,19 @@ pub fn synchronous(_: TokenStream, item: TokenStream) -> TokenStream {
     stripped(item)
 }
 
+/// Leaves an item `async` in a native build, and makes it synchronous in the component.
+///
+/// Expands to the item twice: as it stands for every target but wasm32, and as [`macro@synchronous`] makes it for wasm32.
+#[proc_macro_attribute]
+pub fn async_natively(_: TokenStream, item: TokenStream) -> TokenStream {
+    let on = |target: &str| format!("#[cfg({target})]").parse::<TokenStream>().unwrap_or_default();
+    let mut both = on("not(target_arch = \"wasm32\")");
+    both.extend(item.clone());
+    both.extend(on("target_arch = \"wasm32\""));
+    both.extend(stripped(item));
+    both
+}
+
 fn stripped(tokens: TokenStream) -> TokenStream {
     let mut kept = Vec::new();
     for token in tokens {

@@ -1,25 +1,25 @@
 //! A credential joins a pool as the reference would have written it. Nothing else of the vault changes, and no account comes to
 //! be there twice where its token says whose it is.
 
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
 use crate::json::{self, Kind, Value};
-use crate::jwt;
-use crate::keeper::{Keeper, Snapshot};
 use crate::ports::{Event, Ports, Severity, Stored};
 use crate::provider::{self, ClientSecret, Field, Profile, Source};
 use crate::secret::Secret;
-use crate::sendable;
+use crate::session::{Session, Snapshot, uneditable};
+use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, State};
 use crate::state::sealed::{self, Sealed};
-use crate::status::CredentialStatus;
+use crate::status::{self, CredentialStatus};
 use crate::vault::edit::{Change, Edits};
-use crate::vault::{self, CredentialKind, Fresh, Place, Spot};
+use crate::vault::{self, CredentialKind, Fresh, Place, Spot, Vault};
+use crate::{did_you_mean, jwt, sendable};
 
 /// What a vault is before the first credential comes.
 pub(crate) const NEW_VAULT: &str = "{\n  \"version\": 1,\n  \"providers\": {},\n  \"credential_pool\": {}\n}\n";
-/// How often a vault is edited against others who write too.
-pub(crate) const ATTEMPTS: u32 = 64;
 /// How often a vault that somebody else holds is waited for.
 pub(crate) const LONGEST_WAITS: u32 = 6;
 /// How an entry is doing, in the reference's words.
@@ -92,272 +92,293 @@ enum Plan {
     Done(String),
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Adds a credential to a provider's pool.
-    pub async fn add(&self, new: &NewCredential) -> Result<CredentialStatus, KeeperError> {
-        let profile = self.profile(&new.provider).await?;
-        let kind = kind(new).map_err(|what| bad(&profile, &what))?;
-        if kind == CredentialKind::OAuth && !profile.has_endpoint() {
-            self.check_known(&profile.id, &new.provider, None)?;
-            let what = "no profile says where it would be refreshed";
-            let error = KeeperError::new(Code::UnknownProvider, format!("{}: {what}", profile.id));
-            return Err(error);
-        }
-        if kind == CredentialKind::OAuth {
-            is_of_profile(&profile, &new.more)?;
-        }
-        self.add_entry(&profile, kind, new, false).await
-    }
+/// A vault's text, opened to have a credential put in: what another tool keeps in its own file is that tool's to log in.
+pub(crate) fn open_ours<'a, P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    text: &'a str,
+) -> Result<Vault<'a>, KeeperError> {
+    let vault = session.opened(vault, text)?;
+    let (Some(tool), Some(hint)) = (vault.tool(), vault.login_hint()) else { return Ok(vault) };
+    let what = format!("this is the own file of {tool}, and nothing is added to it");
+    Err(KeeperError::new(Code::BadRequest, what).run(hint))
+}
 
-    /// Before a person goes to any trouble: whether a login of this label can become an entry.
-    pub(crate) async fn check_that_it_can_be_added(
-        &self,
-        vault: &str,
-        profile: &Profile,
-        label: &str,
-    ) -> Result<(), KeeperError> {
-        let token = || Secret::new("-");
-        let new = NewCredential {
-            vault: vault.to_owned(),
-            provider: profile.id.clone(),
-            label: Some(label.to_owned()),
-            kind: None,
-            access_token: token(),
-            refresh_token: Some(token()),
-            expires_in_s: None,
-            more: More { replace: true, ..More::default() },
-        };
-        let adding = self.adding(profile, CredentialKind::OAuth, &new, true);
-        let snapshot = self.maybe_vault(vault).await?;
+/// Adds a credential to a provider's pool.
+#[async_natively]
+pub(crate) async fn add<P: Ports>(session: &Session<P>, new: &NewCredential) -> Result<CredentialStatus, KeeperError> {
+    let profile = session.profile(&new.provider).await?;
+    let kind = kind(new).map_err(|what| bad(&profile, &what))?;
+    if kind == CredentialKind::OAuth && !profile.has_endpoint() {
+        did_you_mean::check_known(session, &profile.id, &new.provider, None)?;
+        let what = "no profile says where it would be refreshed";
+        let error = KeeperError::new(Code::UnknownProvider, format!("{}: {what}", profile.id));
+        return Err(error);
+    }
+    if kind == CredentialKind::OAuth {
+        is_of_profile(&profile, &new.more)?;
+    }
+    add_entry(session, &profile, kind, new, false).await
+}
+
+/// Before a person goes to any trouble: whether a login of this label can become an entry.
+#[async_natively]
+pub(crate) async fn check_can_add<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    profile: &Profile,
+    label: &str,
+) -> Result<(), KeeperError> {
+    let token = || Secret::new("-");
+    let new = NewCredential {
+        vault: vault.to_owned(),
+        provider: profile.id.clone(),
+        label: Some(label.to_owned()),
+        kind: None,
+        access_token: token(),
+        refresh_token: Some(token()),
+        expires_in_s: None,
+        more: More { replace: true, ..More::default() },
+    };
+    let adding = new_entry(session, profile, CredentialKind::OAuth, &new, true);
+    let snapshot = maybe_vault(session, vault).await?;
+    let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
+    plan(session, vault, text, &adding, &Sealed::default()).map(drop)
+}
+
+fn new_entry<'a, P: Ports>(
+    session: &Session<P>,
+    profile: &'a Profile,
+    kind: CredentialKind,
+    new: &'a NewCredential,
+    arrives: bool,
+) -> Adding<'a> {
+    Adding {
+        profile,
+        label: new.label.as_deref().filter(|label| !label.is_empty()),
+        kind,
+        fresh: Fresh {
+            access_token: new.access_token.clone(),
+            refresh_token: new.refresh_token.clone().filter(|token| !token.is_empty()),
+            expires_in_s: new.expires_in_s,
+            scope: new.more.scope.clone(),
+            token_type: new.more.token_type.clone(),
+            id_token: new.more.id_token.clone(),
+            received_at_ms: session.ports.wall_ms(),
+        },
+        id: id(session.ports.random_u64()),
+        is_tried: false,
+        replaces: new.more.replace,
+        arrives,
+    }
+}
+
+/// Stores an entry. Where it `arrives`, whoever holds the vault is waited for.
+#[async_natively]
+pub(crate) async fn add_entry<P: Ports>(
+    session: &Session<P>,
+    profile: &Profile,
+    kind: CredentialKind,
+    new: &NewCredential,
+    arrives: bool,
+) -> Result<CredentialStatus, KeeperError> {
+    let mut waits = if arrives { LONGEST_WAITS } else { 0 };
+    let mut adding = new_entry(session, profile, kind, new, arrives);
+    // It only tells whose an emptied entry was.
+    let sealed = sealed::load(&session.ports, &new.vault).await.unwrap_or_default();
+    // What cannot be added at all shall lift no tombstone.
+    let snapshot = maybe_vault(session, &new.vault).await?;
+    plan(session, &new.vault, snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text()), &adding, &sealed)?;
+    if let Some(token) = &adding.fresh.refresh_token {
+        allow_to_send(session, &new.vault, profile, token).await?;
+    }
+    let stored = document::until_stored(async || {
+        let snapshot = maybe_vault(session, &new.vault).await?;
         let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-        self.plan_adding(vault, text, &adding, &Sealed::default()).map(drop)
-    }
-
-    fn adding<'a>(
-        &self,
-        profile: &'a Profile,
-        kind: CredentialKind,
-        new: &'a NewCredential,
-        arrives: bool,
-    ) -> Adding<'a> {
-        Adding {
-            profile,
-            label: new.label.as_deref().filter(|label| !label.is_empty()),
-            kind,
-            fresh: Fresh {
-                access_token: new.access_token.clone(),
-                refresh_token: new.refresh_token.clone().filter(|token| !token.is_empty()),
-                expires_in_s: new.expires_in_s,
-                scope: new.more.scope.clone(),
-                token_type: new.more.token_type.clone(),
-                id_token: new.more.id_token.clone(),
-                received_at_ms: self.ports.wall_ms(),
-            },
-            id: id(self.ports.random_u64()),
-            is_tried: false,
-            replaces: new.more.replace,
-            arrives,
-        }
-    }
-
-    /// Stores an entry. Where it `arrives`, whoever holds the vault is waited for.
-    pub(crate) async fn add_entry(
-        &self,
-        profile: &Profile,
-        kind: CredentialKind,
-        new: &NewCredential,
-        arrives: bool,
-    ) -> Result<CredentialStatus, KeeperError> {
-        let mut waits = if arrives { LONGEST_WAITS } else { 0 };
-        let mut adding = self.adding(profile, kind, new, arrives);
-        // It only tells whose an emptied entry was.
-        let sealed = sealed::load(&self.ports, &new.vault).await.unwrap_or_default();
-        // What cannot be added at all shall lift no tombstone.
-        let snapshot = self.maybe_vault(&new.vault).await?;
-        self.plan_adding(
-            &new.vault,
-            snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text()),
-            &adding,
-            &sealed,
-        )?;
-        if let Some(token) = &adding.fresh.refresh_token {
-            self.allow_to_send(&new.vault, profile, token).await?;
-        }
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.maybe_vault(&new.vault).await?;
-            let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-            let (edited, id) = match self.plan_adding(&new.vault, text, &adding, &sealed)? {
-                Plan::Done(id) => return self.status_of(&new.vault, profile, &id).await,
-                Plan::Write(edited, id) => (Secret::new(edited), id),
-            };
-            let version = snapshot.as_ref().map(|snapshot| &snapshot.version);
-            match self.ports.store(&new.vault, edited.expose(), version, true, None).await {
-                Ok(Stored::Done(_)) => {
-                    self.tell_person("added", Severity::Info, profile, &id, "added by a person");
-                    return self.status_of(&new.vault, profile, &id).await;
-                }
-                // Making the plan once more finds it there, if it is.
-                Ok(Stored::Stale(_) | Stored::Unknown) => adding.is_tried = true,
-                Err(error) if error.code == "unavailable" && waits > 0 => waits -= 1,
-                Err(error) => return Err(KeeperError::storage(&new.vault, &error)),
-            }
-        }
-        Err(KeeperError::new(Code::Busy, "the vault is being written by others all the time").after(1))
-    }
-
-    /// The vault as it is now; none if there is none yet.
-    pub(crate) async fn maybe_vault(&self, vault: &str) -> Result<Option<std::rc::Rc<Snapshot>>, KeeperError> {
-        match self.vault(vault).await {
-            Ok(snapshot) => Ok(Some(snapshot)),
-            Err(error) if error.code == Code::NoCredential => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
-    /// A tombstone ends when a person brings the token himself, and so does a pause. That it was spent is no opinion, and stays.
-    pub(crate) async fn allow_to_send(
-        &self,
-        vault: &str,
-        profile: &Profile,
-        token: &Secret,
-    ) -> Result<(), KeeperError> {
-        let token = Fingerprint::of(token.expose());
-        let read = ledger::load(&self.ports, vault).await?;
-        let known = read.ledger.tokens.get(&token).map(|record| (record.state.clone(), record.pause.is_some()));
-        read.ledger.understood()?;
-        match known {
-            Some((State::Spent { .. }, _)) => {
-                let what = "this refresh token was refreshed before, and the server gave another for it: log in anew";
-                return Err(bad(profile, what));
-            }
-            Some((State::Dead(_), _) | (_, true)) => {}
-            None | Some((State::Live, false)) => return Ok(()),
-        }
-        ledger::update(&self.ports, vault, true, None, &|ledger| {
-            if let Some(record) = ledger.tokens.get_mut(&token) {
-                record.state = State::Live;
-                record.pause = None;
-                record.intent = None;
-            }
-        })
-        .await?;
-        Ok(())
-    }
-
-    fn plan_adding(&self, vault: &str, text: &str, adding: &Adding<'_>, sealed: &Sealed) -> Result<Plan, KeeperError> {
-        let (profile, fresh) = (adding.profile, &adding.fresh);
-        let opened = self.open_ours(vault, text)?;
-        let root = opened.root();
-        let places = opened.places(profile, &mut Vec::new());
-        if adding.is_tried && places.iter().any(|place| place.id == adding.id && holds(place, fresh)) {
-            return Ok(Plan::Done(adding.id.clone()));
-        }
-        let pool = root.pointer(&json::pointer(&["credential_pool", &profile.id]));
-        if let Some(pool) = pool.filter(|pool| pool.kind() != Kind::Array) {
-            let what = format!("`credential_pool.{}` is {}, not a list", profile.id, pool.kind());
-            return Err(KeeperError::new(Code::CorruptVault, format!("{what}: mend it by hand")));
-        }
-        let account = account(fresh.access_token.expose());
-        let is_same = |place: &Place| {
-            if place.spot == Spot::Login || vault::is_seeded(place, profile) || place.kind != adding.kind {
-                return false;
-            }
-            let is_its = |access: &Option<Secret>| {
-                account.is_some() && access.as_ref().and_then(|token| self::account(token.expose())) == account
-            };
-            holds(place, fresh) || is_its(&place.access_token) || {
-                // A quarantine took its token out; whose it was can be told from that.
-                let mut of_it = sealed.quarantined.values();
-                let its = of_it.find(|entry| entry.provider == profile.id && entry.credential == place.id);
-                place.is_empty() && its.is_some_and(|entry| is_its(&entry.access_token))
-            }
+        let (edited, id) = match plan(session, &new.vault, text, &adding, &sealed)? {
+            Plan::Done(id) => return Ok(Some(id)),
+            Plan::Write(edited, id) => (Secret::new(edited), id),
         };
-        if let Some(place) = places.iter().find(|place| place.spot == Spot::Login && holds(place, fresh)) {
-            let what = format!("{}: this is the token of `{}` already", profile.id, place.id);
+        let version = snapshot.as_ref().map(|snapshot| &snapshot.version);
+        match session.ports.store(&new.vault, edited.expose(), version, true, None).await {
+            Ok(Stored::Done(_)) => {
+                tell_person(session, "added", Severity::Info, profile, &id, "added by a person");
+                Ok(Some(id))
+            }
+            // Making the plan once more finds it there, if it is.
+            Ok(Stored::Stale(_) | Stored::Unknown) => {
+                adding.is_tried = true;
+                Ok(None)
+            }
+            Err(error) if error.code == "unavailable" && waits > 0 => {
+                waits -= 1;
+                Ok(None)
+            }
+            Err(error) => Err(KeeperError::storage(&new.vault, &error)),
+        }
+    });
+    let id = stored.await?.ok_or_else(|| document::busy("the vault").after(1))?;
+    status::status_of(session, &new.vault, profile, &id).await
+}
+
+/// The vault as it is now; none if there is none yet.
+#[async_natively]
+pub(crate) async fn maybe_vault<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+) -> Result<Option<std::rc::Rc<Snapshot>>, KeeperError> {
+    match session.vault(vault).await {
+        Ok(snapshot) => Ok(Some(snapshot)),
+        Err(error) if error.code == Code::NoCredential => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// A tombstone ends when a person brings the token himself, and so does a pause. That it was spent is no opinion, and stays.
+#[async_natively]
+async fn allow_to_send<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    profile: &Profile,
+    token: &Secret,
+) -> Result<(), KeeperError> {
+    let token = Fingerprint::of(token.expose());
+    let read = ledger::load(&session.ports, vault).await?;
+    let known = read.ledger.tokens.get(&token).map(|record| (record.state.clone(), record.pause.is_some()));
+    read.ledger.understood()?;
+    match known {
+        Some((State::Spent { .. }, _)) => {
+            let what = "this refresh token was refreshed before, and the server gave another for it: log in anew";
+            return Err(bad(profile, what));
+        }
+        Some((State::Dead(_), _) | (_, true)) => {}
+        None | Some((State::Live, false)) => return Ok(()),
+    }
+    ledger::update(&session.ports, vault, true, None, &|ledger| {
+        ledger.allow_again(&token);
+    })
+    .await?;
+    Ok(())
+}
+
+fn plan<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    text: &str,
+    adding: &Adding<'_>,
+    sealed: &Sealed,
+) -> Result<Plan, KeeperError> {
+    let (profile, fresh) = (adding.profile, &adding.fresh);
+    let opened = open_ours(session, vault, text)?;
+    let root = opened.root();
+    let places = opened.places(profile, &mut Vec::new());
+    if adding.is_tried && places.iter().any(|place| place.id == adding.id && holds(place, fresh)) {
+        return Ok(Plan::Done(adding.id.clone()));
+    }
+    let pool = root.pointer(&json::pointer(&["credential_pool", &profile.id]));
+    if let Some(pool) = pool.filter(|pool| pool.kind() != Kind::Array) {
+        let what = format!("`credential_pool.{}` is {}, not a list", profile.id, pool.kind());
+        return Err(KeeperError::new(Code::CorruptVault, format!("{what}: mend it by hand")));
+    }
+    let account = account(fresh.access_token.expose());
+    let is_same = |place: &Place| {
+        if place.spot == Spot::Login || vault::is_seeded(place, profile) || place.kind != adding.kind {
+            return false;
+        }
+        let is_its = |access: &Option<Secret>| {
+            account.is_some() && access.as_ref().and_then(|token| self::account(token.expose())) == account
+        };
+        holds(place, fresh) || is_its(&place.access_token) || {
+            // A quarantine took its token out; whose it was can be told from that.
+            let mut of_it = sealed.quarantined.values();
+            let its = of_it.find(|entry| entry.provider == profile.id && entry.credential == place.id);
+            place.is_empty() && its.is_some_and(|entry| is_its(&entry.access_token))
+        }
+    };
+    if let Some(place) = places.iter().find(|place| place.spot == Spot::Login && holds(place, fresh)) {
+        let what = format!("{}: this is the token of `{}` already", profile.id, place.id);
+        return Err(KeeperError::new(Code::NothingToDo, what).of(&profile.id, &place.id));
+    }
+    let same = places.iter().find(|place| is_same(place));
+    let same = if adding.replaces { given_way(adding, &places, same)? } else { same };
+    if let Some(label) = adding.label {
+        let taken = |place: &&Place| place.id == label || place.label.eq_ignore_ascii_case(label);
+        let others = places.iter().filter(|place| same.is_none_or(|same| same.spot != place.spot));
+        if let Some(other) = others.clone().find(taken) {
+            let what = format!(
+                "{} is the name of `{}` already: choose another label, or replace it",
+                json::quote(label),
+                other.id
+            );
+            return Err(bad(profile, &what));
+        }
+    }
+    let mut edits = Edits::default();
+    let edited = match same {
+        Some(place) if adding.kind == CredentialKind::ApiKey && adding.replaces => {
+            if holds(place, fresh) {
+                return Ok(Plan::Done(place.id.clone()));
+            }
+            let Some(node) = opened.node(&profile.id, place.spot) else {
+                return Err(KeeperError::new(Code::Internal, "an entry is not where it was read"));
+            };
+            edits.members(node, &replaced_key(profile, fresh)).map(|()| place.id.clone())
+        }
+        Some(place) if adding.kind == CredentialKind::ApiKey => {
+            let what = format!("{}: this key is there already, as `{}`", profile.id, place.id);
             return Err(KeeperError::new(Code::NothingToDo, what).of(&profile.id, &place.id));
         }
-        let same = places.iter().find(|place| is_same(place));
-        let same = if adding.replaces { given_way(adding, &places, same)? } else { same };
-        if let Some(label) = adding.label {
-            let taken = |place: &&Place| place.id == label || place.label.eq_ignore_ascii_case(label);
-            let others = places.iter().filter(|place| same.is_none_or(|same| same.spot != place.spot));
-            if let Some(other) = others.clone().find(taken) {
-                let what = format!(
-                    "{} is the name of `{}` already: choose another label, or replace it",
-                    json::quote(label),
-                    other.id
-                );
-                return Err(bad(profile, &what));
+        Some(place) => {
+            let Some(node) = opened.node(&profile.id, place.spot) else {
+                return Err(KeeperError::new(Code::Internal, "an entry is not where it was read"));
+            };
+            let renamed = adding.label.filter(|label| *label != place.label);
+            let label = renamed.map(|label| ("/label".to_owned(), Change::Set(json::quote(label))));
+            opened
+                .write_tokens(&mut edits, node, place.spot, profile, fresh)
+                .and_then(|()| edits.members(node, label.as_slice()))
+                .map(|()| place.id.clone())
+        }
+        None => {
+            let id = free_id(&adding.id, &places);
+            let entry = entry(adding, &id, &places).map_err(|error| uneditable(&error))?;
+            match pool {
+                Some(pool) => {
+                    edits.push_item(pool, &entry);
+                    Ok(id)
+                }
+                None => {
+                    let pool = (
+                        json::pointer(&["credential_pool", &profile.id]),
+                        Change::Set(format!("[\n      {entry}\n    ]")),
+                    );
+                    edits.members(root, &[pool]).map(|()| id)
+                }
             }
         }
-        let mut edits = Edits::default();
-        let edited = match same {
-            Some(place) if adding.kind == CredentialKind::ApiKey && adding.replaces => {
-                if holds(place, fresh) {
-                    return Ok(Plan::Done(place.id.clone()));
-                }
-                let Some(node) = opened.node(&profile.id, place.spot) else {
-                    return Err(KeeperError::new(Code::Internal, "an entry is not where it was read"));
-                };
-                edits.members(node, &replaced_key(profile, fresh)).map(|()| place.id.clone())
-            }
-            Some(place) if adding.kind == CredentialKind::ApiKey => {
-                let what = format!("{}: this key is there already, as `{}`", profile.id, place.id);
-                return Err(KeeperError::new(Code::NothingToDo, what).of(&profile.id, &place.id));
-            }
-            Some(place) => {
-                let Some(node) = opened.node(&profile.id, place.spot) else {
-                    return Err(KeeperError::new(Code::Internal, "an entry is not where it was read"));
-                };
-                let renamed = adding.label.filter(|label| *label != place.label);
-                let label = renamed.map(|label| ("/label".to_owned(), Change::Set(json::quote(label))));
-                opened
-                    .write_tokens(&mut edits, node, place.spot, profile, fresh)
-                    .and_then(|()| edits.members(node, label.as_slice()))
-                    .map(|()| place.id.clone())
-            }
-            None => {
-                let id = free_id(&adding.id, &places);
-                let entry = entry(adding, &id, &places).map_err(|error| self.uneditable(&error))?;
-                match pool {
-                    Some(pool) => {
-                        edits.push_item(pool, &entry);
-                        Ok(id)
-                    }
-                    None => {
-                        let pool = (
-                            json::pointer(&["credential_pool", &profile.id]),
-                            Change::Set(format!("[\n      {entry}\n    ]")),
-                        );
-                        edits.members(root, &[pool]).map(|()| id)
-                    }
-                }
-            }
-        };
-        let id = edited.map_err(|error| self.uneditable(&error))?;
-        Ok(Plan::Write(edits.apply(text), id))
-    }
+    };
+    let id = edited.map_err(|error| uneditable(&error))?;
+    Ok(Plan::Write(edits.apply(text), id))
+}
 
-    /// What a person did, for the log.
-    pub(crate) fn tell_person(
-        &self,
-        name: &'static str,
-        severity: Severity,
-        profile: &Profile,
-        credential: &str,
-        what: &str,
-    ) {
-        self.emit(Event {
-            name,
-            severity,
-            at_ms: self.ports.wall_ms(),
-            provider: profile.id.clone(),
-            credential: Some(credential.to_owned()),
-            message: format!("{} ({credential}): {what}", profile.id),
-            attributes: Vec::new(),
-        });
-    }
+/// What a person did, for the log.
+pub(crate) fn tell_person<P: Ports>(
+    session: &Session<P>,
+    name: &'static str,
+    severity: Severity,
+    profile: &Profile,
+    credential: &str,
+    what: &str,
+) {
+    session.emit(Event {
+        name,
+        severity,
+        at_ms: session.ports.wall_ms(),
+        provider: profile.id.clone(),
+        credential: Some(credential.to_owned()),
+        message: format!("{} ({credential}): {what}", profile.id),
+        attributes: Vec::new(),
+    });
 }
 
 /// That a person asked for what cannot be.

@@ -1,92 +1,105 @@
 //! A person takes a credential out: everything of its own grant goes, its sealed copy included, and nothing of any other.
 
-use crate::admin::add::bad;
+use lazaretto_macros::async_natively;
+
+use crate::admin::add::{self, bad};
+use crate::did_you_mean;
 use crate::error::KeeperError;
 use crate::json::{self, Kind};
-use crate::keeper::{Keeper, no_credential};
+use crate::lookup::{self, no_credential};
 use crate::ports::{Lease, Ports, Severity};
 use crate::protocol::quarantine::erase;
 use crate::provider::Profile;
+use crate::session::{Session, uneditable};
 use crate::state::sealed;
-use crate::unknown;
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{Credential, LOGIN, Place, Spot, Vault};
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Removes a credential and its sealed copy. Nothing is sent.
-    pub async fn remove(&self, vault: &str, provider: &str, credential: Option<&str>) -> Result<(), KeeperError> {
-        let (profile, reading) = self.profile_in(vault, provider).await?;
-        let sealed = sealed::load(&self.ports, vault).await?;
-        let mut of_provider = sealed.quarantined.values().filter(|entry| entry.provider == profile.id);
-        let mut only_sealed = |name: &str| of_provider.any(|entry| entry.credential == name);
-        let ids = match meant(&reading.credentials, &profile, credential) {
-            Ok(found) => {
-                self.take_away(vault, &profile, found, None).await?;
-                let places = found.places.iter().map(|place| place.id.clone());
-                places.chain([found.id().to_owned()]).collect::<Vec<_>>()
-            }
-            // Its quarantine took the whole entry out, and its tokens are still sealed.
-            Err(error) => match credential {
-                Some(name) if only_sealed(name) => vec![name.to_owned()],
-                _ => return Err(error),
-            },
-        };
-        self.wipe(vault, &profile, &ids).await?;
-        let id = ids.last().map_or(LOGIN, String::as_str);
-        self.tell_person("removed", Severity::Info, &profile, id, "removed by a person");
-        Ok(())
-    }
-
-    /// Takes a credential out of the vault, whatever became of its tokens since it was found.
-    pub(crate) async fn take_away(
-        &self,
-        vault: &str,
-        profile: &Profile,
-        found: &Credential,
-        lease: Option<&Lease>,
-    ) -> Result<(), KeeperError> {
-        let take_away = |text: &str| self.without_credential(vault, text, profile, found);
-        self.edit_vault(vault, lease, async |text| take_away(text)).await
-    }
-
-    fn without_credential(
-        &self,
-        vault: &str,
-        text: &str,
-        profile: &Profile,
-        found: &Credential,
-    ) -> Result<Option<String>, KeeperError> {
-        let vault = self.opened(vault, text)?;
-        let reading = vault.read(profile);
-        let now = reading.credentials.iter().find(|credential| credential.id() == found.id());
-        let Some(now) = now else { return Ok(None) };
-        // An entry without an id is known by its place in the list, and that may be another's by now.
-        let is_other = |place: &Place| place.id.starts_with('#') && !found.places.iter().any(|was| is_same(was, place));
-        if now.places.iter().any(is_other) {
-            return Err(bad(profile, "the pool changed meanwhile, and the entry has no id to find it by: try again"));
+/// Removes a credential and its sealed copy. Nothing is sent.
+#[async_natively]
+pub(crate) async fn remove<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    provider: &str,
+    credential: Option<&str>,
+) -> Result<(), KeeperError> {
+    let (profile, reading) = lookup::profile_in(session, vault, provider).await?;
+    let sealed = sealed::load(&session.ports, vault).await?;
+    let mut of_provider = sealed.quarantined.values().filter(|entry| entry.provider == profile.id);
+    let mut only_sealed = |name: &str| of_provider.any(|entry| entry.credential == name);
+    let ids = match meant(&reading.credentials, &profile, credential) {
+        Ok(found) => {
+            remove_credential(session, vault, &profile, found, None).await?;
+            let places = found.places.iter().map(|place| place.id.clone());
+            places.chain([found.id().to_owned()]).collect::<Vec<_>>()
         }
-        let mut edits = Edits::default();
-        take_out(&mut edits, &vault, profile, now).map_err(|error| self.uneditable(&error))?;
-        Ok(Some(edits.apply(text)))
-    }
+        // Its quarantine took the whole entry out, and its tokens are still sealed.
+        Err(error) => match credential {
+            Some(name) if only_sealed(name) => vec![name.to_owned()],
+            _ => return Err(error),
+        },
+    };
+    wipe_sealed(session, vault, &profile, &ids).await?;
+    let id = ids.last().map_or(LOGIN, String::as_str);
+    add::tell_person(session, "removed", Severity::Info, &profile, id, "removed by a person");
+    Ok(())
+}
 
-    /// Wipes what is sealed of these credentials.
-    pub(crate) async fn wipe(&self, vault: &str, profile: &Profile, ids: &[String]) -> Result<(), KeeperError> {
-        let is_its = |provider: &str, credential: &String| provider == profile.id && ids.contains(credential);
-        let sealed = sealed::load(&self.ports, vault).await?;
-        let quarantined = sealed.quarantined.values().any(|entry| is_its(&entry.provider, &entry.credential));
-        let mut tokens = sealed.successors.values().chain(sealed.kept.values());
-        if !quarantined && !tokens.any(|entry| is_its(&entry.provider, &entry.credential)) {
-            return Ok(());
-        }
-        sealed::update(&self.ports, vault, &|sealed| {
-            sealed.quarantined.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
-            sealed.successors.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
-            sealed.kept.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
-        })
-        .await
+/// Takes a credential out of the vault, whatever became of its tokens since it was found.
+#[async_natively]
+pub(crate) async fn remove_credential<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    profile: &Profile,
+    found: &Credential,
+    lease: Option<&Lease>,
+) -> Result<(), KeeperError> {
+    let take_away = |text: &str| without_credential(session, vault, text, profile, found);
+    session.edit_vault(vault, lease, async |text| take_away(text)).await
+}
+
+fn without_credential<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    text: &str,
+    profile: &Profile,
+    found: &Credential,
+) -> Result<Option<String>, KeeperError> {
+    let vault = session.opened(vault, text)?;
+    let reading = vault.read(profile);
+    let now = reading.credentials.iter().find(|credential| credential.id() == found.id());
+    let Some(now) = now else { return Ok(None) };
+    // An entry without an id is known by its place in the list, and that may be another's by now.
+    let is_other = |place: &Place| place.id.starts_with('#') && !found.places.iter().any(|was| is_same(was, place));
+    if now.places.iter().any(is_other) {
+        return Err(bad(profile, "the pool changed meanwhile, and the entry has no id to find it by: try again"));
     }
+    let mut edits = Edits::default();
+    take_out(&mut edits, &vault, profile, now).map_err(|error| uneditable(&error))?;
+    Ok(Some(edits.apply(text)))
+}
+
+/// Wipes what is sealed of these credentials.
+#[async_natively]
+pub(crate) async fn wipe_sealed<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    profile: &Profile,
+    ids: &[String],
+) -> Result<(), KeeperError> {
+    let is_its = |provider: &str, credential: &String| provider == profile.id && ids.contains(credential);
+    let sealed = sealed::load(&session.ports, vault).await?;
+    let quarantined = sealed.quarantined.values().any(|entry| is_its(&entry.provider, &entry.credential));
+    let mut tokens = sealed.successors.values().chain(sealed.kept.values());
+    if !quarantined && !tokens.any(|entry| is_its(&entry.provider, &entry.credential)) {
+        return Ok(());
+    }
+    sealed::update(&session.ports, vault, &|sealed| {
+        sealed.quarantined.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
+        sealed.successors.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
+        sealed.kept.retain(|_, entry| !is_its(&entry.provider, &entry.credential));
+    })
+    .await
 }
 
 /// The one credential that a person means: by its id, else by its label.
@@ -109,10 +122,10 @@ pub(crate) fn meant<'a>(
         ([only], _) => Ok(only),
         ([], None) => Err(no_credential(profile)),
         ([], Some(_)) if credentials.is_empty() => Err(no_credential(profile)),
-        ([], Some(name)) => Err(unknown::credential(profile, name, credentials)),
+        ([], Some(name)) => Err(did_you_mean::credential(profile, name, credentials)),
         (several, _) => {
             let several: Vec<Credential> = several.iter().map(|credential| (*credential).clone()).collect();
-            let what = format!("more than one credential is meant. Name one: {}", unknown::listed(&several));
+            let what = format!("more than one credential is meant. Name one: {}", did_you_mean::listed(&several));
             Err(bad(profile, &what))
         }
     }

@@ -1,6 +1,9 @@
 //! The imports as [`crate::ports`], and the keeper that lives on them.
 
-use crate::keeper::Keeper;
+#[cfg(feature = "admin")]
+use crate::admin::Admin as Exported;
+#[cfg(not(feature = "admin"))]
+use crate::keeper::Keeper as Exported;
 use crate::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Severity, Storage, StorageError, Stored, Version,
@@ -12,11 +15,11 @@ use super::bindings::wasi::clocks::{monotonic_clock, wall_clock};
 use super::bindings::wasi::random::random;
 
 /// What a warm instance remembers between calls. A cold one starts with nothing and comes to the same.
-pub(super) fn keeper() -> &'static Keeper<World> {
+pub(super) fn keeper() -> &'static Exported<World> {
     thread_local! {
-        static KEEPER: &'static Keeper<World> = Box::leak(Box::new(Keeper::new(World)));
+        static EXPORTED: &'static Exported<World> = Box::leak(Box::new(Exported::new(World)));
     }
-    KEEPER.with(|keeper| *keeper)
+    EXPORTED.with(|keeper| *keeper)
 }
 
 /// The imports.

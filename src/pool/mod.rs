@@ -9,24 +9,25 @@
 //!
 //! The pool document holds no secret. It may be lost at any time: then every turn begins anew.
 
+mod memory;
 mod pick;
 mod report;
 mod rest;
 
-use std::rc::Rc;
+use std::collections::BTreeMap;
 
 use crate::error::KeeperError;
 use crate::json::Object;
-use crate::keeper::Keeper;
 use crate::layers::Layers;
-use crate::ports::{Loaded, Ports, Stored, Version};
+use crate::ports::Version;
 use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
-use std::collections::BTreeMap;
 
-pub use pick::Picked;
-pub(crate) use pick::{ask, is_sole};
+pub use crate::token::Picked;
+pub(crate) use memory::load;
+pub(crate) use pick::{demand, is_sole, token};
 pub use report::{Advice, ApiCall, WhatToDo};
+pub(crate) use report::{end_rests, end_use, report};
 pub(crate) use rest::{Resting, resting};
 
 const ABOUT: &str = "Whose turn it is in lazaretto's pools, and what rests. No secrets; it may be deleted.";
@@ -42,7 +43,7 @@ pub fn name(vault: &str) -> String {
 
 /// The pool document, as it was read.
 #[derive(Default)]
-pub(crate) struct State {
+pub(crate) struct PoolState {
     version: Option<Version>,
     /// It cannot be understood, so it is not written either.
     is_foreign: bool,
@@ -94,7 +95,7 @@ pub(crate) struct Trouble {
     summary: String,
 }
 
-impl State {
+impl PoolState {
     /// What is remembered of a provider's pool.
     pub(crate) fn pool(&self, provider: &str) -> Option<&Pool> {
         self.pools.get(provider)
@@ -262,60 +263,5 @@ impl Trouble {
             .text("code", &self.code)
             .text("summary", &self.summary)
             .line()
-    }
-}
-
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// The pool document as it is now; not read again if it has not changed. One that cannot be read holds nothing, and stays.
-    pub(crate) async fn pool_state(&self, vault: &str) -> Rc<State> {
-        let known = self.pools.borrow().get(vault).cloned();
-        let version = known.as_ref().and_then(|state| state.version.as_ref());
-        let state = match (self.ports.load(&name(vault), version).await, known) {
-            (Ok(Loaded::Unchanged), Some(state)) => return state,
-            (Ok(Loaded::Absent), Some(state)) if state.version.is_none() && !state.is_foreign => return state,
-            (Ok(Loaded::Found(document)), _) => {
-                let pools = State::read(document.text.expose());
-                State {
-                    version: Some(document.version),
-                    is_foreign: pools.is_err(),
-                    text: document.text.expose().to_owned(),
-                    pools: pools.unwrap_or_default(),
-                }
-            }
-            (Ok(Loaded::Absent | Loaded::Unchanged), _) => State::default(),
-            (Err(_), _) => State { is_foreign: true, ..State::default() },
-        };
-        let state = Rc::new(state);
-        self.pools.borrow_mut().insert(vault.to_owned(), state.clone());
-        state
-    }
-
-    /// Changes a provider's pool, whoever else does too. What cannot be written is only forgotten.
-    pub(crate) async fn change_pool(&self, vault: &str, provider: &str, change: &dyn Fn(&mut Pool)) {
-        for _ in 0..ATTEMPTS {
-            if self.swap_pool(vault, provider, &*self.pool_state(vault).await, change).await {
-                return;
-            }
-        }
-    }
-
-    /// Changes a provider's pool if the document is still as it was read. False: it is not.
-    async fn swap_pool(&self, vault: &str, provider: &str, state: &State, change: &dyn Fn(&mut Pool)) -> bool {
-        if state.is_foreign {
-            return true;
-        }
-        let mut pools = State::read(&state.text).unwrap_or_default();
-        change(pools.entry(provider.to_owned()).or_default());
-        let text = spelled(&pools);
-        match self.ports.store(&name(vault), &text, state.version.as_ref(), false, None).await {
-            Ok(Stored::Done(version)) => {
-                let changed = State { version: Some(version), is_foreign: false, text, pools };
-                self.pools.borrow_mut().insert(vault.to_owned(), Rc::new(changed));
-                true
-            }
-            Ok(Stored::Stale(_) | Stored::Unknown) => false,
-            Err(_) => true,
-        }
     }
 }

@@ -1,14 +1,19 @@
 //! Which of several credentials is used. The same pool, the same random numbers and the same time give the same pick.
 
-use std::fmt;
 use std::rc::Rc;
 
+use lazaretto_macros::async_natively;
+
 use crate::error::{Action, KeeperError};
-use crate::keeper::{AccessToken, Ask, Keeper, TokenRequest, no_credential};
+use crate::lookup::{self, candidates, no_credential};
+use crate::pool::memory;
 use crate::ports::Ports;
+use crate::protocol::{Demand, refresh};
 use crate::provider::Profile;
+use crate::session::Session;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::settings::{PoolPolicy, Strategy};
+use crate::token::{AccessToken, Picked, TokenRequest};
 use crate::vault::{Credential, EntryState, Place, Reading};
 
 use super::rest::{Resting, resting};
@@ -16,46 +21,6 @@ use super::{ATTEMPTS, Pool};
 
 /// Credentials without anything to use of which the reason is looked for.
 const MOST_EMPTY: usize = 8;
-
-/// Why this credential and no other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Picked {
-    /// The caller named it.
-    Named,
-    /// There is no other.
-    Only,
-    /// It is the first by priority that can serve.
-    Priority,
-    /// It was its turn.
-    RoundRobin,
-    /// By chance.
-    Random,
-    /// It was used least.
-    LeastUsed,
-    /// The session has it already.
-    Sticky,
-}
-
-impl Picked {
-    /// The word in the contract.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Named => "named",
-            Self::Only => "only",
-            Self::Priority => "priority",
-            Self::RoundRobin => "round-robin",
-            Self::Random => "random",
-            Self::LeastUsed => "least-used",
-            Self::Sticky => "sticky",
-        }
-    }
-}
-
-impl fmt::Display for Picked {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
 
 /// A pool as a pick sees it.
 struct Choice<'a> {
@@ -69,70 +34,88 @@ struct Choice<'a> {
     tried: &'a [usize],
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// An access token of the credential that is picked; of another one if that cannot serve.
-    pub(crate) async fn picked(
-        &self,
-        request: &TokenRequest,
-        profile: &Rc<Profile>,
-        reading: &Reading,
-    ) -> Result<AccessToken, KeeperError> {
-        let policy = self.settings(&request.vault).await?.pool(&profile.id)?;
-        let session = request.session.as_ref().map(|session| Fingerprint::of(session).as_str().to_owned());
-        let mut tried: Vec<usize> = Vec::new();
-        let mut worst = None;
-        let mut lost = 0;
-        loop {
-            let now_ms = self.ports.wall_ms();
-            let state = self.pool_state(&request.vault).await;
-            let choice = Choice {
-                credentials: &reading.credentials,
-                pool: state.pool(&profile.id),
-                policy: &policy,
-                session: session.as_deref(),
-                now_ms,
-                is_sole: is_sole(&reading.credentials),
-                tried: &tried,
-            };
-            let Some((at, picked)) = choice.best(|| self.ports.random_u64()) else {
-                choice.why_none(profile, &mut worst);
-                break;
-            };
-            let id = reading.credentials[at].id();
-            if policy.keeps_count() {
-                let take = |pool: &mut Pool| pool.take(id, session.as_deref(), now_ms, &policy);
-                if !self.swap_pool(&request.vault, &profile.id, &state, &take).await && lost < ATTEMPTS {
-                    // Somebody else picked meanwhile, perhaps the same one.
-                    lost += 1;
-                    continue;
-                }
-            }
-            match self.ensure(&ask(request, profile, id)).await {
-                Ok(token) => return Ok(AccessToken { picked, ..token }),
-                Err(error) => worse(&mut worst, error),
-            }
-            let place = tried.binary_search(&at).unwrap_or_else(|place| place);
-            tried.insert(place, at);
-        }
-        // What holds nothing may still have its tokens in the sealed document, and knows best why it holds nothing.
-        let is_empty = |credential: &&Credential| {
-            let place = credential.leading();
-            place.is_empty() && !place.is_in_environment()
-        };
-        for credential in reading.credentials.iter().filter(is_empty).take(MOST_EMPTY) {
-            match self.ensure(&ask(request, profile, credential.id())).await {
-                Ok(token) => return Ok(AccessToken { picked: Picked::Priority, ..token }),
-                Err(error) => worse(&mut worst, error),
-            }
-        }
-        Err(worst.unwrap_or_else(|| no_credential(profile)))
+/// An access token that is valid as asked, refreshed if need be.
+#[async_natively]
+pub(crate) async fn token<P: Ports>(session: &Session<P>, request: &TokenRequest) -> Result<AccessToken, KeeperError> {
+    let (profile, reading) = lookup::profile_in(session, &request.vault, &request.provider).await?;
+    let found = candidates(&reading, &profile, request.credential.as_deref())?;
+    if request.credential.is_none() {
+        return pick(session, request, &profile, &reading).await;
     }
+    // Who names a credential means that one, though it rests.
+    let mut first_error = None;
+    for credential in found {
+        match refresh::ensure(session, &demand(request, &profile, credential.id())).await {
+            Ok(token) => return Ok(token),
+            // One label may stand for several.
+            Err(error) => first_error = first_error.or(Some(error)),
+        }
+    }
+    Err(first_error.unwrap_or_else(|| no_credential(&profile)))
+}
+
+/// An access token of the credential that is picked; of another one if that cannot serve.
+#[async_natively]
+pub(crate) async fn pick<P: Ports>(
+    session: &Session<P>,
+    request: &TokenRequest,
+    profile: &Rc<Profile>,
+    reading: &Reading,
+) -> Result<AccessToken, KeeperError> {
+    let policy = session.settings(&request.vault).await?.pool(&profile.id)?;
+    let of_session = request.session.as_ref().map(|session| Fingerprint::of(session).as_str().to_owned());
+    let mut tried: Vec<usize> = Vec::new();
+    let mut worst = None;
+    let mut lost = 0;
+    loop {
+        let now_ms = session.ports.wall_ms();
+        let state = memory::load(session, &request.vault).await;
+        let choice = Choice {
+            credentials: &reading.credentials,
+            pool: state.pool(&profile.id),
+            policy: &policy,
+            session: of_session.as_deref(),
+            now_ms,
+            is_sole: is_sole(&reading.credentials),
+            tried: &tried,
+        };
+        let Some((at, picked)) = choice.best(|| session.ports.random_u64()) else {
+            choice.why_none(profile, &mut worst);
+            break;
+        };
+        let id = reading.credentials[at].id();
+        if policy.keeps_count() {
+            let take = |pool: &mut Pool| pool.take(id, of_session.as_deref(), now_ms, &policy);
+            if !memory::swap(session, &request.vault, &profile.id, &state, &take).await && lost < ATTEMPTS {
+                // Somebody else picked meanwhile, perhaps the same one.
+                lost += 1;
+                continue;
+            }
+        }
+        match refresh::ensure(session, &demand(request, profile, id)).await {
+            Ok(token) => return Ok(AccessToken { picked, ..token }),
+            Err(error) => worse(&mut worst, error),
+        }
+        let place = tried.binary_search(&at).unwrap_or_else(|place| place);
+        tried.insert(place, at);
+    }
+    // What holds nothing may still have its tokens in the sealed document, and knows best why it holds nothing.
+    let is_empty = |credential: &&Credential| {
+        let place = credential.leading();
+        place.is_empty() && !place.is_in_environment()
+    };
+    for credential in reading.credentials.iter().filter(is_empty).take(MOST_EMPTY) {
+        match refresh::ensure(session, &demand(request, profile, credential.id())).await {
+            Ok(token) => return Ok(AccessToken { picked: Picked::Priority, ..token }),
+            Err(error) => worse(&mut worst, error),
+        }
+    }
+    Err(worst.unwrap_or_else(|| no_credential(profile)))
 }
 
 /// What is asked of one credential.
-pub(crate) fn ask<'a>(request: &'a TokenRequest, profile: &Rc<Profile>, id: &str) -> Ask<'a> {
-    Ask {
+pub(crate) fn demand<'a>(request: &'a TokenRequest, profile: &Rc<Profile>, id: &str) -> Demand<'a> {
+    Demand {
         vault: &request.vault,
         profile: profile.clone(),
         credential: id.to_owned(),
@@ -239,7 +222,7 @@ impl Choice<'_> {
             if let Some(rest) = self.resting(credential) {
                 worse(worst, rest.error(&profile.id, credential.id(), self.now_ms));
             } else if credential.leading().state == EntryState::Dead && worst.is_none() {
-                *worst = Some(crate::protocol::freshness::dead_entry(profile, credential));
+                *worst = Some(crate::protocol::why_ended::dead_entry(profile, credential));
             }
         }
     }

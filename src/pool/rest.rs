@@ -3,14 +3,13 @@
 use crate::classify::ApiVerdict;
 use crate::error::{Code, KeeperError};
 use crate::state::fingerprint::Fingerprint;
+use crate::state::pause;
 use crate::state::settings::PoolPolicy;
 use crate::time::DAY_MS;
 use crate::vault::{Credential, EntryState, Place};
 
 use super::{Pool, Trouble};
 
-/// A rest that ends later than this is not believed: the API may say so again.
-const LONGEST_MS: u64 = 8 * DAY_MS;
 /// Who names a shorter wait has not said how often: each call would be refused anew.
 const SHORTEST_S: u64 = 5;
 /// Failures longer ago than this are not in a row with a new one.
@@ -37,9 +36,7 @@ pub(crate) fn resting(
     let ends = |until_ms: u64, since_ms: Option<u64>, is_billing: bool| {
         let sole_until_ms = since_ms.map(|since_ms| since_ms.saturating_add(policy.sole_most_s.saturating_mul(1_000)));
         let until_ms = if is_sole && !is_billing { sole_until_ms.unwrap_or(until_ms).min(until_ms) } else { until_ms };
-        // Nor is one that began in the future: the clock was set back.
-        let has_begun = since_ms.is_none_or(|since_ms| since_ms <= now_ms.saturating_add(60_000));
-        (has_begun && now_ms < until_ms && until_ms - now_ms <= LONGEST_MS).then_some(until_ms)
+        pause::holds(since_ms, until_ms, now_ms).then_some(until_ms)
     };
     // An entry's word is about its own access token.
     let about_it = |entry: &&Place| entry.access_token == place.access_token;

@@ -1,40 +1,36 @@
 //! The secret of a client is read when it is about to be used, by the host, from the one place that the user's profile names.
 
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
-use crate::keeper::Keeper;
 use crate::ports::{Loaded, Ports};
 use crate::provider::{ClientSecret, Profile};
 use crate::secret::Secret;
+use crate::session::Session;
 
 /// What the host is asked for: this, and the profile's id.
 const DOCUMENT: &str = "secret/";
 /// No secret is longer.
 const LONGEST: usize = 8 * 1024;
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// The secret, if the profile has the host read it. None: the profile holds it itself, or the client has none.
-    pub(crate) async fn client_secret(&self, profile: &Profile) -> Result<Option<Secret>, KeeperError> {
-        let Some(ClientSecret::Elsewhere { member, .. }) = &profile.client_secret else { return Ok(None) };
-        let unread = |why: &str| {
-            let what = format!(
-                "{}: the client secret that `{member}` in providers.json names was not read: {why}",
-                profile.id
-            );
-            let mut error = KeeperError::new(Code::ClientSecret, what);
-            error.provider = Some(profile.id.clone());
-            error
-        };
-        let name = format!("{DOCUMENT}{}", profile.id);
-        match self.ports.load(&name, None).await {
-            Ok(Loaded::Found(document)) if can_be_sent(document.text.expose()) => Ok(Some(document.text)),
-            Ok(Loaded::Found(_)) => {
-                Err(unread("what is there is empty, longer than a secret, or not one line of text"))
-            }
-            Ok(_) => Err(unread("this host reads no client secrets")),
-            Err(error) if error.code == "invalid-name" => Err(unread("this host reads no client secrets")),
-            Err(error) => Err(unread(&error.message)),
-        }
+/// The secret, if the profile has the host read it. None: the profile holds it itself, or the client has none.
+#[async_natively]
+pub(crate) async fn read<P: Ports>(session: &Session<P>, profile: &Profile) -> Result<Option<Secret>, KeeperError> {
+    let Some(ClientSecret::Elsewhere { member, .. }) = &profile.client_secret else { return Ok(None) };
+    let unread = |why: &str| {
+        let what =
+            format!("{}: the client secret that `{member}` in providers.json names was not read: {why}", profile.id);
+        let mut error = KeeperError::new(Code::ClientSecret, what);
+        error.provider = Some(profile.id.clone());
+        error
+    };
+    let name = format!("{DOCUMENT}{}", profile.id);
+    match session.ports.load(&name, None).await {
+        Ok(Loaded::Found(document)) if can_be_sent(document.text.expose()) => Ok(Some(document.text)),
+        Ok(Loaded::Found(_)) => Err(unread("what is there is empty, longer than a secret, or not one line of text")),
+        Ok(_) => Err(unread("this host reads no client secrets")),
+        Err(error) if error.code == "invalid-name" => Err(unread("this host reads no client secrets")),
+        Err(error) => Err(unread(&error.message)),
     }
 }
 

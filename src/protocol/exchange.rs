@@ -1,96 +1,96 @@
 //! Step 7 of the protocol, and the one resend of step 10: what was sent, and what became of it. From here on nothing cancels.
 
-use crate::classify::{self, Answer, Judgement, Verdict};
-use crate::keeper::{Ask, Keeper};
+use lazaretto_macros::async_natively;
+
+use crate::classify::{self, Answer, Verdict};
 use crate::ports::{HttpFailure, Ports, Response, Severity};
-use crate::protocol::refresh::{Intended, Sending};
-use crate::protocol::request;
+use crate::protocol::{Demand, Exchange, Intended, Outcome, events, freshness, lease, request};
+use crate::session::Session;
 
 /// Too little for a request.
 const LEAST_DEADLINE_MS: u64 = 2_000;
 /// A clock that is off by more than this is told of.
 const CLOCK_ALLOWANCE_S: u64 = 300;
 
-/// What became of a send.
-pub(crate) struct Outcome {
-    pub(crate) judgement: Judgement,
-    pub(crate) failure: Option<HttpFailure>,
-    pub(crate) sent_at_ms: u64,
-    /// An earlier answer was lost: a refusal now may be about a token that was replaced.
-    pub(crate) answer_lost: bool,
-    /// It was lost in this call: its send is still in doubt, whatever came of the one after it.
-    pub(crate) is_resend: bool,
+/// Steps 6 and 7, and the one resend of step 10. None: there is no time left for a send.
+#[async_natively]
+pub(crate) async fn send<P: Ports>(
+    session: &Session<P>,
+    exchange: &Exchange<'_>,
+    intended: &Intended,
+) -> Option<Outcome> {
+    let answer_lost = intended.intent.sends > 1;
+    if !lease::has_time(session, exchange) {
+        return None;
+    }
+    let mut outcome = send_once(session, exchange, exchange.deadline_ms, answer_lost).await;
+    // The answer was lost. If the server has spent the token, sending it again soon is the only way to its successor; if
+    // it has not, the token is as good as before.
+    let is_still_ours = lost(&outcome) && still_stored(session, exchange).await;
+    // The checks once more, as the last thing before it leaves.
+    let deadline_ms = lease::resend_deadline_ms(session, exchange);
+    if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS && lease::has_time(session, exchange) {
+        events::tell(
+            session,
+            exchange.demand,
+            "in-doubt",
+            Severity::Warning,
+            "the answer to a refresh was lost; the same token is sent once more",
+        );
+        outcome = Outcome { is_resend: true, ..send_once(session, exchange, deadline_ms, true).await };
+    }
+    Some(outcome)
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Steps 6 and 7, and the one resend of step 10. None: there is no time left for a send.
-    pub(crate) async fn send(&self, sending: &Sending<'_>, intended: &Intended) -> Option<Outcome> {
-        let answer_lost = intended.intent.sends > 1;
-        if !self.has_time(sending) {
-            return None;
+#[async_natively]
+async fn send_once<P: Ports>(
+    session: &Session<P>,
+    exchange: &Exchange<'_>,
+    deadline_ms: u64,
+    answer_lost: bool,
+) -> Outcome {
+    let request = request::refresh(
+        &exchange.demand.profile,
+        &exchange.to,
+        exchange.token,
+        exchange.client_secret.as_ref(),
+        deadline_ms,
+    );
+    let sent_at_ms = session.ports.wall_ms();
+    let result = session.ports.send(request).await;
+    let now_s = session.ports.wall_ms() / 1_000;
+    let mut judgement = match &result {
+        Ok(response) => {
+            let answer = answer_of(response);
+            notice_clock(session, exchange.demand, classify::date_s(&answer), now_s);
+            classify::classify(&exchange.demand.profile.rules, &answer, now_s)
         }
-        let mut outcome = self.send_once(sending, sending.deadline_ms, answer_lost).await;
-        // The answer was lost. If the server has spent the token, sending it again soon is the only way to its successor; if
-        // it has not, the token is as good as before.
-        let is_still_ours = lost(&outcome) && self.still_stored(sending).await;
-        // The checks once more, as the last thing before it leaves.
-        let deadline_ms = self.deadline_of_a_resend(sending);
-        if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending) {
-            self.tell(
-                sending.ask,
-                "in-doubt",
-                Severity::Warning,
-                "the answer to a refresh was lost; the same token is sent once more",
-            );
-            outcome = Outcome { is_resend: true, ..self.send_once(sending, deadline_ms, true).await };
+        Err(failure) => {
+            let mut judgement = classify::classify(&exchange.demand.profile.rules, &no_answer(failure), now_s);
+            judgement.in_doubt = failure.maybe_sent;
+            judgement
         }
-        Some(outcome)
-    }
+    };
+    judgement.tokens = judgement.tokens.map(|tokens| request::received(&exchange.demand.profile, tokens));
+    Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost, is_resend: false }
+}
 
-    async fn send_once(&self, sending: &Sending<'_>, deadline_ms: u64, answer_lost: bool) -> Outcome {
-        let request = request::refresh(
-            &sending.ask.profile,
-            &sending.to,
-            sending.token,
-            sending.client_secret.as_ref(),
-            deadline_ms,
-        );
-        let sent_at_ms = self.ports.wall_ms();
-        let result = self.ports.send(request).await;
-        let now_s = self.ports.wall_ms() / 1_000;
-        let mut judgement = match &result {
-            Ok(response) => {
-                let answer = answer_of(response);
-                self.notice_the_clock(sending.ask, classify::date_s(&answer), now_s);
-                classify::classify(&sending.ask.profile.rules, &answer, now_s)
-            }
-            Err(failure) => {
-                let mut judgement = classify::classify(&sending.ask.profile.rules, &no_answer(failure), now_s);
-                judgement.in_doubt = failure.maybe_sent;
-                judgement
-            }
-        };
-        judgement.tokens = judgement.tokens.map(|tokens| request::received(&sending.ask.profile, tokens));
-        Outcome { judgement, failure: result.err(), sent_at_ms, answer_lost, is_resend: false }
+/// Expiries are reckoned on this machine's clock: whoever's is wrong should know.
+fn notice_clock<P: Ports>(session: &Session<P>, demand: &Demand<'_>, server_s: Option<u64>, now_s: u64) {
+    let Some(differs_s) = server_s.map(|server_s| server_s.abs_diff(now_s)) else { return };
+    if differs_s > CLOCK_ALLOWANCE_S {
+        let what = format!("this machine's clock differs from the server's by {differs_s} s");
+        events::tell(session, demand, "clock-differs", Severity::Warning, &what);
     }
+}
 
-    /// Expiries are reckoned on this machine's clock: whoever's is wrong should know.
-    fn notice_the_clock(&self, ask: &Ask<'_>, server_s: Option<u64>, now_s: u64) {
-        let Some(differs_s) = server_s.map(|server_s| server_s.abs_diff(now_s)) else { return };
-        if differs_s > CLOCK_ALLOWANCE_S {
-            let what = format!("this machine's clock differs from the server's by {differs_s} s");
-            self.tell(ask, "clock-differs", Severity::Warning, &what);
+#[async_natively]
+async fn still_stored<P: Ports>(session: &Session<P>, exchange: &Exchange<'_>) -> bool {
+    match freshness::find(session, exchange.demand).await {
+        Ok((_, credential)) => {
+            credential.places.iter().any(|place| place.refresh_token.as_ref() == Some(exchange.token))
         }
-    }
-
-    async fn still_stored(&self, sending: &Sending<'_>) -> bool {
-        match self.found(sending.ask).await {
-            Ok((_, credential)) => {
-                credential.places.iter().any(|place| place.refresh_token.as_ref() == Some(sending.token))
-            }
-            Err(_) => false,
-        }
+        Err(_) => false,
     }
 }
 

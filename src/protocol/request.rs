@@ -10,6 +10,7 @@ use crate::secret::Secret;
 use crate::sendable;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{Counterpart, SECRET};
+use crate::vault::Fresh;
 
 pub(crate) const USER_AGENT: &str = concat!("lazaretto/", env!("CARGO_PKG_VERSION"));
 
@@ -89,6 +90,19 @@ pub(crate) fn received(profile: &Profile, mut tokens: Tokens) -> Tokens {
         tokens.refresh_token = RefreshToken::Unusable;
     }
     tokens
+}
+
+/// Returns the tokens of an answer as they are stored. What cannot be sent is none.
+pub(crate) fn fresh(tokens: Tokens, received_at_ms: u64) -> Fresh {
+    Fresh {
+        access_token: tokens.access_token.unwrap_or_else(|| Secret::new("")),
+        refresh_token: tokens.refresh_token.usable().cloned(),
+        expires_in_s: tokens.expires_in_s,
+        scope: tokens.scope,
+        token_type: tokens.token_type,
+        id_token: tokens.id_token,
+        received_at_ms,
+    }
 }
 
 /// The request that refreshes `token`.

@@ -2,10 +2,7 @@
 //! Nothing secret is in it.
 
 use crate::admin::login;
-use crate::error::KeeperError;
 use crate::json::Object;
-use crate::keeper::Keeper;
-use crate::ports::Ports;
 
 use super::{Catalog, ClientAuth, Profile};
 
@@ -66,29 +63,13 @@ impl ClientAuth {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Every provider that is known, or the one that a name stands for.
-    pub async fn providers(&self, name: Option<&str>) -> Result<Vec<ProviderInfo>, KeeperError> {
-        self.load_profiles().await?;
-        if let Some(name) = name {
-            let id = self.with_catalog(&mut |catalog| Ok(catalog.resolve(name)))?;
-            self.check_known(&id, name, None)?;
-        }
-        self.with_catalog(&mut |catalog| match name {
-            None => Ok(catalog.ids().into_iter().chain(only_keys(catalog)).map(|id| info(catalog, &id)).collect()),
-            Some(name) => Ok(vec![info(catalog, &catalog.resolve(name))]),
-        })
-    }
-}
-
 /// The providers of which only keys are known, by names that stand for no profile.
-fn only_keys(catalog: &Catalog) -> Vec<String> {
+pub(crate) fn only_keys(catalog: &Catalog) -> Vec<String> {
     let names = catalog.ids();
     catalog.ids_of_keys().into_iter().filter(|id| catalog.resolve(id) == *id && !names.contains(id)).collect()
 }
 
-fn info(catalog: &Catalog, id: &str) -> ProviderInfo {
+pub(crate) fn info(catalog: &Catalog, id: &str) -> ProviderInfo {
     let (found, wrong) = match catalog.profile(id) {
         Ok(found) => (found, None),
         Err(error) => (None, Some(error.0)),

@@ -7,7 +7,7 @@
 mod check;
 mod client_secret;
 #[cfg(feature = "admin")]
-mod list;
+pub(crate) mod list;
 
 #[cfg(feature = "admin")]
 pub(crate) use list::{Needed, missing, why_none};

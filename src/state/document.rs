@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
 use crate::json;
 use crate::layers::Layers;
@@ -18,6 +20,28 @@ pub(crate) fn loaded(name: &str, outcome: Result<Loaded, StorageError>) -> Resul
         Loaded::Found(document) => Ok(Some(document)),
         Loaded::Absent | Loaded::Unchanged => Ok(None),
     }
+}
+
+/// How often a document is changed against others who change it too.
+const ATTEMPTS: u32 = 64;
+
+/// Calls `attempt` until it returns an outcome. None says that somebody else changed the document between its load and its
+/// store: then `attempt` loads it again. Returns none where that happens every time.
+#[async_natively]
+pub(crate) async fn until_stored<T>(
+    mut attempt: impl AsyncFnMut() -> Result<Option<T>, KeeperError>,
+) -> Result<Option<T>, KeeperError> {
+    for _ in 0..ATTEMPTS {
+        if let Some(outcome) = attempt().await? {
+            return Ok(Some(outcome));
+        }
+    }
+    Ok(None)
+}
+
+/// Returns the error for a document that others change every time.
+pub(crate) fn busy(document: &str) -> KeeperError {
+    KeeperError::new(Code::Busy, format!("{document} is being written by others all the time"))
 }
 
 /// What `read` makes of the document called `name`; where that cannot be, `advice` ends the sentence.

@@ -3,5 +3,6 @@
 pub(crate) mod document;
 pub mod fingerprint;
 pub mod ledger;
+pub(crate) mod pause;
 pub mod sealed;
 pub(crate) mod settings;

@@ -1,7 +1,9 @@
 //! Tokens kept unused for a bounded time: what a quarantine removed, a successor that could not be written to its vault,
 //! and a copy of one that another program may write over.
 
-use crate::error::{Code, KeeperError};
+use std::collections::BTreeMap;
+
+use crate::error::KeeperError;
 use crate::json::{self, Kind, Object};
 use crate::layers::Layers;
 use crate::ports::{Ports, Stored, Version};
@@ -10,10 +12,8 @@ use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
 use crate::time::DAY_MS;
 use crate::vault::Fresh;
-use std::collections::BTreeMap;
 
 const ABOUT: &str = "lazaretto's sealed document: SECRETS that are not in use. `lazaretto unquarantine` puts one back.";
-const ATTEMPTS: usize = 64;
 
 /// How long a quarantine can be undone, and a copy is kept.
 pub const KEPT_MS: u64 = 7 * DAY_MS;
@@ -137,7 +137,7 @@ pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Sealed, KeeperErro
 /// Changes the sealed document, whoever else does too. What is past its time goes with it.
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Sealed)) -> Result<(), KeeperError> {
-    for _ in 0..ATTEMPTS {
+    let stored = document::until_stored(async || {
         let (mut sealed, version) = read(ports, vault).await?;
         change(&mut sealed);
         let now_ms = ports.wall_ms();
@@ -145,17 +145,17 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
         sealed.kept.retain(|_, kept| now_ms < kept.fresh.received_at_ms.saturating_add(KEPT_MS));
         let is_empty = sealed.quarantined.is_empty() && sealed.successors.is_empty() && sealed.kept.is_empty();
         if version.is_none() && is_empty {
-            return Ok(());
+            return Ok(Some(()));
         }
         let text = Secret::new(render(&sealed));
         match ports.store(&name(vault), text.expose(), version.as_ref(), true, None).await {
-            Ok(Stored::Done(_)) => return Ok(()),
+            Ok(Stored::Done(_)) => Ok(Some(())),
             // Making the change once more comes to the same.
-            Ok(Stored::Stale(_) | Stored::Unknown) => {}
-            Err(error) => return Err(KeeperError::storage(&name(vault), &error)),
+            Ok(Stored::Stale(_) | Stored::Unknown) => Ok(None),
+            Err(error) => Err(KeeperError::storage(&name(vault), &error)),
         }
-    }
-    Err(KeeperError::new(Code::Busy, format!("`{}` is being written by others all the time", name(vault))))
+    });
+    stored.await?.ok_or_else(|| document::busy(&format!("`{}`", name(vault))))
 }
 
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]

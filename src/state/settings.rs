@@ -1,17 +1,16 @@
 //! The policy for one vault: `settings.json`. What it does not say is as the defaults below say.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::error::{Code, KeeperError};
 use crate::json;
-use crate::keeper::Keeper;
 use crate::layers::Layers;
-use crate::ports::{Loaded, Ports, Version};
+use crate::ports::Version;
 use crate::secret::Secret;
-use std::collections::BTreeMap;
 
-const SETTINGS: &str = "settings.json";
+pub(crate) const SETTINGS: &str = "settings.json";
 
 /// How a pool is used unless the settings say otherwise: `pool` for every provider, `pools.<provider>` for one.
 const POOL: &str = r#"{"strategy": "fill_first", "max_in_use": 0, "in_use_s": 600, "session_s": 3600,
@@ -120,9 +119,14 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Holds a document that was loaded.
+    pub(crate) fn new(version: Option<Version>, text: Secret) -> Self {
+        Self { version, text, pools: RefCell::default() }
+    }
+
     #[cfg(test)]
     pub(crate) fn of(text: Secret) -> Self {
-        Self { version: None, text, pools: RefCell::default() }
+        Self::new(None, text)
     }
 
     fn part<T>(&self, read: impl FnOnce(&Layers<'_>) -> T) -> Result<T, KeeperError> {
@@ -168,27 +172,6 @@ impl Settings {
             let default = Layers::literal(POOL, settings);
             PoolPolicy::read(&of_one.over(&settings.object("pool")).over(&default))
         })
-    }
-}
-
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// The settings of a vault as they are now; not read again if they have not changed.
-    pub(crate) async fn settings(&self, vault: &str) -> Result<Rc<Settings>, KeeperError> {
-        let known = self.settings.borrow().clone();
-        let loaded = self.ports.load(SETTINGS, known.as_ref().and_then(|settings| settings.version.as_ref())).await;
-        let (version, text) = match (loaded.map_err(|error| KeeperError::storage(vault, &error))?, known) {
-            (Loaded::Unchanged, Some(settings)) => return Ok(settings),
-            (Loaded::Absent, Some(settings)) if settings.version.is_none() => return Ok(settings),
-            (Loaded::Found(document), _) => (Some(document.version), document.text),
-            (Loaded::Absent | Loaded::Unchanged, _) => (None, Secret::from("{}")),
-        };
-        let settings = Rc::new(Settings { version, text, pools: RefCell::default() });
-        // What a vault was read as may be stated otherwise now.
-        if self.settings.borrow_mut().replace(settings.clone()).is_some() {
-            self.forget_vaults();
-        }
-        Ok(settings)
     }
 }
 

@@ -1,8 +1,8 @@
 //! A person has a vault looked over: each kind of trouble is found, with the command that mends it, and a healthy vault has none.
 
 use crate::machine::{DAY_MS, START_MS, World, now};
+use lazaretto::admin::Admin;
 use lazaretto::admin::doctor::{Finding, FindingCode, Level};
-use lazaretto::keeper::Keeper;
 use lazaretto::state::fingerprint::Fingerprint;
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ const OLD: &str = "2026-07-20T09:30:00Z";
 
 fn findings_with(world: &World, ask_servers: bool) -> Vec<Finding> {
     let (stores, sent) = (world.0.deeds.borrow().len(), world.requests());
-    let found = now(Keeper::new(world.clone()).doctor("vault", ask_servers)).expect("findings");
+    let found = now(Admin::new(world.clone()).doctor("vault", ask_servers)).expect("findings");
     let deeds = world.0.deeds.borrow().len() - stores;
     assert_eq!(deeds, world.requests() - sent, "it reads only");
     for finding in &found {

@@ -1,9 +1,9 @@
 //! A person adds and removes credentials: each entry as the reference writes it, and not a byte of anything else changed.
 
 use crate::machine::{World, login, now, tokens};
+use lazaretto::admin::Admin;
 use lazaretto::admin::add::{More, NewCredential};
 use lazaretto::error::{Code, KeeperError};
-use lazaretto::keeper::Keeper;
 use lazaretto::secret::Secret;
 use lazaretto::status::CredentialStatus;
 use serde_json::{Value, json};
@@ -39,11 +39,11 @@ fn oauth(provider: &str, access: &str, refresh: &str) -> NewCredential {
 }
 
 fn add(world: &World, new: &NewCredential) -> Result<CredentialStatus, KeeperError> {
-    now(Keeper::new(world.clone()).add(new))
+    now(Admin::new(world.clone()).add(new))
 }
 
 fn remove(world: &World, provider: &str, credential: Option<&str>) -> Result<(), KeeperError> {
-    now(Keeper::new(world.clone()).remove("vault", provider, credential))
+    now(Admin::new(world.clone()).remove("vault", provider, credential))
 }
 
 fn pool(world: &World, provider: &str) -> Vec<Value> {

@@ -1,6 +1,7 @@
 //! Logging in and out, answer by answer: a server that answers what it was told to, and a clock that stands still.
 
 use crate::machine::{Moment, SECOND_MS, World, login, now, tokens};
+use lazaretto::admin::Admin;
 use lazaretto::admin::login::{Begun, LoggedOut, Progress, Revocation};
 use lazaretto::error::{Action, Code, KeeperError};
 use lazaretto::keeper::Keeper;
@@ -22,24 +23,24 @@ fn world() -> World {
     world
 }
 
-fn keeper(world: &World) -> Keeper<World> {
-    Keeper::new(world.clone())
+fn admin(world: &World) -> Admin<World> {
+    Admin::new(world.clone())
 }
 
 fn start(world: &World, flow: &str) -> Result<Begun, KeeperError> {
-    now(keeper(world).login_start("vault", "acme", flow, Some(REDIRECT), None))
+    now(admin(world).login_start("vault", "acme", flow, Some(REDIRECT), None))
 }
 
 fn poll(world: &World, state: &Secret) -> Result<Progress, KeeperError> {
-    now(keeper(world).login_poll(state))
+    now(admin(world).login_poll(state))
 }
 
 fn finish(world: &World, state: &Secret, url: &str) -> Result<String, KeeperError> {
-    now(keeper(world).login_finish(state, &Secret::from(url))).map(|status| status.state.to_owned())
+    now(admin(world).login_finish(state, &Secret::from(url))).map(|status| status.state.to_owned())
 }
 
 fn logout(world: &World, credential: Option<&str>, keep: bool) -> Result<LoggedOut, KeeperError> {
-    now(keeper(world).logout("vault", "acme", credential, keep))
+    now(admin(world).logout("vault", "acme", credential, keep))
 }
 
 fn device() -> Value {
@@ -166,7 +167,7 @@ fn what_is_no_beginning_of_a_login_is_refused() {
     assert_eq!(poll(&world, &Secret::from("nonsense")).expect_err("no state").code, Code::BadRequest);
     let begun = start(&world, "loopback-pkce").expect("it begins");
     assert_eq!(poll(&world, &begun.state).expect_err("another flow's").code, Code::BadRequest);
-    let error = now(keeper(&world).login_start("vault", "acme", "loopback-pkce", Some("https://evil.example/"), None));
+    let error = now(admin(&world).login_start("vault", "acme", "loopback-pkce", Some("https://evil.example/"), None));
     assert_eq!(error.expect_err("not on this machine").code, Code::BadRequest);
     world.profile("client-1");
     assert_eq!(start(&world, "device-code").expect_err("not described").action(), Action::Configure);
@@ -251,7 +252,7 @@ fn logged_in_over(vault: &Value, provider: &str, tokens: &Value) -> (World, Valu
     world.0.now_ms.set(crate::machine::START_MS);
     world.write("vault", &vault.to_string());
     world.answer(200, &device());
-    let begun = now(keeper(&world).login_start("vault", provider, "device-code", None, None)).expect("it begins");
+    let begun = now(admin(&world).login_start("vault", provider, "device-code", None, None)).expect("it begins");
     world.answer(200, tokens);
     poll(&world, &begun.state).expect("approved").done.expect("it is done");
     let vault = world.vault();
@@ -322,7 +323,7 @@ fn a_first_login_creates_the_vault_in_its_providers_layout() {
     let world = World::default();
     world.answer(200, &device());
     let begun =
-        now(keeper(&world).login_start("vault", "xai", "device-code", None, None)).expect("there need be no vault");
+        now(admin(&world).login_start("vault", "xai", "device-code", None, None)).expect("there need be no vault");
     world.answer(200, &tokens());
     poll(&world, &begun.state).expect("approved").done.expect("it is done");
     assert_eq!(world.vault()["version"], 1);
@@ -458,7 +459,8 @@ fn only_the_credential_that_is_meant_is_logged_out() {
 fn the_origins_of_a_login_are_those_it_sends_to() {
     let world = world();
     let names = |origins: Result<Vec<String>, KeeperError>| origins.expect("origins");
-    let (keepers, logins) = (names(now(keeper(&world).origins())), names(now(keeper(&world).login_origins())));
+    let (keepers, logins) =
+        (names(now(Keeper::new(world.clone()).origins())), names(now(admin(&world).login_origins())));
     assert!(!keepers.contains(&"https://login.acme.example:443".to_owned()));
     assert!(logins.contains(&"https://login.acme.example:443".to_owned()));
     assert!(keepers.iter().all(|origin| logins.contains(origin)));
@@ -469,12 +471,12 @@ fn the_origins_of_a_login_are_those_it_sends_to() {
 fn codex_is_asked_by_browser_and_told_in_json() {
     let world = World::default();
     world.0.now_ms.set(crate::machine::START_MS);
-    let flows = now(keeper(&world).login_flows("codex")).expect("flows");
+    let flows = now(admin(&world).login_flows("codex")).expect("flows");
     assert_eq!(flows.len(), 1);
     assert_eq!(flows[0].redirect_url.as_deref(), Some("http://localhost:1455/auth/callback"));
     world.write("vault", &json!({ "providers": { "openai-codex": login("rt-1") } }).to_string());
     world.answer_text(200, &[], "");
-    now(keeper(&world).logout("vault", "codex", None, true)).expect("logged out");
+    now(admin(&world).logout("vault", "codex", None, true)).expect("logged out");
     let (body, _) = world.0.sent.borrow()[0].clone();
     assert_eq!(
         serde_json::from_str::<Value>(&body).expect("json"),
@@ -584,7 +586,7 @@ fn a_hold_ends_with_a_new_secret_and_status_reads_none() {
     assert_eq!(world.token().expect_err("refused").code, Code::Held);
     assert_eq!(world.token().expect_err("not sent again").code, Code::Held);
     let state = |world: &World| {
-        let report = now(keeper(world).status("vault", Some("acme"))).expect("a status");
+        let report = now(Keeper::new(world.clone()).status("vault", Some("acme"))).expect("a status");
         report.credentials[0].state
     };
     assert_eq!((state(&world), world.requests()), ("held", 1));
@@ -644,7 +646,7 @@ fn a_login_with_a_label_becomes_an_entry_beside_the_login() {
     let world = world();
     let begin = |label: &str| {
         world.answer(200, &device());
-        let begun = now(keeper(&world).login_start("vault", "acme", "device-code", None, Some(label)));
+        let begun = now(admin(&world).login_start("vault", "acme", "device-code", None, Some(label)));
         begun.expect("it begins").state
     };
     let before = world.vault()["providers"].clone();
@@ -672,11 +674,11 @@ fn the_documented_clients_with_a_secret_offer_a_login() {
     let world = World::new();
     world.write("providers.json", profiles);
     for provider in ["google", "github"] {
-        let flows = now(keeper(&world).login_flows(provider)).expect("the profile is good");
+        let flows = now(admin(&world).login_flows(provider)).expect("the profile is good");
         let flows: Vec<_> = flows.iter().map(|flow| flow.flow).collect();
         assert_eq!(flows, ["loopback-pkce"], "{provider}");
         world.write(&format!("secret/{provider}"), "s");
-        let begun = now(keeper(&world).login_start("vault", provider, "loopback-pkce", Some(REDIRECT), None));
+        let begun = now(admin(&world).login_start("vault", provider, "loopback-pkce", Some(REDIRECT), None));
         assert!(begun.expect("it begins").url.contains("code_challenge="), "{provider}");
     }
 }
@@ -692,7 +694,7 @@ fn a_bad_label_is_refused_before_the_login() {
         &json!({ "providers": { "acme": login("rt-1") }, "credential_pool": { "acme": [key] } }).to_string(),
     );
     for label in ["work", "login"] {
-        let begun = now(keeper(&world).login_start("vault", "acme", "device-code", None, Some(label)));
+        let begun = now(admin(&world).login_start("vault", "acme", "device-code", None, Some(label)));
         assert_eq!(begun.expect_err("the name is taken").code, Code::BadRequest, "{label}");
     }
     assert_eq!(world.requests(), 0);

@@ -5,8 +5,8 @@ use std::fs;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use lazaretto::admin::Admin;
 use lazaretto::error::{Code, KeeperError};
-use lazaretto::keeper::Keeper;
 use lazaretto::ports::{
     Acquired, Capabilities, Clock, Document, Event, Events, Holder, Http, HttpFailure, Lease, Loaded, Random, Request,
     Response, Scope, Storage, StorageError, Stored, Version,
@@ -153,8 +153,8 @@ impl Folder {
     fn hand_over(&self, calls: u32, mut take: impl FnMut(&str) -> Result<(), KeeperError>) -> Result<(), KeeperError> {
         let world =
             World { storage: FileStorage::open(self.path()), calls_left: Cell::new(calls), events: RefCell::default() };
-        let keeper = Keeper::new(world);
-        let moving = keeper.hand_over("vault", "anthropic", async |place| {
+        let admin = Admin::new(world);
+        let moving = admin.hand_over("vault", "anthropic", async |place| {
             take(place.refresh_token.as_ref().expect("a token").expose())
         });
         // Every port answers at once.

@@ -20,41 +20,41 @@ macro_rules! mutants {
 }
 
 pub const MUTANTS: &[Mutant] = mutants! {
-    "no-intent" in "protocol/refresh.rs":
-        "match ledger::swap(&self.ports, sending.ask.vault, read, true, &ours).await? {"
+    "no-intent" in "protocol/intent.rs":
+        "match ledger::swap(&session.ports, exchange.demand.vault, read, true, &ours).await? {"
         => "drop(ours); match Ok::<_, KeeperError>(Swapped::Done(read))? {";
     "no-reload-under-the-lease" in "protocol/refresh.rs":
-        "let Some(now) = self.look_again(ask, due).await? else { return Ok(Next::Again) };"
-        => "let _ = self.look_again(ask, due).await?; let now = Due { vault: due.vault.clone(), credential: due.credential.clone(), usable: due.usable.clone(), spent: due.spent.clone() };";
+        "let Some(now) = look_again(session, demand, due).await? else { return Ok(Next::Again) };"
+        => "let _ = look_again(session, demand, due).await?; let now = Due { vault: due.vault.clone(), credential: due.credential.clone(), usable: due.usable.clone(), spent: due.spent.clone() };";
     "no-deadline-check" in "protocol/lease.rs":
-        "let Some(ttl_ms) = sending.held.granted_ttl_ms else { return true };"
-        => "let Some(ttl_ms) = sending.held.granted_ttl_ms.filter(|_| false) else { return true };";
+        "let Some(ttl_ms) = exchange.held.granted_ttl_ms else { return true };"
+        => "let Some(ttl_ms) = exchange.held.granted_ttl_ms.filter(|_| false) else { return true };";
     "clock-set-back-not-noticed" in "protocol/lease.rs":
-        "monotonic_ms.saturating_sub(sending.held.monotonic_ms).max(wall_ms - sending.held.wall_ms)"
-        => "monotonic_ms.saturating_sub(sending.held.monotonic_ms)";
-    "ledger-not-asked" in "protocol/refresh.rs":
-        "match ledger.standing(&sending.fingerprint, &sending.to, now_ms) {"
-        => "match ledger.standing(&Fingerprint::of(\"\"), &sending.to, now_ms) {";
-    "tombstone-ignored" in "protocol/refresh.rs":
-        "Standing::Dead(tombstone) if earned_a_send(sending.place, tombstone) => Ok(None),"
+        "monotonic_ms.saturating_sub(exchange.held.monotonic_ms).max(wall_ms - exchange.held.wall_ms)"
+        => "monotonic_ms.saturating_sub(exchange.held.monotonic_ms)";
+    "ledger-not-asked" in "protocol/check_ledger.rs":
+        "match ledger.standing(&exchange.fingerprint, &exchange.to, now_ms) {"
+        => "match ledger.standing(&Fingerprint::of(\"\"), &exchange.to, now_ms) {";
+    "tombstone-ignored" in "protocol/check_ledger.rs":
+        "Standing::Dead(tombstone) if earned_a_send(exchange.place, tombstone) => Ok(None),"
         => "Standing::Dead(_) => Ok(None), #[allow(unreachable_patterns)]";
-    "spent-token-sent" in "protocol/refresh.rs":
-        "Standing::Spent(_) => self.restore_the_descendant(sending, ledger).await.map(Some),"
+    "spent-token-sent" in "protocol/check_ledger.rs":
+        "Standing::Spent(_) => recover::restore_descendant(session, exchange, ledger).await.map(Some),"
         => "Standing::Spent(_) => Ok(None),";
     "unknown-outcome-taken-as-dead" in "protocol/refresh.rs":
-        "Verdict::Terminal => self.refused(&sending, &outcome).await,"
-        => "Verdict::Terminal | Verdict::Unknown | Verdict::Transient => self.refused(&sending, &outcome).await,";
+        "Verdict::Terminal => end_refused(session, &exchange, &outcome).await,"
+        => "Verdict::Terminal | Verdict::Unknown | Verdict::Transient => end_refused(session, &exchange, &outcome).await,";
     "answer-lost-is-not-resent-but-buried" in "protocol/exchange.rs":
-        "let is_still_ours = lost(&outcome) && self.still_stored(sending).await;"
+        "let is_still_ours = lost(&outcome) && still_stored(session, exchange).await;"
         => "let is_still_ours = false; if lost(&outcome) { outcome.judgement.verdict = Verdict::Terminal; }";
     "resend-without-a-last-look-at-the-clock" in "protocol/exchange.rs":
-        "if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS && self.has_time(sending) {"
+        "if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS && lease::has_time(session, exchange) {"
         => "if is_still_ours && deadline_ms >= LEAST_DEADLINE_MS {";
-    "withdrawn-intent-stays" in "protocol/refresh.rs":
-        "ledger.record(&sending.fingerprint, &sending.to, now_ms).account_for(&intended.intent);"
-        => "ledger.record(&sending.fingerprint, &sending.to, now_ms);";
-    "sealed-successor-forgotten" in "protocol/refresh.rs":
-        "if let Some(next) = self.finish_a_sealed_successor(sending, ledger).await? {"
+    "withdrawn-intent-stays" in "protocol/intent.rs":
+        "ledger.record(&exchange.fingerprint, &exchange.to, now_ms).account_for(&intended.intent);"
+        => "ledger.record(&exchange.fingerprint, &exchange.to, now_ms);";
+    "sealed-successor-forgotten" in "protocol/check_ledger.rs":
+        "if let Some(next) = recover::finish_sealed(session, exchange, ledger).await? {"
         => "if let Some(next) = None {";
     "intent-left-open-after-a-429" in "protocol/backoff.rs":
         "if !judgement.in_doubt && !outcome.is_resend {"
@@ -63,8 +63,8 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "if !judgement.in_doubt && !outcome.is_resend {"
         => "record.intent = None; if false {";
     "successor-dropped-on-conflict" in "protocol/store_successor.rs":
-        "Ok(Stored::Stale(_)) => self.tell("
-        => "Ok(Stored::Stale(_)) if true => return Ok(Landed::Gone), Ok(Stored::Stale(_)) => self.tell(";
+        "Ok(Stored::Stale(_)) => {"
+        => "Ok(Stored::Stale(_)) if true => return Ok(Some(StoreOutcome::Gone)), Ok(Stored::Stale(_)) => {";
     "only-one-place-written" in "protocol/store_successor.rs":
         "if place.fingerprint().as_ref().is_some_and(&ours) {"
         => "if !holds_it && place.fingerprint().as_ref().is_some_and(&ours) {";
@@ -75,46 +75,46 @@ pub const MUTANTS: &[Mutant] = mutants! {
         "for place in places().filter(|place| emptied(place)) {"
         => "for place in places().filter(|place| emptied(place) && false) {";
     "successor-not-sealed" in "protocol/store_successor.rs":
-        "Landed::Failed | Landed::Overtaken => unsaved = self.seal_successor(sending, &fresh).await,"
-        => "Landed::Failed | Landed::Overtaken => unsaved = None,";
-    "intent-never-resolved" in "protocol/store_successor.rs":
-        "        let now_ms = self.ports.wall_ms();\n        let successor = fresh.refresh_token"
-        => "        if true { return; }\n        let now_ms = self.ports.wall_ms();\n        let successor = fresh.refresh_token";
-    "kept-taken-as-spent" in "protocol/store_successor.rs":
-        "                record.state = State::Live;\n                record.pause = None;"
-        => "                record.state = State::Spent { successor: sent.clone() };\n                record.pause = None;";
-    "another-s-intent-closed" in "protocol/store_successor.rs":
+        "StoreOutcome::Failed | StoreOutcome::Overtaken => unsaved = seal_successor(session, exchange, &fresh).await,"
+        => "StoreOutcome::Failed | StoreOutcome::Overtaken => unsaved = None,";
+    "intent-never-resolved" in "protocol/intent.rs":
+        "    let now_ms = session.ports.wall_ms();\n    let successor = fresh.refresh_token"
+        => "    if true { return; }\n    let now_ms = session.ports.wall_ms();\n    let successor = fresh.refresh_token";
+    "kept-taken-as-spent" in "protocol/intent.rs":
+        "            record.state = State::Live;\n            record.pause = None;"
+        => "            record.state = State::Spent { successor: sent.clone() };\n            record.pause = None;";
+    "another-s-intent-closed" in "protocol/intent.rs":
         "Some(ours) if record.intent.as_ref().is_some_and(|intent| intent.nonce != ours.nonce) => {"
         => "Some(ours) if false => {";
     "stored-over-the-parent-only" in "protocol/store_successor.rs":
-        "let ours = |token: &Fingerprint| token == sent || landing.ledger.is_ancestor(token, sent);"
-        => "let ours = |token: &Fingerprint| token != sent && landing.ledger.is_ancestor(token, sent);";
-    "restored-token-never-expires" in "protocol/store_successor.rs":
+        "let ours = |token: &Fingerprint| token == sent || storing.ledger.is_ancestor(token, sent);"
+        => "let ours = |token: &Fingerprint| token != sent && storing.ledger.is_ancestor(token, sent);";
+    "restored-token-never-expires" in "protocol/can_store.rs":
         "issued_ms.min(at_ms.saturating_sub(1_000))"
         => "at_ms";
     "tombstone-of-the-successor-lifted" in "state/ledger/mod.rs":
         "        if is_news {\n"
         => "        if true {\n";
-    "unsaved-without-a-lease" in "keeper.rs":
-        "let held = self.lease(&ask, Some(&unsaved.spent), Patience::OneRefresh).await?;"
-        => "let held = self.lease(&ask, Some(&Fingerprint::of(\"\")), Patience::OneRefresh).await?;";
+    "unsaved-without-a-lease" in "protocol/save_unsaved.rs":
+        "let held = lease::acquire(session, &demand, Some(&unsaved.spent), Patience::OneRefresh).await?;"
+        => "let held = lease::acquire(session, &demand, Some(&Fingerprint::of(\"\")), Patience::OneRefresh).await?;";
     "no-copy-kept" in "protocol/store_successor.rs":
-        "Landed::Stored => self.keep_a_copy(sending, &fresh).await,"
-        => "Landed::Stored => {}";
-    "a-spent-token-unsealed" in "protocol/store_successor.rs":
+        "StoreOutcome::Stored => keep_copy(session, exchange, &fresh).await,"
+        => "StoreOutcome::Stored => {}";
+    "a-spent-token-unsealed" in "protocol/recover.rs":
         "matches!(standing, Some(Standing::Sendable(_) | Standing::Paused(_)))"
         => "drop(standing); true";
-    "quarantine-without-reload" in "protocol/quarantine.rs":
+    "quarantine-without-reload" in "protocol/mod.rs":
         "Some(token) => place.refresh_token.as_ref() == Some(token),"
         => "Some(_) => provider == self.provider.id && place.spot == self.place.spot,";
     "vault-cleared-before-the-tombstone" in "protocol/quarantine.rs":
-        "        let mut known = None;\n"
-        => "        let mut known = None;\n        let early = |text: &str| self.without(vault, text, dead, &Ledger::default(), at_ms);\n        self.edit_vault(vault, lease, async |text| Ok(early(text)?.map(|(edited, _)| edited))).await?;\n";
+        "    let mut known = None;\n"
+        => "    let mut known = None;\n    let early = |text: &str| without_dead(session, vault, text, dead, &Ledger::default(), at_ms);\n    session.edit_vault(vault, lease, async |text| Ok(early(text)?.map(|(edited, _)| edited))).await?;\n";
     "dead-token-forgotten-with-its-process" in "protocol/quarantine.rs":
         "&|ledger| bury(ledger, token, to, &tombstone)"
         => "&|_| drop((&tombstone, token, to))";
     "not-sealed-before-it-is-cleared" in "protocol/quarantine.rs":
-        "self.seal(vault, by, dead, removed, at_ms).await?;"
+        "seal(session, vault, by, dead, removed, at_ms).await?;"
         => "drop((removed, by));";
     "live-neighbour-taken-out" in "protocol/quarantine.rs":
         "let goes = is_dead || (login_dies && (place.is_empty() || is_older(place)));"
@@ -125,31 +125,31 @@ pub const MUTANTS: &[Mutant] = mutants! {
     "older-token-taken-for-a-new-login" in "protocol/store_successor.rs":
         "issued_ms.zip(parent_issued_ms).is_none_or(|(issued_ms, parent_ms)| issued_ms > parent_ms)"
         => "issued_ms.zip(parent_issued_ms).is_none_or(|_| true)";
-    "takeover-does-not-wait" in "protocol/refresh.rs":
-        "self.wait_for_the_other(sending, intent, now_ms)?;"
+    "takeover-does-not-wait" in "protocol/check_ledger.rs":
+        "lease::check_other_sender(exchange, intent, now_ms)?;"
         => "let _ = (intent, now_ms);";
     "resend-although-a-successor-came" in "protocol/exchange.rs":
         "        && !new_token\n"
         => "        && (!new_token || true)\n";
     "resend-without-a-look-at-the-vault" in "protocol/exchange.rs":
-        "let is_still_ours = lost(&outcome) && self.still_stored(sending).await;"
+        "let is_still_ours = lost(&outcome) && still_stored(session, exchange).await;"
         => "let is_still_ours = lost(&outcome);";
-    "doubt-forgotten-by-the-next-sender" in "protocol/refresh.rs":
+    "doubt-forgotten-by-the-next-sender" in "protocol/intent.rs":
         "sends: before.as_ref().map_or(0, |before| before.sends) + 1,"
         => "sends: 1,";
     "old-read-believed-when-landing" in "protocol/store_successor.rs":
-        "Ok(Plan::Done(landed)) if self.is_current(ask.vault, text, &document.version, lease).await => {"
-        => "Ok(Plan::Done(landed)) if true => {";
-    "another-vault-confirmed-than-decided-on" in "protocol/store_successor.rs":
-        "        let vault = &sending.due.vault;\n        Ok("
-        => "        let vault = &self.found(sending.ask).await?.0;\n        Ok(";
-    "a-dead-copy-ends-it-all" in "protocol/refresh.rs":
-        "if has_other || sealed.is_ok_and(|sealed| sealed.successor_for(&ask.profile.id, &ask.credential).is_some()) {"
+        "if can_store::is_current(session, demand.vault, text, &document.version, lease).await =>"
+        => "if true =>";
+    "another-vault-confirmed-than-decided-on" in "protocol/can_store.rs":
+        "    let vault = &exchange.due.vault;\n    Ok("
+        => "    let vault = &crate::protocol::freshness::find(session, exchange.demand).await?.0;\n    Ok(";
+    "a-dead-copy-ends-it-all" in "protocol/quarantine.rs":
+        "if has_other || sealed.is_ok_and(|sealed| sealed.successor_for(&demand.profile.id, &demand.credential).is_some()) {"
         => "if has_other {";
-    "older-token-ends-what-is-saved-later" in "keeper.rs":
+    "older-token-ends-what-is-saved-later" in "protocol/save_unsaved.rs":
         "sealed.successors.insert(spent.clone(), successor.clone());"
         => "drop((sealed, spent, successor));";
-    "old-refresh-token-lost-when-none-comes" in "vault/fresh.rs":
+    "old-refresh-token-lost-when-none-comes" in "vault/write_tokens.rs":
         "let about_expiry = matches!(field, Field::ExpiresInS"
         => "let about_expiry = matches!(field, Field::RefreshToken | Field::ExpiresInS";
 };
@@ -216,12 +216,14 @@ keeper = []
 admin = []
 
 [dependencies]
+lazaretto-macros = {{ path = {macros:?} }}
 sha2 = {{ version = "0.11", default-features = false }}
 zeroize = {{ version = "1.9", default-features = false, features = ["alloc"] }}
 rustc-hash = "2.1"
 serde_json = {{ version = "1", features = ["preserve_order"] }}
 "#,
             name = mutant.name,
+            macros = root.join("macros"),
             main = root.join("tests/sim/mutant.rs")
         ),
     );

@@ -14,7 +14,7 @@ pub enum FindingCode {
     CannotBeUsed,
     // It is not renewed.
     SuccessorWaiting,
-    Held,
+    ProviderView,
     CoolingDown,
     NoRefreshToken,
     GrantEnds,
@@ -70,7 +70,7 @@ impl FindingCode {
         Self::EntryDead,
         Self::CannotBeUsed,
         Self::SuccessorWaiting,
-        Self::Held,
+        Self::ProviderView,
         Self::CoolingDown,
         Self::NoRefreshToken,
         Self::GrantEnds,
@@ -121,7 +121,7 @@ impl FindingCode {
             Self::EntryDead => "entry-dead",
             Self::CannotBeUsed => "cannot-be-used",
             Self::SuccessorWaiting => "successor-waiting",
-            Self::Held => "held",
+            Self::ProviderView => "held",
             Self::CoolingDown => "cooling-down",
             Self::NoRefreshToken => "no-refresh-token",
             Self::GrantEnds => "grant-ends",
@@ -172,7 +172,7 @@ impl FindingCode {
     pub(super) fn is_of_renewal(self) -> bool {
         matches!(
             self,
-            Self::Held
+            Self::ProviderView
                 | Self::CoolingDown
                 | Self::NoRefreshToken
                 | Self::GrantEnds

@@ -1,92 +1,89 @@
 //! The vault's own documents: each can be read, and what one says fits what another holds.
 
+use std::collections::BTreeMap;
+
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
-use crate::keeper::Keeper;
 use crate::next_step::Reach;
 use crate::pool;
 use crate::ports::{Loaded, Ports};
+use crate::session::Session;
 use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{self, Intent, Ledger};
 use crate::state::sealed::{self, Sealed};
 use crate::vault::LOGIN;
-use std::collections::BTreeMap;
 
-use super::{FindingCode, Findings, Held, Help, Level, shell_word};
+use super::{FindingCode, Findings, Help, Level, ProviderView, shell_word};
 
 /// A refresh that takes longer than this is over, whatever became of it.
 const STALE_MS: u64 = 3_600_000;
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// The ledger and the sealed document; empty where they are not there or cannot be read.
-    pub(super) async fn look_at_documents(
-        &self,
-        vault: &str,
-        held: &[Held],
-        reach: &Reach,
-        findings: &mut Findings,
-    ) -> (Ledger, Sealed) {
-        let sealed_name = sealed::name(vault);
-        let is_sealed_there = !matches!(self.ports.load(&sealed_name, None).await, Ok(Loaded::Absent));
-        let sealed = match sealed::load(&self.ports, vault).await {
-            Ok(sealed) => {
-                let count = sealed.quarantined.len() + sealed.successors.len();
-                findings.ok(FindingCode::Sealed, format!("sealed credentials: {count}"));
-                sealed
-            }
-            Err(error) => {
-                let mut message = error.message.clone();
-                message.push_str(". Set aside, what it holds cannot be put back");
-                findings.note(Level::Error, FindingCode::SealedUnreadable, message, Help::fix(set_aside(&sealed_name)));
-                Sealed::default()
-            }
-        };
-        self.look_at_pool(&pool::name(vault), findings).await;
-        let read = ledger::load(&self.ports, vault).await;
-        let read = read.and_then(|read| {
-            // Each record is read when it is asked for.
-            let count = read.ledger.tokens.values().count();
-            read.ledger.understood()?;
-            Ok((read, count))
-        });
-        let name = ledger::name(vault);
-        let ledger = match read {
-            Ok((read, count)) => {
-                if read.version.is_some() {
-                    findings.ok(FindingCode::Ledger, format!("the ledger can be read; tokens: {count}"));
-                } else {
-                    lost(held, is_sealed_there, &name, findings);
-                }
-                stale_intents(&read.ledger, held, reach, self.ports.wall_ms(), findings);
-                read.ledger
-            }
-            Err(error) => {
-                unreadable(&error, &name, findings);
-                Ledger::default()
-            }
-        };
-        (ledger, sealed)
-    }
-
-    /// Whose turn it is. It is used as if it were empty where it cannot be read, so nobody would notice.
-    async fn look_at_pool(&self, name: &str, findings: &mut Findings) {
-        let loaded = document::loaded(name, self.ports.load(name, None).await);
-        let advice = ": whose turn it is in a pool is not known, and not kept";
-        let read = loaded.and_then(|document| match document {
-            Some(document) => {
-                document::read(document.text.expose(), "the pool document", advice, |top| drop(top.objects("pools")))
-            }
-            None => Ok(()),
-        });
-        if let Err(error) = read {
-            findings.note(
-                Level::Warning,
-                FindingCode::PoolUnreadable,
-                error.message.clone(),
-                Help::fix(set_aside(name)),
-            );
+/// The ledger and the sealed document; empty where they are not there or cannot be read.
+#[async_natively]
+pub(crate) async fn look_at_documents<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    held: &[ProviderView],
+    reach: &Reach,
+    findings: &mut Findings,
+) -> (Ledger, Sealed) {
+    let sealed_name = sealed::name(vault);
+    let is_sealed_there = !matches!(session.ports.load(&sealed_name, None).await, Ok(Loaded::Absent));
+    let sealed = match sealed::load(&session.ports, vault).await {
+        Ok(sealed) => {
+            let count = sealed.quarantined.len() + sealed.successors.len();
+            findings.ok(FindingCode::Sealed, format!("sealed credentials: {count}"));
+            sealed
         }
+        Err(error) => {
+            let mut message = error.message.clone();
+            message.push_str(". Set aside, what it holds cannot be put back");
+            findings.note(Level::Error, FindingCode::SealedUnreadable, message, Help::fix(set_aside(&sealed_name)));
+            Sealed::default()
+        }
+    };
+    look_at_pool(session, &pool::name(vault), findings).await;
+    let read = ledger::load(&session.ports, vault).await;
+    let read = read.and_then(|read| {
+        // Each record is read when it is asked for.
+        let count = read.ledger.tokens.values().count();
+        read.ledger.understood()?;
+        Ok((read, count))
+    });
+    let name = ledger::name(vault);
+    let ledger = match read {
+        Ok((read, count)) => {
+            if read.version.is_some() {
+                findings.ok(FindingCode::Ledger, format!("the ledger can be read; tokens: {count}"));
+            } else {
+                lost(held, is_sealed_there, &name, findings);
+            }
+            stale_intents(&read.ledger, held, reach, session.ports.wall_ms(), findings);
+            read.ledger
+        }
+        Err(error) => {
+            unreadable(&error, &name, findings);
+            Ledger::default()
+        }
+    };
+    (ledger, sealed)
+}
+
+/// Whose turn it is. It is used as if it were empty where it cannot be read, so nobody would notice.
+#[async_natively]
+async fn look_at_pool<P: Ports>(session: &Session<P>, name: &str, findings: &mut Findings) {
+    let loaded = document::loaded(name, session.ports.load(name, None).await);
+    let advice = ": whose turn it is in a pool is not known, and not kept";
+    let read = loaded.and_then(|document| match document {
+        Some(document) => {
+            document::read(document.text.expose(), "the pool document", advice, |top| drop(top.objects("pools")))
+        }
+        None => Ok(()),
+    });
+    if let Err(error) = read {
+        findings.note(Level::Warning, FindingCode::PoolUnreadable, error.message.clone(), Help::fix(set_aside(name)));
     }
 }
 
@@ -113,8 +110,8 @@ fn set_aside(name: &str) -> String {
 }
 
 /// There is no ledger: was there one?
-fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Findings) {
-    let is_ended = |held: &&Held| {
+fn lost(held: &[ProviderView], is_sealed_there: bool, name: &str, findings: &mut Findings) {
+    let is_ended = |held: &&ProviderView| {
         let mut logins = held.reading.credentials.iter().filter(|credential| credential.is_login());
         logins.any(|login| login.places.iter().any(|place| place.is_empty() && place.last_error.is_some()))
     };
@@ -132,7 +129,7 @@ fn lost(held: &[Held], is_sealed_there: bool, name: &str, findings: &mut Finding
 }
 
 /// Sends of which nobody ever told the end, by provider.
-fn stale_intents(ledger: &Ledger, held: &[Held], reach: &Reach, now_ms: u64, findings: &mut Findings) {
+fn stale_intents(ledger: &Ledger, held: &[ProviderView], reach: &Reach, now_ms: u64, findings: &mut Findings) {
     let is_stale = |intent: &Intent| now_ms.saturating_sub(intent.sent_at_ms.max(intent.since_ms)) >= STALE_MS;
     if !ledger.tokens.values().any(|record| record.intent.as_ref().is_some_and(is_stale)) {
         return;

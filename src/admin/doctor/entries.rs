@@ -1,14 +1,15 @@
 //! What is written in a vault's logins and entries, each by itself.
 
+use std::collections::BTreeMap;
+
 use crate::json::Value;
 use crate::vault::{Credential, CredentialKind, EntryState, Place, Spot, Vault};
-use std::collections::BTreeMap;
 
 use super::findings::{at, quoted};
 use super::spelling::Known;
-use super::{CLOCK_ALLOWANCE_MS, FindingCode, Findings, Held, Help, Level};
+use super::{CLOCK_ALLOWANCE_MS, FindingCode, Findings, Help, Level, ProviderView};
 
-pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &mut Findings) {
+pub(super) fn look_over(held: &ProviderView, vault: &Vault<'_>, now_ms: u64, findings: &mut Findings) {
     let profile = &held.profile;
     let id = &profile.id;
     if profile.wrong.is_none() && !profile.has_endpoint() && held.has_oauth() {
@@ -53,14 +54,14 @@ pub(super) fn look_over(held: &Held, vault: &Vault<'_>, now_ms: u64, findings: &
 }
 
 /// Where a place is, for a person.
-fn place_name(held: &Held, place: &Place) -> String {
+fn place_name(held: &ProviderView, place: &Place) -> String {
     match place.spot {
         Spot::Login => format!("providers.{}", held.profile.id),
         Spot::Entry(index) => format!("entry {index} of credential_pool.{}", held.profile.id),
     }
 }
 
-fn one(held: &Held, of: (&str, &str), place: &Place, mistyped: &[(String, String)], findings: &mut Findings) {
+fn one(held: &ProviderView, of: (&str, &str), place: &Place, mistyped: &[(String, String)], findings: &mut Findings) {
     if matches!(place.spot, Spot::Entry(_)) && place.id.starts_with('#') {
         let what =
             format!("{} has no `id`: it is known by its place only, and that may change", place_name(held, place));
@@ -76,7 +77,7 @@ fn one(held: &Held, of: (&str, &str), place: &Place, mistyped: &[(String, String
     }
 }
 
-fn dead(held: &Held, credential: &Credential, findings: &mut Findings) {
+fn dead(held: &ProviderView, credential: &Credential, findings: &mut Findings) {
     let why = match &credential.leading().last_error {
         Some(error) if !error.code.is_empty() => format!(" ({})", error.code),
         _ => String::new(),
@@ -86,7 +87,7 @@ fn dead(held: &Held, credential: &Credential, findings: &mut Findings) {
     findings.of_credential((&held.profile.id, credential.id()), Level::Warning, FindingCode::EntryDead, what, help);
 }
 
-fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findings) {
+fn times(held: &ProviderView, credential: &Credential, now_ms: u64, findings: &mut Findings) {
     let place = credential.leading();
     if place.kind != CredentialKind::OAuth || place.is_empty() {
         return;
@@ -128,7 +129,7 @@ fn times(held: &Held, credential: &Credential, now_ms: u64, findings: &mut Findi
 }
 
 /// A login without a refresh token is over with its access token.
-fn ends(held: &Held, credential: &Credential, ends_ms: u64, now_ms: u64, findings: &mut Findings) {
+fn ends(held: &ProviderView, credential: &Credential, ends_ms: u64, now_ms: u64, findings: &mut Findings) {
     let of = (held.profile.id.as_str(), credential.id());
     let ends_at = at(ends_ms);
     if ends_ms <= now_ms {
@@ -149,7 +150,7 @@ fn ends(held: &Held, credential: &Credential, ends_ms: u64, now_ms: u64, finding
 }
 
 /// Sources that a person removed a credential of.
-fn suppressed(held: &Held, vault: &Vault<'_>, findings: &mut Findings) {
+fn suppressed(held: &ProviderView, vault: &Vault<'_>, findings: &mut Findings) {
     let id = &held.profile.id;
     let list = vault.root().get("suppressed_sources").and_then(|sources| sources.get(id));
     for source in list.into_iter().flat_map(|list| list.items()).filter_map(|source| source.as_str()) {

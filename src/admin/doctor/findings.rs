@@ -168,7 +168,7 @@ fn one_of((provider, credential): (String, String), mut facts: Vec<Fact>, stoppe
         told.push(what);
     }
     let (mut level, code) = ordered.first().map_or((Level::Ok, FindingCode::Provider), |fact| (fact.level, fact.code));
-    if level == Level::Warning && (code.is_end() || code == FindingCode::Held) && stopped.contains(&provider) {
+    if level == Level::Warning && (code.is_end() || code == FindingCode::ProviderView) && stopped.contains(&provider) {
         level = Level::Error;
     }
     let Help { fix, alternative } = help_of(&ordered);

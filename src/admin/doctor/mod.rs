@@ -22,18 +22,20 @@ mod tokens;
 
 use std::rc::Rc;
 
+use findings::{Findings, Help};
+use lazaretto_macros::async_natively;
+
 use crate::error::{Code, KeeperError};
-use crate::keeper::Keeper;
-use crate::next_step::{Reach, shell_word};
+use crate::next_step::{self, Reach, shell_word};
 use crate::ports::Ports;
 use crate::protocol::request;
 use crate::provider::Profile;
+use crate::session::Session;
 use crate::state::ledger::Counterpart;
-use crate::status::{CredentialStatus, Renewal, Usable};
+use crate::status::{self, CredentialStatus, Renewal, Usable};
 use crate::vault::{Credential, CredentialKind, LOGIN, Reading, Spot, Vault};
 
 pub use codes::FindingCode;
-use findings::{Findings, Help};
 
 /// The clocks of two machines, or of a machine and a server, may differ by so much.
 const CLOCK_ALLOWANCE_MS: u64 = 300_000;
@@ -80,7 +82,7 @@ pub struct Finding {
 }
 
 /// What a vault holds of one provider.
-struct Held {
+struct ProviderView {
     profile: Rc<Profile>,
     reading: Reading,
     /// Whom its refreshes go to; none if no profile says.
@@ -95,7 +97,7 @@ struct Held {
     is_the_users: bool,
 }
 
-impl Held {
+impl ProviderView {
     /// A command of ours about one of its credentials.
     fn run(&self, command: &str, credential: &Credential) -> String {
         self.reach.about(command, &self.profile.id, credential.id())
@@ -166,91 +168,105 @@ fn is_over(status: &CredentialStatus) -> bool {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request; nothing of the vault is in it.
-    pub async fn doctor(&self, vault: &str, ask_servers: bool) -> Result<Vec<Finding>, KeeperError> {
-        let mut findings = Findings::default();
-        let note = |findings: &mut Findings, code: FindingCode, error: &KeeperError, help: Help| {
-            findings.note(Level::Error, code, error.message.clone(), help);
-        };
-        if let Err(error) = self.load_profiles().await {
-            // Without profiles nothing says where in the vault the tokens lie.
-            note(&mut findings, FindingCode::ProfilesUnreadable, &error, Help::NONE);
-            return Ok(findings.report(&[], &[]));
-        }
-        let reach = Rc::new(self.reach(vault).await);
-        let snapshot = match self.vault(vault).await {
-            Ok(snapshot) => Some(snapshot),
-            // There is nothing to look over before a person has said what the file is.
-            Err(error) if matches!(error.code, Code::BadRequest | Code::UnknownLayout) => return Err(error),
-            Err(error) if error.code == Code::NoCredential => {
-                note(&mut findings, FindingCode::VaultAbsent, &error, Help::fix(reach.command("providers")));
-                None
-            }
-            Err(error) => {
-                note(&mut findings, FindingCode::VaultUnreadable, &error, Help::NONE);
-                None
-            }
-        };
-        let mut held = Vec::new();
-        if let Some(snapshot) = &snapshot {
-            let opened = snapshot.open();
-            for id in opened.providers() {
-                let profile = self.profile_or_generic(&id)?;
-                held.push(self.held(vault, &reach, &opened, profile).await);
-            }
-            let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
-            findings.ok(
-                FindingCode::Vault,
-                format!("the vault can be read; credentials: {count}, providers: {}", held.len()),
-            );
-        }
-        if let Err(error) = self.settings_of(vault, &held).await {
-            note(&mut findings, FindingCode::SettingsUnreadable, &error, Help::NONE);
-        }
-        self.look_over_profiles(&held, &mut findings)?;
-        let (ledger, sealed) = self.look_at_documents(vault, &held, &reach, &mut findings).await;
-        if let Some(snapshot) = &snapshot {
-            let (opened, now_ms) = (snapshot.open(), self.ports.wall_ms());
-            for one in &held {
-                entries::look_over(one, &opened, now_ms, &mut findings);
-                tokens::look_over(one, &ledger, &sealed, &held, now_ms, &mut findings);
-            }
-            tokens::in_several_places(&held, &mut findings);
-            self.look_at_sealed(vault, &sealed, &ledger, &held, &reach, &mut findings)?;
-        }
-        if ask_servers {
-            self.ask_servers(&held, &mut findings).await;
-        }
-        let ids = |wanted: &dyn Fn(&&Held) -> bool| -> Vec<String> {
-            held.iter().filter(wanted).map(|held| held.profile.id.clone()).collect()
-        };
-        Ok(findings.report(&ids(&|held| held.is_stopped()), &ids(&|_| true)))
+/// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request; nothing of the vault is in it.
+#[async_natively]
+pub(crate) async fn doctor<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    ask_servers: bool,
+) -> Result<Vec<Finding>, KeeperError> {
+    let mut findings = Findings::default();
+    let note = |findings: &mut Findings, code: FindingCode, error: &KeeperError, help: Help| {
+        findings.note(Level::Error, code, error.message.clone(), help);
+    };
+    if let Err(error) = session.load_profiles().await {
+        // Without profiles nothing says where in the vault the tokens lie.
+        note(&mut findings, FindingCode::ProfilesUnreadable, &error, Help::NONE);
+        return Ok(findings.report(&[], &[]));
     }
+    let reach = Rc::new(next_step::reach(session, vault).await);
+    let snapshot = match session.vault(vault).await {
+        Ok(snapshot) => Some(snapshot),
+        // There is nothing to look over before a person has said what the file is.
+        Err(error) if matches!(error.code, Code::BadRequest | Code::UnknownLayout) => return Err(error),
+        Err(error) if error.code == Code::NoCredential => {
+            note(&mut findings, FindingCode::VaultAbsent, &error, Help::fix(reach.command("providers")));
+            None
+        }
+        Err(error) => {
+            note(&mut findings, FindingCode::VaultUnreadable, &error, Help::NONE);
+            None
+        }
+    };
+    let mut held = Vec::new();
+    if let Some(snapshot) = &snapshot {
+        let opened = snapshot.open();
+        for id in opened.providers() {
+            let profile = session.profile_or_generic(&id)?;
+            held.push(view(session, vault, &reach, &opened, profile).await);
+        }
+        let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
+        findings
+            .ok(FindingCode::Vault, format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
+    }
+    if let Err(error) = check_settings(session, vault, &held).await {
+        note(&mut findings, FindingCode::SettingsUnreadable, &error, Help::NONE);
+    }
+    profiles::look_over_profiles(session, &held, &mut findings)?;
+    let (ledger, sealed) = documents::look_at_documents(session, vault, &held, &reach, &mut findings).await;
+    if let Some(snapshot) = &snapshot {
+        let (opened, now_ms) = (snapshot.open(), session.ports.wall_ms());
+        for one in &held {
+            entries::look_over(one, &opened, now_ms, &mut findings);
+            tokens::look_over(one, &ledger, &sealed, &held, now_ms, &mut findings);
+        }
+        tokens::in_several_places(&held, &mut findings);
+        tokens::look_at_sealed(session, vault, &sealed, &ledger, &held, &reach, &mut findings)?;
+    }
+    if ask_servers {
+        servers::ask_servers(session, &held, &mut findings).await;
+    }
+    let ids = |wanted: &dyn Fn(&&ProviderView) -> bool| -> Vec<String> {
+        held.iter().filter(wanted).map(|held| held.profile.id.clone()).collect()
+    };
+    Ok(findings.report(&ids(&|held| held.is_stopped()), &ids(&|_| true)))
+}
 
-    /// Each part of the settings is read when it is asked for.
-    async fn settings_of(&self, vault: &str, held: &[Held]) -> Result<(), KeeperError> {
-        let settings = self.settings(vault).await?;
-        settings.shared_with_reference()?;
-        settings.is_owner()?;
-        settings.layout()?;
-        held.iter().try_for_each(|held| settings.pool(&held.profile.id).map(drop))
-    }
+/// Each part of the settings is read when it is asked for.
+#[async_natively]
+async fn check_settings<P: Ports>(session: &Session<P>, vault: &str, held: &[ProviderView]) -> Result<(), KeeperError> {
+    let settings = session.settings(vault).await?;
+    settings.shared_with_reference()?;
+    settings.is_owner()?;
+    settings.layout()?;
+    held.iter().try_for_each(|held| settings.pool(&held.profile.id).map(drop))
+}
 
-    async fn held(&self, vault: &str, reach: &Rc<Reach>, opened: &Vault<'_>, profile: Rc<Profile>) -> Held {
-        let login = opened.node(&profile.id, Spot::Login);
-        let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
-        // What keeps the status from being told is told of itself.
-        let report = if profile.wrong.is_none() { self.status(vault, Some(&profile.id)).await.ok() } else { None };
-        Held {
-            reading: opened.read(&profile),
-            to,
-            login: self.login_step(reach, vault, &profile),
-            reach: reach.clone(),
-            statuses: report.map(|report| report.credentials).unwrap_or_default(),
-            is_the_users: self.own_profiles().contains(&profile.id),
-            profile,
-        }
+#[async_natively]
+async fn view<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    reach: &Rc<Reach>,
+    opened: &Vault<'_>,
+    profile: Rc<Profile>,
+) -> ProviderView {
+    let login = opened.node(&profile.id, Spot::Login);
+    let to = request::counterpart(&profile, login, None).ok().map(|(to, _)| to);
+    // What keeps the status from being told is told of itself.
+    let report =
+        if profile.wrong.is_none() { status::status(session, vault, Some(&profile.id)).await.ok() } else { None };
+    ProviderView {
+        reading: opened.read(&profile),
+        to,
+        login: next_step::login_step(session, reach, vault, &profile),
+        reach: reach.clone(),
+        statuses: report.map(|report| report.credentials).unwrap_or_default(),
+        is_the_users: own_profiles(session).contains(&profile.id),
+        profile,
     }
+}
+
+/// Returns the ids of the profiles that the user's own file describes.
+fn own_profiles<P: Ports>(session: &Session<P>) -> Vec<String> {
+    session.with_catalog(&mut |catalog| Ok(catalog.own_ids())).unwrap_or_default()
 }

@@ -1,33 +1,33 @@
 //! Every profile of the user's own file can be used, also one that the vault has no need of yet: the next login may have.
 
 use crate::error::KeeperError;
-use crate::keeper::Keeper;
 use crate::ports::Ports;
 use crate::provider::Profile;
+use crate::session::Session;
 
-use super::{FindingCode, Findings, Held, Help, Level};
+use super::{FindingCode, Findings, Help, Level, ProviderView};
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    pub(super) fn look_over_profiles(&self, held: &[Held], findings: &mut Findings) -> Result<(), KeeperError> {
-        for id in self.own_profiles() {
-            let profile = self.profile_or_generic(&id)?;
-            if let Some(wrong) = &profile.wrong {
-                // It names the profile itself. The host knows the file.
-                findings.of_provider_said(&id, Level::Error, FindingCode::ProfileWrong, wrong.0.clone(), Help::NONE);
-                continue;
-            }
-            let open = plain_http(&profile);
-            if !open.is_empty() {
-                let is_used = held.iter().any(|held| held.profile.id == id && held.has_oauth());
-                let level = if is_used { Level::Warning } else { Level::Ok };
-                let what =
-                    format!("plain http is in its {}: only a host that was told to sends there", open.join(", "));
-                findings.of_provider(&id, level, FindingCode::PlainHttp, &what, Help::NONE);
-            }
+pub(crate) fn look_over_profiles<P: Ports>(
+    session: &Session<P>,
+    held: &[ProviderView],
+    findings: &mut Findings,
+) -> Result<(), KeeperError> {
+    for id in super::own_profiles(session) {
+        let profile = session.profile_or_generic(&id)?;
+        if let Some(wrong) = &profile.wrong {
+            // It names the profile itself. The host knows the file.
+            findings.of_provider_said(&id, Level::Error, FindingCode::ProfileWrong, wrong.0.clone(), Help::NONE);
+            continue;
         }
-        Ok(())
+        let open = plain_http(&profile);
+        if !open.is_empty() {
+            let is_used = held.iter().any(|held| held.profile.id == id && held.has_oauth());
+            let level = if is_used { Level::Warning } else { Level::Ok };
+            let what = format!("plain http is in its {}: only a host that was told to sends there", open.join(", "));
+            findings.of_provider(&id, level, FindingCode::PlainHttp, &what, Help::NONE);
+        }
     }
+    Ok(())
 }
 
 /// The members of a profile that name an address without TLS. One beyond this machine is refused as wrong.

@@ -4,14 +4,16 @@
 //! The request is a POST with an empty form: no client, no grant, no credential, and no header of the profile. RFC 6749 section 5.2 has an
 //! authorization server answer that with a JSON error; whatever else answers does not.
 
+use lazaretto_macros::async_natively;
+
 use crate::classify::{self, Answer};
 use crate::json::{self, Kind};
-use crate::keeper::Keeper;
 use crate::ports::{Ports, Request, Response};
 use crate::protocol::request::USER_AGENT;
 use crate::secret::Secret;
+use crate::session::Session;
 
-use super::{CLOCK_ALLOWANCE_MS, FindingCode, Findings, Held, Help, Level, shell_word};
+use super::{CLOCK_ALLOWANCE_MS, FindingCode, Findings, Help, Level, ProviderView, shell_word};
 
 /// A person waits for it.
 const DEADLINE_MS: u64 = 10_000;
@@ -40,67 +42,66 @@ enum Who {
     Unknown,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    pub(super) async fn ask_servers(&self, held: &[Held], findings: &mut Findings) {
-        let mut asked: Vec<&str> = Vec::new();
-        for one in held.iter().filter(|held| held.has_oauth()) {
-            let Some(to) = one.to.as_ref().filter(|to| !asked.contains(&to.endpoint.as_str())) else { continue };
-            asked.push(&to.endpoint);
-            self.ask_server(one, &to.endpoint, findings).await;
-        }
-    }
-
-    async fn ask_server(&self, of: &Held, url: &str, findings: &mut Findings) {
-        let header = |name: &str, value: &str| (name.to_owned(), Secret::from(value));
-        let request = Request {
-            method: "POST",
-            url: url.to_owned(),
-            headers: vec![
-                header("content-type", "application/x-www-form-urlencoded"),
-                header("accept", "application/json"),
-                header("user-agent", USER_AGENT),
-            ],
-            body: Secret::from(""),
-            deadline_ms: DEADLINE_MS,
-        };
-        let provider = &of.profile.id;
-        let response = match self.ports.send(request).await {
-            Ok(response) => response,
-            // Where the host sends nothing to, is told of by itself.
-            Err(failure) if failure.kind == "not-allowed" && of.is_plain_http() => return,
-            Err(failure) => {
-                let what = format!("{url} cannot be reached ({}): {}", failure.kind, failure.message);
-                let help = Help::fix(curl(url));
-                return findings.of_provider(provider, Level::Error, FindingCode::ServerUnreachable, &what, help);
-            }
-        };
-        told(of, url, &response, findings);
-        self.compare_clocks(url, &response, findings);
-    }
-
-    fn compare_clocks(&self, url: &str, response: &Response, findings: &mut Findings) {
-        let answer = Answer {
-            status: Some(response.status),
-            headers: &response.headers,
-            body: "",
-            body_complete: true,
-            body_lossy: false,
-            transport_error: None,
-        };
-        let Some(date_ms) = classify::date_s(&answer).map(|seconds| seconds.saturating_mul(1_000)) else { return };
-        let now_ms = self.ports.wall_ms();
-        let apart_ms = date_ms.abs_diff(now_ms);
-        if apart_ms > CLOCK_ALLOWANCE_MS {
-            let side = if date_ms > now_ms { "behind" } else { "ahead of" };
-            let message = format!("this machine's clock is {} s {side} that of {url}", apart_ms / 1_000);
-            let help = Help::fix("timedatectl set-ntp true".to_owned());
-            findings.note(Level::Error, FindingCode::ClockWrong, message, help);
-        }
+#[async_natively]
+pub(crate) async fn ask_servers<P: Ports>(session: &Session<P>, held: &[ProviderView], findings: &mut Findings) {
+    let mut asked: Vec<&str> = Vec::new();
+    for one in held.iter().filter(|held| held.has_oauth()) {
+        let Some(to) = one.to.as_ref().filter(|to| !asked.contains(&to.endpoint.as_str())) else { continue };
+        asked.push(&to.endpoint);
+        ask_server(session, one, &to.endpoint, findings).await;
     }
 }
 
-fn told(of: &Held, url: &str, response: &Response, findings: &mut Findings) {
+#[async_natively]
+async fn ask_server<P: Ports>(session: &Session<P>, of: &ProviderView, url: &str, findings: &mut Findings) {
+    let header = |name: &str, value: &str| (name.to_owned(), Secret::from(value));
+    let request = Request {
+        method: "POST",
+        url: url.to_owned(),
+        headers: vec![
+            header("content-type", "application/x-www-form-urlencoded"),
+            header("accept", "application/json"),
+            header("user-agent", USER_AGENT),
+        ],
+        body: Secret::from(""),
+        deadline_ms: DEADLINE_MS,
+    };
+    let provider = &of.profile.id;
+    let response = match session.ports.send(request).await {
+        Ok(response) => response,
+        // Where the host sends nothing to, is told of by itself.
+        Err(failure) if failure.kind == "not-allowed" && of.is_plain_http() => return,
+        Err(failure) => {
+            let what = format!("{url} cannot be reached ({}): {}", failure.kind, failure.message);
+            let help = Help::fix(curl(url));
+            return findings.of_provider(provider, Level::Error, FindingCode::ServerUnreachable, &what, help);
+        }
+    };
+    told(of, url, &response, findings);
+    compare_clocks(session, url, &response, findings);
+}
+
+fn compare_clocks<P: Ports>(session: &Session<P>, url: &str, response: &Response, findings: &mut Findings) {
+    let answer = Answer {
+        status: Some(response.status),
+        headers: &response.headers,
+        body: "",
+        body_complete: true,
+        body_lossy: false,
+        transport_error: None,
+    };
+    let Some(date_ms) = classify::date_s(&answer).map(|seconds| seconds.saturating_mul(1_000)) else { return };
+    let now_ms = session.ports.wall_ms();
+    let apart_ms = date_ms.abs_diff(now_ms);
+    if apart_ms > CLOCK_ALLOWANCE_MS {
+        let side = if date_ms > now_ms { "behind" } else { "ahead of" };
+        let message = format!("this machine's clock is {} s {side} that of {url}", apart_ms / 1_000);
+        let help = Help::fix("timedatectl set-ntp true".to_owned());
+        findings.note(Level::Error, FindingCode::ClockWrong, message, help);
+    }
+}
+
+fn told(of: &ProviderView, url: &str, response: &Response, findings: &mut Findings) {
     let (provider, status) = (&of.profile.id, response.status);
     let (level, code, what) = match who(response) {
         Who::AuthorizationServer => (

@@ -1,28 +1,29 @@
 //! What the ledger and the sealed document say of the tokens that lie in a vault, and what they say of each other.
 
+use std::collections::BTreeMap;
+
 use crate::admin::add::account;
 use crate::error::KeeperError;
-use crate::keeper::Keeper;
-use crate::next_step::Reach;
+use crate::next_step::{self, Reach};
 use crate::ports::Ports;
-use crate::protocol::quarantine::Reason;
-use crate::protocol::refresh::earned_a_send;
+use crate::protocol::Reason;
+use crate::protocol::check_ledger::earned_a_send;
+use crate::session::Session;
 use crate::state::fingerprint::Fingerprint;
 use crate::state::ledger::{Ledger, Pause, Standing, Until};
 use crate::state::sealed::Sealed;
 use crate::status::{CredentialStatus, Renewal, Usable};
 use crate::time::DAY_MS;
 use crate::vault::{Credential, CredentialKind, Place};
-use std::collections::BTreeMap;
 
 use super::findings::{at, quoted};
-use super::{FindingCode, Findings, Held, Help, Level, is_over};
+use super::{FindingCode, Findings, Help, Level, ProviderView, is_over};
 
 pub(super) fn look_over(
-    held: &Held,
+    held: &ProviderView,
     ledger: &Ledger,
     sealed: &Sealed,
-    all: &[Held],
+    all: &[ProviderView],
     now_ms: u64,
     findings: &mut Findings,
 ) {
@@ -42,11 +43,11 @@ pub(super) fn look_over(
 
 /// What the ledger says of each of its refresh tokens.
 fn standing(
-    held: &Held,
+    held: &ProviderView,
     credential: &Credential,
     ledger: &Ledger,
     sealed: &Sealed,
-    all: &[Held],
+    all: &[ProviderView],
     now_ms: u64,
     findings: &mut Findings,
 ) {
@@ -71,7 +72,14 @@ fn standing(
     }
 }
 
-fn paused(held: &Held, credential: &Credential, place: &Place, pause: &Pause, now_ms: u64, findings: &mut Findings) {
+fn paused(
+    held: &ProviderView,
+    credential: &Credential,
+    place: &Place,
+    pause: &Pause,
+    now_ms: u64,
+    findings: &mut Findings,
+) {
     let of = (held.profile.id.as_str(), credential.id());
     let good = place.expires_at_ms.filter(|at_ms| place.access_token.is_some() && *at_ms > now_ms);
     let good = good.map_or_else(String::new, |at_ms| format!("; its access token is good until {}", at(at_ms)));
@@ -79,12 +87,12 @@ fn paused(held: &Held, credential: &Credential, place: &Place, pause: &Pause, no
     let (code, until, help) = match pause.until {
         Until::Time(until_ms) => (FindingCode::CoolingDown, format!("until {}", at(until_ms)), Help::NONE),
         Until::Change { .. } if pause.needs_login() => {
-            (FindingCode::Held, "until a person has logged in".to_owned(), held.log_in(credential).or(reset()))
+            (FindingCode::ProviderView, "until a person has logged in".to_owned(), held.log_in(credential).or(reset()))
         }
         Until::Change { .. } => {
-            (FindingCode::Held, "until its profile or client changes".to_owned(), held.describe().or(reset()))
+            (FindingCode::ProviderView, "until its profile or client changes".to_owned(), held.describe().or(reset()))
         }
-        Until::Operator => (FindingCode::Held, "until you say so".to_owned(), Help::alternative(reset())),
+        Until::Operator => (FindingCode::ProviderView, "until you say so".to_owned(), Help::alternative(reset())),
     };
     let what = format!("it is not refreshed {until} ({}){good}", pause.code);
     findings.of_credential(of, Level::Warning, code, what, help);
@@ -92,7 +100,7 @@ fn paused(held: &Held, credential: &Credential, place: &Place, pause: &Pause, no
 
 /// Some servers end a login after a time, however often it is refreshed. It may be older than anybody here knows.
 fn grant_ends(
-    held: &Held,
+    held: &ProviderView,
     credential: &Credential,
     place: &Place,
     token: &Fingerprint,
@@ -119,7 +127,7 @@ fn grant_ends(
 }
 
 /// A login that is empty since it was refused, and of which nothing is sealed any more: a program may have ended it itself.
-fn ended(held: &Held, credential: &Credential, sealed: &Sealed, now_ms: u64, findings: &mut Findings) {
+fn ended(held: &ProviderView, credential: &Credential, sealed: &Sealed, now_ms: u64, findings: &mut Findings) {
     let id = &held.profile.id;
     let mut kept = sealed.quarantined.values().filter(|entry| now_ms < entry.until_ms);
     let is_kept = kept.any(|entry| entry.provider == *id && entry.credential == credential.id());
@@ -137,7 +145,14 @@ fn ended(held: &Held, credential: &Credential, sealed: &Sealed, now_ms: u64, fin
 }
 
 /// The server refused it for good, and here it is.
-fn put_back(held: &Held, credential: &Credential, place: &Place, code: &str, refused_ms: u64, findings: &mut Findings) {
+fn put_back(
+    held: &ProviderView,
+    credential: &Credential,
+    place: &Place,
+    code: &str,
+    refused_ms: u64,
+    findings: &mut Findings,
+) {
     let from = if credential.is_login() { String::new() } else { format!(" from {}", quoted(&place.source)) };
     let when = at(refused_ms);
     let what =
@@ -149,13 +164,13 @@ fn put_back(held: &Held, credential: &Credential, place: &Place, code: &str, ref
 /// The server gave another for it. Where that one is known, the next call puts it in place.
 #[allow(clippy::too_many_arguments, reason = "each is one of the things that are compared")]
 fn spent(
-    held: &Held,
+    held: &ProviderView,
     credential: &Credential,
     place: &Place,
     token: &Fingerprint,
     ledger: &Ledger,
     sealed: &Sealed,
-    all: &[Held],
+    all: &[ProviderView],
     findings: &mut Findings,
 ) {
     let of = (held.profile.id.as_str(), credential.id());
@@ -176,7 +191,7 @@ fn spent(
 }
 
 /// What gives no token for a reason that is told of nowhere else.
-fn out_of_use(held: &Held, credential: &Credential, status: &CredentialStatus, findings: &mut Findings) {
+fn out_of_use(held: &ProviderView, credential: &Credential, status: &CredentialStatus, findings: &mut Findings) {
     let of = (held.profile.id.as_str(), credential.id());
     if status.usable != Usable::No || findings.has_end(of) || status.renewal == Renewal::Quarantined {
         return;
@@ -194,9 +209,9 @@ fn out_of_use(held: &Held, credential: &Credential, status: &CredentialStatus, f
 }
 
 /// One grant under several providers, one account in several entries.
-pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
+pub(super) fn in_several_places(held: &[ProviderView], findings: &mut Findings) {
     // The first place of each grant, and of each account of a provider.
-    let mut tokens: BTreeMap<Fingerprint, (&Held, &Credential)> = BTreeMap::new();
+    let mut tokens: BTreeMap<Fingerprint, (&ProviderView, &Credential)> = BTreeMap::new();
     for one in held {
         let mut accounts: BTreeMap<[Option<String>; 3], &Credential> = BTreeMap::new();
         for credential in &one.reading.credentials {
@@ -226,7 +241,7 @@ pub(super) fn in_several_places(held: &[Held], findings: &mut Findings) {
 }
 
 /// One grant in two providers: told of the one that cannot be refreshed anyhow, if there is such. A login of its own ends that.
-fn shared(first: (&Held, &Credential), second: (&Held, &Credential), findings: &mut Findings) {
+fn shared(first: (&ProviderView, &Credential), second: (&ProviderView, &Credential), findings: &mut Findings) {
     let is_first_idle = first.0.to.is_none() && second.0.to.is_some();
     let ((which, its), (other, there)) = if is_first_idle { (first, second) } else { (second, first) };
     let what = format!(
@@ -240,54 +255,51 @@ fn shared(first: (&Held, &Credential), second: (&Held, &Credential), findings: &
     findings.names_also(&other.profile.id);
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// What is out of use and can be put back, and what waits to be.
-    pub(super) fn look_at_sealed(
-        &self,
-        vault: &str,
-        sealed: &Sealed,
-        ledger: &Ledger,
-        all: &[Held],
-        reach: &Reach,
-        findings: &mut Findings,
-    ) -> Result<(), KeeperError> {
-        let now_ms = self.ports.wall_ms();
-        for (token, entry) in sealed.quarantined.iter().filter(|(_, entry)| now_ms < entry.until_ms) {
-            let held = all.iter().find(|held| held.profile.id == entry.provider);
-            let now = held.and_then(|held| held.statuses.iter().find(|status| status.credential == entry.credential));
-            // Somebody has logged in since.
-            if now.is_some_and(|now| !is_over(now)) {
-                continue;
-            }
-            let tombstone = ledger.tokens.get(token).and_then(|record| record.tombstone());
-            let reason = tombstone.and_then(|tombstone| reason_of(&tombstone.reason));
-            let why = reason.map_or("it was taken out of use", Reason::sentence);
-            let until = at(entry.until_ms);
-            // Why is said already of one that was put back.
-            let what = if findings.has_end((&entry.provider, &entry.credential)) {
-                format!("its tokens are sealed until {until}")
-            } else {
-                format!("{why}. Its tokens are sealed until {until}")
-            };
-            // A token that was used before must not be sent again.
-            let is_spent = matches!(reason, Some(Reason::Overwritten | Reason::AnswerLost));
-            let put_back = (!is_spent).then(|| reach.about("unquarantine", &entry.provider, &entry.credential));
-            let of = (entry.provider.as_str(), entry.credential.as_str());
-            let log_in = match held {
-                Some(held) => held.log_in_for(of.1),
-                None => Help::fix(self.login_step(reach, vault, &*self.profile_or_generic(of.0)?)),
-            };
-            findings.of_credential(of, Level::Warning, FindingCode::Quarantined, what, log_in.or(put_back));
+/// What is out of use and can be put back, and what waits to be.
+pub(crate) fn look_at_sealed<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    sealed: &Sealed,
+    ledger: &Ledger,
+    all: &[ProviderView],
+    reach: &Reach,
+    findings: &mut Findings,
+) -> Result<(), KeeperError> {
+    let now_ms = session.ports.wall_ms();
+    for (token, entry) in sealed.quarantined.iter().filter(|(_, entry)| now_ms < entry.until_ms) {
+        let held = all.iter().find(|held| held.profile.id == entry.provider);
+        let now = held.and_then(|held| held.statuses.iter().find(|status| status.credential == entry.credential));
+        // Somebody has logged in since.
+        if now.is_some_and(|now| !is_over(now)) {
+            continue;
         }
-        for waiting in sealed.successors.values() {
-            let what = "new tokens wait in the sealed document, for the vault could not be written. The next refresh puts them there";
-            let of = (waiting.provider.as_str(), waiting.credential.as_str());
-            let fix = reach.about("refresh", of.0, of.1);
-            findings.of_credential(of, Level::Warning, FindingCode::SuccessorWaiting, what, Help::fix(fix));
-        }
-        Ok(())
+        let tombstone = ledger.tokens.get(token).and_then(|record| record.tombstone());
+        let reason = tombstone.and_then(|tombstone| reason_of(&tombstone.reason));
+        let why = reason.map_or("it was taken out of use", Reason::sentence);
+        let until = at(entry.until_ms);
+        // Why is said already of one that was put back.
+        let what = if findings.has_end((&entry.provider, &entry.credential)) {
+            format!("its tokens are sealed until {until}")
+        } else {
+            format!("{why}. Its tokens are sealed until {until}")
+        };
+        // A token that was used before must not be sent again.
+        let is_spent = matches!(reason, Some(Reason::Overwritten | Reason::AnswerLost));
+        let put_back = (!is_spent).then(|| reach.about("unquarantine", &entry.provider, &entry.credential));
+        let of = (entry.provider.as_str(), entry.credential.as_str());
+        let log_in = match held {
+            Some(held) => held.log_in_for(of.1),
+            None => Help::fix(next_step::login_step(session, reach, vault, &*session.profile_or_generic(of.0)?)),
+        };
+        findings.of_credential(of, Level::Warning, FindingCode::Quarantined, what, log_in.or(put_back));
     }
+    for waiting in sealed.successors.values() {
+        let what = "new tokens wait in the sealed document, for the vault could not be written. The next refresh puts them there";
+        let of = (waiting.provider.as_str(), waiting.credential.as_str());
+        let fix = reach.about("refresh", of.0, of.1);
+        findings.of_credential(of, Level::Warning, FindingCode::SuccessorWaiting, what, Help::fix(fix));
+    }
+    Ok(())
 }
 
 /// The reason that a tombstone names.

@@ -1,12 +1,15 @@
 //! Login by device code (RFC 8628): a person types a short code on any device, and we ask until he has.
 
+use lazaretto_macros::async_natively;
+
+use crate::admin::login::store_login;
 use crate::error::KeeperError;
 use crate::json;
-use crate::keeper::Keeper;
 use crate::ports::{HttpFailure, Ports, Response};
 use crate::secret::Secret;
+use crate::session::Session;
 
-use super::{Begun, DEVICE, Progress, State, With, expired, refused};
+use super::{Begun, DEVICE, LoginState, Progress, With, expired, refused};
 
 const GRANT_TYPE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 /// Where the server does not say (section 3.2).
@@ -17,67 +20,70 @@ const SLOWER_S: u64 = 5;
 const LONGEST_INTERVAL_S: u64 = 60;
 const LONGEST_LIFE_S: u64 = 3_600;
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    pub(super) async fn start_by_device(
-        &self,
-        vault: &str,
-        with: &With,
-        endpoint: &str,
-        label: Option<&str>,
-    ) -> Result<Begun, KeeperError> {
-        let scope = with.profile.authorization.scope.as_str();
-        let parameters = [("scope", scope)];
-        let parameters = if scope.is_empty() { &[][..] } else { &parameters[..] };
-        let asked_ms = self.ports.wall_ms();
-        let result = self.ports.send(with.request(endpoint, None, parameters)).await;
-        let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
-        let Some(answer) = result.as_ref().ok().and_then(Answer::read) else {
-            return Err(with.failed("no login was begun", endpoint, &judgement, &result));
-        };
-        let expires_at_ms = asked_ms.saturating_add(answer.expires_in_s.min(LONGEST_LIFE_S) * 1_000);
-        let state = State {
-            vault: vault.to_owned(),
-            provider: with.profile.id.clone(),
-            flow: DEVICE.to_owned(),
-            expires_at_ms,
-            interval_s: answer.interval_s,
-            secret: answer.device_code,
-            nonce: None,
-            redirect_url: None,
-            label: label.map(str::to_owned),
-        };
-        Ok(Begun {
-            state: state.spelled(),
-            url: answer.url,
-            url_complete: answer.url_complete,
-            user_code: Some(answer.user_code),
-            expires_at_ms,
-            interval_s: answer.interval_s,
-        })
-    }
+#[async_natively]
+pub(crate) async fn start<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    with: &With,
+    endpoint: &str,
+    label: Option<&str>,
+) -> Result<Begun, KeeperError> {
+    let scope = with.profile.authorization.scope.as_str();
+    let parameters = [("scope", scope)];
+    let parameters = if scope.is_empty() { &[][..] } else { &parameters[..] };
+    let asked_ms = session.ports.wall_ms();
+    let result = session.ports.send(with.request(endpoint, None, parameters)).await;
+    let judgement = with.judged(&result, session.ports.wall_ms() / 1_000);
+    let Some(answer) = result.as_ref().ok().and_then(Answer::read) else {
+        return Err(with.failed("no login was begun", endpoint, &judgement, &result));
+    };
+    let expires_at_ms = asked_ms.saturating_add(answer.expires_in_s.min(LONGEST_LIFE_S) * 1_000);
+    let state = LoginState {
+        vault: vault.to_owned(),
+        provider: with.profile.id.clone(),
+        flow: DEVICE.to_owned(),
+        expires_at_ms,
+        interval_s: answer.interval_s,
+        secret: answer.device_code,
+        nonce: None,
+        redirect_url: None,
+        label: label.map(str::to_owned),
+    };
+    Ok(Begun {
+        state: state.spelled(),
+        url: answer.url,
+        url_complete: answer.url_complete,
+        user_code: Some(answer.user_code),
+        expires_at_ms,
+        interval_s: answer.interval_s,
+    })
+}
 
-    pub(super) async fn poll_device(&self, mut state: State, with: &With) -> Result<Progress, KeeperError> {
-        let parameters = [("device_code", state.secret.expose())];
-        let result = self.ports.send(with.request(&with.to.endpoint, Some(GRANT_TYPE), &parameters)).await;
-        let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
-        if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
-            let done = self.arrive(&state, with, judgement.tokens).await?;
-            return Ok(Progress { done: Some(done), state: state.spelled(), interval_s: 0 });
-        }
-        match judgement.code.as_deref() {
-            Some("authorization_pending") => {}
-            Some("slow_down") => state.interval_s += SLOWER_S,
-            Some("access_denied") => return Err(refused(with)),
-            Some("expired_token") => return Err(expired(with)),
-            _ if can_pass(&result) => {
-                let asked_s = judgement.retry_after_s.unwrap_or(state.interval_s.saturating_mul(2));
-                state.interval_s = asked_s.clamp(state.interval_s, LONGEST_INTERVAL_S.max(state.interval_s));
-            }
-            _ => return Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result)),
-        }
-        Ok(Progress { done: None, state: state.spelled(), interval_s: state.interval_s })
+#[async_natively]
+pub(crate) async fn poll<P: Ports>(
+    session: &Session<P>,
+    mut state: LoginState,
+    with: &With,
+) -> Result<Progress, KeeperError> {
+    let parameters = [("device_code", state.secret.expose())];
+    let result = session.ports.send(with.request(&with.to.endpoint, Some(GRANT_TYPE), &parameters)).await;
+    let judgement = with.judged(&result, session.ports.wall_ms() / 1_000);
+    if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
+        let done = store_login::store(session, &state, with, judgement.tokens).await?;
+        return Ok(Progress { done: Some(done), state: state.spelled(), interval_s: 0 });
     }
+    match judgement.code.as_deref() {
+        Some("authorization_pending") => {}
+        Some("slow_down") => state.interval_s += SLOWER_S,
+        Some("access_denied") => return Err(refused(with)),
+        Some("expired_token") => return Err(expired(with)),
+        _ if can_pass(&result) => {
+            let asked_s = judgement.retry_after_s.unwrap_or(state.interval_s.saturating_mul(2));
+            state.interval_s = asked_s.clamp(state.interval_s, LONGEST_INTERVAL_S.max(state.interval_s));
+        }
+        _ => return Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result)),
+    }
+    Ok(Progress { done: None, state: state.spelled(), interval_s: state.interval_s })
 }
 
 /// No answer of the server's own: it may give one later (section 3.5).

@@ -1,95 +1,95 @@
 //! Login by a browser on this machine, which is sent back to a port that the caller listens on (RFC 8252 section 7.3), with
 //! PKCE (RFC 7636), and with the answer's state and issuer checked (RFC 6749 section 10.12, RFC 9207).
 
+use lazaretto_macros::async_natively;
 use sha2::{Digest, Sha256};
 
+use crate::admin::login::store_login;
 use crate::classify;
 use crate::encoding::{base64url, form_unescape};
 use crate::error::{Code, KeeperError};
-use crate::keeper::Keeper;
 use crate::ports::Ports;
 use crate::protocol::request;
 use crate::provider::{self, is_loopback};
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::status::CredentialStatus;
 
-use super::{Begun, LOOPBACK, State, With, refused};
+use super::{Begun, LOOPBACK, LoginState, With, refused};
 
 /// How long a person has.
 const LIFE_MS: u64 = 600_000;
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    pub(super) fn start_by_loopback(
-        &self,
-        vault: &str,
-        with: &With,
-        endpoint: &str,
-        redirect_url: &str,
-        label: Option<&str>,
-    ) -> Result<Begun, KeeperError> {
-        if !provider::origin(redirect_url).is_some_and(|origin| is_loopback(&origin)) {
-            let what = "the redirect URL is not on this machine: it should be http://127.0.0.1:<port>/...";
-            return Err(with.error(Code::BadRequest, what));
-        }
-        // 256 bits each; section 4.1 of RFC 7636 asks for at least 43 characters.
-        let [verifier, nonce] = [(); 2].map(|()| {
-            let random = [(); 4].map(|()| self.ports.random_u64().to_be_bytes());
-            base64url(random.as_flattened())
-        });
-        let challenge = base64url(&Sha256::digest(verifier.as_bytes()));
-        let authorization = &with.profile.authorization;
-        let mut parameters: Vec<(&str, &str)> = vec![
-            ("response_type", "code"),
-            ("client_id", &with.to.client),
-            ("redirect_uri", redirect_url),
-            ("state", &nonce),
-            ("code_challenge", &challenge),
-            ("code_challenge_method", "S256"),
-        ];
-        if !authorization.scope.is_empty() {
-            parameters.push(("scope", &authorization.scope));
-        }
-        parameters.extend(authorization.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
-        let mut url = endpoint.to_owned();
-        url.push(if endpoint.contains('?') { '&' } else { '?' });
-        url.push_str(&request::form(&parameters));
-        let expires_at_ms = self.ports.wall_ms().saturating_add(LIFE_MS);
-        let state = State {
-            vault: vault.to_owned(),
-            provider: with.profile.id.clone(),
-            flow: LOOPBACK.to_owned(),
-            expires_at_ms,
-            interval_s: 0,
-            secret: Secret::new(verifier),
-            nonce: Some(nonce),
-            redirect_url: Some(redirect_url.to_owned()),
-            label: label.map(str::to_owned),
-        };
-        Ok(Begun { state: state.spelled(), url, url_complete: None, user_code: None, expires_at_ms, interval_s: 0 })
+pub(crate) fn start<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    with: &With,
+    endpoint: &str,
+    redirect_url: &str,
+    label: Option<&str>,
+) -> Result<Begun, KeeperError> {
+    if !provider::origin(redirect_url).is_some_and(|origin| is_loopback(&origin)) {
+        let what = "the redirect URL is not on this machine: it should be http://127.0.0.1:<port>/...";
+        return Err(with.error(Code::BadRequest, what));
     }
+    // 256 bits each; section 4.1 of RFC 7636 asks for at least 43 characters.
+    let [verifier, nonce] = [(); 2].map(|()| {
+        let random = [(); 4].map(|()| session.ports.random_u64().to_be_bytes());
+        base64url(random.as_flattened())
+    });
+    let challenge = base64url(&Sha256::digest(verifier.as_bytes()));
+    let authorization = &with.profile.authorization;
+    let mut parameters: Vec<(&str, &str)> = vec![
+        ("response_type", "code"),
+        ("client_id", &with.to.client),
+        ("redirect_uri", redirect_url),
+        ("state", &nonce),
+        ("code_challenge", &challenge),
+        ("code_challenge_method", "S256"),
+    ];
+    if !authorization.scope.is_empty() {
+        parameters.push(("scope", &authorization.scope));
+    }
+    parameters.extend(authorization.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    let mut url = endpoint.to_owned();
+    url.push(if endpoint.contains('?') { '&' } else { '?' });
+    url.push_str(&request::form(&parameters));
+    let expires_at_ms = session.ports.wall_ms().saturating_add(LIFE_MS);
+    let state = LoginState {
+        vault: vault.to_owned(),
+        provider: with.profile.id.clone(),
+        flow: LOOPBACK.to_owned(),
+        expires_at_ms,
+        interval_s: 0,
+        secret: Secret::new(verifier),
+        nonce: Some(nonce),
+        redirect_url: Some(redirect_url.to_owned()),
+        label: label.map(str::to_owned),
+    };
+    Ok(Begun { state: state.spelled(), url, url_complete: None, user_code: None, expires_at_ms, interval_s: 0 })
+}
 
-    pub(super) async fn finish_by_loopback(
-        &self,
-        state: &State,
-        with: &With,
-        redirected_to: &str,
-    ) -> Result<CredentialStatus, KeeperError> {
-        let redirect_url = state.redirect_url.as_deref().unwrap_or_default();
-        let code = code(with, state, redirect_url, redirected_to)?;
-        let parameters =
-            [("code", code.expose()), ("redirect_uri", redirect_url), ("code_verifier", state.secret.expose())];
-        let result = self.ports.send(with.request(&with.to.endpoint, Some("authorization_code"), &parameters)).await;
-        let judgement = with.judged(&result, self.ports.wall_ms() / 1_000);
-        if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
-            return self.arrive(state, with, judgement.tokens).await;
-        }
-        Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result))
+#[async_natively]
+pub(crate) async fn finish<P: Ports>(
+    session: &Session<P>,
+    state: &LoginState,
+    with: &With,
+    redirected_to: &str,
+) -> Result<CredentialStatus, KeeperError> {
+    let redirect_url = state.redirect_url.as_deref().unwrap_or_default();
+    let code = code(with, state, redirect_url, redirected_to)?;
+    let parameters =
+        [("code", code.expose()), ("redirect_uri", redirect_url), ("code_verifier", state.secret.expose())];
+    let result = session.ports.send(with.request(&with.to.endpoint, Some("authorization_code"), &parameters)).await;
+    let judgement = with.judged(&result, session.ports.wall_ms() / 1_000);
+    if judgement.tokens.as_ref().is_some_and(|tokens| tokens.access_token.is_some()) {
+        return store_login::store(session, state, with, judgement.tokens).await;
     }
+    Err(with.failed("the login failed", &with.to.endpoint, &judgement, &result))
 }
 
 /// The authorization code in an answer that is to our own question.
-fn code(with: &With, state: &State, redirect_url: &str, redirected_to: &str) -> Result<Secret, KeeperError> {
+fn code(with: &With, state: &LoginState, redirect_url: &str, redirected_to: &str) -> Result<Secret, KeeperError> {
     let (address, query) = redirected_to.split_once('?').unwrap_or((redirected_to, ""));
     let query = query.split_once('#').map_or(query, |(query, _)| query);
     let one = |name: &str| {

@@ -10,25 +10,28 @@
 //! Nothing is remembered between calls: what a login needs travels in its opaque state.
 
 mod device;
-mod logout;
+pub(crate) mod logout;
 mod loopback;
 mod store_login;
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use lazaretto_macros::async_natively;
+
+use crate::admin::add;
 use crate::classify::{self, Judgement, Verdict};
+use crate::did_you_mean;
 use crate::error::{Code, KeeperError};
 use crate::json::{self, Object};
-use crate::keeper::Keeper;
 use crate::layers::Layers;
-use crate::next_step::shell_word;
+use crate::next_step::{self, shell_word};
 use crate::ports::{HttpFailure, Ports, Request, Response};
-use crate::protocol::client_secret;
 use crate::protocol::exchange::{answer_of, no_answer};
-use crate::protocol::request;
+use crate::protocol::{client_secret, request};
 use crate::provider::{self, Needed, Profile};
 use crate::secret::Secret;
+use crate::session::Session;
 use crate::state::ledger::Counterpart;
 use crate::status::CredentialStatus;
 use crate::vault::{LOGIN, Spot};
@@ -70,7 +73,7 @@ pub struct Progress {
 }
 
 /// What travels from one call of a login to the next.
-struct State {
+struct LoginState {
     vault: String,
     provider: String,
     flow: String,
@@ -85,7 +88,7 @@ struct State {
     label: Option<String>,
 }
 
-impl State {
+impl LoginState {
     fn read(text: &str) -> Option<Self> {
         let read = Layers::read(vec![json::check(text).ok()?], |state| Self {
             vault: state.text("vault"),
@@ -188,134 +191,156 @@ impl With {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// The ways to log in that a profile describes, the one to try first first.
-    pub async fn login_flows(&self, provider: &str) -> Result<Vec<Flow>, KeeperError> {
-        let profile = self.profile(provider).await?;
-        self.check_known(&profile.id, provider, None)?;
-        Ok(flows(&profile))
-    }
+/// The ways to log in that a profile describes, the one to try first first.
+#[async_natively]
+pub(crate) async fn login_flows<P: Ports>(session: &Session<P>, provider: &str) -> Result<Vec<Flow>, KeeperError> {
+    let profile = session.profile(provider).await?;
+    did_you_mean::check_known(session, &profile.id, provider, None)?;
+    Ok(flows(&profile))
+}
 
-    /// Begins a login. With a label it becomes an entry of the provider's pool, beside whatever logins are there.
-    pub async fn login_start(
-        &self,
-        vault: &str,
-        provider: &str,
-        flow: &str,
-        redirect_url: Option<&str>,
-        label: Option<&str>,
-    ) -> Result<Begun, KeeperError> {
-        let label = label.filter(|label| !label.is_empty());
-        let with = self.with(vault, provider).await?;
-        let authorization = &with.profile.authorization;
-        let endpoint = match flow {
-            DEVICE => &authorization.device_authorization_endpoint,
-            LOOPBACK => &authorization.authorization_endpoint,
-            other => {
-                let what = format!("a login is by {DEVICE} or {LOOPBACK}, and not by {}", json::quote(other));
-                return Err(with.error(Code::BadRequest, &what));
+/// Begins a login. With a label it becomes an entry of the provider's pool, beside whatever logins are there.
+#[async_natively]
+pub(crate) async fn login_start<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    provider: &str,
+    flow: &str,
+    redirect_url: Option<&str>,
+    label: Option<&str>,
+) -> Result<Begun, KeeperError> {
+    let label = label.filter(|label| !label.is_empty());
+    let with = party(session, vault, provider).await?;
+    let authorization = &with.profile.authorization;
+    let endpoint = match flow {
+        DEVICE => &authorization.device_authorization_endpoint,
+        LOOPBACK => &authorization.authorization_endpoint,
+        other => {
+            let what = format!("a login is by {DEVICE} or {LOOPBACK}, and not by {}", json::quote(other));
+            return Err(with.error(Code::BadRequest, &what));
+        }
+    };
+    let Some(endpoint) = endpoint.clone() else {
+        let missing = provider::missing(&with.profile);
+        let what = if missing.contains(&Needed::Authorization) {
+            format!("no login is offered: {}", provider::why_none(&missing))
+        } else {
+            format!("its profile describes no login by {flow}")
+        };
+        return Err(with.error(Code::BadProfile, &what));
+    };
+    if with.to.client.is_empty() {
+        let what = format!(
+            "its profile names no `client_id`: register a client with {} and write {{\"profiles\": {{{}: \
+             {{\"client_id\": \"...\"}}}}}} into providers.json",
+            with.profile.name,
+            json::quote(&with.profile.id)
+        );
+        return Err(with.error(Code::BadProfile, &what));
+    }
+    with.can_authenticate()?;
+    store_login::check_can_store(session, vault, &with).await?;
+    if let Some(label) = label {
+        add::check_can_add(session, vault, &with.profile, label).await?;
+    }
+    match (flow, redirect_url) {
+        (DEVICE, _) => device::start(session, vault, &with, &endpoint, label).await,
+        (_, Some(redirect_url)) => loopback::start(session, vault, &with, &endpoint, redirect_url, label),
+        (_, None) => {
+            let what = "where will you listen for the browser? No redirect URL was given";
+            Err(with.error(Code::BadRequest, what))
+        }
+    }
+}
+
+/// Asks whether the person has approved.
+#[async_natively]
+pub(crate) async fn login_poll<P: Ports>(session: &Session<P>, state: &Secret) -> Result<Progress, KeeperError> {
+    let (state, with) = resume(session, state, DEVICE).await?;
+    let (vault, label) = (state.vault.clone(), state.label.clone());
+    match device::poll(session, state, &with).await {
+        Ok(progress) => Ok(progress),
+        Err(error) => Err(advise_as(session, &vault, &with, label.as_deref(), error).await),
+    }
+}
+
+/// Ends a login by loopback with the address that the browser was sent to.
+#[async_natively]
+pub(crate) async fn login_finish<P: Ports>(
+    session: &Session<P>,
+    state: &Secret,
+    redirected_to: &Secret,
+) -> Result<CredentialStatus, KeeperError> {
+    let (state, with) = resume(session, state, LOOPBACK).await?;
+    match loopback::finish(session, &state, &with, redirected_to.expose()).await {
+        Ok(status) => Ok(status),
+        Err(error) => Err(advise_as(session, &state.vault, &with, state.label.as_deref(), error).await),
+    }
+}
+
+/// The same as `advised`, and a login with a label is begun anew with it.
+#[async_natively]
+async fn advise_as<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    with: &With,
+    label: Option<&str>,
+    error: KeeperError,
+) -> KeeperError {
+    let id = &with.profile.id;
+    let mut error = next_step::advise(session, vault, Some(id), error).await;
+    if let (Some(label), Some(run)) = (label, &mut error.run)
+        && *run == next_step::reach(session, vault).await.about("login", id, LOGIN)
+    {
+        run.push_str(" --label=");
+        run.push_str(&shell_word(label));
+    }
+    error
+}
+
+/// The origins that a host of logins allows.
+#[async_natively]
+pub(crate) async fn login_origins<P: Ports>(session: &Session<P>) -> Result<Vec<String>, KeeperError> {
+    let mut origins = BTreeSet::from_iter(session.origins().await?);
+    session.with_catalog(&mut |catalog| {
+        for id in catalog.ids() {
+            if let Ok(Some(profile)) = catalog.profile(&id) {
+                origins.extend(profile.authorization.origins());
             }
-        };
-        let Some(endpoint) = endpoint.clone() else {
-            let missing = provider::missing(&with.profile);
-            let what = if missing.contains(&Needed::Authorization) {
-                format!("no login is offered: {}", provider::why_none(&missing))
-            } else {
-                format!("its profile describes no login by {flow}")
-            };
-            return Err(with.error(Code::BadProfile, &what));
-        };
-        if with.to.client.is_empty() {
-            let what = format!(
-                "its profile names no `client_id`: register a client with {} and write {{\"profiles\": {{{}: \
-                 {{\"client_id\": \"...\"}}}}}} into providers.json",
-                with.profile.name,
-                json::quote(&with.profile.id)
-            );
-            return Err(with.error(Code::BadProfile, &what));
         }
-        with.can_authenticate()?;
-        self.check_that_it_can_arrive(vault, &with).await?;
-        if let Some(label) = label {
-            self.check_that_it_can_be_added(vault, &with.profile, label).await?;
-        }
-        match (flow, redirect_url) {
-            (DEVICE, _) => self.start_by_device(vault, &with, &endpoint, label).await,
-            (_, Some(redirect_url)) => self.start_by_loopback(vault, &with, &endpoint, redirect_url, label),
-            (_, None) => {
-                let what = "where will you listen for the browser? No redirect URL was given";
-                Err(with.error(Code::BadRequest, what))
-            }
-        }
-    }
+        Ok(())
+    })?;
+    Ok(origins.into_iter().collect())
+}
 
-    /// Asks whether the person has approved.
-    pub async fn login_poll(&self, state: &Secret) -> Result<Progress, KeeperError> {
-        let (state, with) = self.resumed(state, DEVICE).await?;
-        let (vault, label) = (state.vault.clone(), state.label.clone());
-        match self.poll_device(state, &with).await {
-            Ok(progress) => Ok(progress),
-            Err(error) => Err(self.advised_as(&vault, &with, label.as_deref(), error).await),
-        }
+#[async_natively]
+async fn resume<P: Ports>(session: &Session<P>, state: &Secret, flow: &str) -> Result<(LoginState, With), KeeperError> {
+    let state = LoginState::read(state.expose()).filter(|state| state.flow == flow);
+    let state = state.ok_or_else(|| {
+        let what = format!("this is not the state of a login by {flow}");
+        KeeperError::new(Code::BadRequest, what)
+    })?;
+    let with = party(session, &state.vault, &state.provider).await?;
+    if session.ports.wall_ms() >= state.expires_at_ms {
+        return Err(expired(&with));
     }
+    with.can_authenticate()?;
+    Ok((state, with))
+}
 
-    /// Ends a login by loopback with the address that the browser was sent to.
-    pub async fn login_finish(&self, state: &Secret, redirected_to: &Secret) -> Result<CredentialStatus, KeeperError> {
-        let (state, with) = self.resumed(state, LOOPBACK).await?;
-        match self.finish_by_loopback(&state, &with, redirected_to.expose()).await {
-            Ok(status) => Ok(status),
-            Err(error) => Err(self.advised_as(&state.vault, &with, state.label.as_deref(), error).await),
-        }
-    }
-
-    /// The same as `advised`, and a login with a label is begun anew with it.
-    async fn advised_as(&self, vault: &str, with: &With, label: Option<&str>, error: KeeperError) -> KeeperError {
-        let id = &with.profile.id;
-        let mut error = self.advised(vault, Some(id), error).await;
-        if let (Some(label), Some(run)) = (label, &mut error.run)
-            && *run == self.reach(vault).await.about("login", id, LOGIN)
-        {
-            run.push_str(" --label=");
-            run.push_str(&shell_word(label));
-        }
-        error
-    }
-
-    /// The origins that a host of logins allows.
-    pub async fn login_origins(&self) -> Result<Vec<String>, KeeperError> {
-        let mut origins = BTreeSet::from_iter(self.origins().await?);
-        self.each_profile(&mut |profile| origins.extend(profile.authorization.origins()));
-        Ok(origins.into_iter().collect())
-    }
-
-    async fn resumed(&self, state: &Secret, flow: &str) -> Result<(State, With), KeeperError> {
-        let state = State::read(state.expose()).filter(|state| state.flow == flow);
-        let state = state.ok_or_else(|| {
-            let what = format!("this is not the state of a login by {flow}");
-            KeeperError::new(Code::BadRequest, what)
-        })?;
-        let with = self.with(&state.vault, &state.provider).await?;
-        if self.ports.wall_ms() >= state.expires_at_ms {
-            return Err(expired(&with));
-        }
-        with.can_authenticate()?;
-        Ok((state, with))
-    }
-
-    async fn with(&self, vault: &str, provider: &str) -> Result<With, KeeperError> {
-        let profile = self.profile(provider).await?;
-        let (read, unread_secret) = match self.client_secret(&profile).await {
-            Ok(read) => (read, None),
-            Err(error) => (None, Some(error)),
-        };
-        let snapshot = self.maybe_vault(vault).await?;
-        self.check_known(&profile.id, provider, snapshot.as_deref())?;
-        let opened = snapshot.as_ref().map(|snapshot| snapshot.open());
-        let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
-        let (to, client_secret) = request::counterpart(&profile, login, read.as_ref())?;
-        Ok(With { profile, to, client_secret, unread_secret })
-    }
+#[async_natively]
+async fn party<P: Ports>(session: &Session<P>, vault: &str, provider: &str) -> Result<With, KeeperError> {
+    let profile = session.profile(provider).await?;
+    let (read, unread_secret) = match client_secret::read(session, &profile).await {
+        Ok(read) => (read, None),
+        Err(error) => (None, Some(error)),
+    };
+    let snapshot = add::maybe_vault(session, vault).await?;
+    did_you_mean::check_known(session, &profile.id, provider, snapshot.as_deref())?;
+    let opened = snapshot.as_ref().map(|snapshot| snapshot.open());
+    let login = opened.and_then(|opened| opened.node(&profile.id, Spot::Login));
+    let (to, client_secret) = request::counterpart(&profile, login, read.as_ref())?;
+    Ok(With { profile, to, client_secret, unread_secret })
 }
 
 /// The ways to log in that a profile describes, the one to try first first.

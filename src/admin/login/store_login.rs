@@ -3,169 +3,181 @@
 //! A refresh of the old login that is on its way finds a token it does not know, issued after its own, and gives way: see
 //! `landing`.
 
-use crate::admin::add::{ATTEMPTS, LONGEST_WAITS, More, NEW_VAULT, NewCredential};
+use std::collections::BTreeMap;
+
+use lazaretto_macros::async_natively;
+
+use crate::admin::add::{self, LONGEST_WAITS, More, NEW_VAULT, NewCredential};
+use crate::admin::remove;
 use crate::classify::{RefreshToken, Tokens};
 use crate::error::{Code, KeeperError};
 use crate::json::{self, Kind, Value};
-use crate::keeper::Keeper;
 use crate::ports::{Ports, Severity, Stored};
 use crate::protocol::request;
 use crate::provider::{Field, Profile, Source};
 use crate::secret::Secret;
+use crate::session::{Session, uneditable};
 use crate::state::fingerprint::Fingerprint;
-use crate::state::ledger::{self, State};
-use crate::status::CredentialStatus;
+use crate::state::{document, ledger};
+use crate::status::{self, CredentialStatus};
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{CredentialKind, Fresh, LOGIN, Vault, is_seeded};
-use std::collections::BTreeMap;
 
 use super::With;
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
-impl<P: Ports> Keeper<P> {
-    /// Stores what a login brought. Whoever holds the vault is waited for: these tokens are nowhere else.
-    pub(super) async fn arrive(
-        &self,
-        state: &super::State,
-        with: &With,
-        tokens: Option<Tokens>,
-    ) -> Result<CredentialStatus, KeeperError> {
-        let (vault, profile) = (state.vault.as_str(), &with.profile);
-        let Some(tokens) = tokens.map(|tokens| request::received(profile, tokens)) else {
-            return Err(super::refused(with));
-        };
-        let is_unusable = tokens.refresh_token == RefreshToken::Unusable;
-        let fresh = Fresh {
-            access_token: tokens.access_token.unwrap_or_else(|| Secret::new("")),
-            refresh_token: tokens.refresh_token.usable().cloned(),
-            expires_in_s: tokens.expires_in_s,
-            scope: tokens.scope,
-            token_type: tokens.token_type,
-            id_token: tokens.id_token,
-            received_at_ms: self.ports.wall_ms(),
-        };
-        let lost = |error: KeeperError| {
-            let what = format!("the login was approved, and could not be stored: {}", error.message);
-            with.error(Code::Storage, &what)
-        };
-        let lacks_refresh_token = is_unusable || fresh.refresh_token.is_none() && profile.issues_refresh_token;
-        if let Some(token) = &fresh.refresh_token {
-            self.revive(vault, token).await.map_err(lost)?;
-        }
-        if let Some(label) = &state.label {
-            let status = self.store_entry(vault, with, fresh, label).await.map_err(lost)?;
-            self.tell_arrived(profile, &status.credential, lacks_refresh_token, is_unusable);
-            return Ok(status);
-        }
-        self.store_login(vault, with, &fresh).await.map_err(lost)?;
-        let copies = self.reading(vault, profile).await.ok();
-        let copies = copies.iter().flat_map(|reading| &reading.credentials).filter(|credential| credential.is_login());
-        let ids = copies.flat_map(|credential| &credential.places).map(|place| place.id.clone());
-        let ids: Vec<String> = ids.chain([LOGIN.to_owned()]).collect();
-        // What was kept of the login before would only be put over this one.
-        self.wipe(vault, profile, &ids).await?;
-        self.tell_arrived(profile, LOGIN, lacks_refresh_token, is_unusable);
-        self.status_of(vault, profile, LOGIN).await
+/// Stores what a login brought. Whoever holds the vault is waited for: these tokens are nowhere else.
+#[async_natively]
+pub(crate) async fn store<P: Ports>(
+    session: &Session<P>,
+    state: &super::LoginState,
+    with: &With,
+    tokens: Option<Tokens>,
+) -> Result<CredentialStatus, KeeperError> {
+    let (vault, profile) = (state.vault.as_str(), &with.profile);
+    let Some(tokens) = tokens.map(|tokens| request::received(profile, tokens)) else {
+        return Err(super::refused(with));
+    };
+    let is_unusable = tokens.refresh_token == RefreshToken::Unusable;
+    let fresh = request::fresh(tokens, session.ports.wall_ms());
+    let lost = |error: KeeperError| {
+        let what = format!("the login was approved, and could not be stored: {}", error.message);
+        with.error(Code::Storage, &what)
+    };
+    let lacks_refresh_token = is_unusable || fresh.refresh_token.is_none() && profile.issues_refresh_token;
+    if let Some(token) = &fresh.refresh_token {
+        allow_new_token(session, vault, token).await.map_err(lost)?;
     }
-
-    fn tell_arrived(&self, profile: &Profile, credential: &str, lacks_refresh_token: bool, is_unusable: bool) {
-        self.tell_person("logged-in", Severity::Info, profile, credential, "a person logged in");
-        if lacks_refresh_token {
-            let what = if is_unusable {
-                "the server gave a refresh token that cannot be used, so this login ends with its access token"
-            } else {
-                "the server gave no refresh token, so this login ends with its access token. Many servers give one only for a scope \
-                 (`offline_access`), and some only with `prompt=consent`: `authorization.scope` and `authorization.parameters`"
-            };
-            self.tell_person("missing-refresh-token", Severity::Warning, profile, credential, what);
-        }
+    if let Some(label) = &state.label {
+        let status = store_entry(session, vault, with, fresh, label).await.map_err(lost)?;
+        tell_stored(session, profile, &status.credential, lacks_refresh_token, is_unusable);
+        return Ok(status);
     }
+    store_in_login(session, vault, with, &fresh).await.map_err(lost)?;
+    let copies = session.vault(vault).await.and_then(|snapshot| snapshot.reading(profile)).ok();
+    let copies = copies.iter().flat_map(|reading| &reading.credentials).filter(|credential| credential.is_login());
+    let ids = copies.flat_map(|credential| &credential.places).map(|place| place.id.clone());
+    let ids: Vec<String> = ids.chain([LOGIN.to_owned()]).collect();
+    // What was kept of the login before would only be put over this one.
+    remove::wipe_sealed(session, vault, profile, &ids).await?;
+    tell_stored(session, profile, LOGIN, lacks_refresh_token, is_unusable);
+    status::status_of(session, vault, profile, LOGIN).await
+}
 
-    /// Stores a login as an entry of the pool: another account of the provider's.
-    async fn store_entry(
-        &self,
-        vault: &str,
-        with: &With,
-        fresh: Fresh,
-        label: &str,
-    ) -> Result<CredentialStatus, KeeperError> {
-        let new = NewCredential {
-            vault: vault.to_owned(),
-            provider: with.profile.id.clone(),
-            label: Some(label.to_owned()),
-            kind: Some("oauth".to_owned()),
-            access_token: fresh.access_token,
-            refresh_token: fresh.refresh_token,
-            expires_in_s: fresh.expires_in_s,
-            more: More {
-                scope: fresh.scope,
-                token_type: fresh.token_type,
-                id_token: fresh.id_token,
-                replace: true,
-                ..More::default()
-            },
+fn tell_stored<P: Ports>(
+    session: &Session<P>,
+    profile: &Profile,
+    credential: &str,
+    lacks_refresh_token: bool,
+    is_unusable: bool,
+) {
+    add::tell_person(session, "logged-in", Severity::Info, profile, credential, "a person logged in");
+    if lacks_refresh_token {
+        let what = if is_unusable {
+            "the server gave a refresh token that cannot be used, so this login ends with its access token"
+        } else {
+            "the server gave no refresh token, so this login ends with its access token. Many servers give one only for a scope \
+             (`offline_access`), and some only with `prompt=consent`: `authorization.scope` and `authorization.parameters`"
         };
-        self.add_entry(&with.profile, CredentialKind::OAuth, &new, true).await
+        add::tell_person(session, "missing-refresh-token", Severity::Warning, profile, credential, what);
     }
+}
 
-    /// Before a person goes to any trouble: the ledger can be read, and the vault be edited where the tokens must go.
-    pub(super) async fn check_that_it_can_arrive(&self, vault: &str, with: &With) -> Result<(), KeeperError> {
-        ledger::load(&self.ports, vault).await?;
-        let token = || Secret::new("-");
-        let fresh = Fresh {
-            access_token: token(),
-            refresh_token: Some(token()),
-            expires_in_s: None,
-            scope: None,
-            token_type: None,
-            id_token: None,
-            received_at_ms: self.ports.wall_ms(),
-        };
-        let snapshot = self.maybe_vault(vault).await?;
+/// Stores a login as an entry of the pool: another account of the provider's.
+#[async_natively]
+async fn store_entry<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    with: &With,
+    fresh: Fresh,
+    label: &str,
+) -> Result<CredentialStatus, KeeperError> {
+    let new = NewCredential {
+        vault: vault.to_owned(),
+        provider: with.profile.id.clone(),
+        label: Some(label.to_owned()),
+        kind: Some("oauth".to_owned()),
+        access_token: fresh.access_token,
+        refresh_token: fresh.refresh_token,
+        expires_in_s: fresh.expires_in_s,
+        more: More {
+            scope: fresh.scope,
+            token_type: fresh.token_type,
+            id_token: fresh.id_token,
+            replace: true,
+            ..More::default()
+        },
+    };
+    add::add_entry(session, &with.profile, CredentialKind::OAuth, &new, true).await
+}
+
+/// Before a person goes to any trouble: the ledger can be read, and the vault be edited where the tokens must go.
+#[async_natively]
+pub(crate) async fn check_can_store<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    with: &With,
+) -> Result<(), KeeperError> {
+    ledger::load(&session.ports, vault).await?;
+    let token = || Secret::new("-");
+    let fresh = Fresh {
+        access_token: token(),
+        refresh_token: Some(token()),
+        expires_in_s: None,
+        scope: None,
+        token_type: None,
+        id_token: None,
+        received_at_ms: session.ports.wall_ms(),
+    };
+    let snapshot = add::maybe_vault(session, vault).await?;
+    let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
+    let opened = add::open_ours(session, vault, text)?;
+    with_login(text, &opened, with, &fresh).map_err(|error| uneditable(&error))?;
+    Ok(())
+}
+
+/// What the server gives is good, whatever was known of it.
+#[async_natively]
+async fn allow_new_token<P: Ports>(session: &Session<P>, vault: &str, token: &Secret) -> Result<(), KeeperError> {
+    let token = Fingerprint::of(token.expose());
+    let ledger = ledger::load(&session.ports, vault).await?.ledger;
+    let is_known = ledger.tokens.get(&token).is_some();
+    ledger.understood()?;
+    if is_known {
+        ledger::update(&session.ports, vault, true, None, &|ledger| {
+            ledger.allow_again(&token);
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+#[async_natively]
+async fn store_in_login<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    with: &With,
+    fresh: &Fresh,
+) -> Result<(), KeeperError> {
+    let mut waits = 0;
+    let stored = document::until_stored(async || {
+        let snapshot = add::maybe_vault(session, vault).await?;
         let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-        let opened = self.open_ours(vault, text)?;
-        with_login(text, &opened, with, &fresh).map_err(|error| self.uneditable(&error))?;
-        Ok(())
-    }
-
-    /// What the server gives is good, whatever was known of it.
-    async fn revive(&self, vault: &str, token: &Secret) -> Result<(), KeeperError> {
-        let token = Fingerprint::of(token.expose());
-        let ledger = ledger::load(&self.ports, vault).await?.ledger;
-        let is_known = ledger.tokens.get(&token).is_some();
-        ledger.understood()?;
-        if is_known {
-            ledger::update(&self.ports, vault, true, None, &|ledger| {
-                if let Some(record) = ledger.tokens.get_mut(&token) {
-                    record.state = State::Live;
-                    record.pause = None;
-                    record.intent = None;
-                }
-            })
-            .await?;
-        }
-        Ok(())
-    }
-
-    async fn store_login(&self, vault: &str, with: &With, fresh: &Fresh) -> Result<(), KeeperError> {
-        let mut waits = 0;
-        for _ in 0..ATTEMPTS {
-            let snapshot = self.maybe_vault(vault).await?;
-            let text = snapshot.as_ref().map_or(NEW_VAULT, |snapshot| snapshot.text());
-            let opened = self.open_ours(vault, text)?;
-            let edited = with_login(text, &opened, with, fresh).map_err(|error| self.uneditable(&error))?;
-            let edited = Secret::new(edited);
-            let version = snapshot.as_ref().map(|snapshot| &snapshot.version);
-            match self.ports.store(vault, edited.expose(), version, true, None).await {
-                Ok(Stored::Done(_)) => return Ok(()),
-                // Making the edit once more comes to the same.
-                Ok(Stored::Stale(_) | Stored::Unknown) => {}
-                Err(error) if error.code == "unavailable" && waits < LONGEST_WAITS => waits += 1,
-                Err(error) => return Err(KeeperError::storage(vault, &error)),
+        let opened = add::open_ours(session, vault, text)?;
+        let edited = with_login(text, &opened, with, fresh).map_err(|error| uneditable(&error))?;
+        let edited = Secret::new(edited);
+        let version = snapshot.as_ref().map(|snapshot| &snapshot.version);
+        match session.ports.store(vault, edited.expose(), version, true, None).await {
+            Ok(Stored::Done(_)) => Ok(Some(())),
+            // Making the edit once more comes to the same.
+            Ok(Stored::Stale(_) | Stored::Unknown) => Ok(None),
+            Err(error) if error.code == "unavailable" && waits < LONGEST_WAITS => {
+                waits += 1;
+                Ok(None)
             }
+            Err(error) => Err(KeeperError::storage(vault, &error)),
         }
-        Err(KeeperError::new(Code::Busy, "the vault is being written by others all the time"))
-    }
+    });
+    stored.await?.ok_or_else(|| document::busy("the vault"))
 }
 
 /// The vault's text with the tokens as its provider's login.

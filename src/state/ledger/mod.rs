@@ -6,14 +6,15 @@
 mod record;
 mod records;
 
-use crate::error::{Code, KeeperError};
+use std::collections::BTreeMap;
+
+use crate::error::KeeperError;
 use crate::json;
 use crate::layers::Layers;
 use crate::ports::{Loaded, Ports, Stored, Version};
-use crate::state::document;
 use crate::state::fingerprint::Fingerprint;
+use crate::state::{document, pause};
 use crate::time::DAY_MS;
-use std::collections::BTreeMap;
 
 pub use record::{Intent, Pause, Record, State, Tombstone, Until};
 pub use records::Records;
@@ -26,8 +27,6 @@ const PRUNED_EVERY_MS: u64 = DAY_MS;
 const DEAD_KEPT_MS: u64 = 400 * DAY_MS;
 const SPENT_KEPT_MS: u64 = 90 * DAY_MS;
 const SPENT_KEPT_PER_LINEAGE: u64 = 64;
-/// How often a write is tried against others who write too.
-const ATTEMPTS: usize = 64;
 
 /// The ledger's name beside a vault.
 pub fn name(vault: &str) -> String {
@@ -94,10 +93,7 @@ impl Ledger {
             Until::Time(until_ms) => {
                 // Whoever mends what was refused need not wait.
                 pause.profile.as_ref().is_none_or(|profile| same_client && to.is_still(profile))
-                // A clock set back must not stretch a cooldown.
-                && now_ms < *until_ms
-                    && now_ms.saturating_add(DAY_MS * 8) > *until_ms
-                    && now_ms >= pause.at_ms.saturating_sub(60_000)
+                    && pause::holds(Some(pause.at_ms), *until_ms, now_ms)
             }
             Until::Change { profile } => same_client && to.is_still(profile),
             Until::Operator => true,
@@ -105,6 +101,15 @@ impl Ledger {
         match record.pause.as_ref().filter(holds) {
             Some(pause) => Standing::Paused(pause),
             None => Standing::Sendable(record.intent.as_ref()),
+        }
+    }
+
+    /// Lets a token be sent again: drops the tombstone, the pause and the intent that are known of it.
+    pub(crate) fn allow_again(&mut self, token: &Fingerprint) {
+        if let Some(record) = self.tokens.get_mut(token) {
+            record.state = State::Live;
+            record.pause = None;
+            record.intent = None;
         }
     }
 
@@ -292,18 +297,18 @@ pub async fn update<P: Ports>(
     mut known: Option<Read>,
     change: &dyn Fn(&mut Ledger),
 ) -> Result<Ledger, KeeperError> {
-    for _ in 0..ATTEMPTS {
+    let stored = document::until_stored(async || {
         let mut read = match known.take() {
             Some(read) => read,
             None => load(ports, vault).await?,
         };
         change(&mut read.ledger);
         match swap(ports, vault, read, durable, &|_| false).await? {
-            Swapped::Done(read) => return Ok(read.ledger),
-            Swapped::Stale => {}
+            Swapped::Done(read) => Ok(Some(read.ledger)),
+            Swapped::Stale => Ok(None),
         }
-    }
-    Err(KeeperError::new(Code::Busy, format!("the ledger `{}` is being written by others all the time", name(vault))))
+    });
+    stored.await?.ok_or_else(|| document::busy(&format!("the ledger `{}`", name(vault))))
 }
 
 fn parse(text: &str) -> Result<Ledger, KeeperError> {
@@ -324,6 +329,7 @@ fn render(ledger: &Ledger) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn to() -> Counterpart {
         Counterpart { provider: "p".into(), endpoint: "e".into(), client: "c".into(), profile: "f".into() }

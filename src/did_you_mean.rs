@@ -1,7 +1,85 @@
-//! Which known names a mistyped one may have meant: the nearest first, a few at most, and none that is not near.
+//! What is said of a name that nobody knows: the known names that are near, or those that are there.
+
+use crate::error::{Code, KeeperError};
+use crate::json;
+use crate::ports::Ports;
+use crate::provider::{Catalog, Profile};
+use crate::session::{Session, Snapshot};
+use crate::vault::Credential;
+
+/// A list of more would be no help.
+const SHOWN: usize = 8;
+
+/// Whether lazaretto or the user's file has this id, if only for its keys.
+pub(crate) fn is_known<P: Ports>(session: &Session<P>, id: &str) -> bool {
+    asked_of_catalog(session, |catalog| catalog.ids().iter().any(|known| known == id)) || is_for_keys(session, id)
+}
+
+/// Whether an id has no profile, and is known for its keys.
+pub(crate) fn is_for_keys<P: Ports>(session: &Session<P>, id: &str) -> bool {
+    asked_of_catalog(session, |catalog| {
+        catalog.ids_of_keys().iter().any(|known| known == id) && !catalog.ids().iter().any(|known| known == id)
+    })
+}
+
+fn asked_of_catalog<P: Ports>(session: &Session<P>, ask: impl Fn(&Catalog) -> bool) -> bool {
+    session.with_catalog(&mut |catalog| Ok(ask(catalog))).unwrap_or_default()
+}
+
+/// That neither a profile nor the vault knows a name, unless one does.
+pub(crate) fn check_known<P: Ports>(
+    session: &Session<P>,
+    id: &str,
+    name: &str,
+    vault: Option<&Snapshot>,
+) -> Result<(), KeeperError> {
+    if is_known(session, id) {
+        return Ok(());
+    }
+    let held = match vault {
+        Some(vault) => vault.open().providers(),
+        None => Vec::new(),
+    };
+    if held.iter().any(|held| held == id) { Ok(()) } else { Err(unknown_provider(session, name, &held)) }
+}
+
+fn unknown_provider<P: Ports>(session: &Session<P>, name: &str, held: &[String]) -> KeeperError {
+    let mut known = session.with_catalog(&mut |catalog| Ok(catalog.names())).unwrap_or_default();
+    known.extend_from_slice(held);
+    known.sort();
+    known.dedup();
+    let question = question(name, known.iter().map(String::as_str));
+    let what = format!("{name}: no provider of this name is known.{question}");
+    let mut error = KeeperError::new(Code::UnknownProvider, what);
+    error.provider = Some(name.to_owned());
+    error
+}
+
+/// That no credential of a provider has this name.
+pub(crate) fn credential(profile: &Profile, name: &str, known: &[Credential]) -> KeeperError {
+    let what = format!("{}: no credential is called {}. There is {}", profile.id, json::quote(name), listed(known));
+    KeeperError::new(Code::UnknownCredential, what).of(&profile.id, name)
+}
+
+/// What a person calls these credentials, with the id of each that has a label.
+pub(crate) fn listed(credentials: &[Credential]) -> String {
+    let name = |credential: &Credential| {
+        let (id, label) = (credential.id(), &credential.leading().label);
+        if label.is_empty() || label == id { id.to_owned() } else { format!("{} ({id})", json::quote(label)) }
+    };
+    let mut names: Vec<String> = credentials.iter().take(SHOWN).map(name).collect();
+    if credentials.len() > SHOWN {
+        names.push(format!("{} more", credentials.len() - SHOWN));
+    }
+    match names.split_last() {
+        None => "none".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, others)) => format!("{} and {last}", others.join(", ")),
+    }
+}
 
 /// More would be a list to read instead of a suggestion.
-const SHOWN: usize = 3;
+const MOST_NEAR: usize = 3;
 /// No name of a provider is longer, and the work grows with the square of it.
 const LONGEST: usize = 64;
 /// A shorter part of a name is part of many.
@@ -25,7 +103,7 @@ pub(crate) fn names<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Ve
         }
     }
     near.sort_unstable();
-    near.into_iter().take(SHOWN).map(|(_, name)| name).collect()
+    near.into_iter().take(MOST_NEAR).map(|(_, name)| name).collect()
 }
 
 /// The same as a question, with a space before it; empty if nothing is near.
