@@ -3,12 +3,11 @@
 //! | question | module |
 //! |---|---|
 //! | how does a test get a server that rotates refresh tokens, counts requests and misbehaves | [`demo_server`] |
-//! | does a storage keep the contract | `storage_contract`, with the feature `storage` |
+//!
+//! Whether a storage keeps the contract is the crate `lazaretto-storage-contract`.
 
 #![cfg(not(target_arch = "wasm32"))]
 #![deny(missing_docs)]
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod demo_server;
-#[cfg(feature = "storage")]
-pub mod storage_contract;

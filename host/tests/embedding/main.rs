@@ -3,4 +3,3 @@
 mod clock;
 mod examples;
 mod limits;
-mod storage_contract;

@@ -1,4 +1,4 @@
-//! The storages of this crate keep the contract, and the suite finds one that does not.
+//! The storages of the host keep the contract, and the suite finds one that does not.
 
 use std::collections::BTreeSet;
 use std::ops::Deref;
@@ -7,7 +7,7 @@ use lazaretto_host::storage::{
     AcquireOutcome, Capabilities, FileStorage, Holder, LoadOutcome, MemoryStorage, Scope, Storage, StorageError,
     StoreOutcome, VAULT,
 };
-use lazaretto_testing::storage_contract::{CASES, World};
+use lazaretto_storage_contract::{CASES, World};
 use serde_json::Value;
 use tempfile::TempDir;
 

@@ -3,7 +3,7 @@
 //!
 //! ```
 //! use lazaretto_host::storage::MemoryStorage;
-//! use lazaretto_testing::storage_contract::{CASES, World};
+//! use lazaretto_storage_contract::{CASES, World};
 //!
 //! /// Ends with its process, so that opening it again finds the same value.
 //! struct InMemory(MemoryStorage);
@@ -24,6 +24,9 @@
 //!     case.check(&InMemory(MemoryStorage::new())).unwrap();
 //! }
 //! ```
+
+#![cfg(not(target_arch = "wasm32"))]
+#![deny(missing_docs)]
 
 use std::collections::BTreeMap;
 use std::fmt;
