@@ -36,10 +36,12 @@ const SPECIAL_V6: &[(Ipv6Addr, u32)] = &[
     (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20), // documentation
 ];
 
-/// Where an IPv6 address stands for the IPv4 address in its last 32 bits: as the socket maps it, and
-/// as a NAT64 gateway translates it (RFC 6052).
-const AROUND_V4: &[(Ipv6Addr, u32)] =
-    &[(Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96), (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96)];
+/// The blocks of IPv6 whose addresses stand for the IPv4 address in the 32 bits behind the prefix.
+const AROUND_V4: &[(Ipv6Addr, u32)] = &[
+    (Ipv6Addr::new(0, 0, 0, 0, 0, 0xffff, 0, 0), 96), // as the socket maps it
+    (Ipv6Addr::new(0x64, 0xff9b, 0, 0, 0, 0, 0, 0), 96), // as a NAT64 gateway translates it (RFC 6052)
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16), // as a relay of 6to4 unpacks it (RFC 3056)
+];
 
 /// Returns whether an address is public.
 pub(super) fn is_public(address: IpAddr) -> bool {
