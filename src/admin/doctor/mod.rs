@@ -30,7 +30,7 @@ use crate::next_step::{self, Reach, shell_word};
 use crate::ports::Ports;
 use crate::protocol::request;
 use crate::provider::Profile;
-use crate::session::Session;
+use crate::session::{Session, Snapshot};
 use crate::state::ledger::Counterpart;
 use crate::status::{self, CredentialStatus, Renewal, Usable};
 use crate::vault::{Credential, CredentialKind, LOGIN, Reading, Spot, Vault};
@@ -198,17 +198,10 @@ pub(crate) async fn doctor<P: Ports>(
             None
         }
     };
-    let mut held = Vec::new();
-    if let Some(snapshot) = &snapshot {
-        let opened = snapshot.open();
-        for id in opened.providers() {
-            let profile = session.profile_or_generic(&id)?;
-            held.push(view(session, vault, &reach, &opened, profile).await);
-        }
-        let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
-        findings
-            .ok(FindingCode::Vault, format!("the vault can be read; credentials: {count}, providers: {}", held.len()));
-    }
+    let held = match &snapshot {
+        Some(snapshot) => views(session, vault, &reach, snapshot, &mut findings).await?,
+        None => Vec::new(),
+    };
     if let Err(error) = check_settings(session, vault, &held).await {
         note(&mut findings, FindingCode::SettingsUnreadable, &error, Help::NONE);
     }
@@ -230,6 +223,27 @@ pub(crate) async fn doctor<P: Ports>(
         held.iter().filter(wanted).map(|held| held.profile.id.clone()).collect()
     };
     Ok(findings.report(&ids(&|held| held.is_stopped()), &ids(&|_| true)))
+}
+
+/// Returns what is in a vault, a view for each provider.
+#[async_natively]
+async fn views<P: Ports>(
+    session: &Session<P>,
+    vault: &str,
+    reach: &Rc<Reach>,
+    snapshot: &Snapshot,
+    findings: &mut Findings,
+) -> Result<Vec<ProviderView>, KeeperError> {
+    let mut held = Vec::new();
+    let opened = snapshot.open();
+    for id in opened.providers() {
+        let profile = session.profile_or_generic(&id)?;
+        held.push(view(session, vault, reach, &opened, profile).await);
+    }
+    let count: usize = held.iter().map(|held| held.reading.credentials.len()).sum();
+    let message = format!("the vault can be read; credentials: {count}, providers: {}", held.len());
+    findings.ok(FindingCode::Vault, message);
+    Ok(held)
 }
 
 /// Each part of the settings is read when it is asked for.
