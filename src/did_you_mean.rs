@@ -1,4 +1,5 @@
-//! What is said of a name that nobody knows: the known names that are near, or those that are there.
+//! What is said of a name that nobody knows: the known names that are near, or those that are
+//! there.
 
 use crate::error::{Code, KeeperError};
 use crate::json;
@@ -116,7 +117,8 @@ pub(crate) fn question<'a>(typed: &str, known: impl Iterator<Item = &'a str>) ->
     }
 }
 
-/// How many slips make one text of the other: a letter too many, missing, another one, or two that changed places.
+/// How many slips make one text of the other: a letter too many, missing, another one, or two that
+/// changed places.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other): (Vec<char>, Vec<char>) = (one.chars().collect(), other.chars().collect());
     let mut before: Vec<usize> = Vec::new();

@@ -1,5 +1,5 @@
-//! The spellings of bytes that our documents and requests need: base64, hexadecimal and the escapes of
-//! a form. None of them keeps state, and none fails on what it encodes.
+//! The spellings of bytes that our documents and requests need: base64, hexadecimal and the escapes
+//! of a form. None of them keeps state, and none fails on what it encodes.
 
 const STANDARD: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 const URL_SAFE: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
@@ -29,7 +29,8 @@ fn digits(bytes: &[u8], alphabet: &[u8; 64]) -> String {
     encoded
 }
 
-/// Returns the bytes of a text in base64 or base64url, with or without padding; none if it is neither.
+/// Returns the bytes of a text in base64 or base64url, with or without padding; none if it is
+/// neither.
 pub fn from_base64(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() * 3 / 4);
     let (mut bits, mut held) = (0u32, 0);
@@ -78,8 +79,8 @@ fn upper_hex_digit(value: u8) -> char {
     char::from(if value < 10 { b'0' + value } else { b'A' + value - 10 })
 }
 
-/// Returns the text that `application/x-www-form-urlencoded` spells; none if an escape is not whole or the
-/// bytes are not UTF-8.
+/// Returns the text that `application/x-www-form-urlencoded` spells; none if an escape is not whole
+/// or the bytes are not UTF-8.
 pub fn form_unescape(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

@@ -24,7 +24,8 @@ pub(crate) fn times(token: &str) -> Times {
     read().unwrap_or_default()
 }
 
-/// What a token that looks like a JWT claims: a text that should be JSON, and that anybody may have written.
+/// What a token that looks like a JWT claims: a text that should be JSON, and that anybody may have
+/// written.
 pub(crate) fn claims(token: &str) -> Option<String> {
     let mut parts = token.split('.');
     let (Some(_), Some(payload), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {

@@ -1,7 +1,9 @@
-//! One object laid over others: what a layer says hides what those under it say, and null hides it altogether.
+//! One object laid over others: what a layer says hides what those under it say, and null hides it
+//! altogether.
 //!
-//! This is how a profile is read: every member is asked for by name and kind, and whatever is wrong is named. What is asked
-//! for always comes, if only as nothing; [`Layers::read`] gives the whole away only if nothing was wrong.
+//! This is how a profile is read: every member is asked for by name and kind, and whatever is wrong
+//! is named. What is asked for always comes, if only as nothing; [`Layers::read`] gives the whole
+//! away only if nothing was wrong.
 
 use std::cell::OnceCell;
 use std::fmt;

@@ -1,8 +1,9 @@
-//! Refreshes, classifies and quarantines OAuth credentials: it keeps live refresh tokens alive and never sends a dead
-//! one again. All logic, no I/O, no clock, no thread: what it can reach is [`ports`].
+//! Refreshes, classifies and quarantines OAuth credentials: it keeps live refresh tokens alive and
+//! never sends a dead one again. All logic, no I/O, no clock, no thread: what it can reach is
+//! [`ports`].
 //!
-//! Built for `wasm32-unknown-unknown` this crate is the component `lazaretto.wasm`, or with the feature `admin` the component
-//! `lazaretto-admin.wasm`; built natively it is the same logic as a
+//! Built for `wasm32-unknown-unknown` this crate is the component `lazaretto.wasm`, or with the
+//! feature `admin` the component `lazaretto-admin.wasm`; built natively it is the same logic as a
 //! library, for tests and simulation.
 //!
 //! | question | module |

@@ -1,4 +1,5 @@
-//! What a call is about: the profile that a name stands for, and the credentials that the vault holds of it.
+//! What a call is about: the profile that a name stands for, and the credentials that the vault
+//! holds of it.
 
 use std::rc::Rc;
 

@@ -1,7 +1,8 @@
-//! The one command that helps. Every command that a person is told to run is made here, and is complete as a shell takes it.
+//! The one command that helps. Every command that a person is told to run is made here, and is
+//! complete as a shell takes it.
 //!
-//! How the command `lazaretto` is about the vault, and what an embedder has for logging in, is the host's to say: in the document
-//! `<vault>.lazaretto-place` of `wit/storage.wit`.
+//! How the command `lazaretto` is about the vault, and what an embedder has for logging in, is the
+//! host's to say: in the document `<vault>.lazaretto-place` of `wit/storage.wit`.
 
 use lazaretto_macros::async_natively;
 
@@ -50,7 +51,8 @@ impl Reach {
         format!("{} {rest}", self.command)
     }
 
-    /// What a person calls the vault's settings. Where a vault is a file they lie beside it, as `docs/file-store.md` has it.
+    /// What a person calls the vault's settings. Where a vault is a file they lie beside it, as
+    /// `docs/file-store.md` has it.
     pub(crate) fn settings(&self) -> String {
         match &self.path {
             Some(path) => format!("{path}.lazaretto-settings.json"),
@@ -85,8 +87,8 @@ pub(crate) async fn reach<P: Ports>(session: &Session<P>, vault: &str) -> Reach 
     }
 }
 
-/// What a person runs to log in: the embedder's own way; in another tool's file that tool's; else ours, where the profile
-/// describes a login. None: there is no way that is known.
+/// What a person runs to log in: the embedder's own way; in another tool's file that tool's; else
+/// ours, where the profile describes a login. None: there is no way that is known.
 fn login_command<P: Ports>(session: &Session<P>, reach: &Reach, vault: &str, profile: &Profile) -> Option<String> {
     let of_embedder = reach.login_hint.as_ref().map(|hint| hint.replace("{provider}", &profile.id));
     let stated = of_embedder.or_else(|| session.login_hint_of_tool(vault, &profile.id));

@@ -25,7 +25,8 @@ impl Profiles {
 }
 
 thread_local! {
-    /// The built-in profiles alone: to unpack and index them is dear, and they are the same for every session.
+    /// The built-in profiles alone: to unpack and index them is dear, and they are the same for
+    /// every session.
     static BUILT_IN: RefCell<Option<Rc<Profiles>>> = const { RefCell::new(None) };
 }
 
@@ -71,7 +72,8 @@ impl ProfileCache {
         }
     }
 
-    /// Returns the profile of an id; the generic one, if no profile has this id or its profile is wrong.
+    /// Returns the profile of an id; the generic one, if no profile has this id or its profile is
+    /// wrong.
     pub(crate) fn profile_or_generic(&self, id: &str) -> Result<Rc<Profile>, KeeperError> {
         let Some(profiles) = self.current.borrow().clone() else { return Err(not_read()) };
         if let Some(profile) = profiles.read.borrow().get(id) {

@@ -1,4 +1,5 @@
-//! A secret is wiped when it goes and never prints itself: there is no `Display`, and `Debug` says `[redacted]`.
+//! A secret is wiped when it goes and never prints itself: there is no `Display`, and `Debug` says
+//! `[redacted]`.
 
 use std::fmt;
 
@@ -22,8 +23,8 @@ impl Secret {
         Self(text.into())
     }
 
-    /// The text itself. Every call is a place to look at in a review: it may go into a request, a vault
-    /// or an answer to the host, and nowhere else.
+    /// The text itself. Every call is a place to look at in a review: it may go into a request, a
+    /// vault or an answer to the host, and nowhere else.
     pub fn expose(&self) -> &str {
         &self.0
     }

@@ -1,9 +1,12 @@
-//! Which texts may leave as tokens: one rule for what a server answered, what lies in a vault and what a person adds.
+//! Which texts may leave as tokens: one rule for what a server answered, what lies in a vault and
+//! what a person adds.
 //!
-//! An access token is the value of an `authorization` header, so it is visible ASCII (RFC 9110 section 5.5, without the
-//! space): a line break or a NUL would begin a header of its own wherever a caller puts it together by hand. A refresh token
-//! goes back to the server that gave it, escaped as its form or JSON asks, so any text is good. RFC 6749 appendix A.17 has printable
-//! ASCII with the space; what a server gives beyond that is returned as it came, for only that server knows what it means.
+//! An access token is the value of an `authorization` header, so it is visible ASCII (RFC 9110
+//! section 5.5, without the space): a line break or a NUL would begin a header of its own wherever
+//! a caller puts it together by hand. A refresh token goes back to the server that gave it, escaped
+//! as its form or JSON asks, so any text is good. RFC 6749 appendix A.17 has printable ASCII with
+//! the space; what a server gives beyond that is returned as it came, for only that server knows
+//! what it means.
 
 #[cfg(feature = "keeper")]
 use crate::secret::Secret;

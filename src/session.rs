@@ -1,4 +1,5 @@
-//! What every step of every call stands on: the ports, and what was read through them and may be forgotten at any time.
+//! What every step of every call stands on: the ports, and what was read through them and may be
+//! forgotten at any time.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -123,7 +124,8 @@ impl<P: Ports> Session<P> {
         }
     }
 
-    /// Where a vault lies and what a person states of it. One in the reference's form is known by its members alone.
+    /// Where a vault lies and what a person states of it. One in the reference's form is known by
+    /// its members alone.
     async fn provenance(&self, vault: &str) -> Result<Provenance, KeeperError> {
         let name = format!("{vault}{PLACE}");
         // A host that does not know where a vault lies need not know the document.
@@ -189,7 +191,8 @@ impl<P: Ports> Session<P> {
         self.vaults.borrow_mut().clear();
     }
 
-    /// What a person runs to log in again, if a vault is another tool's own file and holds such a login.
+    /// What a person runs to log in again, if a vault is another tool's own file and holds such a
+    /// login.
     pub(crate) fn login_hint_of_tool(&self, vault: &str, provider: &str) -> Option<String> {
         let vaults = self.vaults.borrow();
         let snapshot = vaults.get(vault)?;
@@ -206,7 +209,8 @@ impl<P: Ports> Session<P> {
         Ok(())
     }
 
-    /// Returns the profile that a name stands for. A name that only a vault knows is read as the generic one.
+    /// Returns the profile that a name stands for. A name that only a vault knows is read as the
+    /// generic one.
     pub(crate) async fn profile(&self, name: &str) -> Result<Rc<Profile>, KeeperError> {
         self.load_profiles().await?;
         let profile = self.profile_or_generic(&self.profiles.resolve(name))?;
@@ -240,7 +244,8 @@ impl<P: Ports> Session<P> {
     }
 }
 
-/// What a host says of where a vault lies: `{"path": "/home/you/.codex/auth.json", "layout": "codex"}`, each if it is known.
+/// What a host says of where a vault lies:
+/// `{"path": "/home/you/.codex/auth.json", "layout": "codex"}`, each if it is known.
 fn place_of(text: &str) -> Provenance {
     let Ok(root) = json::check(text) else { return Provenance::default() };
     let text = |name: &str| root.get(name).and_then(|value| value.as_str());

@@ -5,7 +5,8 @@ use crate::json::{self, Kind, Value};
 /// Milliseconds in a day.
 pub const DAY_MS: u64 = 86_400_000;
 
-/// A number of seconds from here on (the year 5138) is one of milliseconds, and one of milliseconds is no time at all.
+/// A number of seconds from here on (the year 5138) is one of milliseconds, and one of milliseconds
+/// is no time at all.
 const TIMELESS_MS: u64 = 100_000_000_000_000;
 
 /// How a zone is spelled: the documents we share with others mix both.
@@ -89,8 +90,8 @@ pub fn from_rfc3339(text: &str) -> Option<u64> {
     u64::try_from((minutes * 60 + second) * 1_000 + millis).ok()
 }
 
-/// A moment as programs spell it: a number of seconds or of milliseconds since 1970, which its size tells, such a number as a
-/// text, or RFC 3339. 0 is none that is known.
+/// A moment as programs spell it: a number of seconds or of milliseconds since 1970, which its size
+/// tells, such a number as a text, or RFC 3339. 0 is none that is known.
 pub fn from_json(value: Value<'_>) -> Option<u64> {
     if value.kind() == Kind::String {
         let text = value.as_str()?;

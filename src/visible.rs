@@ -1,9 +1,10 @@
-//! Text from others is shown as one line of visible characters, whatever it contains: servers, vaults and
-//! file names cannot break a line, move a cursor or reverse the reading order of a message.
+//! Text from others is shown as one line of visible characters, whatever it contains: servers,
+//! vaults and file names cannot break a line, move a cursor or reverse the reading order of a
+//! message.
 
-/// Returns `text` as one line of visible characters. Every character that ends a line, moves a cursor,
-/// changes the direction of reading or cannot be seen is replaced by its escape. Escapes that are already
-/// in the text stay as they are.
+/// Returns `text` as one line of visible characters. Every character that ends a line, moves a
+/// cursor, changes the direction of reading or cannot be seen is replaced by its escape. Escapes
+/// that are already in the text stay as they are.
 pub(crate) fn visible_line(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {

@@ -1,4 +1,5 @@
-//! `lazaretto add` and `lazaretto remove`: a person puts a credential into the vault, or takes one out.
+//! `lazaretto add` and `lazaretto remove`: a person puts a credential into the vault, or takes one
+//! out.
 
 use serde_json::{Map, Value, json};
 
@@ -83,7 +84,8 @@ const ENDPOINT: [&str; 2] = ["token_uri", "token_endpoint"];
 const OTHERS: [&str; 7] =
     ["refresh_token", "expires_in", "scope", "token_type", "id_token", "client_id", "client_secret"];
 
-/// Tokens as a token endpoint answers them or a tool keeps them, a key that is JSON itself, or one bare word. Nothing of it is ever shown.
+/// Tokens as a token endpoint answers them or a tool keeps them, a key that is JSON itself, or one
+/// bare word. Nothing of it is ever shown.
 fn given(text: &str, is_key: bool) -> Result<Given, Failure> {
     let bare = |text: &str| NewCredential { access_token: text.to_owned(), ..NewCredential::default() };
     if !text.starts_with('{') {

@@ -1,4 +1,5 @@
-//! `lazaretto classify`: one answer a line in, one judgement a line out, in the same order and as they come.
+//! `lazaretto classify`: one answer a line in, one judgement a line out, in the same order and as
+//! they come.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
@@ -92,7 +93,8 @@ fn judge_all(
         output
             .write_all(form.render(&id, &answer.provider, &judgement).as_bytes())
             .map_err(|error| Failure::output(&error))?;
-        // Whoever feeds one line and waits gets its answer; whoever feeds many gets them in large pieces.
+        // Whoever feeds one line and waits gets its answer; whoever feeds many gets them in large
+        // pieces.
         if !input.buffer().contains(&b'\n') {
             output.flush().map_err(|error| Failure::output(&error))?;
         }

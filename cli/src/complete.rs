@@ -1,5 +1,5 @@
-//! What a shell offers for a provider or a credential: what is in the vaults, as they are when the key is pressed. Reads only, and
-//! says nothing: what cannot be read offers nothing.
+//! What a shell offers for a provider or a credential: what is in the vaults, as they are when the
+//! key is pressed. Reads only, and says nothing: what cannot be read offers nothing.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -37,7 +37,8 @@ pub(super) fn command() -> clap::Command {
 
 /// Gives an argument its candidates, if the command has that argument.
 fn completed(command: clap::Command, id: &str, candidates: fn(&OsStr) -> Vec<CompletionCandidate>) -> clap::Command {
-    // Not `mut_arg`: it moves the argument behind the others, and the place of a positional one would change.
+    // Not `mut_arg`: it moves the argument behind the others, and the place of a positional one
+    // would change.
     command.mut_args(|argument| match argument.get_id() == id {
         true => argument.add(ArgValueCompleter::new(candidates)),
         false => argument,
@@ -100,7 +101,8 @@ pub(super) fn known_vaults(current: &OsStr) -> Vec<CompletionCandidate> {
     paths.iter().filter_map(|known| candidate(current, known.path.to_str()?, String::new())).collect()
 }
 
-/// Text of others is offered only if it is one plain word: a shell takes it as it stands, and some would expand it.
+/// Text of others is offered only if it is one plain word: a shell takes it as it stands, and some
+/// would expand it.
 fn candidate(current: &OsStr, value: &str, help: String) -> Option<CompletionCandidate> {
     let is_safe = |char: char| char.is_alphanumeric() || "._-@:+/=,%".contains(char);
     let is_plain = !value.is_empty() && !value.starts_with('-') && value.chars().all(is_safe);

@@ -1,5 +1,5 @@
-//! `lazaretto doctor`: what is wrong around a vault, the worst first, and for each the command that mends it, to be pasted. The
-//! component knows documents by their names; here they have paths.
+//! `lazaretto doctor`: what is wrong around a vault, the worst first, and for each the command that
+//! mends it, to be pasted. The component knows documents by their names; here they have paths.
 
 use std::path::PathBuf;
 
@@ -51,7 +51,8 @@ fn is_no_way(code: &str) -> bool {
     matches!(code, "link-unsafe" | "path-unusable")
 }
 
-/// Whether a document that the component could not read is one whose owner has been told of: that is the cause.
+/// Whether a document that the component could not read is one whose owner has been told of: that
+/// is the cause.
 fn is_told(of_component: &Finding, findings: &[Finding]) -> bool {
     if !["-unreadable", "-unreachable"].iter().any(|end| of_component.code.ends_with(end)) {
         return false;
@@ -62,7 +63,8 @@ fn is_told(of_component: &Finding, findings: &[Finding]) -> bool {
     is_anothers || files.any(|(file, _)| of_component.message.contains(&format!("{file} belongs to user ")))
 }
 
-/// Plain http goes nowhere without the option: then what is only worth knowing else keeps a login from working.
+/// Plain http goes nowhere without the option: then what is only worth knowing else keeps a login
+/// from working.
 fn allowed(mut finding: Finding, with_option: Option<&str>) -> Finding {
     if finding.code != "plain-http" {
         return finding;

@@ -1,5 +1,5 @@
-//! Where a credential is that the vault in use does not hold: in one of the known vaults, or nowhere. Looking reads only, and nothing
-//! is sent to find out.
+//! Where a credential is that the vault in use does not hold: in one of the known vaults, or
+//! nowhere. Looking reads only, and nothing is sent to find out.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -10,12 +10,14 @@ use super::{known_vaults, terminal, text};
 use lazaretto_host::storage::{VAULT, shell_path};
 use lazaretto_host::{CredentialStatus, KeeperError};
 
-/// Whether an error may say only that the credential lies in another vault. None of these came from a server.
+/// Whether an error may say only that the credential lies in another vault. None of these came from
+/// a server.
 pub(super) fn may_be(error: &KeeperError) -> bool {
     matches!(error.code.as_str(), "no-credential" | "unknown-provider" | "unknown-credential" | "nothing-to-do")
 }
 
-/// The only known vault that holds the credential, if the one in use does not. More than one is for a person to choose from.
+/// The only known vault that holds the credential, if the one in use does not. More than one is for
+/// a person to choose from.
 pub(super) fn find(
     used: &Open,
     provider: &str,

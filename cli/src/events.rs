@@ -1,4 +1,5 @@
-//! What the component decided goes to standard error as it happens, one line each, and nothing is said twice.
+//! What the component decided goes to standard error as it happens, one line each, and nothing is
+//! said twice.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,7 +16,8 @@ use lazaretto_host::Event;
 pub(super) struct Events {
     json: bool,
     verbose: bool,
-    /// The last one of each thread is held back, for it often says what the error at the end of its call says too.
+    /// The last one of each thread is held back, for it often says what the error at the end of its
+    /// call says too.
     held: Mutex<HashMap<ThreadId, Event>>,
 }
 

@@ -1,4 +1,5 @@
-//! A failure says what happened and what to do next, on standard error, and ends the process with the code for it.
+//! A failure says what happened and what to do next, on standard error, and ends the process with
+//! the code for it.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -28,7 +29,8 @@ pub(super) enum Exit {
 }
 
 impl Exit {
-    /// By [`KeeperError::action`]. A word that a newer component may know is no reason to hide that it failed.
+    /// By [`KeeperError::action`]. A word that a newer component may know is no reason to hide that
+    /// it failed.
     fn of(action: &str) -> Self {
         match action {
             "login" => Self::Login,
@@ -64,7 +66,8 @@ struct About {
     retry_after_s: Option<u64>,
     /// The one command that helps.
     run: Option<String>,
-    /// It was said already, or whoever should have read the output has gone and there is nobody to say it to.
+    /// It was said already, or whoever should have read the output has gone and there is nobody to
+    /// say it to.
     #[serde(skip)]
     silent: bool,
 }
@@ -164,7 +167,8 @@ impl Failure {
         &self.about.code
     }
 
-    /// On standard error: a line for a person and one for the command that helps, or one JSON object.
+    /// On standard error: a line for a person and one for the command that helps, or one JSON
+    /// object.
     pub(super) fn print(&self, as_json: bool) {
         if self.about.silent {
             return;

@@ -56,7 +56,8 @@ impl Glyphs {
         OURS.get_or_init(|| Self::of(|name| env::var(name).ok()))
     }
 
-    /// POSIX: the first of these three that is set and not empty names the locale, and none is the C locale.
+    /// POSIX: the first of these three that is set and not empty names the locale, and none is the
+    /// C locale.
     fn of(variable: impl Fn(&str) -> Option<String>) -> &'static Self {
         let locale = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(variable).find(|value| !value.is_empty());
         let locale = locale.unwrap_or_default().to_ascii_lowercase();

@@ -1,5 +1,6 @@
-//! The vaults that lazaretto knows of besides the one in use: `vaults.json` in its config directory. What is there stays, members that
-//! are not ours too; a file that cannot be read is never written.
+//! The vaults that lazaretto knows of besides the one in use: `vaults.json` in its config
+//! directory. What is there stays, members that are not ours too; a file that cannot be read is
+//! never written.
 //!
 //! ```json
 //! { "vaults": [ { "path": "/home/me/.codex/auth.json" }, { "path": "/home/me/copy.json", "layout": "codex" } ] }
@@ -33,7 +34,8 @@ pub(super) fn add(vault: &Path, layout: Option<&str>) -> Result<bool, Failure> {
     Known::of_this_user()?.add(vault, layout)
 }
 
-/// Removes a vault from those that are known; the vault itself is not touched. False: it was not known.
+/// Removes a vault from those that are known; the vault itself is not touched. False: it was not
+/// known.
 pub(super) fn remove(vault: &Path) -> Result<bool, Failure> {
     Known::of_this_user()?.remove(vault)
 }
@@ -52,7 +54,8 @@ pub(super) fn config_directory() -> Option<PathBuf> {
     config.map(|config| config.join("lazaretto"))
 }
 
-/// The list, as a document of its own: written whole, durably, for its owner's eyes only, and never over another's change.
+/// The list, as a document of its own: written whole, durably, for its owner's eyes only, and never
+/// over another's change.
 struct Known {
     path: PathBuf,
     storage: FileStorage,

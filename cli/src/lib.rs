@@ -1,4 +1,5 @@
-//! The `lazaretto` command. Whatever happens, a token goes to standard output only, and only where one was asked for.
+//! The `lazaretto` command. Whatever happens, a token goes to standard output only, and only where
+//! one was asked for.
 //!
 //! | question | file |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! `lazaretto completions` and `lazaretto man`: made from the same definition as the help, so that they cannot say anything else.
+//! `lazaretto completions` and `lazaretto man`: made from the same definition as the help, so that
+//! they cannot say anything else.
 
 use std::env;
 use std::io;
@@ -15,7 +16,8 @@ use super::failure::Failure;
 use super::output;
 
 const NAME: &str = "lazaretto";
-/// Those whose scripts ask this command what to offer. PowerShell's would evaluate what is typed, so it is not among them.
+/// Those whose scripts ask this command what to offer. PowerShell's would evaluate what is typed,
+/// so it is not among them.
 const ASKING: Shells<'static> = Shells(&[&Bash, &Fish, &Zsh]);
 
 const FILES: [(&str, &str); 6] = [

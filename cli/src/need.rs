@@ -1,4 +1,5 @@
-//! What a credential needs, told from the two questions of the contract: is it usable now, and will it renew?
+//! What a credential needs, told from the two questions of the contract: is it usable now, and will
+//! it renew?
 
 use super::failure::Exit;
 use super::table::Look;
@@ -60,7 +61,8 @@ impl Need {
     }
 }
 
-/// In which order a person wants to see them: who waits for a person, what time mends, what works, keys.
+/// In which order a person wants to see them: who waits for a person, what time mends, what works,
+/// keys.
 pub(super) fn rank(status: &CredentialStatus) -> u8 {
     match (Need::of(status), look(status)) {
         (need, _) if need.is_a_persons() => 0,

@@ -1,4 +1,5 @@
-//! An open vault: its keeper, and how a person reaches it. What the component calls `vault` is named by its path to a person.
+//! An open vault: its keeper, and how a person reaches it. What the component calls `vault` is
+//! named by its path to a person.
 
 use std::path::PathBuf;
 
@@ -40,7 +41,8 @@ impl Open {
         }
     }
 
-    /// Whether nothing was sent for the provider's endpoint being on http without TLS, which a profile may name on this machine only.
+    /// Whether nothing was sent for the provider's endpoint being on http without TLS, which a
+    /// profile may name on this machine only.
     fn is_on_plain_http(&self, error: &KeeperError) -> bool {
         let Some(provider) = error.provider.as_deref().filter(|_| error.code == "host-forbids") else { return false };
         let known = self.keeper.admin().providers(Some(provider)).unwrap_or_default();

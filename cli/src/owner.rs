@@ -1,5 +1,6 @@
-//! As root on another user's vault the command becomes that user, for good, before it opens anything in or beside the vault: so
-//! whatever that user has put there can do no more than that user could.
+//! As root on another user's vault the command becomes that user, for good, before it opens
+//! anything in or beside the vault: so whatever that user has put there can do no more than that
+//! user could.
 
 use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -23,7 +24,8 @@ struct User {
     home: Option<PathBuf>,
 }
 
-/// Becomes the owner of a vault, or of the nearest directory above one that does not exist, if this is root and that is not.
+/// Becomes the owner of a vault, or of the nearest directory above one that does not exist, if this
+/// is root and that is not.
 pub(super) fn become_owner_of(vault: &Path) -> Result<(), Failure> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
@@ -44,8 +46,8 @@ pub(super) fn become_owner_of(vault: &Path) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A variable of the environment, as far as it is about the user that this has become: what root's environment says of folders is
-/// not so of another user's.
+/// A variable of the environment, as far as it is about the user that this has become: what root's
+/// environment says of folders is not so of another user's.
 pub(super) fn variable(name: &str) -> Option<OsString> {
     const OF_ROOT: [&str; 6] =
         ["XDG_CONFIG_HOME", "XDG_STATE_HOME", "CODEX_HOME", "CLAUDE_CONFIG_DIR", "QWEN_HOME", "HERMES_SHARED_AUTH_DIR"];
@@ -62,13 +64,15 @@ impl User {
         let mut buffer: Vec<libc::c_char> = vec![0; 16 * 1024];
         let mut entry = std::mem::MaybeUninit::<libc::passwd>::uninit();
         let mut found = ptr::null_mut();
-        // SAFETY: all pointers are to memory of the sizes that are named, and live until the call has returned.
+        // SAFETY: all pointers are to memory of the sizes that are named, and live until the call
+        // has returned.
         let failed =
             unsafe { libc::getpwuid_r(id, entry.as_mut_ptr(), buffer.as_mut_ptr(), buffer.len(), &raw mut found) };
         if failed != 0 || found.is_null() {
             return None;
         }
-        // SAFETY: the call has filled in the entry, whose texts end in a zero and lie in the buffer.
+        // SAFETY: the call has filled in the entry, whose texts end in a zero and lie in the
+        // buffer.
         let (entry, name, home) = unsafe {
             let entry = entry.assume_init();
             (entry, CStr::from_ptr(entry.pw_name).to_owned(), CStr::from_ptr(entry.pw_dir).to_owned())
@@ -81,7 +85,8 @@ impl User {
     #[allow(unsafe_code, reason = "the standard library changes the user of a child only")]
     fn put_on(&self) -> io::Result<()> {
         let done = |result: libc::c_int| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
-        // SAFETY: the name ends in a zero, the list has one element, and the C library does it to all threads of the process.
+        // SAFETY: the name ends in a zero, the list has one element, and the C library does it to
+        // all threads of the process.
         unsafe {
             match &self.name {
                 Some(name) => done(libc::initgroups(name.as_ptr(), self.group as _))?,

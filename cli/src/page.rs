@@ -1,4 +1,5 @@
-//! What a browser shows that came back from an authorization server. Nothing on it comes from anywhere else, and what others wrote is text.
+//! What a browser shows that came back from an authorization server. Nothing on it comes from
+//! anywhere else, and what others wrote is text.
 
 /// A page of ours.
 #[derive(Clone, Debug)]

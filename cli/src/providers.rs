@@ -1,4 +1,5 @@
-//! `lazaretto providers`: which providers are known, how each is spoken to, and how to log in. Nothing is sent, and no secret is shown.
+//! `lazaretto providers`: which providers are known, how each is spoken to, and how to log in.
+//! Nothing is sent, and no secret is shown.
 
 use std::path::{Path, PathBuf};
 

@@ -4,7 +4,8 @@ use std::env;
 
 use qrcode::{Color, EcLevel, QrCode};
 
-/// Light modules around the code, without which no camera finds it (ISO/IEC 18004 asks for four; two are enough for cameras).
+/// Light modules around the code, without which no camera finds it (ISO/IEC 18004 asks for four;
+/// two are enough for cameras).
 const QUIET: usize = 2;
 
 /// How a code is drawn.

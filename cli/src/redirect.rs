@@ -1,5 +1,6 @@
-//! Listens on this machine for the browser that an authorization server sends back (RFC 8252 section 7.3). Nothing of what it
-//! hears is believed here, and nothing of it is shown: the component checks it.
+//! Listens on this machine for the browser that an authorization server sends back (RFC 8252
+//! section 7.3). Nothing of what it hears is believed here, and nothing of it is shown: the
+//! component checks it.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -78,8 +79,8 @@ impl Listener {
         Ok(Self { redirect_url: format!("{origin}{path}"), heard, hears })
     }
 
-    /// From now on also what is pasted is heard: where the browser is on another machine, a person brings the address that it could
-    /// not open.
+    /// From now on also what is pasted is heard: where the browser is on another machine, a person
+    /// brings the address that it could not open.
     pub(super) fn hear_pasted(&self) -> Result<(), Failure> {
         let hears = self.hears.clone();
         let started = thread::Builder::new().name("lazaretto-pasted".into()).spawn(move || pasted(&hears));
@@ -127,7 +128,8 @@ fn hear(mut stream: TcpStream, origin: &str) -> Option<Redirected> {
     Some(redirected)
 }
 
-/// Sends on each line that is pasted, for as long as there are any. On a terminal it is not shown: an answer holds a code.
+/// Sends on each line that is pasted, for as long as there are any. On a terminal it is not shown:
+/// an answer holds a code.
 fn pasted(hears: &Sender<Heard>) {
     if unseen::is_possible() {
         loop {

@@ -1,4 +1,5 @@
-//! `lazaretto refresh`: another access token than the one found, or than the one that an API refused.
+//! `lazaretto refresh`: another access token than the one found, or than the one that an API
+//! refused.
 
 use super::args::RefreshArgs;
 use super::failure::Failure;

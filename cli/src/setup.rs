@@ -1,4 +1,5 @@
-//! Which files are meant, and the keeper over them. What the component calls `vault` is named by its path to a person.
+//! Which files are meant, and the keeper over them. What the component calls `vault` is named by
+//! its path to a person.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
@@ -47,10 +48,12 @@ impl Setup {
         }
     }
 
-    /// The words by which a person calls this command so that it is about a vault, with the options in use.
+    /// The words by which a person calls this command so that it is about a vault, with the options
+    /// in use.
     fn command_about(&self, vault: &Path, layout: Option<&str>) -> String {
         let mut command = "lazaretto".to_owned();
-        // The one in use that is not named by an option is found by the next command as it was by this one.
+        // The one in use that is not named by an option is found by the next command as it was by
+        // this one.
         if !(self.vault.is_none() && self.vault().is_ok_and(|used| used == vault)) {
             command += &format!(" --vault {}", shell_path(vault));
         }
@@ -86,8 +89,8 @@ impl Setup {
         self.open_with(|builder| builder)
     }
 
-    /// An access token by a call that may refresh it. If a signal comes once a request has left, the process ends here, after
-    /// everything is stored and before anything is printed.
+    /// An access token by a call that may refresh it. If a signal comes once a request has left,
+    /// the process ends here, after everything is stored and before anything is printed.
     pub(super) fn access_token(
         &self,
         request: &TokenRequest,
@@ -127,7 +130,8 @@ impl Setup {
         self.open_on(vault, self.layout.clone(), |storage| storage, |builder| builder)
     }
 
-    /// A keeper over the vault's file, which imports from another one. What is stated of a layout is stated of that one.
+    /// A keeper over the vault's file, which imports from another one. What is stated of a layout
+    /// is stated of that one.
     pub(super) fn open_importing(&self, from: &Path) -> Result<Open, Failure> {
         let importing = |storage: FileStorage| {
             let storage = storage.from_file(from);
@@ -141,7 +145,8 @@ impl Setup {
         self.open_on(vault, None, importing, |builder| builder)
     }
 
-    /// The layout that was stated of a vault: now if it is the one in use, when it was added if it is another one.
+    /// The layout that was stated of a vault: now if it is the one in use, when it was added if it
+    /// is another one.
     fn stated_of(&self, vault: &Path) -> Option<String> {
         if self.vault().is_ok_and(|used| used == vault) {
             return self.layout.clone();
@@ -149,7 +154,8 @@ impl Setup {
         known_vaults::list().unwrap_or_default().into_iter().find(|known| known.path == vault)?.layout
     }
 
-    /// A keeper over another vault than the one in use. It runs the code that `other` has loaded, if there is such.
+    /// A keeper over another vault than the one in use. It runs the code that `other` has loaded,
+    /// if there is such.
     pub(super) fn open_vault(&self, vault: PathBuf, other: Option<&Open>) -> Result<Open, Failure> {
         let layout = self.stated_of(&vault);
         self.open_on(vault, layout, |storage| storage, |builder| loaded_by(builder, other))
@@ -174,7 +180,8 @@ impl Setup {
         self.open_on(vault, layout, |storage| storage, more)
     }
 
-    /// The vaults in which everything is refreshed: the one that was named, or else those that are known.
+    /// The vaults in which everything is refreshed: the one that was named, or else those that are
+    /// known.
     pub(super) fn vaults_to_refresh(&self) -> Result<Vec<PathBuf>, Failure> {
         if self.is_named() {
             let vault = self.vault()?;
@@ -189,8 +196,8 @@ impl Setup {
         Ok(vaults)
     }
 
-    /// The vault in use, then the others that are known, each once. The one in use is left out if it is not there, nobody
-    /// named it and others are known.
+    /// The vault in use, then the others that are known, each once. The one in use is left out if
+    /// it is not there, nobody named it and others are known.
     pub(super) fn vaults(&self) -> Result<Vec<PathBuf>, Failure> {
         let mut known: Vec<PathBuf> = known_vaults::list()?.into_iter().map(|known| known.path).collect();
         let is_named = self.is_named();
@@ -218,8 +225,9 @@ impl Setup {
         }
     }
 
-    /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a vault and that one holds no
-    /// such credential, in the only known vault that does. Returns where it was done.
+    /// Does what is asked of a provider's credential in the vault in use; or, if nobody named a
+    /// vault and that one holds no such credential, in the only known vault that does. Returns
+    /// where it was done.
     pub(super) fn in_its_vault<T>(
         &self,
         provider: &str,

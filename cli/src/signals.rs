@@ -1,9 +1,10 @@
-//! A signal ends the command at once, unless a refresh is on its way: that is finished first, for its answer may hold the only
-//! refresh token that still works.
+//! A signal ends the command at once, unless a refresh is on its way: that is finished first, for
+//! its answer may hold the only refresh token that still works.
 //!
-//! Until the request leaves, a process may end at any moment. From then on every signal that would end it is only noted until
-//! everything is stored; then the process ends by the signal it was sent first. At most the same request goes out once
-//! more meanwhile, never another one: a thread that is about to send one waits for the end of the process instead.
+//! Until the request leaves, a process may end at any moment. From then on every signal that would
+//! end it is only noted until everything is stored; then the process ends by the signal it was sent
+//! first. At most the same request goes out once more meanwhile, never another one: a thread that
+//! is about to send one waits for the end of the process instead.
 //!
 //! | signals | here |
 //! |---|---|
@@ -33,7 +34,8 @@ use super::{terminal, time, unseen};
 use lazaretto_host::Event;
 use lazaretto_host::http::HttpRequest;
 
-/// What storing an answer may take, beyond what the request itself may. Hardly ever more than a hundredth of it.
+/// What storing an answer may take, beyond what the request itself may. Hardly ever more than a
+/// hundredth of it.
 const STORING: Duration = Duration::from_secs(30);
 
 /// The signals of one process, and what they must wait for.
@@ -85,7 +87,8 @@ enum Leave {
 }
 
 impl Signals {
-    /// From now on signals are taken by a thread of their own. Those that the process was started to ignore stay ignored.
+    /// From now on signals are taken by a thread of their own. Those that the process was started
+    /// to ignore stay ignored.
     pub(super) fn listen(events: Arc<Events>, provider: &str) -> Result<Arc<Self>, Failure> {
         let cannot = |error: io::Error| Failure::broken(format_args!("cannot listen for signals: {error}"));
         let listened = ending().into_iter().filter(|signal| !is_ignored(*signal));
@@ -184,8 +187,9 @@ impl State {
     }
 }
 
-/// The signals that end a process by default, can be caught, and come from outside: what a program does wrong itself is not
-/// among them. SIGABRT is, since service managers send it; `abort` still ends the process.
+/// The signals that end a process by default, can be caught, and come from outside: what a program
+/// does wrong itself is not among them. SIGABRT is, since service managers send it; `abort` still
+/// ends the process.
 fn ending() -> Vec<i32> {
     let mut signals =
         vec![SIGHUP, SIGINT, SIGTERM, SIGQUIT, SIGABRT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU];
@@ -209,7 +213,8 @@ pub(super) fn end(signal: i32) -> ! {
     std::process::exit(128 + signal)
 }
 
-/// For the signals that `signal_hook` does not know, or takes for ignored where Linux does not ignore them.
+/// For the signals that `signal_hook` does not know, or takes for ignored where Linux does not
+/// ignore them.
 #[allow(unsafe_code, reason = "the standard library cannot set how a signal is handled")]
 fn end_by_default(signal: i32) {
     // SAFETY: the default has no handler that could run.
@@ -240,7 +245,8 @@ fn finishing(signal: i32, at_most: Duration, provider: &str) -> Event {
 #[allow(unsafe_code, reason = "the standard library cannot ask how a signal is handled")]
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: without a new action this only writes the present one, into memory of its size; zeroes are one too.
+    // SAFETY: without a new action this only writes the present one, into memory of its size;
+    // zeroes are one too.
     unsafe {
         libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) == 0
             && action.assume_init().sa_sigaction == libc::SIG_IGN

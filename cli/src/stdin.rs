@@ -1,4 +1,5 @@
-//! What is secret comes on standard input: arguments are seen by every process of the machine. On a terminal it is not shown.
+//! What is secret comes on standard input: arguments are seen by every process of the machine. On a
+//! terminal it is not shown.
 
 use std::io::{self, Read};
 
@@ -8,8 +9,9 @@ use super::{terminal, unseen};
 /// No token is longer, nor is any answer with tokens in it.
 const LONGEST: u64 = 64 * 1024;
 
-/// All of standard input, without white space around it; on a terminal what is pasted, up to the end of a line or of a JSON object.
-/// What is wrong with it is not shown: it may be half a secret. `option` is what led here, `what` is what should come.
+/// All of standard input, without white space around it; on a terminal what is pasted, up to the
+/// end of a line or of a JSON object. What is wrong with it is not shown: it may be half a secret.
+/// `option` is what led here, `what` is what should come.
 pub(super) fn secret(option: &str, what: &str) -> Result<String, Failure> {
     if unseen::is_possible() {
         terminal::complain(&format!("Paste {what}, then press Enter. It is not shown."));

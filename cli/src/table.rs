@@ -1,4 +1,5 @@
-//! Columns that line up, whatever is in them, and notes beneath a row that keep to the width of the terminal.
+//! Columns that line up, whatever is in them, and notes beneath a row that keep to the width of the
+//! terminal.
 
 use super::terminal::Style;
 use super::text;
@@ -51,7 +52,8 @@ pub(super) struct Row<const N: usize> {
     pub(super) notes: Vec<(&'static str, Note)>,
 }
 
-/// Draws a table. Only the columns in `may_be_cut` are cut, and only if `columns` says that there is no room.
+/// Draws a table. Only the columns in `may_be_cut` are cut, and only if `columns` says that there
+/// is no room.
 pub(super) fn draw<const N: usize>(
     heads: [&str; N],
     may_be_cut: [bool; N],

@@ -1,4 +1,5 @@
-//! Text of others - labels in files, messages of servers - reaches a terminal as visible characters only.
+//! Text of others - labels in files, messages of servers - reaches a terminal as visible characters
+//! only.
 
 use std::fmt::Write;
 
@@ -6,7 +7,8 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use super::glyphs::Glyphs;
 
-/// One line that can be shown: whatever moves the cursor, changes colours or turns the reading order is spelled out.
+/// One line that can be shown: whatever moves the cursor, changes colours or turns the reading
+/// order is spelled out.
 pub(super) fn escape(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for char in text.chars() {
@@ -78,7 +80,8 @@ pub(super) fn cut_front(text: &str, columns: usize, glyphs: &Glyphs) -> String {
         .map_or_else(|| cut_with(text, columns, glyphs), |at| format!("{}{}", glyphs.ellipsis, &text[at..]))
 }
 
-/// Lines of at most so many columns, broken at spaces; a longer word is broken where it must be. Never empty.
+/// Lines of at most so many columns, broken at spaces; a longer word is broken where it must be.
+/// Never empty.
 pub(super) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(1);
     let mut lines = Vec::new();

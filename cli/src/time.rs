@@ -102,7 +102,8 @@ fn shifted_s(at_ms: u64, offset_s: i64) -> u64 {
     (at_ms / 1_000).saturating_add_signed(offset_s)
 }
 
-/// How far the clocks here are ahead of UTC at that time. What cannot be told is UTC; a unit test is in UTC wherever it runs.
+/// How far the clocks here are ahead of UTC at that time. What cannot be told is UTC; a unit test
+/// is in UTC wherever it runs.
 #[allow(unsafe_code, reason = "the standard library does not know time zones")]
 #[allow(clippy::useless_conversion, reason = "a long has 32 bits elsewhere")]
 fn offset_s(at_ms: u64) -> i64 {
@@ -118,8 +119,8 @@ fn offset_s(at_ms: u64) -> i64 {
     }
 }
 
-/// Days since 1970 as year, month and day of the Gregorian calendar: counted in years that begin in March, so that a leap
-/// day comes last.
+/// Days since 1970 as year, month and day of the Gregorian calendar: counted in years that begin in
+/// March, so that a leap day comes last.
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, in_era) = (days / 146_097, days % 146_097);

@@ -1,4 +1,5 @@
-//! `lazaretto token`: the access token and a newline on standard output; everything else goes to standard error.
+//! `lazaretto token`: the access token and a newline on standard output; everything else goes to
+//! standard error.
 
 use std::path::Path;
 

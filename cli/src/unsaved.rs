@@ -1,5 +1,5 @@
-//! New tokens that could be stored nowhere, not even in a file for the next call: tried again for a while, and never shown, for they
-//! would be on a screen then.
+//! New tokens that could be stored nowhere, not even in a file for the next call: tried again for a
+//! while, and never shown, for they would be on a screen then.
 
 use std::thread;
 use std::time::Duration;

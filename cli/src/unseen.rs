@@ -1,4 +1,5 @@
-//! What is pasted on a terminal is not shown there. However the process ends, short of being killed, the terminal is as it was before.
+//! What is pasted on a terminal is not shown there. However the process ends, short of being
+//! killed, the terminal is as it was before.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::AsFd;
@@ -21,8 +22,8 @@ pub(super) fn is_possible() -> bool {
     io::stdin().is_terminal() && io::stderr().is_terminal()
 }
 
-/// Reads until `is_whole` says so of a line's end, or until Ctrl-D; at most `most` bytes. In the terminal's own line mode a line of
-/// more than 4095 bytes would be cut.
+/// Reads until `is_whole` says so of a line's end, or until Ctrl-D; at most `most` bytes. In the
+/// terminal's own line mode a line of more than 4095 bytes would be cut.
 pub(super) fn read(most: usize, is_whole: impl Fn(&[u8]) -> bool) -> Result<Vec<u8>, Failure> {
     let _hidden = Hidden::begin()?;
     let stdin = io::stdin();

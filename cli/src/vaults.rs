@@ -28,7 +28,8 @@ pub(super) fn run(setup: &Setup, args: &VaultsArgs) -> Result<(), Failure> {
     output::print(&format!("{}: {}\n", text::escape(&vault), if changed { did } else { was }))
 }
 
-/// A vault that is added is there and can be read: what is mistyped here would be missed much later.
+/// A vault that is added is there and can be read: what is mistyped here would be missed much
+/// later.
 fn check(setup: &Setup, path: &Path) -> Result<(), Failure> {
     let shown = path.display();
     let open = setup.open_at(path.to_owned())?;

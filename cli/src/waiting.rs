@@ -1,4 +1,5 @@
-//! Whoever sits at a terminal is told after a second what a call waits for. Anybody else is told nothing.
+//! Whoever sits at a terminal is told after a second what a call waits for. Anybody else is told
+//! nothing.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;

@@ -1,5 +1,5 @@
-//! How wasmtime is configured. build.rs reads this file too: code compiled ahead of time runs only in an engine that is
-//! configured as its compiler was.
+//! How wasmtime is configured. build.rs reads this file too: code compiled ahead of time runs only
+//! in an engine that is configured as its compiler was.
 
 use wasmtime::Config;
 

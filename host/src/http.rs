@@ -1,11 +1,15 @@
-//! One request is one attempt: it goes to an allow-listed origin, once, on a connection of its own, and ends at its deadline.
+//! One request is one attempt: it goes to an allow-listed origin, once, on a connection of its own,
+//! and ends at its deadline.
 //!
-//! The host side of `lazaretto:keeper/http`. A refresh token may be single use, so whatever an ordinary HTTP client does
-//! to be helpful is off here: no retry, no redirect, no pool, no cookies, no content coding.
+//! The host side of `lazaretto:keeper/http`. A refresh token may be single use, so whatever an
+//! ordinary HTTP client does to be helpful is off here: no retry, no redirect, no pool, no cookies,
+//! no content coding.
 //!
 //! - [`AllowList`]: which origins may be sent to, and how an entry is written
-//! - [`NetworkHttp`]: the real thing, over TCP and TLS; its doc says which environment variables count
-//! - [`Http`]: what the embedding calls, so that a test or a simulation can stand in for the network
+//! - [`NetworkHttp`]: the real thing, over TCP and TLS; its doc says which environment variables
+//!   count
+//! - [`Http`]: what the embedding calls, so that a test or a simulation can stand in for the
+//!   network
 
 mod allow;
 mod body;
@@ -35,8 +39,8 @@ pub struct HttpRequest {
     pub method: String,
     /// Absolute, without user information and fragment.
     pub url: String,
-    /// Name and value. `host`, `connection`, `content-length` and the like are the host's own; `accept-encoding` is always
-    /// `identity`.
+    /// Name and value. `host`, `connection`, `content-length` and the like are the host's own;
+    /// `accept-encoding` is always `identity`.
     pub headers: Vec<(String, String)>,
     /// Empty for a `GET`.
     pub body: String,
@@ -52,10 +56,10 @@ pub enum Reach {
     /// Any that the name of an allowed origin resolves to.
     #[default]
     Any,
-    /// Public ones only, for an address that a person did not choose. The name is looked up once; if
-    /// any of its addresses is private, loopback, link-local, shared, multicast or reserved, also
-    /// within an IPv6 address, the request fails as `not-allowed`; else one that was looked at is
-    /// connected to. What cannot keep this fails as `unsupported`.
+    /// Public ones only, for an address that a person did not choose. The name is looked up once;
+    /// if any of its addresses is private, loopback, link-local, shared, multicast or reserved,
+    /// also within an IPv6 address, the request fails as `not-allowed`; else one that was looked at
+    /// is connected to. What cannot keep this fails as `unsupported`.
     Public,
 }
 
@@ -64,14 +68,15 @@ pub enum Reach {
 pub struct HttpResponse {
     /// 3xx, 4xx and 5xx are answers like any other.
     pub status: u16,
-    /// Names in lower case, repeated headers repeated; what is beyond [`CAP_BYTES`] in all is dropped.
+    /// Names in lower case, repeated headers repeated; what is beyond [`CAP_BYTES`] in all is
+    /// dropped.
     pub headers: Vec<(String, String)>,
     /// At most [`CAP_BYTES`].
     pub body: String,
     /// False: the body was cut, by the cap, by the connection or by the deadline.
     pub body_complete: bool,
-    /// True: bytes that were not UTF-8 were replaced, or the body is in a content coding that cannot be read; then
-    /// `content-encoding` still names it.
+    /// True: bytes that were not UTF-8 were replaced, or the body is in a content coding that
+    /// cannot be read; then `content-encoding` still names it.
     pub body_lossy: bool,
 }
 
@@ -87,7 +92,8 @@ pub enum Sent {
 /// No response with a status line came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HttpFailure {
-    /// `dns`, `connect`, `tls`, `timeout`, `reset`, `protocol`, `not-allowed`, `unsupported` or `other`.
+    /// `dns`, `connect`, `tls`, `timeout`, `reset`, `protocol`, `not-allowed`, `unsupported` or
+    /// `other`.
     pub kind: &'static str,
     /// Decides whether the same token may be sent again.
     pub sent: Sent,
@@ -100,7 +106,8 @@ pub trait Http: Send + Sync {
     /// Sends `request` and waits for its answer, at most until its deadline.
     ///
     /// # Errors
-    /// No status line came; [`HttpFailure::sent`] says whether the server may have seen the request all the same.
+    /// No status line came; [`HttpFailure::sent`] says whether the server may have seen the request
+    /// all the same.
     fn send(&self, request: &HttpRequest) -> Result<HttpResponse, HttpFailure>;
 }
 

@@ -1,5 +1,6 @@
-//! What one call may use up. A guest that wants more is stopped: that costs the call, never the host. Once a request has
-//! been sent a stop could cost a login, so from there on there is room for whatever is left to do.
+//! What one call may use up. A guest that wants more is stopped: that costs the call, never the
+//! host. Once a request has been sent a stop could cost a login, so from there on there is room for
+//! whatever is left to do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,7 +11,8 @@ use wasmtime::{Engine, StoreLimits, StoreLimitsBuilder};
 
 /// How often the guest's time is looked at.
 const TICK: Duration = Duration::from_millis(10);
-/// How long the ticker goes on after the last call, so that a busy host does not start it again and again.
+/// How long the ticker goes on after the last call, so that a busy host does not start it again and
+/// again.
 const IDLE_TICKS: u32 = 100;
 
 /// What a guest's tables may hold: the functions that it calls by number are some hundred.
@@ -20,16 +22,18 @@ const INSTANCES: usize = 8;
 const MEMORIES: usize = 2;
 const TABLES: usize = 8;
 
-/// What storing an answer may take, whatever the call used up before: the largest vault, read and written once more.
+/// What storing an answer may take, whatever the call used up before: the largest vault, read and
+/// written once more.
 const MEMORY_AFTER_A_SEND: usize = 128 << 20;
 const GUEST_TIME_AFTER_A_SEND: Duration = Duration::from_secs(60);
 const HOSTCALL_BYTES_AFTER_A_SEND: usize = 64 << 20;
 
 /// What one call of the component may use up before it sends its first request.
 ///
-/// An answer that was sent for may hold the only refresh token that still works, and none of these limits may stand between it
-/// and the disk. So with each request the guest's time starts anew, at 60 s or more; 128 MiB of memory are added once; and
-/// 64 MiB may be handed to the host in one call, at least.
+/// An answer that was sent for may hold the only refresh token that still works, and none of these
+/// limits may stand between it and the disk. So with each request the guest's time starts anew, at
+/// 60 s or more; 128 MiB of memory are added once; and 64 MiB may be handed to the host in one
+/// call, at least.
 #[derive(Clone, Debug)]
 pub struct Limits {
     /// Linear memory, in bytes. A vault of 16 MiB needs about six times its size.
@@ -124,7 +128,8 @@ impl Ticker {
                 ticking.running.store(false, Ordering::SeqCst);
             });
             if spawned.is_err() {
-                // Without a thread to spare the limit is not kept; the call itself is more use than none.
+                // Without a thread to spare the limit is not kept; the call itself is more use than
+                // none.
                 self.0.running.store(false, Ordering::SeqCst);
             }
         }

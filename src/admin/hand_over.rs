@@ -1,8 +1,10 @@
-//! A login leaves another tool's file for a vault that will own it. Two files that both refresh it would end it for both; so it is
-//! durable in the one before it is erased from the other, and in between nobody else may refresh it there. What is erased is sealed
-//! first: the object that held it may hold more than its tokens.
+//! A login leaves another tool's file for a vault that will own it. Two files that both refresh it
+//! would end it for both; so it is durable in the one before it is erased from the other, and in
+//! between nobody else may refresh it there. What is erased is sealed first: the object that held
+//! it may hold more than its tokens.
 //!
-//! Interrupted anywhere, the same call once more completes it: what was taken already is taken as such.
+//! Interrupted anywhere, the same call once more completes it: what was taken already is taken as
+//! such.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +22,8 @@ use crate::state::sealed::{self, Quarantined, Removed};
 use crate::vault::edit::Edits;
 use crate::vault::{LOGIN, Place, Spot};
 
-/// Hands the login of another tool's file over. `take` must have stored it durably when it returns, or have found it stored.
+/// Hands the login of another tool's file over. `take` must have stored it durably when it returns,
+/// or have found it stored.
 #[async_natively]
 pub(crate) async fn hand_over<P: Ports>(
     session: &Session<P>,

@@ -1,4 +1,5 @@
-//! A person takes a credential out: everything of its own grant goes, its sealed copy included, and nothing of any other.
+//! A person takes a credential out: everything of its own grant goes, its sealed copy included, and
+//! nothing of any other.
 
 use lazaretto_macros::async_natively;
 
@@ -151,7 +152,8 @@ fn take_out(edits: &mut Edits, vault: &Vault<'_>, profile: &Profile, credential:
             Spot::Login => changes.push((json::pointer(&["providers", &profile.id]), Change::Remove)),
             Spot::Entry(index) => {
                 entries.push(index);
-                // What was not added by a person would be put back by the program that found it somewhere.
+                // What was not added by a person would be put back by the program that found it
+                // somewhere.
                 if place.source != "manual" && !place.source.starts_with("manual:") && !sources.contains(&place.source)
                 {
                     sources.push(place.source.clone());

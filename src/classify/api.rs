@@ -1,6 +1,8 @@
-//! What an API's answer says of the access token or key it was asked with. It never ends a grant: only a token endpoint can.
+//! What an API's answer says of the access token or key it was asked with. It never ends a grant:
+//! only a token endpoint can.
 //!
-//! Evidence decides here too: a 403 may be a stale token, a plan that lacks something, or a firewall's page.
+//! Evidence decides here too: a 403 may be a stale token, a plan that lacks something, or a
+//! firewall's page.
 
 use super::body::{Body, Raw, header};
 use super::find_codes::{self, Found};
@@ -22,7 +24,8 @@ pub enum ApiVerdict {
     Forbidden,
     /// The API has a fault, or could not be reached: nothing about the credential.
     Fault,
-    /// Nothing about the credential: the request itself was wrong, or something in between answered.
+    /// Nothing about the credential: the request itself was wrong, or something in between
+    /// answered.
     Unrelated,
 }
 
@@ -148,7 +151,8 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
     };
     let limited = || codes(LIMIT_CODES) || says(LIMIT_PHRASES);
     let billing = || codes(BILLING_CODES) || says(BILLING_PHRASES);
-    // A page is not the API's word, whatever its status; only a throttle and a fault mean the same from a proxy.
+    // A page is not the API's word, whatever its status; only a throttle and a fault mean the same
+    // from a proxy.
     let page = who_speaks::read(answer, status, body, text).is_some();
     match status {
         429 if says(OVERLOAD_PHRASES) => (Fault, "the API is overloaded"),
@@ -170,7 +174,8 @@ fn verdict(answer: &Answer<'_>, body: &Body<'_>, found: &Found<'_>, text: &str) 
     }
 }
 
-/// The API's own codes. What it quotes of somebody else's answer is about somebody else's credential.
+/// The API's own codes. What it quotes of somebody else's answer is about somebody else's
+/// credential.
 fn own<'f>(found: &'f Found<'_>) -> impl Iterator<Item = &'f find_codes::Code<'f>> {
     found.codes.iter().filter(|code| !code.is_quoted())
 }

@@ -1,4 +1,5 @@
-//! What a body is, is seen from its first bytes; the content type only decides where those leave it open.
+//! What a body is, is seen from its first bytes; the content type only decides where those leave it
+//! open.
 
 use std::borrow::Cow;
 
@@ -90,7 +91,8 @@ impl<'a> Raw<'a> {
                 Some((Json::List(ref items), end)) if items.is_empty() && end != End::Whole => {
                     (Shape::Text, None, complete, !complete)
                 }
-                // Of a value that came to its end nothing is missing, whatever became of the connection.
+                // Of a value that came to its end nothing is missing, whatever became of the
+                // connection.
                 Some((json, End::Whole)) => (Shape::Json, Some(json), true, false),
                 Some((json, end)) => (Shape::Json, Some(json), false, end == End::Cut || !complete),
             },
@@ -128,7 +130,8 @@ fn form(text: &str, complete: bool) -> Json<'_> {
     Json::Object(members)
 }
 
-/// Undoes the form encoding. Of what is no UTF-8 then, only the ASCII stays: no word that we know needs more.
+/// Undoes the form encoding. Of what is no UTF-8 then, only the ASCII stays: no word that we know
+/// needs more.
 fn decoded(text: &str) -> Cow<'_, str> {
     if !text.contains(['%', '+']) {
         return Cow::Borrowed(text);

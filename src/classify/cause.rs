@@ -1,8 +1,9 @@
-//! What the prose beside a refusal names as its cause, where that is not the end of the token. Servers answer `invalid_grant`
-//! whenever they know no better word, and only the description says what went wrong: a fault of their own, another client.
+//! What the prose beside a refusal names as its cause, where that is not the end of the token.
+//! Servers answer `invalid_grant` whenever they know no better word, and only the description says
+//! what went wrong: a fault of their own, another client.
 //!
-//! A phrase that is missing here costs a login its life, one too many costs a few requests: where both readings are
-//! possible, these lists take the one that keeps the token.
+//! A phrase that is missing here costs a login its life, one too many costs a few requests: where
+//! both readings are possible, these lists take the one that keeps the token.
 
 use std::borrow::Cow;
 
@@ -12,7 +13,8 @@ use super::prose;
 use super::words::is_one_of;
 use super::words::{self, DEAD, GRANT, NOT, REFRESH, SESSION, TOKEN, USER};
 
-/// Of one message this much is read: the sentence of RFC 6749 alone is 250 bytes, and what matters stands behind it.
+/// Of one message this much is read: the sentence of RFC 6749 alone is 250 bytes, and what matters
+/// stands behind it.
 const LONGEST: usize = 2_048;
 
 /// A fault in words: one of the first, and one of the second among the next so many words.
@@ -60,7 +62,8 @@ const FAULTS: &[(&str, &str, usize)] = &[
 const FAULT_WORDS: &str = "maintenance outage downtime overload overloaded busy unreachable throttle throttled throttling \
     ratelimit ratelimited deadlock econnrefused econnreset etimedout enotfound traceback nullpointerexception unexpectedly";
 
-/// Where words have no spaces between them: internal error, server error, system is busy, later, timeout.
+/// Where words have no spaces between them: internal error, server error, system is busy, later,
+/// timeout.
 const FAULT_SIGNS: [&str; 8] =
     ["内部错误", "服务器错误", "系统错误", "系统繁忙", "稍后", "超时", "内部エラー", "サーバーエラー"];
 
@@ -82,7 +85,8 @@ fn sentences(text: &str) -> impl Iterator<Item = &str> {
     text.split([';', '!', '?', '\n']).flat_map(|part| part.split(". "))
 }
 
-/// A message without the member names of JSON within it: `"error":` is no word of the one who wrote it.
+/// A message without the member names of JSON within it: `"error":` is no word of the one who wrote
+/// it.
 fn without_names(sent: &str) -> Cow<'_, str> {
     if !sent.contains('{') {
         return sent.into();
@@ -125,7 +129,8 @@ fn is_fault(words: &[&str], at: usize) -> bool {
         }
         // Below, for the words before it decide.
         "not" if next(1) == "available" => false,
-        // How often a token may be used, how many sessions there may be: that is the token's own end.
+        // How often a token may be used, how many sessions there may be: that is the token's own
+        // end.
         "limit" | "quota" if (1..=3).any(|by| is_subject(before(by)) || is_one_of(before(by), "reuse use usage")) => {
             false
         }
@@ -149,8 +154,8 @@ fn is_of_a_session(words: &[&str], at: usize) -> bool {
     words[..at].iter().rev().find(|word| !is_one_of(word, BETWEEN)).is_some_and(|word| is_one_of(word, WHOSE))
 }
 
-/// What the prose names instead of the token's end, with the rule that heard it; nothing if it does not speak, or speaks
-/// of that end.
+/// What the prose names instead of the token's end, with the rule that heard it; nothing if it does
+/// not speak, or speaks of that end.
 pub(super) fn beside_the_token(sent: &str) -> Option<(Verdict, &'static str)> {
     if names_a_fault(sent) {
         return Some((Verdict::Unknown, "names-a-fault"));
@@ -182,7 +187,8 @@ pub(super) fn beside_the_token(sent: &str) -> Option<(Verdict, &'static str)> {
     prose::asks_for_interaction(&plain).then_some((Verdict::Interaction, "asks-for-interaction"))
 }
 
-/// "not issued to this client", "issued to a different app", "client mismatch", "client id does not match".
+/// "not issued to this client", "issued to a different app", "client mismatch", "client id does not
+/// match".
 fn names_another_client(words: &[&str]) -> bool {
     let is_party = |word: &str| is_one_of(word, "client clientid app application consumer");
     let party_within = |at: usize, within: usize| words[at + 1..].iter().take(within).any(|word| is_party(word));
@@ -208,7 +214,8 @@ fn says_not(word: &str) -> bool {
     words::meaning(word) & NOT != 0 || is_one_of(word, "don didn aren weren")
 }
 
-/// The causes that RFC 6749 5.2 gives for the code, several in one sentence, say no more than the code.
+/// The causes that RFC 6749 5.2 gives for the code, several in one sentence, say no more than the
+/// code.
 fn lists_causes(words: &[&str]) -> bool {
     ["invalid", "expired", "revoked"].iter().filter(|cause| words.contains(cause)).count() >= 2
 }
@@ -233,7 +240,8 @@ fn went_wrong(words: &[&str], at: usize) -> bool {
     }
 }
 
-/// "account is disabled", "user has been blocked", "disabled account": lifted by an administrator, with the same token.
+/// "account is disabled", "user has been blocked", "disabled account": lifted by an administrator,
+/// with the same token.
 fn account_is_barred(words: &[&str], at: usize) -> bool {
     const BARRED: &str = "disabled locked blocked suspended banned deactivated";
     let is_user = |word: &str| words::meaning(word) & USER != 0;
@@ -241,7 +249,8 @@ fn account_is_barred(words: &[&str], at: usize) -> bool {
         || (is_one_of(words[at], BARRED) && words.get(at + 1).is_some_and(|word| is_user(word)))
 }
 
-/// "refresh_token is required", "missing parameter", "token not provided": it was, so the request went wrong on its way.
+/// "refresh_token is required", "missing parameter", "token not provided": it was, so the request
+/// went wrong on its way.
 fn was_not_sent(words: &[&str], at: usize) -> bool {
     const SENT: &str = "refresh token parameter refreshtoken";
     let before =

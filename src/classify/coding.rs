@@ -1,8 +1,9 @@
-//! A success that came in bytes nobody can read says nothing, and is not asked for at once again: a server that rotated takes
-//! that for a replay, and the next answer would be as unreadable.
+//! A success that came in bytes nobody can read says nothing, and is not asked for at once again: a
+//! server that rotated takes that for a replay, and the next answer would be as unreadable.
 //!
-//! A host takes gzip and deflate off (`wit/http.wit`). Where it cannot take a coding off, `content-encoding` still names it and the body
-//! is marked as lossy; where a proxy stripped that name too, the bytes themselves are no text.
+//! A host takes gzip and deflate off (`wit/http.wit`). Where it cannot take a coding off,
+//! `content-encoding` still names it and the body is marked as lossy; where a proxy stripped that
+//! name too, the bytes themselves are no text.
 
 use super::body::{Shape, header};
 use super::{Answer, Reading, Ruling, Verdict};
@@ -34,7 +35,8 @@ fn is_binary(character: char) -> bool {
 }
 
 impl<'r> Reading<'r> {
-    /// A 2xx of which neither a success nor a word of the server's can be read, because of its coding.
+    /// A 2xx of which neither a success nor a word of the server's can be read, because of its
+    /// coding.
     pub(super) fn unreadable(&self, status: u16) -> Option<Ruling<'r>> {
         of(self.answer)?;
         let is_named = header(self.answer, "content-encoding").is_some();

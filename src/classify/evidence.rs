@@ -1,5 +1,5 @@
-//! Nothing of an answer is shown but words of the closed list, codes made of them, short numbers, and codes that a
-//! rule names: a secret that a server echoes has no way into the evidence.
+//! Nothing of an answer is shown but words of the closed list, codes made of them, short numbers,
+//! and codes that a rule names: a secret that a server echoes has no way into the evidence.
 
 use super::find_codes::{Code, Found};
 use super::words::is_one_of;
@@ -58,7 +58,8 @@ pub(super) fn redacted(message: &str, most: usize) -> String {
     out
 }
 
-/// One known word, or two joined as in `refresh_token` or "doesn't"; a longer chain might be a made-up secret.
+/// One known word, or two joined as in `refresh_token` or "doesn't"; a longer chain might be a
+/// made-up secret.
 fn may_be_shown(word: &str) -> bool {
     const MOST_PARTS: usize = 2;
     const LONGEST_NUMBER: usize = 3;
@@ -75,7 +76,8 @@ fn may_be_shown(word: &str) -> bool {
     })
 }
 
-/// What the person is told: the status, the codes, what it means, and the server's own words as far as they are words.
+/// What the person is told: the status, the codes, what it means, and the server's own words as far
+/// as they are words.
 pub(super) fn summary(status: &str, codes: &[&str], why: &str, found: &Found<'_>) -> String {
     let mut text = String::from(status);
     for code in codes {

@@ -1,4 +1,5 @@
-//! Error codes and messages are found wherever a server puts them; what they mean is decided elsewhere.
+//! Error codes and messages are found wherever a server puts them; what they mean is decided
+//! elsewhere.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -36,7 +37,8 @@ impl Code<'_> {
 
 const QUOTED: &str = "within a message";
 
-/// One message. Its [`words::plain`] form is made when a rule asks for it: most answers are decided by a code.
+/// One message. Its [`words::plain`] form is made when a rule asks for it: most answers are decided
+/// by a code.
 pub(super) struct Message<'a> {
     pub(super) sent: &'a str,
     plain: OnceCell<String>,
@@ -55,7 +57,8 @@ pub(super) struct Found<'a> {
     pub(super) messages: Vec<Message<'a>>,
 }
 
-/// Reads the body, and the headers that carry a code: all of them, because providers repeat themselves.
+/// Reads the body, and the headers that carry a code: all of them, because providers repeat
+/// themselves.
 pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
     let mut found = Found::default();
     if let Some(json) = &body.json {
@@ -68,7 +71,8 @@ pub(super) fn find<'a>(answer: &Answer<'a>, body: &'a Body<'_>) -> Found<'a> {
         found.message(message);
     }
     if let Some(code) = header(answer, "www-authenticate").and_then(|challenge| quoted(challenge, "error=\"")) {
-        // A bearer challenge speaks of the token in the Authorization header, which a refresh does not send.
+        // A bearer challenge speaks of the token in the Authorization header, which a refresh does
+        // not send.
         if found.codes.is_empty() && words::snake(code) != "invalid_token" {
             found.code(code, "www-authenticate");
             if let Some(said) = header(answer, "www-authenticate").and_then(|it| quoted(it, "error_description=\"")) {
@@ -165,7 +169,8 @@ impl<'a> Found<'a> {
     }
 
     fn members(&mut self, members: &'a [(Json<'_>, Json<'_>)], depth: u8) {
-        // One pass over the object, then one over what was found in it: an object may have thousands of members.
+        // One pass over the object, then one over what was found in it: an object may have
+        // thousands of members.
         let mut slots: [Option<&'a Json<'_>>; MEMBERS.len()] = [None; MEMBERS.len()];
         let (mut field, mut resource) = (None, None);
         for (key, value) in members {
@@ -209,7 +214,8 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// The codes of an answer that a message repeats: `400 Bad Request: "{"error":"invalid_grant"}"`.
+    /// The codes of an answer that a message repeats:
+    /// `400 Bad Request: "{"error":"invalid_grant"}"`.
     fn quoted(&mut self) {
         const LONGEST: usize = 4_096;
         let mut codes = Vec::new();
@@ -247,12 +253,14 @@ impl<'a> Found<'a> {
         }
     }
 
-    /// Some servers write the code as a sentence ("Invalid refresh token") and some write a code as the message.
+    /// Some servers write the code as a sentence ("Invalid refresh token") and some write a code as
+    /// the message.
     fn either(&mut self, text: &'a str, place: &'static str) {
         const MOST_WORDS: usize = 4;
         let text = text.trim();
         let is_message = matches!(place, "message" | "detail" | "errormessage");
-        // "refused" as a message is a short message; `TOKEN_EXPIRED` or `invalid_grant` there is a code.
+        // "refused" as a message is a short message; `TOKEN_EXPIRED` or `invalid_grant` there is a
+        // code.
         if is_message
             && !text.contains('_')
             && meanings::meaning(&words::snake(head(text, LONGEST_CODE))) == Meaning::Unknown
@@ -294,7 +302,8 @@ fn may_be_ours(key: &str) -> bool {
         )
 }
 
-/// The letters and digits of a member name, in lower case; a name too long for any of ours is nothing.
+/// The letters and digits of a member name, in lower case; a name too long for any of ours is
+/// nothing.
 fn compact<'s>(name: &str, space: &'s mut [u8; 24]) -> &'s str {
     let mut length = 0;
     for byte in name.bytes().filter(|byte| !matches!(byte, b'_' | b'-')) {

@@ -1,5 +1,5 @@
-//! A body is read in one pass, without copying its strings, and as far as it goes: of one that was cut, every value
-//! that came whole is kept and no half one.
+//! A body is read in one pass, without copying its strings, and as far as it goes: of one that was
+//! cut, every value that came whole is kept and no half one.
 
 use std::borrow::Cow;
 
@@ -10,7 +10,8 @@ use crate::json::{self, Value};
 /// Deeper than any answer goes; a body that does is read up to there.
 const DEEPEST: u8 = 64;
 
-/// One JSON value. Strings without escapes stay in the body: an answer holds tokens, and each copy is one more to wipe.
+/// One JSON value. Strings without escapes stay in the body: an answer holds tokens, and each copy
+/// is one more to wipe.
 pub(super) enum Json<'a> {
     /// Null: there is no value.
     Nothing,
@@ -61,8 +62,8 @@ impl Drop for Json<'_> {
     }
 }
 
-/// The value at the start of a text, and whether it came whole; what follows a whole value is not looked at.
-/// `None` if not even its beginning is there.
+/// The value at the start of a text, and whether it came whole; what follows a whole value is not
+/// looked at. `None` if not even its beginning is there.
 pub(super) fn read(text: &str) -> Option<(Json<'_>, End)> {
     let mut reader = Reader { text, at: 0, cut: false, ran_out: false };
     let value = reader.value(0)?;
@@ -140,7 +141,8 @@ impl<'a> Reader<'a> {
         self.cut = true;
     }
 
-    /// A string with its closing quote. One with a bare line break in it is no JSON, but servers send it.
+    /// A string with its closing quote. One with a bare line break in it is no JSON, but servers
+    /// send it.
     fn string(&mut self) -> Option<Json<'a>> {
         self.expect(b'"')?;
         let start = self.at;
@@ -203,7 +205,8 @@ impl<'a> Reader<'a> {
 mod tests {
     use super::*;
 
-    /// As JSON again, with the mark `~` where the text ended, and `!` where it went on as something else.
+    /// As JSON again, with the mark `~` where the text ended, and `!` where it went on as something
+    /// else.
     fn seen(text: &str) -> String {
         fn spell(json: &Json<'_>) -> String {
             match json {

@@ -1,4 +1,5 @@
-//! What an error code says wherever it comes from: the codes of the RFCs first, then the words a code is made of.
+//! What an error code says wherever it comes from: the codes of the RFCs first, then the words a
+//! code is made of.
 
 use super::Verdict;
 use super::words::is_one_of;
@@ -11,7 +12,8 @@ use super::words::{
 pub(super) enum Weight {
     /// Alone, whatever is written beside it.
     Firm,
-    /// Unless the message beside it says something clearer: servers use the code for several things.
+    /// Unless the message beside it says something clearer: servers use the code for several
+    /// things.
     Soft,
 }
 
@@ -33,7 +35,8 @@ pub(super) fn meaning(code: &str) -> Meaning {
     in_table(listed_name(code)).or_else(|| of_words(code)).unwrap_or(Meaning::Unknown)
 }
 
-/// The name in the table: `invalid_grant` of `invalid_grant_exception`, but `server_error` as it is.
+/// The name in the table: `invalid_grant` of `invalid_grant_exception`, but `server_error` as it
+/// is.
 pub(super) fn listed_name(code: &str) -> &str {
     if is_listed(code) {
         return code;
@@ -66,27 +69,29 @@ const CODES: &[(&str, Meaning)] = &[
     ("invalid_client invalid_scope unauthorized_client unsupported_grant_type unsupported_response_type", Says(Config, Firm, "rfc6749")),
     ("invalid_grant", Says(Terminal, Firm, "rfc6749")),
     ("server_error temporarily_unavailable", Says(Transient, Firm, "rfc6749")),
-    // `access_denied` is an error of the authorization endpoint; on a refresh a policy refused it, and a login meets the
-    // same policy.
+    // `access_denied` is an error of the authorization endpoint; on a refresh a policy refused it,
+    // and a login meets the same policy.
     ("access_denied invalid_request", Says(Config, Soft, "rfc6749")),
     ("insufficient_scope", Says(Config, Firm, "rfc6750")),
     // On a refresh the refresh token is the only token sent; but a gateway may ask for another one.
     ("invalid_token", Says(Terminal, Soft, "rfc6750")),
-    // An error of the revocation endpoint; who sends it here wraps what another service said of the token.
+    // An error of the revocation endpoint; who sends it here wraps what another service said of the
+    // token.
     ("unsupported_token_type", Says(Config, Soft, "rfc7009")),
     ("invalid_client_metadata invalid_redirect_uri", Says(Config, Firm, "rfc7591")),
     ("authorization_pending slow_down", Says(Transient, Firm, "rfc8628")),
     ("expired_token", Says(Terminal, Soft, "rfc8628")),
     ("invalid_target", Says(Config, Firm, "rfc8707")),
     ("invalid_authorization_details", Says(Config, Firm, "rfc9396")),
-    // RFC 9449 8: the server wants its nonce in the proof. No proof can be made here, so the next request would be no other, and
-    // some servers count each as a use of the token.
+    // RFC 9449 8: the server wants its nonce in the proof. No proof can be made here, so the next
+    // request would be no other, and some servers count each as a use of the token.
     ("invalid_dpop_proof use_dpop_nonce", Says(Config, Firm, "rfc9449")),
     ("insufficient_user_authentication", Says(Interaction, Firm, "rfc9470")),
     ("api_error bad_gateway gateway_timeout internal internal_failure internal_server_error overloaded \
       request_timeout resource_exhausted service_unavailable too_many_requests unavailable", Says(Transient, Firm, "fault-words")),
     ("payment_required", Says(Config, Firm, "plan-words")),
-    // Schwab quotes it from the service behind its token endpoint: the refresh token is over its 7 days, or was replaced.
+    // Schwab quotes it from the service behind its token endpoint: the refresh token is over its 7
+    // days, or was replaced.
     ("refresh_token_authentication_error", Says(Terminal, Firm, "dead-token-words")),
     ("invalid_argument permission_denied validation", Says(Config, Soft, "request-words")),
 ];

@@ -1,5 +1,5 @@
-//! What a message says where no code decides. It ends a grant only in sentences that name the refresh token, the
-//! grant or the session together with its end; any doubt keeps the token.
+//! What a message says where no code decides. It ends a grant only in sentences that name the
+//! refresh token, the grant or the session together with its end; any doubt keeps the token.
 
 use super::Verdict;
 use super::words::is_one_of;
@@ -39,7 +39,8 @@ fn with_meaning(text: &str) -> Vec<(&str, u16)> {
     text.split_ascii_whitespace().map(|word| (word, meaning(word))).collect()
 }
 
-/// Whether a message speaks of an access token and of no refresh token: then its complaint is about another token.
+/// Whether a message speaks of an access token and of no refresh token: then its complaint is about
+/// another token.
 pub(super) fn names_another_token(text: &str) -> bool {
     let mut other = false;
     let mut before = "";
@@ -59,7 +60,8 @@ pub(super) fn names_another_token(text: &str) -> bool {
 const STAYS: &str = "limit limits limited exceeded unexpected many pending progress deadline backend quota exhausted \
     conflict maintenance outage busy";
 
-/// "rate limit", "too many requests", "try again later", "temporarily unavailable", "concurrent requests", ...
+/// "rate limit", "too many requests", "try again later", "temporarily unavailable", "concurrent
+/// requests", ...
 fn passes(words: &[(&str, u16)], at: usize) -> bool {
     let (word, says) = words[at];
     let next = |by: usize| words.get(at + by).map_or("", |next| next.0);
@@ -95,7 +97,8 @@ fn asks(words: &[(&str, u16)], at: usize) -> bool {
     }
 }
 
-/// The client, the shape of the request, or a switch at the server: the same token works when that is put right.
+/// The client, the shape of the request, or a switch at the server: the same token works when that
+/// is put right.
 fn names_the_request(words: &[(&str, u16)]) -> bool {
     // A grant type belongs to the request; a token type may be any token's.
     let of_request = |at: usize| {

@@ -7,11 +7,12 @@ use super::json::Json;
 use super::words::is_one_of;
 use crate::time::days_before;
 
-/// The longest wait that is believed: seven days. A server that means more is asked again after that.
+/// The longest wait that is believed: seven days. A server that means more is asked again after
+/// that.
 pub const LONGEST_WAIT_S: u64 = 7 * 24 * 3600;
 
-/// How long the server asks to wait, in seconds; a moment in the past is no wait. Sentences are read only where
-/// the verdict is one to wait for: elsewhere "try again in" is advice.
+/// How long the server asks to wait, in seconds; a moment in the past is no wait. Sentences are
+/// read only where the verdict is one to wait for: elsewhere "try again in" is advice.
 pub(super) fn read(
     answer: &Answer<'_>,
     json: Option<&Json<'_>>,
@@ -37,7 +38,8 @@ fn from_headers(answer: &Answer<'_>, now: u64) -> Option<u64> {
         })
         .or_else(|| seconds.iter().find_map(|name| number(header(answer, name)?, 1000)))
         .or_else(|| {
-            // Relative at some servers, absolute at others: only a moment near now can be told from a duration.
+            // Relative at some servers, absolute at others: only a moment near now can be told from
+            // a duration.
             let throttled = answer.status == Some(429) || header(answer, "x-ratelimit-remaining") == Some("0");
             let at: u64 =
                 header(answer, "x-ratelimit-reset").or_else(|| header(answer, "x-rate-limit-reset"))?.parse().ok()?;
@@ -89,8 +91,8 @@ fn number(text: &str, unit_ms: u64) -> Option<u64> {
     decimal_ms(text.trim(), unit_ms).map(up)
 }
 
-/// "123.4" of a unit, in milliseconds; more digits than fit are a long time, not none. Without floating point,
-/// whose parser is 15 KB of WebAssembly.
+/// "123.4" of a unit, in milliseconds; more digits than fit are a long time, not none. Without
+/// floating point, whose parser is 15 KB of WebAssembly.
 fn decimal_ms(text: &str, unit_ms: u64) -> Option<u64> {
     let (whole, part) = text.split_once('.').unwrap_or((text, ""));
     let digits = |text: &str| text.bytes().all(|b| b.is_ascii_digit());
@@ -163,7 +165,8 @@ fn from_words(plain: &str) -> Option<u64> {
     found.then(|| up(milliseconds))
 }
 
-/// The three forms of RFC 9110 5.6.7, read by their parts: day, month, year, time. Seconds since 1970.
+/// The three forms of RFC 9110 5.6.7, read by their parts: day, month, year, time. Seconds
+/// since 1970.
 pub(super) fn http_date(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
     let text = text.to_ascii_lowercase();

@@ -1,4 +1,5 @@
-//! What a provider means beyond the RFCs is data: rules of one profile, read from JSON, that no code names.
+//! What a provider means beyond the RFCs is data: rules of one profile, read from JSON, that no
+//! code names.
 
 use super::Verdict;
 use super::find_codes::Found;
@@ -6,14 +7,14 @@ use super::json::Json;
 use crate::json;
 use crate::layers::Layers;
 
-/// The rules of one profile: the `rules` member of a profile in `providers.json`. Everything may be left out;
-/// the default is the generic rules alone.
+/// The rules of one profile: the `rules` member of a profile in `providers.json`. Everything may be
+/// left out; the default is the generic rules alone.
 #[derive(Debug, Clone, Default)]
 pub struct Rules {
     /// Where a code more exact than `error` stands.
     pub sub_codes: SubCodes,
-    /// Asked in order before the generic rules; the first that fits decides. No rule can make an HTML page, a
-    /// 429, a 5xx or a lost answer terminal.
+    /// Asked in order before the generic rules; the first that fits decides. No rule can make an
+    /// HTML page, a 429, a 5xx or a lost answer terminal.
     pub rules: Vec<Rule>,
     /// Codes, in snake case, that say no more at this provider than the HTTP status.
     pub status_words: Vec<String>,
@@ -28,12 +29,13 @@ pub struct Rules {
 pub struct SubCodes {
     /// JSON pointers to a text, a number, or a list of them: `/error_codes`.
     pub at: Vec<String>,
-    /// In a message one of these words with digits behind it is a sub-code: `AADSTS`. Numbers found by [`Self::at`] get the
-    /// first of them too.
+    /// In a message one of these words with digits behind it is a sub-code: `AADSTS`. Numbers found
+    /// by [`Self::at`] get the first of them too.
     pub prefixes: Vec<String>,
 }
 
-/// One rule. It fits when every list that is not empty holds something the answer has; without any it never fits.
+/// One rule. It fits when every list that is not empty holds something the answer has; without any
+/// it never fits.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// Kebab-case name, the evidence for a person: `aadsts-interaction`.
@@ -65,7 +67,8 @@ pub struct StatusRule {
     pub unknown: Vec<u16>,
 }
 
-/// Where the tokens stand in a success. Names that are left out are those of RFC 6749, also in camel case.
+/// Where the tokens stand in a success. Names that are left out are those of RFC 6749, also in
+/// camel case.
 #[derive(Debug, Clone, Default)]
 pub struct Fields {
     /// JSON pointers to the objects that may hold the tokens, the first with an access token wins.

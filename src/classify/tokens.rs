@@ -1,4 +1,5 @@
-//! A success is a non-empty access token, nothing less; a new refresh token is kept even without one.
+//! A success is a non-empty access token, nothing less; a new refresh token is kept even without
+//! one.
 
 use std::fmt;
 
@@ -7,7 +8,8 @@ use super::rules::{Fields, Unit};
 use crate::secret::Secret;
 use crate::sendable;
 
-/// What a 2xx answer carried. `Debug` shows only what is there: a server may put anything into any of it.
+/// What a 2xx answer carried. `Debug` shows only what is there: a server may put anything into any
+/// of it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Tokens {
     /// Present unless the answer is no success.
@@ -31,7 +33,8 @@ pub enum RefreshToken {
     Absent,
     /// New, or the same again.
     Usable(Secret),
-    /// There is one, and it is no text that could be sent: whether the one that was sent is still good, nobody knows.
+    /// There is one, and it is no text that could be sent: whether the one that was sent is still
+    /// good, nobody knows.
     Unusable,
 }
 
@@ -60,10 +63,12 @@ impl fmt::Debug for Tokens {
     }
 }
 
-/// Reads the tokens of an answer; `None` if there is neither an access token that can be used nor a refresh token.
+/// Reads the tokens of an answer; `None` if there is neither an access token that can be used nor a
+/// refresh token.
 pub(super) fn read(fields: &Fields, json: &Json<'_>, now_unix_s: u64) -> Option<Tokens> {
     let named: Vec<&str> = fields.within.iter().map(String::as_str).collect();
-    // Without a profile: the object itself, or the envelope that many servers put around everything.
+    // Without a profile: the object itself, or the envelope that many servers put around
+    // everything.
     let places: &[&str] = if named.is_empty() { &["", "/data"] } else { &named };
     let read: Vec<Tokens> =
         places.iter().filter_map(|place| Some(read_object(fields, json.pointer(place)?, now_unix_s))).collect();
@@ -101,7 +106,8 @@ fn usable(value: &Json<'_>) -> Option<Secret> {
     sendable::is_access_token(text).then(|| Secret::new(text))
 }
 
-/// A text is sent back as it came, a whole number as its digits. Empty, null and a program's word for it are none.
+/// A text is sent back as it came, a whole number as its digits. Empty, null and a program's word
+/// for it are none.
 fn refresh_token(value: &Json<'_>) -> RefreshToken {
     let text = match value {
         Json::Text(text) if text.is_empty() || sendable::is_null(text.trim()) => return RefreshToken::Absent,

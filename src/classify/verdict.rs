@@ -21,7 +21,8 @@ pub enum Verdict {
     Terminal,
     /// The token may be good; the user has to act at the server first (consent, second factor).
     Interaction,
-    /// The token may be good; client, request, account or plan is refused until someone changes that.
+    /// The token may be good; client, request, account or plan is refused until someone changes
+    /// that.
     Config,
     /// It passes by itself.
     Transient,
@@ -71,7 +72,8 @@ impl FromStr for Verdict {
     }
 }
 
-/// A verdict with its evidence. Nothing in it but [`Tokens`] is secret, and those print `[redacted]`.
+/// A verdict with its evidence. Nothing in it but [`Tokens`] is secret, and those print
+/// `[redacted]`.
 #[derive(Debug, Clone)]
 pub struct Judgement {
     /// What the answer means.
@@ -82,7 +84,8 @@ pub struct Judgement {
     pub code: Option<String>,
     /// The provider's more exact code, if there was one and it may be shown.
     pub sub_code: Option<String>,
-    /// Stable name of the rule that decided: `rfc6749-invalid-grant`, `html-page`, `profile:aadsts-interaction`.
+    /// Stable name of the rule that decided: `rfc6749-invalid-grant`, `html-page`,
+    /// `profile:aadsts-interaction`.
     pub rule: String,
     /// Seconds the server asks to wait, at most [`LONGEST_WAIT_S`]; 0 only if it said 0.
     pub retry_after_s: Option<u64>,
@@ -90,10 +93,11 @@ pub struct Judgement {
     pub summary: String,
     /// The server may have rotated although we cannot tell.
     pub in_doubt: bool,
-    /// A success came in a coding that cannot be read. Asked again at once, the server would answer in the same one, and might
-    /// take it for a replay.
+    /// A success came in a coding that cannot be read. Asked again at once, the server would answer
+    /// in the same one, and might take it for a replay.
     pub is_unreadable: bool,
-    /// What a 2xx carried. Unless refreshed, only a new refresh token (so that the caller can store the successor).
+    /// What a 2xx carried. Unless refreshed, only a new refresh token (so that the caller can store
+    /// the successor).
     pub tokens: Option<Tokens>,
     /// The steps taken, in order.
     pub steps: Vec<Step>,

@@ -1,4 +1,5 @@
-//! A page, a proxy, a captive portal or a bot challenge says nothing about a token, whatever words are in it.
+//! A page, a proxy, a captive portal or a bot challenge says nothing about a token, whatever words
+//! are in it.
 
 use super::body::{Body, Shape, begins, head, header};
 use super::{Answer, Verdict};
@@ -32,7 +33,8 @@ pub(super) fn read(answer: &Answer<'_>, status: u16, body: &Body<'_>, text: &str
         (Shape::Html, _) if CHALLENGE_WORDS.iter().any(|word| head(text, 4096).contains(word)) => {
             transient("html-page")
         }
-        // Google answers a malformed request with a page: not a block, and not proof of anything either.
+        // Google answers a malformed request with a page: not a block, and not proof of anything
+        // either.
         (Shape::Html, _) => Some((Verdict::Unknown, "html-page")),
         (Shape::Text, 400..=499)
             if body.json.is_none() && (begins(text, "error code: 1") || (status == 403 && at_the_edge(answer))) =>

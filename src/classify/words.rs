@@ -1,5 +1,6 @@
-//! The closed list of words that error codes and messages are made of. Only these may leave in the evidence: a
-//! list of what may be shown cannot be talked round by a secret of a shape nobody thought of.
+//! The closed list of words that error codes and messages are made of. Only these may leave in the
+//! evidence: a list of what may be shown cannot be talked round by a secret of a shape nobody
+//! thought of.
 
 /// What a word can say, as bits.
 pub(super) const REFRESH: u16 = 1;
@@ -58,7 +59,8 @@ pub(super) fn snake(code: &str) -> String {
     text(out)
 }
 
-/// Lower-case words with one space before, between and after, so that a phrase can be looked for with its edges.
+/// Lower-case words with one space before, between and after, so that a phrase can be looked for
+/// with its edges.
 pub(super) fn plain(sent: &str) -> String {
     let mut out = Vec::with_capacity(sent.len() + 16);
     out.push(b' ');
@@ -74,7 +76,8 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap_or_default()
 }
 
-/// The words of a text in lower case. A hump in camel case begins a word; what is not ASCII is taken for letters.
+/// The words of a text in lower case. A hump in camel case begins a word; what is not ASCII is
+/// taken for letters.
 fn join(out: &mut Vec<u8>, sent: &str, by: u8) {
     let begin = out.len();
     let mut before = b' ';

@@ -1,8 +1,10 @@
-//! JSON is read through byte spans and never re-serialised: [`check`] validates a text once, without building a tree;
-//! a [`Value`] is then a span of that text, and its members and items are found by scanning.
+//! JSON is read through byte spans and never re-serialised: [`check`] validates a text once,
+//! without building a tree; a [`Value`] is then a span of that text, and its members and items are
+//! found by scanning.
 //!
-//! So a text of any shape costs no memory, an edit (`vault::edit`) leaves every byte that it does not name, and the component
-//! stays small: derived deserialisation of its documents was more than half of its code.
+//! So a text of any shape costs no memory, an edit (`vault::edit`) leaves every byte that it does
+//! not name, and the component stays small: derived deserialisation of its documents was more than
+//! half of its code.
 
 mod scan;
 mod spell;
@@ -100,8 +102,8 @@ impl<'a> Fields<'a> {
         Self::new(Kind::Object, members)
     }
 
-    /// Reads an object, whose first byte is at `at`, and returns its members and where it ends: one scan
-    /// where [`Value::items`] and [`Fields::of`] would need two.
+    /// Reads an object, whose first byte is at `at`, and returns its members and where it ends: one
+    /// scan where [`Value::items`] and [`Fields::of`] would need two.
     fn object_at(text: &'a str, at: usize) -> (Self, usize) {
         let mut members = Members { text, at: at + 1, open: true };
         let mut all = Vec::with_capacity(16);
@@ -275,7 +277,8 @@ impl<'a> Value<'a> {
         (self.kind() == Kind::String).then(|| unquote(self.inner()))
     }
 
-    /// A whole number that is not negative. A fraction is cut off, and so is what 64 bits cannot hold.
+    /// A whole number that is not negative. A fraction is cut off, and so is what 64 bits cannot
+    /// hold.
     pub fn as_u64(&self) -> Option<u64> {
         self.decimal(0).filter(|_| !self.raw().starts_with('-'))
     }
@@ -296,7 +299,8 @@ impl<'a> Value<'a> {
         (self.kind() == Kind::Bool).then(|| self.raw() == "true")
     }
 
-    /// A number's size times ten to `shift`, without its fraction. Read by hand: floating point would bring its tables.
+    /// A number's size times ten to `shift`, without its fraction. Read by hand: floating point
+    /// would bring its tables.
     fn decimal(&self, shift: i32) -> Option<u64> {
         if self.kind() != Kind::Number {
             return None;
@@ -332,7 +336,8 @@ impl<'a> Value<'a> {
             return false;
         }
         let inner = &self.text.as_bytes()[self.start + 1..self.end - 1];
-        // An escape is longer than what it stands for, so only a longer spelling can be the same text.
+        // An escape is longer than what it stands for, so only a longer spelling can be the same
+        // text.
         match inner.len().cmp(&wanted.len()) {
             Ordering::Less => false,
             Ordering::Equal => inner == wanted.as_bytes() && !inner.contains(&b'\\'),

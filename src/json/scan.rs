@@ -180,7 +180,8 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A value of a text that was checked before: of what is in brackets only the brackets and strings count.
+    /// A value of a text that was checked before: of what is in brackets only the brackets and
+    /// strings count.
     pub(super) fn known_value(&mut self) -> Option<Range<usize>> {
         let (start, mut depth) = (self.at, 0);
         if !matches!(self.peek()?, b'{' | b'[') {

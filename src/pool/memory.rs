@@ -1,4 +1,5 @@
-//! The pool document of a vault: it is read once as long as it does not change, and changed against others who write it too.
+//! The pool document of a vault: it is read once as long as it does not change, and changed against
+//! others who write it too.
 
 use std::rc::Rc;
 
@@ -10,7 +11,8 @@ use crate::state::document;
 
 use super::{Pool, PoolState, name, spelled};
 
-/// The pool document as it is now; not read again if it has not changed. One that cannot be read holds nothing, and stays.
+/// The pool document as it is now; not read again if it has not changed. One that cannot be read
+/// holds nothing, and stays.
 #[async_natively]
 pub(crate) async fn load<P: Ports>(session: &Session<P>, vault: &str) -> Rc<PoolState> {
     let known = session.pools.borrow().get(vault).cloned();

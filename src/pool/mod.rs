@@ -1,4 +1,5 @@
-//! Several credentials of one provider: which is picked, which rests, and what an API's word on one leads to.
+//! Several credentials of one provider: which is picked, which rests, and what an API's word on one
+//! leads to.
 //!
 //! A rest never ends a grant, and no entry rests for another's failure. What is written where:
 //!
@@ -200,7 +201,8 @@ impl Pool {
     }
 }
 
-/// Whether something is not older than so many seconds. A clock that was set back is no reason to remember for ever.
+/// Whether something is not older than so many seconds. A clock that was set back is no reason to
+/// remember for ever.
 fn is_recent(at_ms: u64, now_ms: u64, seconds: u64) -> bool {
     now_ms.abs_diff(at_ms) < seconds.saturating_mul(1_000)
 }

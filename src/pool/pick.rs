@@ -1,4 +1,5 @@
-//! Which of several credentials is used. The same pool, the same random numbers and the same time give the same pick.
+//! Which of several credentials is used. The same pool, the same random numbers and the same time
+//! give the same pick.
 
 use std::rc::Rc;
 
@@ -99,7 +100,8 @@ pub(crate) async fn pick<P: Ports>(
         let place = tried.binary_search(&at).unwrap_or_else(|place| place);
         tried.insert(place, at);
     }
-    // What holds nothing may still have its tokens in the sealed document, and knows best why it holds nothing.
+    // What holds nothing may still have its tokens in the sealed document, and knows best why it
+    // holds nothing.
     let is_empty = |credential: &&Credential| {
         let place = credential.leading();
         place.is_empty() && !place.is_in_environment()
@@ -126,7 +128,8 @@ pub(crate) fn demand<'a>(request: &'a TokenRequest, profile: &Rc<Profile>, id: &
     }
 }
 
-/// Of two errors the caller should hear the one that ends by itself, and of those the one that ends first; else the first.
+/// Of two errors the caller should hear the one that ends by itself, and of those the one that ends
+/// first; else the first.
 fn worse(worst: &mut Option<KeeperError>, error: KeeperError) {
     let ends = |error: &KeeperError| (error.action() == Action::Retry).then(|| error.retry_after_s.unwrap_or(u64::MAX));
     let is_sooner = |known: &KeeperError| match (ends(known), ends(&error)) {
@@ -199,7 +202,8 @@ impl Choice<'_> {
                 (free.min_by_key(uses), Picked::LeastUsed)
             }
             Strategy::Sticky => match self.of_session().filter(|at| self.is_ready(*at)) {
-                // A session keeps its credential although others use it: another one would cost it more.
+                // A session keeps its credential although others use it: another one would cost it
+                // more.
                 Some(at) => (Some(at), Picked::Sticky),
                 None => (in_turn(), Picked::RoundRobin),
             },

@@ -1,7 +1,8 @@
-//! What an API's answer to a call leads to: which credential rests, and what the caller should do next.
+//! What an API's answer to a call leads to: which credential rests, and what the caller should do
+//! next.
 //!
-//! Only the credential that the call was made with is concerned, and only while it still has that access token. A refused
-//! access token is refreshed once; it never ends a grant.
+//! Only the credential that the call was made with is concerned, and only while it still has that
+//! access token. A refused access token is refreshed once; it never ends a grant.
 
 use std::rc::Rc;
 
@@ -244,7 +245,8 @@ async fn refused_by_api<P: Ports>(
     let is_straight =
         renewed.is_some_and(|(new, at_ms)| *new == access && is_recent(*at_ms, *now_ms, blame.policy.refused_s));
     if is_straight {
-        // Refreshing again would go on for ever: the login lacks something that a refresh does not bring.
+        // Refreshing again would go on for ever: the login lacks something that a refresh does not
+        // bring.
         rest(session, blame, &Reading::default(), true).await?;
         tell_of(
             session,
@@ -305,7 +307,8 @@ async fn fault<P: Ports>(session: &Session<P>, blame: &Blame<'_>, reading: &Read
     Ok(Advice::of(WhatToDo::Wait, None, &judged.summary).after(wait_s))
 }
 
-/// Lets a credential rest: in the entry's own fields where it has an entry, else in the pool document.
+/// Lets a credential rest: in the entry's own fields where it has an entry, else in the pool
+/// document.
 #[async_natively]
 async fn rest<P: Ports>(
     session: &Session<P>,
@@ -353,7 +356,8 @@ async fn rest<P: Ports>(
     Ok(())
 }
 
-/// A call went through: what was counted against the credential is over, but for a rest that still lasts.
+/// A call went through: what was counted against the credential is over, but for a rest that still
+/// lasts.
 #[async_natively]
 async fn forgive<P: Ports>(session: &Session<P>, blame: &Blame<'_>) -> Result<(), KeeperError> {
     let Blame { call, profile, policy, credential, now_ms, .. } = blame;

@@ -24,7 +24,8 @@ pub(crate) struct Resting {
     pub(crate) why: String,
 }
 
-/// The rest of a credential, if it has one. `is_sole`: there is no other that could be picked instead.
+/// The rest of a credential, if it has one. `is_sole`: there is no other that could be picked
+/// instead.
 pub(crate) fn resting(
     credential: &Credential,
     pool: Option<&Pool>,
@@ -117,7 +118,8 @@ pub(super) fn length_s(
         (1..failures.min(16)).fold(first, |seconds, _| seconds.saturating_mul(factor).min(most)).min(most)
     };
     match kind {
-        // Money does not come back by waiting a little: whoever names a shorter time means something else.
+        // Money does not come back by waiting a little: whoever names a shorter time means
+        // something else.
         ApiVerdict::Billing => {
             let rest_s = grown(policy.billing_s, 2, policy.billing_most_s);
             named_s.unwrap_or_default().max(rest_s)

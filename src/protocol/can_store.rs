@@ -1,4 +1,5 @@
-//! Before a token is sent: the vault is what the token was read from, and can be edited where the successor must go.
+//! Before a token is sent: the vault is what the token was read from, and can be edited where the
+//! successor must go.
 
 use lazaretto_macros::async_natively;
 
@@ -10,8 +11,8 @@ use crate::session::{Session, uneditable};
 use crate::vault::edit::Edits;
 use crate::vault::{Fresh, Place};
 
-/// Before a token is spent: the vault is what it was taken for, and can be edited where the successor must go. False: it
-/// has changed.
+/// Before a token is spent: the vault is what it was taken for, and can be edited where the
+/// successor must go. False: it has changed.
 #[async_natively]
 pub(crate) async fn can_store<P: Ports>(session: &Session<P>, exchange: &Exchange<'_>) -> Result<bool, KeeperError> {
     let opened = exchange.due.vault.open();

@@ -62,8 +62,8 @@ pub(crate) async fn notice_lost_ledger<P: Ports>(session: &Session<P>, exchange:
     }
 }
 
-/// The same token beside an access token that was issued after the tombstone: a new login, at a server that gives the
-/// same refresh token again.
+/// The same token beside an access token that was issued after the tombstone: a new login, at a
+/// server that gives the same refresh token again.
 pub(crate) fn earned_a_send(place: &Place, tombstone: &ledger::Tombstone) -> bool {
     let access = place.access_token.as_ref().map(|token| Fingerprint::of(token.expose()));
     access.is_some()

@@ -1,4 +1,5 @@
-//! The secret of a client is read when it is about to be used, by the host, from the one place that the user's profile names.
+//! The secret of a client is read when it is about to be used, by the host, from the one place that
+//! the user's profile names.
 
 use lazaretto_macros::async_natively;
 
@@ -13,7 +14,8 @@ const DOCUMENT: &str = "secret/";
 /// No secret is longer.
 const LONGEST: usize = 8 * 1024;
 
-/// The secret, if the profile has the host read it. None: the profile holds it itself, or the client has none.
+/// The secret, if the profile has the host read it. None: the profile holds it itself, or the
+/// client has none.
 #[async_natively]
 pub(crate) async fn read<P: Ports>(session: &Session<P>, profile: &Profile) -> Result<Option<Secret>, KeeperError> {
     let Some(ClientSecret::Elsewhere { member, .. }) = &profile.client_secret else { return Ok(None) };
@@ -38,7 +40,8 @@ fn can_be_sent(secret: &str) -> bool {
     !secret.is_empty() && secret.len() <= LONGEST && !secret.chars().any(char::is_control)
 }
 
-/// What is said beside a server's refusal of a client that has no secret; none if it has one, or was not refused for that.
+/// What is said beside a server's refusal of a client that has no secret; none if it has one, or
+/// was not refused for that.
 pub(crate) fn missing(profile: &Profile, has_secret: bool, code: Option<&str>, said: &str) -> Option<String> {
     const REFUSED: [&str; 3] = ["invalid_client", "incorrect_client_credentials", "bad_client_secret"];
     let is_refused = code.is_some_and(|code| REFUSED.contains(&code)) || said.contains("client_secret");

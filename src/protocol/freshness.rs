@@ -1,4 +1,5 @@
-//! Step 1 of the protocol, the hot path: is there a token that is good enough, and if not, what is there to refresh.
+//! Step 1 of the protocol, the hot path: is there a token that is good enough, and if not, what is
+//! there to refresh.
 
 use std::rc::Rc;
 
@@ -77,7 +78,8 @@ pub(crate) async fn look<P: Ports>(
     }
 }
 
-/// How long before a token's end it is refreshed: within the skew, and not by every process at the same moment.
+/// How long before a token's end it is refreshed: within the skew, and not by every process at the
+/// same moment.
 fn refresh_point<P: Ports>(session: &Session<P>, skew_ms: u64, left_ms: Option<u64>) -> u64 {
     let latest_ms = skew_ms - skew_ms / 5;
     if left_ms.is_none_or(|left| left > skew_ms || left <= latest_ms) {
@@ -88,8 +90,8 @@ fn refresh_point<P: Ports>(session: &Session<P>, skew_ms: u64, left_ms: Option<u
     skew_ms - skew_ms / 5 * share / 1_024
 }
 
-/// A credential with nothing to send: its new tokens may wait in the sealed document, or its access token may still
-/// be good there.
+/// A credential with nothing to send: its new tokens may wait in the sealed document, or its access
+/// token may still be good there.
 #[async_natively]
 async fn look_in_sealed<P: Ports>(
     session: &Session<P>,
@@ -126,8 +128,9 @@ async fn look_in_sealed<P: Ports>(
     Err(login_required(demand, place, now_ms))
 }
 
-/// The key of an entry that only names the environment variable it is in: the reference keeps such keys out of its file. It is a
-/// variable of its provider's, or anyone who can write a vault could have any other secret sent to that provider.
+/// The key of an entry that only names the environment variable it is in: the reference keeps such
+/// keys out of its file. It is a variable of its provider's, or anyone who can write a vault could
+/// have any other secret sent to that provider.
 #[async_natively]
 pub(crate) async fn key_in_environment<P: Ports>(
     session: &Session<P>,

@@ -1,4 +1,5 @@
-//! Step 5 of the protocol: an intent is durable before a token is sent, and is closed when its outcome is known.
+//! Step 5 of the protocol: an intent is durable before a token is sent, and is closed when its
+//! outcome is known.
 
 use lazaretto_macros::async_natively;
 
@@ -54,8 +55,8 @@ pub(crate) async fn withdraw<P: Ports>(session: &Session<P>, exchange: &Exchange
     drop(withdrawn);
 }
 
-/// Closes an intent after the vault holds its result. If this is lost, an open intent whose token is in no vault is
-/// never sent either.
+/// Closes an intent after the vault holds its result. If this is lost, an open intent whose token
+/// is in no vault is never sent either.
 #[async_natively]
 pub(crate) async fn close<P: Ports>(
     session: &Session<P>,

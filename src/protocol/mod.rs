@@ -1,4 +1,5 @@
-//! The refresh: a refresh token leaves this machine only when the steps of `docs/protocol.md` allow it, in their order.
+//! The refresh: a refresh token leaves this machine only when the steps of `docs/protocol.md` allow
+//! it, in their order.
 //!
 //! | step | file |
 //! |---|---|
@@ -68,8 +69,8 @@ pub(crate) struct Demand<'a> {
 }
 
 impl Demand<'_> {
-    /// An access token of the credential that is asked for. Nothing is handed out but through here, so nothing is that no header
-    /// can carry, whoever wrote it where.
+    /// An access token of the credential that is asked for. Nothing is handed out but through here,
+    /// so nothing is that no header can carry, whoever wrote it where.
     pub(crate) fn served(
         &self,
         token: &Secret,
@@ -131,7 +132,8 @@ pub(crate) struct Due {
     pub(crate) credential: Credential,
     /// Its access token, if it is still good enough should the refresh fail.
     pub(crate) usable: Option<AccessToken>,
-    /// The token that was spent for tokens which wait in the sealed document, where its places hold none any more.
+    /// The token that was spent for tokens which wait in the sealed document, where its places hold
+    /// none any more.
     pub(crate) spent: Option<Fingerprint>,
 }
 
@@ -255,7 +257,8 @@ pub(crate) struct Storing<'a> {
     pub(crate) fresh: &'a Fresh,
     /// Who came before whom.
     pub(crate) ledger: &'a Ledger,
-    /// A place that was emptied after this moment, by somebody who was refused the parent, is a place for them,
+    /// A place that was emptied after this moment, by somebody who was refused the parent, is a
+    /// place for them,
     pub(crate) since_ms: u64,
     /// and so is one that held the parent here and is empty now.
     pub(crate) was: Option<&'a Credential>,

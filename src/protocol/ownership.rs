@@ -1,10 +1,12 @@
-//! One grant may lie in several files, and then one of them owns it: it is refreshed there, under that file's lock, and
-//! nowhere else. Two owners would spend each other's tokens until the server ends the grant for both.
+//! One grant may lie in several files, and then one of them owns it: it is refreshed there, under
+//! that file's lock, and nowhere else. Two owners would spend each other's tokens until the server
+//! ends the grant for both.
 //!
 //! Which files may own what is in a vault the host knows. Its document [`ALSO`] lists them,
-//! `{"also/0": {"called": "/home/you/.hermes/shared/nous_auth.json", "owns": ["nous"]}}`: what a person calls the file, and
-//! the providers whose logins are that file's whatever their tokens. For every other provider it owns the tokens that it
-//! holds, and those of which its ledger knows that they are spent or dead, or being sent.
+//! `{"also/0": {"called": "/home/you/.hermes/shared/nous_auth.json", "owns": ["nous"]}}`: what a
+//! person calls the file, and the providers whose logins are that file's whatever their tokens. For
+//! every other provider it owns the tokens that it holds, and those of which its ledger knows that
+//! they are spent or dead, or being sent.
 
 use lazaretto_macros::async_natively;
 
@@ -22,8 +24,8 @@ use crate::{next_step, sendable};
 /// The host's list of files that may own what is in a vault.
 const ALSO: &str = "also.json";
 
-/// What follows from another file's owning the grant; nothing, if none does and it may be sent. Only who is about to
-/// send asks, for every file must be read.
+/// What follows from another file's owning the grant; nothing, if none does and it may be sent.
+/// Only who is about to send asks, for every file must be read.
 #[async_natively]
 pub(crate) async fn owned_elsewhere<P: Ports>(
     session: &Session<P>,

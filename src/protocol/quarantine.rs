@@ -1,7 +1,8 @@
-//! A token that the server refused for good leaves every place that held it, and comes back only when a person says so.
+//! A token that the server refused for good leaves every place that held it, and comes back only
+//! when a person says so.
 //!
-//! Order of writes: tombstone, sealed copy, vault. Whatever is interrupted, the token is not sent again and no
-//! token is gone that a person could still want.
+//! Order of writes: tombstone, sealed copy, vault. Whatever is interrupted, the token is not sent
+//! again and no token is gone that a person could still want.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +21,8 @@ use crate::token::{AccessToken, Origin};
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{self, Place, Spot, Vault};
 
-/// Quarantines, and goes on with whatever newer tokens lie in the credential's places, or wait for them.
+/// Quarantines, and goes on with whatever newer tokens lie in the credential's places, or wait for
+/// them.
 #[async_natively]
 pub(crate) async fn quarantine_sent<P: Ports>(
     session: &Session<P>,
@@ -114,7 +116,8 @@ async fn seal<P: Ports>(
         removed,
     };
     sealed::update(&session.ports, vault, &|sealed| {
-        // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing to that while it is kept.
+        // The first quarantine saw the vault as its owner knew it; a re-seeded token adds nothing
+        // to that while it is kept.
         let kept = sealed.quarantined.entry(token.clone()).or_insert_with(|| entry.clone());
         if kept.until_ms <= at_ms {
             *kept = entry.clone();

@@ -1,4 +1,5 @@
-//! New tokens that an earlier refresh could not store, or that another program wrote over, reach the vault again.
+//! New tokens that an earlier refresh could not store, or that another program wrote over, reach
+//! the vault again.
 
 use lazaretto_macros::async_natively;
 
@@ -16,8 +17,8 @@ use crate::state::sealed::{self, Successor};
 use crate::token::Origin;
 use crate::vault::Fresh;
 
-/// A spent token lies in the vault: its descendant is put in every place it should be in. Only where there is none
-/// is the token taken out: another program wrote it over its successor.
+/// A spent token lies in the vault: its descendant is put in every place it should be in. Only
+/// where there is none is the token taken out: another program wrote it over its successor.
 #[async_natively]
 pub(crate) async fn restore_descendant<P: Ports>(
     session: &Session<P>,
@@ -64,7 +65,8 @@ pub(crate) async fn restore_descendant<P: Ports>(
     quarantine::quarantine_sent(session, exchange, &dead).await
 }
 
-/// A successor of the token at hand that waits in the sealed document, or was kept there, goes where it belongs.
+/// A successor of the token at hand that waits in the sealed document, or was kept there, goes
+/// where it belongs.
 #[async_natively]
 pub(crate) async fn finish_sealed<P: Ports>(
     session: &Session<P>,

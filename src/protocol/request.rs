@@ -28,9 +28,10 @@ impl From<NoEndpoint> for KeeperError {
     }
 }
 
-/// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an endpoint of its own only
-/// at an origin of the profile's: otherwise anyone who can write a vault could have its tokens sent to himself.
-/// `read` is the client's secret as the host read it, where the profile says that it does and it is needed.
+/// Whom a refresh goes to and as whom, with the client's secret if it has one. A vault may name an
+/// endpoint of its own only at an origin of the profile's: otherwise anyone who can write a vault
+/// could have its tokens sent to himself. `read` is the client's secret as the host read it, where
+/// the profile says that it does and it is needed.
 pub(crate) fn counterpart(
     profile: &Profile,
     login: Option<Value<'_>>,
@@ -74,7 +75,8 @@ pub(crate) fn counterpart(
     Ok((counterpart, secret))
 }
 
-/// Whether a request of this profile can carry a refresh token: a header takes visible ASCII, a form or JSON any text.
+/// Whether a request of this profile can carry a refresh token: a header takes visible ASCII, a
+/// form or JSON any text.
 pub(crate) fn can_carry(profile: &Profile, token: &Secret) -> bool {
     match &profile.request.refresh_token_header {
         Some(_) => sendable::in_header(token.expose()),
@@ -240,8 +242,8 @@ mod tests {
         );
     }
 
-    /// A server may treat another program's name as that program; what we send says who we are. Where a server insists on a name, its
-    /// user says so.
+    /// A server may treat another program's name as that program; what we send says who we are.
+    /// Where a server insists on a name, its user says so.
     #[test]
     fn every_built_in_profile_sends_our_own_name() {
         let catalog = Catalog::new(None).unwrap();

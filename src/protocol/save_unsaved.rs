@@ -54,7 +54,8 @@ async fn save<P: Ports>(
     };
     match store_successor::store(session, demand, &Storing::of(spent, successor, &ledger, held)).await? {
         StoreOutcome::Failed => return Err(unsaved()),
-        // Older tokens that somebody put back are not written over; these wait until they are refused.
+        // Older tokens that somebody put back are not written over; these wait until they are
+        // refused.
         StoreOutcome::Overtaken => sealed::update(&session.ports, demand.vault, &|sealed| {
             sealed.successors.insert(spent.clone(), successor.clone());
         })

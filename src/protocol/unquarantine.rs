@@ -1,4 +1,5 @@
-//! A person takes a quarantine back: the credential is stored as it was, and its token may be sent once more.
+//! A person takes a quarantine back: the credential is stored as it was, and its token may be sent
+//! once more.
 
 use std::collections::BTreeMap;
 
@@ -14,8 +15,8 @@ use crate::state::sealed::{self, Quarantined, Removed};
 use crate::vault::edit::{Change, EditError, Edits};
 use crate::vault::{LOGIN, Spot, Vault};
 
-/// Puts a quarantined credential back as it was. The tombstone goes first: a token in a vault with a tombstone would
-/// only be taken out again.
+/// Puts a quarantined credential back as it was. The tombstone goes first: a token in a vault with
+/// a tombstone would only be taken out again.
 #[async_natively]
 pub(crate) async fn restore<P: Ports>(
     session: &Session<P>,

@@ -1,4 +1,5 @@
-//! What ended a login: read from its place in the vault, or from the ledger where that place cannot say it.
+//! What ended a login: read from its place in the vault, or from the ledger where that place cannot
+//! say it.
 
 use crate::classify;
 use crate::error::{Code, KeeperError};
@@ -7,7 +8,8 @@ use crate::provider::Profile;
 use crate::state::ledger::Ledger;
 use crate::vault::{Credential, LastError, Place, Spot};
 
-/// Says why a login was emptied whose place cannot say it: by what the ledger knows of its provider's last end.
+/// Says why a login was emptied whose place cannot say it: by what the ledger knows of its
+/// provider's last end.
 pub(crate) fn explain(credential: &mut Credential, ledger: &Ledger) {
     let provider = &credential.provider;
     let Some(login) = credential.places.first_mut().filter(|place| place.spot == Spot::Login && place.is_empty())

@@ -1,6 +1,7 @@
 //! A profile that cannot work is refused when it is loaded, not when it has cost a login.
 //!
-//! What a refresh writes is what the next one reads: a successor that is written elsewhere is lost, and the spent token is sent again.
+//! What a refresh writes is what the next one reads: a successor that is written elsewhere is lost,
+//! and the spent token is sent again.
 
 use super::{ClientAuth, ExpiryAt, Field, Layout, Profile, Source, client_secret};
 

@@ -1,4 +1,5 @@
-//! A client's secret goes only to the endpoints of the profile that names it, and only a profile names where it is: a vault never does.
+//! A client's secret goes only to the endpoints of the profile that names it, and only a profile
+//! names where it is: a vault never does.
 
 use crate::json::{Kind, Value};
 use crate::layers::Layers;
@@ -16,7 +17,8 @@ pub enum ClientSecret {
     Written(Secret),
     /// The host reads it: the document `secret/<provider>`.
     Elsewhere {
-        /// The member that says where: `client_secret_env`, `client_secret_file` or `client_secret_command`.
+        /// The member that says where: `client_secret_env`, `client_secret_file` or
+        /// `client_secret_command`.
         member: &'static str,
         /// What it says, as JSON.
         place: String,
@@ -24,8 +26,8 @@ pub enum ClientSecret {
 }
 
 impl ClientSecret {
-    /// The secret of the client that these layers name. A secret was issued to one client of one server, so a layer that names
-    /// another `client_id` or `token_endpoint` inherits none.
+    /// The secret of the client that these layers name. A secret was issued to one client of one
+    /// server, so a layer that names another `client_id` or `token_endpoint` inherits none.
     pub(super) fn read(layers: &Layers<'_>) -> Option<Self> {
         let of_client = layers.down_to("token_endpoint").down_to("client_id").first_with(&MEMBERS)?;
         let mut named = MEMBERS.into_iter().filter_map(|member| Some((member, of_client.one(member)?)));
@@ -74,8 +76,8 @@ fn is_variable(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(is_part) && !name.starts_with(|first: char| first.is_ascii_digit())
 }
 
-/// How a client authenticates that does not say how: by Basic, which every server takes that issues secrets (RFC 6749 section
-/// 2.3.1), if it has a secret.
+/// How a client authenticates that does not say how: by Basic, which every server takes that issues
+/// secrets (RFC 6749 section 2.3.1), if it has a secret.
 pub(super) fn auth(layers: &Layers<'_>, has_secret: bool) -> ClientAuth {
     match layers.one("client_auth") {
         Some(_) => layers.one_of(

@@ -1,8 +1,9 @@
 //! How to talk to an authorization server, and where a vault keeps its tokens: data, never code.
 //!
-//! The built-in profiles are `providers.json` beside this file; a user's `providers.json` has the same form and is laid over
-//! them. A profile lies over the one it `extends` (`generic`, unless it says otherwise) and over the built-in one of the
-//! same id, as a JSON merge patch does (RFC 7396): objects merge, null removes, anything else replaces.
+//! The built-in profiles are `providers.json` beside this file; a user's `providers.json` has the
+//! same form and is laid over them. A profile lies over the one it `extends` (`generic`, unless it
+//! says otherwise) and over the built-in one of the same id, as a JSON merge patch does (RFC 7396):
+//! objects merge, null removes, anything else replaces.
 
 mod check;
 mod client_secret;
@@ -28,7 +29,8 @@ pub use client_secret::ClientSecret;
 /// The built-in profiles.
 const BUILT_IN: &str = include_str!("providers.json");
 
-/// What only logging in and out needs of them, laid over them. The keeper reads of it whether there is a login.
+/// What only logging in and out needs of them, laid over them. The keeper reads of it whether there
+/// is a login.
 const FOR_PERSONS: &str = include_str!("authorization.json");
 
 #[cfg(feature = "admin")]
@@ -54,7 +56,8 @@ pub struct Profile {
     pub token_endpoint: String,
     /// Further origins (`scheme://host:port`) that a token endpoint named in a vault may have.
     pub origins: Vec<String>,
-    /// A pointer into the login where it names its token endpoint. Used only if the origin is allowed above.
+    /// A pointer into the login where it names its token endpoint. Used only if the origin is
+    /// allowed above.
     pub token_endpoint_in_login: Option<String>,
     /// The client's id. Empty: no `client_id` is sent.
     pub client_id: String,
@@ -62,12 +65,14 @@ pub struct Profile {
     pub client_id_in_login: Option<String>,
     /// A pointer into the login where its client secret is kept.
     pub client_secret_in_login: Option<String>,
-    /// The client's secret, where it is not the login's: `client_secret`, or one of `client_secret_env` (the name of a
-    /// variable), `client_secret_file` (a path; a relative one is beside `providers.json`, `~/` is the home directory) and
-    /// `client_secret_command` (a list, the program and its arguments; the first line that it prints). Not inherited by a
-    /// profile that names a `client_id` or a `token_endpoint` of its own.
+    /// The client's secret, where it is not the login's: `client_secret`, or one of
+    /// `client_secret_env` (the name of a variable), `client_secret_file` (a path; a relative one
+    /// is beside `providers.json`, `~/` is the home directory) and `client_secret_command` (a list,
+    /// the program and its arguments; the first line that it prints). Not inherited by a profile
+    /// that names a `client_id` or a `token_endpoint` of its own.
     pub client_secret: Option<ClientSecret>,
-    /// How the client authenticates (RFC 6749 section 2.3). Without the member: `basic` where a secret is named, else `none`.
+    /// How the client authenticates (RFC 6749 section 2.3). Without the member: `basic` where a
+    /// secret is named, else `none`.
     pub client_auth: ClientAuth,
     /// The shape of the request.
     pub request: RequestShape,
@@ -75,7 +80,8 @@ pub struct Profile {
     pub rotates: bool,
     /// Whether a login without a refresh token is broken.
     pub issues_refresh_token: bool,
-    /// How long after a rotation the server still answers the old token with the new one, in seconds. 0: not known to.
+    /// How long after a rotation the server still answers the old token with the new one, in
+    /// seconds. 0: not known to.
     pub replay_window_s: u64,
     /// The environment variables that its keys may be in. An entry of a vault can name no other.
     pub environment: Vec<String>,
@@ -113,9 +119,11 @@ pub struct Authorization {
     pub device_authorization_endpoint: Option<String>,
     /// What the browser opens for a login by loopback (RFC 6749 section 3.1).
     pub authorization_endpoint: Option<String>,
-    /// What the server calls itself in its answer to that (RFC 9207). None: anything at the origin of that endpoint.
+    /// What the server calls itself in its answer to that (RFC 9207). None: anything at the origin
+    /// of that endpoint.
     pub issuer: Option<String>,
-    /// Where on this machine the browser is sent back to. Port 0: any free one (RFC 8252 section 7.3).
+    /// Where on this machine the browser is sent back to. Port 0: any free one (RFC 8252 section
+    /// 7.3).
     pub redirect_url: String,
     /// What is asked for, separated by spaces.
     pub scope: String,
@@ -129,7 +137,8 @@ pub struct Authorization {
     pub login: BTreeMap<String, String>,
     /// The source of tokens that a person adds.
     pub manual_source: String,
-    /// How long after a login its server ends it, however often it is refreshed, in seconds. None: not known to.
+    /// How long after a login its server ends it, however often it is refreshed, in seconds. None:
+    /// not known to.
     pub grant_lifetime_s: Option<u64>,
 }
 
@@ -181,7 +190,8 @@ pub struct Layout {
     pub issued_at: String,
     /// What a refresh writes, and where.
     pub write: BTreeMap<String, Source>,
-    /// What is written as a token's lifetime where its server names none, in seconds. None: that none is known.
+    /// What is written as a token's lifetime where its server names none, in seconds. None: that
+    /// none is known.
     pub assumed_lifetime_s: Option<u64>,
     /// What a quarantine erases, and what stands there then, spelled as JSON; none: nothing does.
     pub erase: Vec<(String, Option<String>)>,
@@ -299,7 +309,8 @@ impl Catalog {
         BTreeSet::from_iter(known.map(|known| known.id.clone())).into_iter().collect()
     }
 
-    /// Every name that a person may give a provider: ids, aliases, and the ids of providers of which only keys are known.
+    /// Every name that a person may give a provider: ids, aliases, and the ids of providers of
+    /// which only keys are known.
     pub fn names(&self) -> Vec<String> {
         let mut names = BTreeSet::from_iter(self.ids());
         for known in &self.known {
@@ -310,7 +321,8 @@ impl Catalog {
         names.into_iter().collect()
     }
 
-    /// The ids of the providers of which the reference knows where their keys are, whether or not there is a profile.
+    /// The ids of the providers of which the reference knows where their keys are, whether or not
+    /// there is a profile.
     pub fn ids_of_keys(&self) -> Vec<String> {
         let variables = self.texts.last().and_then(|built_in| Value::trusted(built_in).get("environment"));
         variables.iter().flat_map(|ids| ids.members()).filter_map(|member| member.key.as_str()).collect()
@@ -375,8 +387,8 @@ impl Catalog {
         of_id.into_iter().flat_map(|names| names.items()).filter_map(|name| name.as_str()).collect()
     }
 
-    /// The origins that a refresh may be sent to: `scheme://host:port`, sorted. A profile that is wrong names none, and
-    /// says so to whoever uses it.
+    /// The origins that a refresh may be sent to: `scheme://host:port`, sorted. A profile that is
+    /// wrong names none, and says so to whoever uses it.
     pub fn origins(&self) -> Vec<String> {
         let mut origins = BTreeSet::new();
         for profile in self.ids().iter().filter_map(|id| self.profile(id).ok().flatten()) {
@@ -588,7 +600,8 @@ pub(crate) fn base_url(id: &str) -> Option<String> {
     Value::trusted(FOR_PERSONS).get("base_urls")?.get(id)?.as_str()
 }
 
-/// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL or names a user.
+/// `scheme://host:port` of a URL, lower case, the port always named; none if it is no http(s) URL
+/// or names a user.
 ///
 /// ```
 /// use lazaretto::provider::origin;

@@ -1,5 +1,5 @@
-//! What lazaretto's own documents beside a vault have in common: a schema, fingerprints, and that one which cannot be
-//! understood is an error.
+//! What lazaretto's own documents beside a vault have in common: a schema, fingerprints, and that
+//! one which cannot be understood is an error.
 
 use std::fmt;
 
@@ -25,8 +25,9 @@ pub(crate) fn loaded(name: &str, outcome: Result<Loaded, StorageError>) -> Resul
 /// How often a document is changed against others who change it too.
 const ATTEMPTS: u32 = 64;
 
-/// Calls `attempt` until it returns an outcome. None says that somebody else changed the document between its load and its
-/// store: then `attempt` loads it again. Returns none where that happens every time.
+/// Calls `attempt` until it returns an outcome. None says that somebody else changed the document
+/// between its load and its store: then `attempt` loads it again. Returns none where that happens
+/// every time.
 #[async_natively]
 pub(crate) async fn until_stored<T>(
     mut attempt: impl AsyncFnMut() -> Result<Option<T>, KeeperError>,
@@ -44,7 +45,8 @@ pub(crate) fn busy(document: &str) -> KeeperError {
     KeeperError::new(Code::Busy, format!("{document} is being written by others all the time"))
 }
 
-/// What `read` makes of the document called `name`; where that cannot be, `advice` ends the sentence.
+/// What `read` makes of the document called `name`; where that cannot be, `advice` ends the
+/// sentence.
 pub(crate) fn read<T>(
     text: &str,
     name: &str,

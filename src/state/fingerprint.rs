@@ -8,8 +8,8 @@ use crate::encoding::hex;
 
 /// SHA-256 of a token, its first 128 bits, as 32 lower-case hex digits.
 ///
-/// Refresh tokens are long random strings, so a hash says nothing about one; 128 bits are enough that no
-/// two of a person's tokens ever share one.
+/// Refresh tokens are long random strings, so a hash says nothing about one; 128 bits are enough
+/// that no two of a person's tokens ever share one.
 ///
 /// ```
 /// use lazaretto::state::fingerprint::Fingerprint;

@@ -1,4 +1,5 @@
-//! Which pauses are believed: the same rule for a token's back-off in the ledger and for a credential's rest in a pool.
+//! Which pauses are believed: the same rule for a token's back-off in the ledger and for a
+//! credential's rest in a pool.
 
 use crate::time::DAY_MS;
 
@@ -7,8 +8,8 @@ const LONGEST_MS: u64 = 8 * DAY_MS;
 /// How far in the future a pause may have begun: two clocks of one machine differ by less.
 const CLOCK_ALLOWANCE_MS: u64 = 60_000;
 
-/// Returns whether a pause from `since_ms` to `until_ms` holds at `now_ms`. A pause that began in the future does
-/// not: the clock was set back, and that must stretch no pause.
+/// Returns whether a pause from `since_ms` to `until_ms` holds at `now_ms`. A pause that began in
+/// the future does not: the clock was set back, and that must stretch no pause.
 pub(crate) fn holds(since_ms: Option<u64>, until_ms: u64, now_ms: u64) -> bool {
     let has_begun = since_ms.is_none_or(|since_ms| since_ms <= now_ms.saturating_add(CLOCK_ALLOWANCE_MS));
     has_begun && now_ms < until_ms && until_ms - now_ms <= LONGEST_MS

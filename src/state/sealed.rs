@@ -1,5 +1,5 @@
-//! Tokens kept unused for a bounded time: what a quarantine removed, a successor that could not be written to its vault,
-//! and a copy of one that another program may write over.
+//! Tokens kept unused for a bounded time: what a quarantine removed, a successor that could not be
+//! written to its vault, and a copy of one that another program may write over.
 
 use std::collections::BTreeMap;
 
@@ -28,10 +28,12 @@ pub fn name(vault: &str) -> String {
 pub struct Sealed {
     /// What quarantines removed, by the dead token's fingerprint.
     pub quarantined: BTreeMap<Fingerprint, Quarantined>,
-    /// Successors that are in no vault yet, by the fingerprint of the token that was spent for them.
+    /// Successors that are in no vault yet, by the fingerprint of the token that was spent for
+    /// them.
     pub successors: BTreeMap<Fingerprint, Successor>,
-    /// Copies of the last tokens of entries that lie in one place only, which another program may write over with what it
-    /// read long ago. By the fingerprint of the token that was spent for them.
+    /// Copies of the last tokens of entries that lie in one place only, which another program may
+    /// write over with what it read long ago. By the fingerprint of the token that was spent for
+    /// them.
     pub kept: BTreeMap<Fingerprint, Successor>,
 }
 
@@ -124,7 +126,8 @@ pub struct Successor {
     pub credential: String,
     /// What the refresh brought.
     pub fresh: Fresh,
-    /// When the token that was spent for it was issued, in milliseconds since 1970: what is older is no new login.
+    /// When the token that was spent for it was issued, in milliseconds since 1970: what is older
+    /// is no new login.
     pub parent_issued_at_ms: Option<u64>,
 }
 

@@ -12,7 +12,8 @@ use crate::secret::Secret;
 
 pub(crate) const SETTINGS: &str = "settings.json";
 
-/// How a pool is used unless the settings say otherwise: `pool` for every provider, `pools.<provider>` for one.
+/// How a pool is used unless the settings say otherwise: `pool` for every provider,
+/// `pools.<provider>` for one.
 const POOL: &str = r#"{"strategy": "fill_first", "max_in_use": 0, "in_use_s": 600, "session_s": 3600,
     "refused_s": 300, "throttled_s": 60, "throttled_most_s": 3600, "billing_s": 18000, "billing_most_s": 86400,
     "forbidden_s": 3600, "fault_s": 30, "faults": 3, "sole_s": 60, "sole_most_s": 900}"#;

@@ -1,4 +1,5 @@
-//! The credentials of one provider: a login with the entries copied from it, and the entries of their own.
+//! The credentials of one provider: a login with the entries copied from it, and the entries of
+//! their own.
 
 use crate::provider::Profile;
 
@@ -61,7 +62,8 @@ pub(super) fn of_places(places: Vec<Place>, profile: &Profile) -> Vec<Credential
         entries.map(|place| (place.priority, place.spot)).min()
     };
     let credential = |mut places: Vec<Place>| {
-        // The later issued leads; the first, which is the login, where there is nothing to tell them apart.
+        // The later issued leads; the first, which is the login, where there is nothing to tell
+        // them apart.
         let weight = |place: &Place| (place.refresh_token.is_some(), !place.is_empty(), place.issued_at_ms);
         let leading =
             (1..places.len()).fold(0, |best, at| if weight(&places[at]) > weight(&places[best]) { at } else { best });

@@ -57,8 +57,8 @@ impl Edits {
         self.replacements.is_empty()
     }
 
-    /// Changes members below `root`, each named by a JSON pointer. Objects that are missing on the way to a value that
-    /// is set are made. Members of one object must be changed by one call.
+    /// Changes members below `root`, each named by a JSON pointer. Objects that are missing on the
+    /// way to a value that is set are made. Members of one object must be changed by one call.
     pub fn members(&mut self, root: Value<'_>, changes: &[(String, Change)]) -> Result<(), EditError> {
         let mut groups: Vec<(Vec<String>, Changes)> = Vec::new();
         for (pointer, change) in changes {
@@ -119,7 +119,8 @@ impl Edits {
         let mut result = String::with_capacity(text.len() + 256);
         let mut at = 0;
         for (range, replacement) in &self.replacements {
-            // An insertion sorts before the cut that begins where it stands, so no edit begins inside another.
+            // An insertion sorts before the cut that begins where it stands, so no edit begins
+            // inside another.
             result.push_str(&text[at..range.start.max(at)]);
             result.push_str(replacement);
             at = range.end.max(at);

@@ -1,14 +1,17 @@
-//! Other tools' own files as vaults: a file is a tool's only by evidence that this tool alone leaves, and it stays what its tool
-//! wrote but for the tokens.
+//! Other tools' own files as vaults: a file is a tool's only by evidence that this tool alone
+//! leaves, and it stays what its tool wrote but for the tokens.
 //!
-//! The forms are `layouts.json` beside this file, and each is data. Of its `known_by` one row must hold whole: the `file` is called so,
-//! in a `folder` of that name where one is named; of its `members` every pointer leads somewhere, to this very text, to a text that `has`
-//! or `begins` with another; and it has no members but `only` these, where they are listed. A row without `members` holds if the
-//! file has a login or a key of the form. Tokens may be empty, so that a file is still known when they are gone. What no row fits is of an unknown
-//! layout, and nothing is sent from it unless a person states whose it is: member names alone are common to many tools.
+//! The forms are `layouts.json` beside this file, and each is data. Of its `known_by` one row must
+//! hold whole: the `file` is called so, in a `folder` of that name where one is named; of its
+//! `members` every pointer leads somewhere, to this very text, to a text that `has` or `begins`
+//! with another; and it has no members but `only` these, where they are listed. A row without
+//! `members` holds if the file has a login or a key of the form. Tokens may be empty, so that a
+//! file is still known when they are gone. What no row fits is of an unknown layout, and nothing is
+//! sent from it unless a person states whose it is: member names alone are common to many tools.
 //!
-//! A form holds one login of one provider (`provider`, whose node is `at`), or one of each member's: `providers` are those whose
-//! logins a tool is known to get at the very server that our profile means, and what they are called here. Logins of others are not used.
+//! A form holds one login of one provider (`provider`, whose node is `at`), or one of each
+//! member's: `providers` are those whose logins a tool is known to get at the very server that our
+//! profile means, and what they are called here. Logins of others are not used.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -111,13 +114,15 @@ fn is_known(layout: Value<'_>, member: &str, node: Value<'_>) -> bool {
     has_login(layout, member, node) || keys.is_some_and(|keys| keys.members().any(|key| holds(Some(key.value), node)))
 }
 
-/// Whether a node holds a login that may be used: of a provider whose logins the tool is known to get where our profile says.
+/// Whether a node holds a login that may be used: of a provider whose logins the tool is known to
+/// get where our profile says.
 fn has_login(layout: Value<'_>, member: &str, node: Value<'_>) -> bool {
     let is_of_profile = layout.get("providers").is_none_or(|providers| providers.get(member).is_some());
     is_of_profile && holds(layout.get("login_if"), node)
 }
 
-/// Whether every pointer of a condition leads somewhere, and to this text or one like it if there is more to the condition.
+/// Whether every pointer of a condition leads somewhere, and to this text or one like it if there
+/// is more to the condition.
 fn holds(condition: Option<Value<'_>>, node: Value<'_>) -> bool {
     condition.is_none_or(|condition| {
         condition.members().all(|wanted| {

@@ -1,8 +1,8 @@
-//! The form of the reference's vault (`auth.json`): logins in `providers`, pools in `credential_pool`. One bad row never
-//! spoils the rest.
+//! The form of the reference's vault (`auth.json`): logins in `providers`, pools in
+//! `credential_pool`. One bad row never spoils the rest.
 //!
-//! Where in a login or an entry the tokens lie is data: the [`Layout`](crate::provider::Layout)s of the provider's
-//! [`Profile`].
+//! Where in a login or an entry the tokens lie is data: the [`Layout`](crate::provider::Layout)s of
+//! the provider's [`Profile`].
 
 use std::collections::BTreeSet;
 
@@ -11,8 +11,8 @@ use crate::provider::Profile;
 
 use super::place::{Place, Spot, place};
 
-/// Whether it is the reference's vault, whatever else is in it; or one that holds nothing but what only the reference writes, or
-/// nothing at all.
+/// Whether it is the reference's vault, whatever else is in it; or one that holds nothing but what
+/// only the reference writes, or nothing at all.
 pub(super) fn is_its_form(top: &Fields<'_>) -> bool {
     const BESIDE: [&str; 4] = ["version", "updated_at", "active_provider", "suppressed_sources"];
     let is_empty = || top.members.iter().all(|member| BESIDE.iter().any(|name| member.key.is_str(name)));

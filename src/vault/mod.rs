@@ -1,4 +1,5 @@
-//! A vault is somebody's file: it is read tolerantly, and of it only the values that must change are changed.
+//! A vault is somebody's file: it is read tolerantly, and of it only the values that must change
+//! are changed.
 //!
 //! | question | file |
 //! |---|---|
@@ -123,7 +124,8 @@ pub struct Outline {
 }
 
 impl<'a> Vault<'a> {
-    /// Returns what a later [`Vault::of_outline`] needs to open the same text without checking it again.
+    /// Returns what a later [`Vault::of_outline`] needs to open the same text without checking it
+    /// again.
     pub fn outline(&self) -> Outline {
         let top = self.top.members.iter().map(|member| [member.key.span(), member.value.span()]).collect();
         Outline { root: self.root.span(), top, form: self.form.clone() }
@@ -211,7 +213,8 @@ impl<'a> Vault<'a> {
         }
     }
 
-    /// Writes what a refresh brought to a spot. A rest for too many calls or for money goes on: it is the account's.
+    /// Writes what a refresh brought to a spot. A rest for too many calls or for money goes on: it
+    /// is the account's.
     pub fn renew_tokens(
         &self,
         edits: &mut Edits,

@@ -11,8 +11,8 @@ use crate::visible::visible_line;
 /// The id under which a provider's own login is addressed.
 pub const LOGIN: &str = "login";
 
-/// A JWT's `exp` is the server's clock, a stored lifetime is ours. Past the stored one by more than this, the
-/// stored one must be about another token.
+/// A JWT's `exp` is the server's clock, a stored lifetime is ours. Past the stored one by more than
+/// this, the stored one must be about another token.
 const CLOCK_ALLOWANCE_MS: u64 = 300_000;
 
 /// A spot in a provider's part of a vault.
@@ -181,8 +181,9 @@ struct Expiry {
     issued_at_ms: Option<u64>,
 }
 
-/// What the vault says comes first, for it was reckoned on our own clock; a JWT that expired well before that
-/// shows that the vault speaks of another token (the reference does not keep it up to date).
+/// What the vault says comes first, for it was reckoned on our own clock; a JWT that expired well
+/// before that shows that the vault speaks of another token (the reference does not keep it up to
+/// date).
 fn expiry(node: &Fields<'_>, layout: &Layout, access_token: Option<&Secret>) -> Expiry {
     let claims = access_token.map(|token| jwt::times(token.expose())).unwrap_or_default();
     let issued_at_ms = claims.issued_at_ms.or_else(|| moment(node, &layout.issued_at));

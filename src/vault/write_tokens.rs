@@ -58,8 +58,8 @@ impl Fresh {
     }
 }
 
-/// The changes that bring fresh tokens to a place. A time that the answer did not bring is never written as 1970: a number in another
-/// tool's file goes, and all else is null.
+/// The changes that bring fresh tokens to a place. A time that the answer did not bring is never
+/// written as 1970: a number in another tool's file goes, and all else is null.
 pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreign: bool) -> Vec<(String, Change)> {
     let assumed = layout.assumed_lifetime_s.filter(|_| fresh.expires_at_ms().is_none());
     let assumed = assumed.map(|seconds| Fresh { expires_in_s: Some(seconds), ..fresh.clone() });
@@ -87,7 +87,8 @@ pub(super) fn changes(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreig
     changes
 }
 
-/// What a place says of its token's end beside what a refresh writes: it would be about the token before.
+/// What a place says of its token's end beside what a refresh writes: it would be about the token
+/// before.
 fn other_ends(node: Value<'_>, layout: &Layout, fresh: &Fresh, is_foreign: bool) -> Vec<(String, Change)> {
     let listed = layout.expiry.iter().filter_map(|at| match at {
         ExpiryAt::Moment { at } => Some(at.clone()),

@@ -1,7 +1,9 @@
-//! An authorization server on loopback that rotates for real, counts what it sees, and misbehaves on request.
+//! An authorization server on loopback that rotates for real, counts what it sees, and misbehaves
+//! on request.
 //!
-//! For `lazaretto demo`, the tests and the benchmarks. It knows the refresh grant of RFC 6749 and nothing more: a login is a
-//! method call. The request count is what proves that a dead token was not replayed.
+//! For `lazaretto demo`, the tests and the benchmarks. It knows the refresh grant of RFC 6749 and
+//! nothing more: a login is a method call. The request count is what proves that a dead token was
+//! not replayed.
 //!
 //! - [`Behaviour`]: what a healthy server does, above all how it rotates
 //! - [`Fault`]: what goes wrong with the next request
@@ -40,8 +42,8 @@ pub enum Rotation {
     RevokeFamilyOnReuse,
     /// A new one each time; sending a spent one is refused, and the grant lives on.
     RefuseReuse,
-    /// A new one each time; for a while the spent one gives the same successor again, if that was not used itself.
-    /// Later, sending it ends the whole grant.
+    /// A new one each time; for a while the spent one gives the same successor again, if that was
+    /// not used itself. Later, sending it ends the whole grant.
     Grace {
         /// From the first use.
         window_ms: u64,
@@ -59,11 +61,13 @@ pub struct Behaviour {
     pub rotate: Rotation,
     /// How long an access token is said to live.
     pub access_ttl_s: u64,
-    /// Access tokens are JWTs with `iat`, `exp`, `sub`, `scope` and `client_id`; their signature is random bytes.
+    /// Access tokens are JWTs with `iat`, `exp`, `sub`, `scope` and `client_id`; their signature is
+    /// random bytes.
     pub jwt_access_tokens: bool,
     /// What every answer and every JWT names as scope.
     pub scope: String,
-    /// How far the server's clock, so its `Date` header and its JWTs, is ahead of ours. Negative: behind.
+    /// How far the server's clock, so its `Date` header and its JWTs, is ahead of ours. Negative:
+    /// behind.
     pub clock_offset_s: i64,
 }
 
@@ -80,7 +84,8 @@ impl Default for Behaviour {
     }
 }
 
-/// What goes wrong with one request. *Processed* means that the token in it was used, and rotated where the server rotates.
+/// What goes wrong with one request. *Processed* means that the token in it was used, and rotated
+/// where the server rotates.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Fault {
@@ -110,7 +115,8 @@ pub enum Fault {
     },
     /// Processed at once, answered when [`TokenServer::let_go`] says so.
     Held,
-    /// Processed at once; when [`TokenServer::let_go`] says so the connection closes without an answer.
+    /// Processed at once; when [`TokenServer::let_go`] says so the connection closes without an
+    /// answer.
     HeldThenLost,
     /// Not processed; a 307, which would have the request sent again.
     Redirect {
@@ -202,7 +208,8 @@ pub enum Processed {
     No,
     /// An access token, and perhaps another refresh token.
     Refreshed {
-        /// The fingerprint of the refresh token that is the current one now, unless that is the one sent.
+        /// The fingerprint of the refresh token that is the current one now, unless that is the one
+        /// sent.
         successor: Option<String>,
     },
     /// Refused, for good.
@@ -275,7 +282,8 @@ impl TokenServer {
         self.books().grants.log_in(client_id)
     }
 
-    /// The user ends the grant that this refresh token belongs to, whichever of its generations it is.
+    /// The user ends the grant that this refresh token belongs to, whichever of its generations it
+    /// is.
     pub fn revoke(&self, refresh_token: &str) {
         self.books().grants.revoke(refresh_token);
     }
@@ -337,7 +345,8 @@ impl TokenServer {
         self.wait_until(patience, |received| received.len() as u64 >= count)
     }
 
-    /// Waits until this is so of the requests that arrived, oldest first, at most for `patience`; whether it is.
+    /// Waits until this is so of the requests that arrived, oldest first, at most for `patience`;
+    /// whether it is.
     #[must_use]
     pub fn wait_until(&self, patience: Duration, mut is_so: impl FnMut(&[Received]) -> bool) -> bool {
         let (start, mut books) = (Instant::now(), self.books());

@@ -1,4 +1,5 @@
-//! Authorization servers on loopback: what `lazaretto demo` and the tests of this workspace refresh at.
+//! Authorization servers on loopback: what `lazaretto demo` and the tests of this workspace refresh
+//! at.
 //!
 //! | question | module |
 //! |---|---|

@@ -1,7 +1,9 @@
-//! What is freed is overwritten first: of a secret that a buffer held nothing stays on the heap, whoever owned the buffer.
+//! What is freed is overwritten first: of a secret that a buffer held nothing stays on the heap,
+//! whoever owned the buffer.
 //!
-//! Types that wipe themselves cover what our own code holds. They do not cover the copies that parsers, HTTP clients and growing
-//! vectors leave behind; an allocator does. It does not reach stacks, registers and what the system has swapped out.
+//! Types that wipe themselves cover what our own code holds. They do not cover the copies that
+//! parsers, HTTP clients and growing vectors leave behind; an allocator does. It does not reach
+//! stacks, registers and what the system has swapped out.
 
 #![no_std]
 
@@ -21,9 +23,10 @@ use core::alloc::{GlobalAlloc, Layout};
 pub struct Wiping<A>(pub A);
 
 #[allow(unsafe_code, reason = "an allocator is unsafe to implement")]
-// SAFETY: what the inner allocator promises is passed on. Memory is written only between its last use and its freeing, within the
-// size it was allocated with. `realloc` is the trait's own: a new block, a copy, and `dealloc` below for the old one, since an inner
-// allocator that moves a block would leave the old one as it was.
+// SAFETY: what the inner allocator promises is passed on. Memory is written only between its last
+// use and its freeing, within the size it was allocated with. `realloc` is the trait's own: a new
+// block, a copy, and `dealloc` below for the old one, since an inner allocator that moves a block
+// would leave the old one as it was.
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Wiping<A> {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

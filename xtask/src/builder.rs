@@ -1,4 +1,5 @@
-//! No published file names a folder of whoever built it: neither the workspace, nor cargo's home, nor their own.
+//! No published file names a folder of whoever built it: neither the workspace, nor cargo's home,
+//! nor their own.
 
 use std::env;
 use std::ffi::OsStr;
@@ -34,7 +35,8 @@ fn search(published: &Path, unpacked: &Path, folders: &[PathBuf]) -> Result<Vec<
         dist::list(&into, &mut inner)?;
     }
     files.append(&mut inner);
-    // With what follows it, as `/root` alone may be a word of a text. A home of `/` would be in everything.
+    // With what follows it, as `/root` alone may be a word of a text. A home of `/` would be in
+    // everything.
     let needles: Vec<String> =
         folders.iter().map(|folder| format!("{}/", folder.display())).filter(|needle| needle.len() > 2).collect();
     let mut found = Vec::new();

@@ -1,4 +1,5 @@
-//! `cargo xtask dist`: everything that is published, with checksums, in `dist/`. Nothing is uploaded.
+//! `cargo xtask dist`: everything that is published, with checksums, in `dist/`. Nothing is
+//! uploaded.
 
 use std::ffi::OsStr;
 use std::fs;

@@ -1,5 +1,5 @@
-//! What a published component says of itself: name, version, description, licence, source. Only in `dist`, as the core that the command
-//! carries has a budget.
+//! What a published component says of itself: name, version, description, licence, source. Only in
+//! `dist`, as the core that the command carries has a budget.
 
 use wasm_metadata::{AddMetadata, AddMetadataField, Description, Homepage, Licenses, Source, Version};
 

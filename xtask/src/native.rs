@@ -1,5 +1,5 @@
-//! The command and the C library for this machine. In a target directory of their own: their flags are not those of `cargo build`, and
-//! cargo would build everything again each time they change.
+//! The command and the C library for this machine. In a target directory of their own: their flags
+//! are not those of `cargo build`, and cargo would build everything again each time they change.
 
 use std::fs;
 use std::path::Path;

@@ -33,7 +33,8 @@ impl Parts {
     }
 }
 
-/// One of the components of the crate `lazaretto`. In the folders where `host/build.rs` builds them too, so that each is built once.
+/// One of the components of the crate `lazaretto`. In the folders where `host/build.rs` builds them
+/// too, so that each is built once.
 pub(crate) fn core(name: &str, features: &'static str) -> Result<Vec<u8>> {
     build(&Crate::core(features), name)
 }

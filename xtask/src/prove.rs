@@ -1,4 +1,5 @@
-//! Every proof that `cargo test` leaves out for its length is run by one of these commands, and a proof that fails ends the run.
+//! Every proof that `cargo test` leaves out for its length is run by one of these commands, and a
+//! proof that fails ends the run.
 //!
 //! | tier | command | what it adds |
 //! |---|---|---|
@@ -15,7 +16,8 @@ use crate::{Result, root};
 /// One command, and what it shows.
 struct Proof {
     what: &'static str,
-    /// For `cargo`; no argument has a space. `--workspace` and not `-p`, which selects other features and builds wasmtime once more.
+    /// For `cargo`; no argument has a space. `--workspace` and not `-p`, which selects other
+    /// features and builds wasmtime once more.
     command: &'static str,
     environment: &'static [(&'static str, &'static str)],
 }

@@ -1,8 +1,8 @@
-//! Two pages end with a section that is written from the types of the core: `docs/providers.md` with
-//! every member of a profile, `docs/errors.md` with every error code.
+//! Two pages end with a section that is written from the types of the core: `docs/providers.md`
+//! with every member of a profile, `docs/errors.md` with every error code.
 //!
-//! A row of the first is a field of a struct: its name is the member, its documentation the meaning.
-//! The default is that of the `generic` profile.
+//! A row of the first is a field of a struct: its name is the member, its documentation the
+//! meaning. The default is that of the `generic` profile.
 
 mod errors;
 

@@ -1,6 +1,8 @@
-//! `lazaretto demo`: the whole story on a server, a vault and processes of its own. What it claims it checks.
+//! `lazaretto demo`: the whole story on a server, a vault and processes of its own. What it claims
+//! it checks.
 //!
-//! - `stage.rs`: the temporary directory, the files in it, and the processes that are started on them
+//! - `stage.rs`: the temporary directory, the files in it, and the processes that are started on
+//!   them
 //! - `story.rs`: the steps, readable in order
 //! - `telling.rs`: how it is told, and what was checked
 

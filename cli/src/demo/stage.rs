@@ -1,4 +1,5 @@
-//! A vault of its own in a directory of its own, and real `lazaretto` processes on it. Nothing of the user's is touched.
+//! A vault of its own in a directory of its own, and real `lazaretto` processes on it. Nothing of
+//! the user's is touched.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, OpenOptions};
@@ -160,8 +161,8 @@ pub(super) fn fingerprint(token: &str) -> String {
     Sha256::digest(token.as_bytes()).iter().take(4).map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The layout of the reference: a login, its seeded copy, keys, and what only other programs know. The healthy login of
-/// xai-oauth has an hour left; the others' access tokens have run out.
+/// The layout of the reference: a login, its seeded copy, keys, and what only other programs know.
+/// The healthy login of xai-oauth has an hour left; the others' access tokens have run out.
 fn vault(xai: &Login, codex: &Login, nous: &Login) -> String {
     let (now, earlier) = (time::rfc3339(time::now_ms()), time::rfc3339(time::now_ms().saturating_sub(7_200_000)));
     let (xai_access, xai_refresh) = (&xai.access_token, &xai.refresh_token);

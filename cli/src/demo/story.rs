@@ -1,4 +1,5 @@
-//! The story in five steps. Every claim is about the real file, or about what the server itself counted.
+//! The story in five steps. Every claim is about the real file, or about what the server itself
+//! counted.
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
-//! How the story is told: paragraphs, commands and what they print, and one mark for each thing that was checked.
+//! How the story is told: paragraphs, commands and what they print, and one mark for each thing
+//! that was checked.
 
 use std::time::Duration;
 

@@ -1,8 +1,8 @@
-//! An AWS `credential_process`: an access key and its secret on standard output. Only a key of the vault can be one: AWS requests are
-//! signed with a secret, and a bearer token signs nothing.
+//! An AWS `credential_process`: an access key and its secret on standard output. Only a key of the
+//! vault can be one: AWS requests are signed with a secret, and a bearer token signs nothing.
 //!
-//! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>. What goes to standard error is logged by SDKs, it
-//! says: nothing of a secret is ever in a message here.
+//! <https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html>. What goes to
+//! standard error is logged by SDKs, it says: nothing of a secret is ever in a message here.
 
 use serde_json::{Map, Value, json};
 

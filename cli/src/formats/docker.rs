@@ -1,7 +1,9 @@
-//! A docker credential helper: the operation is the only argument, the question on standard input, and the answer, errors too, on
-//! standard output, with exit code 1 for any error. docker knows three errors by their exact words.
+//! A docker credential helper: the operation is the only argument, the question on standard input,
+//! and the answer, errors too, on standard output, with exit code 1 for any error. docker knows
+//! three errors by their exact words.
 //!
-//! <https://github.com/docker/docker-credential-helpers>, `credentials/credentials.go` and `credentials/error.go`
+//! <https://github.com/docker/docker-credential-helpers>, `credentials/credentials.go` and
+//! `credentials/error.go`
 
 use serde_json::{Map, Value, json};
 
@@ -67,7 +69,8 @@ fn get(setup: &Setup, args: &TokenArgs) -> Result<(), Wrong> {
     let server = wanted(&question, args)?;
     let (token, saved) = exchange::ask(setup, args).map_err(Wrong::Failed)?;
     if let Err(unsaved) = saved {
-        // The token is good all the same. With an error's exit code docker would show all of standard output, it too.
+        // The token is good all the same. With an error's exit code docker would show all of
+        // standard output, it too.
         unsaved.print(setup.json);
     }
     let credentials = json!({ "ServerURL": server, "Username": name(args), "Secret": token.token });

@@ -1,4 +1,5 @@
-//! What the protocols share: the question on standard input, the token, and the answer on standard output.
+//! What the protocols share: the question on standard input, the token, and the answer on standard
+//! output.
 
 use std::io::{self, Read};
 

@@ -1,8 +1,10 @@
-//! A git credential helper. git runs it with `get`, `store` or `erase` as its last argument and writes attributes to standard
-//! input; what is printed for a host that it was not set up for is nothing.
+//! A git credential helper. git runs it with `get`, `store` or `erase` as its last argument and
+//! writes attributes to standard input; what is printed for a host that it was not set up for is
+//! nothing.
 //!
-//! gitcredentials(7), *Custom helpers*; git-credential(1), *Input/output format*, with `capability[]`, `authtype`, `credential` and
-//! `ephemeral` of git 2.46. Since git 2.41 a password may be given with the time at which it ends.
+//! gitcredentials(7), *Custom helpers*; git-credential(1), *Input/output format*, with
+//! `capability[]`, `authtype`, `credential` and `ephemeral` of git 2.46. Since git 2.41 a password
+//! may be given with the time at which it ends.
 
 use super::super::args::TokenArgs;
 use super::super::failure::{Exit, Failure};
@@ -17,7 +19,8 @@ use lazaretto_host::{AccessToken, Keeper, TokenRequest};
 const USUAL_NAME: &str = "oauth2";
 
 pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
-    // What is not known yet is ignored in silence, says gitcredentials(7); and a token is not ours to store.
+    // What is not known yet is ignored in silence, says gitcredentials(7); and a token is not ours
+    // to store.
     let operation = args.operation.as_deref().unwrap_or_default();
     if !matches!(operation, "get" | "erase") {
         return Ok(());
@@ -33,8 +36,9 @@ pub(super) fn run(setup: &Setup, args: &TokenArgs) -> Result<(), Failure> {
     exchange::answer(&asked.answer(args, &token)?, saved)
 }
 
-/// A server refused this token. That makes no login dead: a new token is fetched at once, so that the next try has it, unless the
-/// vault holds another one already. Of a key nothing better can be had.
+/// A server refused this token. That makes no login dead: a new token is fetched at once, so that
+/// the next try has it, unless the vault holds another one already. Of a key nothing better can be
+/// had.
 fn renew(setup: &Setup, args: &TokenArgs, refused: String) -> Result<(), Failure> {
     let request = TokenRequest { refused_access_token: Some(refused), ..args.request() };
     match setup.access_token(&request, Keeper::refresh) {

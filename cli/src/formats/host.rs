@@ -1,4 +1,5 @@
-//! The host a token is for. A token goes to that host and to no other: not to a part of its name, not to another port.
+//! The host a token is for. A token goes to that host and to no other: not to a part of its name,
+//! not to another port.
 
 use std::net::IpAddr;
 
@@ -10,7 +11,8 @@ pub(crate) struct Host {
 }
 
 impl Host {
-    /// As a person types it, and as git and docker write it. The error says what is wrong without what was there.
+    /// As a person types it, and as git and docker write it. The error says what is wrong without
+    /// what was there.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let wrong = || "it should be a host, or HOST:PORT, without `https://` and without a path".to_owned();
         let (name, port) = match text.rsplit_once(':') {
@@ -34,7 +36,8 @@ impl Host {
         Ok(Self { name: name.trim_end_matches('.').to_ascii_lowercase(), port })
     }
 
-    /// The host of a URL, or of an address without a scheme, which is taken for https; and whether it is plain http.
+    /// The host of a URL, or of an address without a scheme, which is taken for https; and whether
+    /// it is plain http.
     pub(super) fn of_url(url: &str) -> Option<(Self, bool)> {
         let (rest, plain) = match url.split_once("://") {
             Some(("https", rest)) => (rest, false),

@@ -1,5 +1,5 @@
-//! An exec credential plugin of Kubernetes: the token as an `ExecCredential` on standard output. kubectl and client-go run it again
-//! once the time in it has passed, and once after a 401.
+//! An exec credential plugin of Kubernetes: the token as an `ExecCredential` on standard output.
+//! kubectl and client-go run it again once the time in it has passed, and once after a 401.
 //!
 //! <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins>
 

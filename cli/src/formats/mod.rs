@@ -1,5 +1,5 @@
-//! A token as another program wants it: one file a protocol, each after its published description. A token goes to standard
-//! output only, and only for a host that the user named.
+//! A token as another program wants it: one file a protocol, each after its published description.
+//! A token goes to standard output only, and only for a host that the user named.
 //!
 //! | format | protocol |
 //! |---|---|

@@ -1,4 +1,5 @@
-//! The threads that refresh. What each has on its way is stored before it is told of, and before it takes another.
+//! The threads that refresh. What each has on its way is stored before it is told of, and before it
+//! takes another.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -45,7 +46,8 @@ impl Crew<'_> {
             let _ = tell.send(Told::Begun(format!("{provider} ({credential})")));
             let done = self.refresh(&job);
             let (vault, provider) = (job.vault, provider.clone());
-            // Told before the next may begin: where one waits for another they are told of in their order.
+            // Told before the next may begin: where one waits for another they are told of in their
+            // order.
             let _ = tell.send(Told::Done { job: Box::new(job), done: Box::new(done) });
             self.queue().is_over(vault, &provider);
             self.freed.notify_all();
@@ -65,7 +67,8 @@ impl Crew<'_> {
             min_valid_s: if self.due { more_than_left(&job.status, time::now_ms()) } else { 0 },
             ..TokenRequest::new(VAULT, provider.clone())
         };
-        // What is due is refreshed unless somebody has done it meanwhile; else it is refreshed whatever its state.
+        // What is due is refreshed unless somebody has done it meanwhile; else it is refreshed
+        // whatever its state.
         let asked = if self.due { open.keeper.token(&request) } else { open.keeper.refresh(&request) };
         let done = match asked {
             Ok(token) => unsaved::save(open, &token).map(|()| token),

@@ -1,5 +1,5 @@
-//! `lazaretto refresh --all`: every OAuth credential, several at a time, one of a provider at a time, and a line for each. A signal
-//! lets what is under way be stored, and begins nothing more.
+//! `lazaretto refresh --all`: every OAuth credential, several at a time, one of a provider at a
+//! time, and a line for each. A signal lets what is under way be stored, and begins nothing more.
 //!
 //! | question | file |
 //! |---|---|
@@ -129,7 +129,8 @@ impl Sweep<'_> {
     /// Until all is done, or a signal came and nothing is on its way any more.
     fn follow(&mut self, crew: &Crew<'_>, told: &Receiver<Told>) -> Result<(), Failure> {
         loop {
-            // A thread that may not send any more says nothing: whether it was the last is looked for.
+            // A thread that may not send any more says nothing: whether it was the last is looked
+            // for.
             let first = match told.recv_timeout(LOOK_EVERY) {
                 Ok(first) => Some(first),
                 Err(RecvTimeoutError::Timeout) => None,

@@ -33,7 +33,8 @@ impl Job {
     }
 }
 
-/// What is to be done. Two jobs of one provider, or of a vault whose exchanges exclude each other, are never given out at the same time.
+/// What is to be done. Two jobs of one provider, or of a vault whose exchanges exclude each other,
+/// are never given out at the same time.
 #[derive(Default)]
 pub(super) struct Queue {
     /// In the order of the vaults.

@@ -1,5 +1,5 @@
-//! `lazaretto watch`: all known vaults on the screen, as they change. It only reads, and what happens is told from what changed
-//! between two readings, whoever changed it.
+//! `lazaretto watch`: all known vaults on the screen, as they change. It only reads, and what
+//! happens is told from what changed between two readings, whoever changed it.
 //!
 //! | question | file |
 //! |---|---|

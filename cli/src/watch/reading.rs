@@ -1,4 +1,5 @@
-//! One vault as it was last read. Reading is cheap: a stat of a few files as long as nothing has changed and no time has come.
+//! One vault as it was last read. Reading is cheap: a stat of a few files as long as nothing has
+//! changed and no time has come.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -13,7 +14,8 @@ use lazaretto_host::storage::VAULT;
 
 /// What is beside a vault and belongs to it.
 const BESIDE: [&str; 5] = ["", ".lazaretto", ".lazaretto.unsynced", ".lazaretto-sealed", ".lazaretto-settings.json"];
-/// So often it is read although nothing seems to have changed: a skew has come, or a stat missed something.
+/// So often it is read although nothing seems to have changed: a skew has come, or a stat missed
+/// something.
 const AT_LEAST_EVERY_MS: u64 = 10_000;
 
 /// A vault, and what was read of it.

@@ -1,5 +1,5 @@
-//! One credential in the list. Its state, its times and its command are shown whole or, as the command, not at all; the bar gives way first,
-//! then the names are shortened.
+//! One credential in the list. Its state, its times and its command are shown whole or, as the
+//! command, not at all; the bar gives way first, then the names are shortened.
 
 use super::super::glyphs::Glyphs;
 use super::super::need;

@@ -1,4 +1,5 @@
-//! The terminal while it is drawn on. However the process ends, short of being killed, the terminal is as it was before.
+//! The terminal while it is drawn on. However the process ends, short of being killed, the terminal
+//! is as it was before.
 
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
@@ -51,7 +52,8 @@ impl Screen {
         }
         let before = termios::tcgetattr(io::stdin().as_fd()).map_err(|error| cannot(&error))?;
         let mut keys = before.clone();
-        // Keys come one by one and unseen; Ctrl-C still is a signal. Ctrl-Z is not: it would leave the screen as it is.
+        // Keys come one by one and unseen; Ctrl-C still is a signal. Ctrl-Z is not: it would leave
+        // the screen as it is.
         keys.local_modes.remove(LocalModes::ICANON | LocalModes::ECHO);
         keys.special_codes[SpecialCodeIndex::VSUSP] = 0;
         keys.special_codes[SpecialCodeIndex::VMIN] = 0;
@@ -154,7 +156,8 @@ fn keys(mut bytes: &[u8]) -> Vec<Key> {
     pressed
 }
 
-/// How long a key is that means nothing here: an escape sequence goes as a whole, or its letters would be taken for keys.
+/// How long a key is that means nothing here: an escape sequence goes as a whole, or its letters
+/// would be taken for keys.
 fn unknown(bytes: &[u8]) -> usize {
     if !bytes.starts_with(b"\x1b[") {
         return 1;

@@ -1,5 +1,5 @@
-//! What is on the screen, as lines: nothing but what it is given decides it. No line is wider than asked, and text of others is
-//! escaped.
+//! What is on the screen, as lines: nothing but what it is given decides it. No line is wider than
+//! asked, and text of others is escaped.
 
 use super::super::glyphs::Glyphs;
 use super::super::need::{self, Count, some};
@@ -83,7 +83,8 @@ impl<'a> View<'a> {
         lines.push(self.foot(hidden, columns));
     }
 
-    /// The credentials, in the order in which they stand: vaults with trouble first, and in each who needs a person first.
+    /// The credentials, in the order in which they stand: vaults with trouble first, and in each
+    /// who needs a person first.
     pub(super) fn credentials(&self) -> Vec<Selected> {
         let name = |item: &Item<'_>| match item {
             Item::Credential(vault, status) => {
@@ -264,7 +265,8 @@ fn is_same(selected: (&Shown<'_>, &CredentialStatus), vault: &Shown<'_>, status:
     std::ptr::eq(selected.0, vault) && std::ptr::eq(selected.1, status)
 }
 
-/// How many rows the list and the events have, the rule above the events among them. The list comes first.
+/// How many rows the list and the events have, the rule above the events among them. The list comes
+/// first.
 fn split(room: usize, items: usize, happenings: usize) -> (usize, usize) {
     let least = (room / 3).min(happenings + 1);
     // Fewer than two are a rule without events.
@@ -273,7 +275,8 @@ fn split(room: usize, items: usize, happenings: usize) -> (usize, usize) {
     (room - log, log)
 }
 
-/// The first line that is shown, so that the selected ones are in the middle, or as near to it as the ends of the list allow.
+/// The first line that is shown, so that the selected ones are in the middle, or as near to it as
+/// the ends of the list allow.
 fn top(selected: &std::ops::Range<usize>, height: usize, lines: usize) -> usize {
     let middle = selected.start.saturating_sub(height.saturating_sub(selected.len()) / 2);
     middle.min(lines.saturating_sub(height))

@@ -1,6 +1,7 @@
 //! Only an origin on the list is sent to; the list is parsed once and never widened.
 //!
-//! An entry is one origin: a scheme, a host and a port. It matches that origin exactly, whatever the path.
+//! An entry is one origin: a scheme, a host and a port. It matches that origin exactly, whatever
+//! the path.
 //!
 //! | entry | what it lets through |
 //! |---|---|
@@ -106,8 +107,9 @@ impl AllowList {
     /// Parses every origin.
     ///
     /// # Errors
-    /// The first entry that is not an origin. A loopback http origin is no error where `allow_loopback_http` is false:
-    /// it is refused when it is sent to, so that one such profile does not stop the others.
+    /// The first entry that is not an origin. A loopback http origin is no error where
+    /// `allow_loopback_http` is false: it is refused when it is sent to, so that one such profile
+    /// does not stop the others.
     pub fn new(
         origins: impl IntoIterator<Item = impl AsRef<str>>,
         allow_loopback_http: bool,

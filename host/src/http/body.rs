@@ -1,4 +1,5 @@
-//! A body is read in the codings that servers use although none was asked for, and never beyond the cap.
+//! A body is read in the codings that servers use although none was asked for, and never beyond the
+//! cap.
 //!
 //! The adapter over `wasi:http` includes this file too.
 //!
@@ -81,7 +82,8 @@ enum End {
     Broken,
 }
 
-/// What is left when all codings are taken off that can be, and where it stops; none: not all could.
+/// What is left when all codings are taken off that can be, and where it stops; none: not all
+/// could.
 fn uncoded(bytes: &[u8], mut named: Vec<String>) -> (Cow<'_, [u8]>, Option<End>) {
     let mut plain = Cow::Borrowed(bytes);
     let mut end = End::Reached;

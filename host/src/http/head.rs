@@ -1,5 +1,6 @@
-//! An answer has as many headers as its server likes: all are read, and only those that frame the body are shown to the HTTP
-//! client, which would give up an answer for its hundred-and-twenty-ninth.
+//! An answer has as many headers as its server likes: all are read, and only those that frame the
+//! body are shown to the HTTP client, which would give up an answer for its
+//! hundred-and-twenty-ninth.
 
 use super::CAP_BYTES;
 

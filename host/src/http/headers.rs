@@ -1,4 +1,5 @@
-//! Headers are the host's where they say how a message is carried, and an answer's are handed on as far as they fit.
+//! Headers are the host's where they say how a message is carried, and an answer's are handed on as
+//! far as they fit.
 //!
 //! The adapter over `wasi:http` includes this file too.
 
@@ -24,7 +25,8 @@ pub(crate) fn is_reserved(name: &str) -> bool {
     RESERVED.contains(&name)
 }
 
-/// As many headers, from the first on, as fit under the cap; without `content-encoding`, if that was taken off the body.
+/// As many headers, from the first on, as fit under the cap; without `content-encoding`, if that
+/// was taken off the body.
 pub(crate) fn fitting(headers: Vec<(String, Vec<u8>)>, is_coded: bool) -> Vec<(String, String)> {
     let mut room = CAP_BYTES;
     let fits = |(name, value): &(String, Vec<u8>)| {

@@ -1,14 +1,16 @@
-//! Which origins the profiles name is computed here, by the host: a component that was exchanged cannot name others.
+//! Which origins the profiles name is computed here, by the host: a component that was exchanged
+//! cannot name others.
 //!
-//! A profile is laid over others as `src/provider/mod.rs` of the component does it, and only what matters for an address is read.
-//! What the component refuses for another reason still names its origins here: the user's own file named them. A test holds both
-//! lists equal.
+//! A profile is laid over others as `src/provider/mod.rs` of the component does it, and only what
+//! matters for an address is read. What the component refuses for another reason still names its
+//! origins here: the user's own file named them. A test holds both lists equal.
 
 use std::collections::BTreeSet;
 
 use serde_json::{Map, Value};
 
-/// `src/provider/providers.json`, and what only the component for persons needs of the same profiles.
+/// `src/provider/providers.json`, and what only the component for persons needs of the same
+/// profiles.
 const BUILT_IN: &str = include_str!(concat!(env!("OUT_DIR"), "/providers.json"));
 const FOR_PERSONS: &str = include_str!(concat!(env!("OUT_DIR"), "/authorization.json"));
 /// Under every profile; it names no provider itself.
@@ -25,7 +27,8 @@ pub(crate) enum Requests {
     Login,
 }
 
-/// The origins that these profiles name: `scheme://host:port`, sorted. `user` is the text of the user's file, if there is one.
+/// The origins that these profiles name: `scheme://host:port`, sorted. `user` is the text of the
+/// user's file, if there is one.
 pub(crate) fn origins(user: Option<&str>, requests: Requests) -> Result<Vec<String>, String> {
     let mut texts = vec![user.unwrap_or(r#"{"profiles":{}}"#)];
     texts.extend((requests == Requests::Login).then_some(FOR_PERSONS));
@@ -65,7 +68,8 @@ fn pile_up<'a>(files: &'a [Map<String, Value>], id: &str, layers: &mut Vec<&'a V
     }
 }
 
-/// The origins of one profile. None: one of its addresses is none that may be sent to, so it can do nothing.
+/// The origins of one profile. None: one of its addresses is none that may be sent to, so it can do
+/// nothing.
 fn named_by(layers: &[&Value], requests: Requests) -> Option<Vec<String>> {
     let endpoint = first(layers, "token_endpoint").map_or(Some(""), Value::as_str)?;
     // Who names an endpoint means that one, whatever a profile underneath says of its origins.
@@ -95,7 +99,8 @@ fn below<'a>(layers: &[&'a Value], object: &str, name: &str) -> Option<&'a Value
     first(&parts, name)
 }
 
-/// `scheme://host:port` of a URL, as the component spells it. None: it is no http(s) URL, or names a user.
+/// `scheme://host:port` of a URL, as the component spells it. None: it is no http(s) URL, or names
+/// a user.
 fn origin(url: &str) -> Option<String> {
     let (scheme, rest) = url.split_once("://")?;
     let scheme = scheme.to_ascii_lowercase();
@@ -116,7 +121,8 @@ fn origin(url: &str) -> Option<String> {
     (!host.is_empty()).then(|| format!("{scheme}://{host}:{port}"))
 }
 
-/// Over https, or on this machine. The list of a host refuses plain http again, unless it was told to allow it.
+/// Over https, or on this machine. The list of a host refuses plain http again, unless it was told
+/// to allow it.
 fn may_be_sent_to(origin: &str) -> bool {
     let host = origin.strip_prefix("http://").and_then(|rest| rest.rsplit_once(':')).map(|(host, _)| host);
     host.is_none_or(|host| host == "localhost" || host == "[::1]" || is_loopback_v4(host))

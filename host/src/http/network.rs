@@ -27,11 +27,13 @@ use super::{CAP_BYTES, Http, HttpFailure, HttpRequest, HttpResponse, Reach, Sent
 /// | `NO_PROXY` | hosts that are reached directly: `host`, `.domain`, `*.domain` or `*`, separated by commas without spaces |
 /// | `SSL_CERT_FILE` | a PEM bundle of the certificate authorities to trust *instead of* Mozilla's, which are built in; what OpenSSL, curl, Go and Python make of it |
 ///
-/// Loopback is never proxied. A request with [`Reach::Public`] fails as `unsupported` where it would go through a proxy: the proxy
-/// looks the name up, so which address it connects to cannot be seen.
+/// Loopback is never proxied. A request with [`Reach::Public`] fails as `unsupported` where it
+/// would go through a proxy: the proxy looks the name up, so which address it connects to cannot be
+/// seen.
 ///
-/// No message and no `Debug` of ours shows a token. ureq and ureq-proto write the bytes of a message into the `log` crate at
-/// level *trace*: a program that collects that level leaves these two out.
+/// No message and no `Debug` of ours shows a token. ureq and ureq-proto write the bytes of a
+/// message into the `log` crate at level *trace*: a program that collects that level leaves these
+/// two out.
 #[derive(Debug)]
 pub struct NetworkHttp {
     allow: AllowList,
@@ -212,7 +214,8 @@ fn receive(response: Response<Body>, exchange: &Exchange) -> HttpResponse {
 /// At most [`CAP_BYTES`], and whether that is where the body ended.
 fn read_up_to_cap(mut body: impl Read) -> (Vec<u8>, bool) {
     let mut bytes = Vec::new();
-    // On the heap, which the allocator wipes: a stack keeps the new tokens until something else is written over them.
+    // On the heap, which the allocator wipes: a stack keeps the new tokens until something else is
+    // written over them.
     let mut chunk = vec![0; 8 * 1024];
     loop {
         match body.read(&mut chunk) {
@@ -249,7 +252,8 @@ fn not_sent(kind: &'static str, message: String) -> HttpFailure {
     HttpFailure { kind, sent: Sent::No, message }
 }
 
-/// Names a failure by what went wrong and how far the request had got. Never quotes ureq where that could quote the request.
+/// Names a failure by what went wrong and how far the request had got. Never quotes ureq where that
+/// could quote the request.
 fn failure(
     error: Error,
     exchange: &Exchange,

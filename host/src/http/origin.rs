@@ -59,7 +59,8 @@ pub(super) struct Origin {
 }
 
 impl Origin {
-    /// 127.0.0.0/8, ::1 or `localhost`. What `localhost` stands for is looked at when it is resolved.
+    /// 127.0.0.0/8, ::1 or `localhost`. What `localhost` stands for is looked at when it is
+    /// resolved.
     pub(super) fn is_loopback(&self) -> bool {
         match &self.host {
             Host::Name(name) => name == "localhost",
@@ -159,7 +160,8 @@ fn parse_host(host: &str) -> Result<Host, Malformed> {
     if !labels_are_good {
         return Err(Malformed::Host);
     }
-    // WHATWG URL, "ends in a number": such a host is an IPv4 address, which resolvers also read in octal, in hex and with parts left out.
+    // WHATWG URL, "ends in a number": such a host is an IPv4 address, which resolvers also read in
+    // octal, in hex and with parts left out.
     let last = host.rsplit('.').next().unwrap_or(host);
     let digits = last.strip_prefix(['0']).and_then(|rest| rest.strip_prefix(['x', 'X']));
     let ends_in_number = last.bytes().all(|b| b.is_ascii_digit())

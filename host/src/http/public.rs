@@ -1,8 +1,8 @@
 //! An address is public only if the registries of IANA let it be reached from the whole Internet.
 //!
-//! What they list for a special purpose counts as not public, also the few entries that some routers
-//! forward: nobody runs an authorization server there. An IPv4 address within an IPv6 one is judged
-//! as the IPv4 address that the packets go to.
+//! What they list for a special purpose counts as not public, also the few entries that some
+//! routers forward: nobody runs an authorization server there. An IPv4 address within an IPv6 one
+//! is judged as the IPv4 address that the packets go to.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -25,8 +25,8 @@ const SPECIAL_V4: &[(Ipv4Addr, u32)] = &[
     (Ipv4Addr::new(240, 0, 0, 0), 4),     // reserved, and broadcast
 ];
 
-/// The block of IPv6 that public addresses are assigned from: loopback, link-local, unique-local and
-/// multicast addresses lie outside.
+/// The block of IPv6 that public addresses are assigned from: loopback, link-local, unique-local
+/// and multicast addresses lie outside.
 const GLOBAL_V6: (Ipv6Addr, u32) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
 
 /// The special-purpose blocks within it.

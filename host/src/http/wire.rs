@@ -1,12 +1,13 @@
-//! A request leaves once, after everything that can fail harmlessly, and nothing of it leaves after the deadline. What has
-//! arrived by then is read to its end: the deadline bounds what leaves.
+//! A request leaves once, after everything that can fail harmlessly, and nothing of it leaves after
+//! the deadline. What has arrived by then is read to its end: the deadline bounds what leaves.
 //!
-//! ureq is given our own resolver, socket and last link of its transport chain. They share an [`Exchange`], which knows how
-//! far the request got. Two things need that:
-//! - **Sent or not.** The last link sits above TLS and proxy tunnels, so the first bytes handed to it are the request's own.
-//! - **Given up for certain.** A socket closed in the usual way goes on retransmitting what it holds, minutes after its
-//!   process is gone. Ours is set to reset instead (`SO_LINGER` 0) until a whole answer is in: what has not left by then
-//!   never will, even if the process is killed.
+//! ureq is given our own resolver, socket and last link of its transport chain. They share an
+//! [`Exchange`], which knows how far the request got. Two things need that:
+//! - **Sent or not.** The last link sits above TLS and proxy tunnels, so the first bytes handed to
+//!   it are the request's own.
+//! - **Given up for certain.** A socket closed in the usual way goes on retransmitting what it
+//!   holds, minutes after its process is gone. Ours is set to reset instead (`SO_LINGER` 0) until a
+//!   whole answer is in: what has not left by then never will, even if the process is killed.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
@@ -72,8 +73,9 @@ impl Exchange {
         if left.is_zero() { Err(Error::Timeout(Timeout::Global)) } else { Ok(left) }
     }
 
-    /// How long to wait on the socket before looking at the clock again; none: the deadline has passed. Linux may oversleep a
-    /// socket's timeout by an eighth (its timer wheel), so the deadline is approached in shrinking steps instead of missed.
+    /// How long to wait on the socket before looking at the clock again; none: the deadline has
+    /// passed. Linux may oversleep a socket's timeout by an eighth (its timer wheel), so the
+    /// deadline is approached in shrinking steps instead of missed.
     fn nap(&self) -> Option<Duration> {
         let left = self.left().ok()?;
         Some((left - left / 8).max(Duration::from_millis(1)))
@@ -197,7 +199,8 @@ impl Transport for Wire {
         let mut rest = &self.buffers.output()[..amount];
         while !rest.is_empty() {
             let Some(nap) = self.exchange.nap() else {
-                // Nothing leaves any more. An answer may be there all the same: TLS has things of its own to say.
+                // Nothing leaves any more. An answer may be there all the same: TLS has things of
+                // its own to say.
                 return if self.exchange.phase() == Phase::Sent {
                     Ok(())
                 } else {
@@ -216,8 +219,9 @@ impl Transport for Wire {
 
     fn await_input(&mut self, _: NextTimeout) -> Result<bool, Error> {
         loop {
-            // At the deadline, and after it, what the kernel holds already is read to its end: a process that was stopped in
-            // between (SIGSTOP, a paused container, a debugger) must not throw an answer away that has come in time.
+            // At the deadline, and after it, what the kernel holds already is read to its end: a
+            // process that was stopped in between (SIGSTOP, a paused container, a debugger) must
+            // not throw an answer away that has come in time.
             let nap = self.exchange.nap();
             let read = match nap {
                 Some(nap) => {
@@ -255,7 +259,8 @@ fn is_timeout(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// TLS settings that are built at the first https request and kept. No connection is kept with them.
+/// TLS settings that are built at the first https request and kept. No connection is kept with
+/// them.
 #[derive(Debug)]
 struct SharedTls(Arc<RustlsConnector>);
 
@@ -267,7 +272,8 @@ impl<In: Transport> Connector<In> for SharedTls {
     }
 }
 
-/// The last link: notes when the request itself begins to leave, whether its answer broke off, and what headers that has.
+/// The last link: notes when the request itself begins to leave, whether its answer broke off, and
+/// what headers that has.
 #[derive(Debug)]
 struct Mark(Arc<Exchange>);
 
@@ -276,7 +282,8 @@ impl<In: Transport> Connector<In> for Mark {
 
     fn connect(&self, details: &ConnectionDetails, chained: Option<In>) -> Result<Option<Self::Out>, Error> {
         let Some(inner) = chained else { return Ok(None) };
-        // The chain also runs for the proxy itself, which is told the target's host and port and no more.
+        // The chain also runs for the proxy itself, which is told the target's host and port and no
+        // more.
         if !self.0.is_for(details.uri) {
             return Ok(Some(Either::A(inner)));
         }

@@ -1,7 +1,8 @@
-//! Every code that a finding of the component can have, and which of several facts about one credential is told first.
+//! Every code that a finding of the component can have, and which of several facts about one
+//! credential is told first.
 
-/// One kind of finding. The order is that of usefulness: of several facts about one credential the first decides what is done.
-/// `docs/doctor.md` says what each means.
+/// One kind of finding. The order is that of usefulness: of several facts about one credential the
+/// first decides what is done. `docs/doctor.md` says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[allow(missing_docs, reason = "docs/doctor.md documents them")]
 pub enum FindingCode {
@@ -168,7 +169,8 @@ impl FindingCode {
         self <= Self::CannotBeUsed
     }
 
-    /// Whether it is only about how a credential is renewed: of one that has ended that is of no interest.
+    /// Whether it is only about how a credential is renewed: of one that has ended that is of no
+    /// interest.
     pub(super) fn is_of_renewal(self) -> bool {
         matches!(
             self,

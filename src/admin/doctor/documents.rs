@@ -71,7 +71,8 @@ pub(crate) async fn look_at_documents<P: Ports>(
     (ledger, sealed)
 }
 
-/// Whose turn it is. It is used as if it were empty where it cannot be read, so nobody would notice.
+/// Whose turn it is. It is used as if it were empty where it cannot be read, so nobody would
+/// notice.
 #[async_natively]
 async fn look_at_pool<P: Ports>(session: &Session<P>, name: &str, findings: &mut Findings) {
     let loaded = document::loaded(name, session.ports.load(name, None).await);

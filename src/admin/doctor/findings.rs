@@ -1,4 +1,5 @@
-//! What was found so far, and the report that comes of it: one finding a credential, the worst first, none that contradicts another.
+//! What was found so far, and the report that comes of it: one finding a credential, the worst
+//! first, none that contradicts another.
 
 use crate::json;
 use crate::time::{self, Zone};
@@ -103,12 +104,14 @@ impl Findings {
     }
 
     fn note_of(&mut self, provider: Option<String>, level: Level, code: FindingCode, message: String, help: Help) {
-        // A command is left as it is, for it must mean the same when it is run; whoever shows it escapes it.
+        // A command is left as it is, for it must mean the same when it is run; whoever shows it
+        // escapes it.
         let (message, Help { fix, alternative }) = (visible_line(&message), help);
         self.others.push(Finding { level, code, message, fix, alternative, provider, credential: None });
     }
 
-    /// The report. `stopped`: of which providers nothing can be used until a person acts. `whole`: of which providers all was looked at.
+    /// The report. `stopped`: of which providers nothing can be used until a person acts. `whole`:
+    /// of which providers all was looked at.
     pub(super) fn report(mut self, stopped: &[String], whole: &[String]) -> Vec<Finding> {
         let mut report = self.others;
         while let Some(first) = self.facts.first() {
@@ -137,7 +140,8 @@ impl Findings {
     }
 }
 
-/// What is so of one credential, as one finding: the most useful fact decides, and the message says them all.
+/// What is so of one credential, as one finding: the most useful fact decides, and the message says
+/// them all.
 fn one_of((provider, credential): (String, String), mut facts: Vec<Fact>, stopped: &[String]) -> Finding {
     if facts.iter().any(|fact| fact.code.is_end()) {
         facts.retain(|fact| !fact.code.is_of_renewal());
@@ -176,8 +180,8 @@ fn one_of((provider, credential): (String, String), mut facts: Vec<Fact>, stoppe
     Finding { level, code, message: visible_line(&message), fix, alternative, provider, credential }
 }
 
-/// What helps with several facts, the most useful one first. The command for a lesser one may be wrong while the first is so; a way that
-/// a person decides about is worth telling all the same.
+/// What helps with several facts, the most useful one first. The command for a lesser one may be
+/// wrong while the first is so; a way that a person decides about is worth telling all the same.
 fn help_of(ordered: &[Fact]) -> Help {
     // Tokens that wait are alive: whatever else is so, they come first.
     let waiting = ordered.iter().find(|fact| fact.code == FindingCode::SuccessorWaiting);
@@ -199,7 +203,8 @@ fn push_capitalised(message: &mut String, what: &str) {
     }
 }
 
-/// Errors, warnings and what is well, in this order; of each first what somebody can do something about.
+/// Errors, warnings and what is well, in this order; of each first what somebody can do something
+/// about.
 fn worst_first(report: Vec<Finding>) -> Vec<Finding> {
     let rank = |finding: &Finding| {
         let has_no_help = finding.fix.is_none() && finding.alternative.is_none();

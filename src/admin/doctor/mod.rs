@@ -1,4 +1,5 @@
-//! A vault is looked over: what is wrong, or soon will be, and the command that mends it. Reads only; no secret is in any of it.
+//! A vault is looked over: what is wrong, or soon will be, and the command that mends it. Reads
+//! only; no secret is in any of it.
 //!
 //! | question | file |
 //! |---|---|
@@ -9,7 +10,8 @@
 //! | do the servers answer | `servers` |
 //! | what becomes of all that was found | `findings` |
 //!
-//! What the next `token`, `refresh` or `login` needs is looked at, and [`Keeper::status`] is believed where it has an answer already.
+//! What the next `token`, `refresh` or `login` needs is looked at, and [`Keeper::status`] is
+//! believed where it has an answer already.
 
 mod codes;
 mod documents;
@@ -113,8 +115,8 @@ impl ProviderView {
         Help::fix(self.reach.about("providers", &self.profile.id, LOGIN))
     }
 
-    /// What gives a credential new tokens. A login takes the place of the provider's own one: for an entry's sake one that is alive
-    /// must not be given up.
+    /// What gives a credential new tokens. A login takes the place of the provider's own one: for
+    /// an entry's sake one that is alive must not be given up.
     fn log_in(&self, credential: &Credential) -> Help {
         self.log_in_for(credential.id())
     }
@@ -168,7 +170,8 @@ fn is_over(status: &CredentialStatus) -> bool {
     }
 }
 
-/// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request; nothing of the vault is in it.
+/// Looks a vault over. With `ask_servers` each used token endpoint is sent one empty request;
+/// nothing of the vault is in it.
 #[async_natively]
 pub(crate) async fn doctor<P: Ports>(
     session: &Session<P>,

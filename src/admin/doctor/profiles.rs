@@ -1,4 +1,5 @@
-//! Every profile of the user's own file can be used, also one that the vault has no need of yet: the next login may have.
+//! Every profile of the user's own file can be used, also one that the vault has no need of yet:
+//! the next login may have.
 
 use crate::error::KeeperError;
 use crate::ports::Ports;
@@ -30,7 +31,8 @@ pub(crate) fn look_over_profiles<P: Ports>(
     Ok(())
 }
 
-/// The members of a profile that name an address without TLS. One beyond this machine is refused as wrong.
+/// The members of a profile that name an address without TLS. One beyond this machine is refused as
+/// wrong.
 fn plain_http(profile: &Profile) -> Vec<&'static str> {
     let login = &profile.authorization;
     let named = [

@@ -1,4 +1,5 @@
-//! A field that nobody knows and that is nearly called as a known one was mistyped, and what it holds is not read.
+//! A field that nobody knows and that is nearly called as a known one was mistyped, and what it
+//! holds is not read.
 
 use crate::json::{self, Kind, Value};
 use crate::provider::{ExpiryAt, Layout};
@@ -38,7 +39,8 @@ impl Known {
         Self(known)
     }
 
-    /// Each field of an object, or of an object in it, that looks like a mistyped one: its name and the one that was meant.
+    /// Each field of an object, or of an object in it, that looks like a mistyped one: its name and
+    /// the one that was meant.
     pub(super) fn mistyped(&self, node: Value<'_>) -> Vec<(String, String)> {
         let mut found = Vec::new();
         look(node, &self.0, &mut found);
@@ -66,7 +68,8 @@ fn look(node: Value<'_>, known: &[String], found: &mut Vec<(String, String)>) {
     }
 }
 
-/// How many letters must be added, taken out, changed, or exchanged with their neighbour; more than two is as good as three.
+/// How many letters must be added, taken out, changed, or exchanged with their neighbour; more than
+/// two is as good as three.
 fn distance(one: &str, other: &str) -> usize {
     let (one, other) = (one.as_bytes(), other.as_bytes());
     if one.len().abs_diff(other.len()) > 2 {

@@ -1,4 +1,5 @@
-//! What the ledger and the sealed document say of the tokens that lie in a vault, and what they say of each other.
+//! What the ledger and the sealed document say of the tokens that lie in a vault, and what they say
+//! of each other.
 
 use std::collections::BTreeMap;
 
@@ -98,7 +99,8 @@ fn paused(
     findings.of_credential(of, Level::Warning, code, what, help);
 }
 
-/// Some servers end a login after a time, however often it is refreshed. It may be older than anybody here knows.
+/// Some servers end a login after a time, however often it is refreshed. It may be older than
+/// anybody here knows.
 fn grant_ends(
     held: &ProviderView,
     credential: &Credential,
@@ -126,7 +128,8 @@ fn grant_ends(
     findings.of_credential(of, Level::Warning, FindingCode::GrantEnds, what, held.log_in(credential));
 }
 
-/// A login that is empty since it was refused, and of which nothing is sealed any more: a program may have ended it itself.
+/// A login that is empty since it was refused, and of which nothing is sealed any more: a program
+/// may have ended it itself.
 fn ended(held: &ProviderView, credential: &Credential, sealed: &Sealed, now_ms: u64, findings: &mut Findings) {
     let id = &held.profile.id;
     let mut kept = sealed.quarantined.values().filter(|entry| now_ms < entry.until_ms);
@@ -240,7 +243,8 @@ pub(super) fn in_several_places(held: &[ProviderView], findings: &mut Findings) 
     }
 }
 
-/// One grant in two providers: told of the one that cannot be refreshed anyhow, if there is such. A login of its own ends that.
+/// One grant in two providers: told of the one that cannot be refreshed anyhow, if there is such. A
+/// login of its own ends that.
 fn shared(first: (&ProviderView, &Credential), second: (&ProviderView, &Credential), findings: &mut Findings) {
     let is_first_idle = first.0.to.is_none() && second.0.to.is_some();
     let ((which, its), (other, there)) = if is_first_idle { (first, second) } else { (second, first) };

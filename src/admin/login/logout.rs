@@ -1,4 +1,5 @@
-//! Logging out: the server is told first (RFC 7009), for afterwards nobody has the token to tell it with.
+//! Logging out: the server is told first (RFC 7009), for afterwards nobody has the token to tell it
+//! with.
 
 use lazaretto_macros::async_natively;
 
@@ -149,7 +150,8 @@ async fn revoke_and_remove<P: Ports>(
     Ok(left)
 }
 
-/// The refresh token, for the whole grant ends with it (section 2.1); the access token where there is no other.
+/// The refresh token, for the whole grant ends with it (section 2.1); the access token where there
+/// is no other.
 #[async_natively]
 async fn revoke<P: Ports>(session: &Session<P>, with: &With, found: &Credential) -> LoggedOut {
     let place = found.leading();
@@ -179,7 +181,8 @@ async fn revoke<P: Ports>(session: &Session<P>, with: &With, found: &Credential)
     );
     let result = session.ports.send(request).await;
     match &result {
-        // A token that the server does not know is as good as revoked (section 2.2), and most say 200 to it.
+        // A token that the server does not know is as good as revoked (section 2.2), and most say
+        // 200 to it.
         Ok(response) if (200..300).contains(&response.status) => nothing(Revocation::Revoked),
         Ok(_) => failed(with.judged(&result, session.ports.wall_ms() / 1_000).summary),
         Err(failure) => failed(failure.message.clone()),

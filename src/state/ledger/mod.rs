@@ -1,7 +1,7 @@
 //! What is known of each refresh token, by fingerprint. It holds no secret, and it is ours alone.
 //!
-//! The ledger is why a dead token stays dead whoever puts it back, and why a send is safe: the intent is
-//! compared-and-swapped into it before a token leaves.
+//! The ledger is why a dead token stays dead whoever puts it back, and why a send is safe: the
+//! intent is compared-and-swapped into it before a token leaves.
 
 mod record;
 mod records;
@@ -56,8 +56,9 @@ pub struct Counterpart {
 }
 
 impl Counterpart {
-    /// Whether the profile is still as it was when this was noted of it. A client's secret that only the host can read is not read
-    /// for every look: then nothing is said of it, and the rest decides.
+    /// Whether the profile is still as it was when this was noted of it. A client's secret that
+    /// only the host can read is not read for every look: then nothing is said of it, and the rest
+    /// decides.
     fn is_still(&self, noted: &str) -> bool {
         self.profile == noted || self.profile.ends_with(SECRET) && noted.starts_with(&self.profile)
     }
@@ -104,7 +105,8 @@ impl Ledger {
         }
     }
 
-    /// Lets a token be sent again: drops the tombstone, the pause and the intent that are known of it.
+    /// Lets a token be sent again: drops the tombstone, the pause and the intent that are known of
+    /// it.
     pub(crate) fn allow_again(&mut self, token: &Fingerprint) {
         if let Some(record) = self.tokens.get_mut(token) {
             record.state = State::Live;
@@ -153,8 +155,8 @@ impl Ledger {
         record
     }
 
-    /// Notes that the server gave `successor` for `parent`. `was` is what was known of the successor before that: what has become
-    /// of it since, stays.
+    /// Notes that the server gave `successor` for `parent`. `was` is what was known of the
+    /// successor before that: what has become of it since, stays.
     pub fn rotate(
         &mut self,
         parent: &Fingerprint,
@@ -180,8 +182,8 @@ impl Ledger {
         }
     }
 
-    /// That every record that was asked for could be understood. One that could not came as none: nothing is written, and so
-    /// nothing sent, on the word of that.
+    /// That every record that was asked for could be understood. One that could not came as none:
+    /// nothing is written, and so nothing sent, on the word of that.
     pub(crate) fn understood(&self) -> Result<(), KeeperError> {
         self.tokens.wrong().map_or(Ok(()), |what| Err(document::corrupt(NAME, &what, ADVICE)))
     }
@@ -228,7 +230,8 @@ pub struct Read {
     pub version: Option<Version>,
 }
 
-/// Reads the ledger of a vault. One that cannot be understood is an error: nothing may be sent without it.
+/// Reads the ledger of a vault. One that cannot be understood is an error: nothing may be sent
+/// without it.
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError> {
     let name = name(vault);
@@ -257,8 +260,8 @@ pub enum Swapped {
     Stale,
 }
 
-/// Writes a ledger that was read and changed, if nobody changed it meanwhile. `written` tells it from another's
-/// when the storage cannot say.
+/// Writes a ledger that was read and changed, if nobody changed it meanwhile. `written` tells it
+/// from another's when the storage cannot say.
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn swap<P: Ports>(
     ports: &P,
@@ -278,7 +281,8 @@ pub async fn swap<P: Ports>(
             let Some(document) = document::loaded(&name, ports.load(&name, None).await)? else {
                 return Ok(Swapped::Stale);
             };
-            // To the byte what was to be written: made once more, a change that counts sends would count one twice.
+            // To the byte what was to be written: made once more, a change that counts sends would
+            // count one twice.
             let is_there = *document.text.expose() == text;
             let now = Read { ledger: parse(document.text.expose())?, version: Some(document.version) };
             Ok(if is_there || written(&now.ledger) { Swapped::Done(now) } else { Swapped::Stale })
@@ -287,8 +291,9 @@ pub async fn swap<P: Ports>(
     }
 }
 
-/// Changes the ledger, whoever else does too. The change must come to the same when it is made twice. `known` is the ledger as
-/// this call wrote it last: if nobody has changed it since, it need not be read.
+/// Changes the ledger, whoever else does too. The change must come to the same when it is made
+/// twice. `known` is the ledger as this call wrote it last: if nobody has changed it since, it need
+/// not be read.
 #[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
 pub async fn update<P: Ports>(
     ports: &P,
@@ -400,7 +405,8 @@ mod tests {
         ledger.record(&b, &to(), 7).state = dead(7);
         ledger.rotate(&a, &b, &to(), None, 9);
         assert!(matches!(ledger.tokens.get(&b).unwrap().state, State::Dead(_)));
-        // But a server that gives a token once more that was dead before has brought it back to life.
+        // But a server that gives a token once more that was dead before has brought it back to
+        // life.
         ledger.rotate(&a, &b, &to(), Some(&dead(7)), 21);
         assert_eq!(ledger.tokens.get(&b).unwrap().state, State::Live);
     }

@@ -69,7 +69,8 @@ pub struct Tombstone {
     pub code: String,
     /// One redacted line.
     pub summary: String,
-    /// The access token that lay beside it: one issued later, and not this one, earns one more send.
+    /// The access token that lay beside it: one issued later, and not this one, earns one more
+    /// send.
     pub access: Option<Fingerprint>,
 }
 
@@ -82,7 +83,8 @@ pub struct Intent {
     pub since_ms: u64,
     /// When it was last sent, in milliseconds since 1970.
     pub sent_at_ms: u64,
-    /// How many sends of it there were or may be, this one among them, of which nobody knows the end.
+    /// How many sends of it there were or may be, this one among them, of which nobody knows the
+    /// end.
     pub sends: u32,
 }
 
@@ -127,7 +129,8 @@ pub enum Until {
 }
 
 impl Record {
-    /// The send that `ours` was for has come to an end that is known, or was never made. What else was sent stays in doubt.
+    /// The send that `ours` was for has come to an end that is known, or was never made. What else
+    /// was sent stays in doubt.
     pub(crate) fn account_for(&mut self, ours: &Intent) {
         let Some(intent) = &mut self.intent else { return };
         if intent.nonce == ours.nonce {

@@ -1,7 +1,9 @@
-//! The records of a ledger: one is read when it is asked for, and all others are written as they were spelled.
+//! The records of a ledger: one is read when it is asked for, and all others are written as they
+//! were spelled.
 //!
-//! A login of a year has thousands of them, and a refresh needs two. So one that cannot be understood is found when it is
-//! asked for, or pruned: it comes as nothing, and what is wrong with it is noted.
+//! A login of a year has thousands of them, and a refresh needs two. So one that cannot be
+//! understood is found when it is asked for, or pruned: it comes as nothing, and what is wrong with
+//! it is noted.
 
 use std::cell::OnceCell;
 use std::ops::Range;

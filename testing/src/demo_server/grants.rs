@@ -1,4 +1,5 @@
-//! What the server knows of every refresh token it ever issued. No sockets, and no clock but the one it is told.
+//! What the server knows of every refresh token it ever issued. No sockets, and no clock but the
+//! one it is told.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -74,7 +74,8 @@ pub(super) fn repeated_types(crates: &[Crate]) -> Vec<String> {
         let mut by_name: BTreeMap<String, Vec<(&str, usize)>> = BTreeMap::new();
         for (path, source) in one.production() {
             let mut seen = BTreeSet::new();
-            // Of two definitions in one file the compiler sees one: the other is for another system.
+            // Of two definitions in one file the compiler sees one: the other is for another
+            // system.
             for (name, line) in found(source, false).types.into_iter().filter(|(name, _)| seen.insert(name.clone())) {
                 by_name.entry(name).or_default().push((path, line));
             }
@@ -237,7 +238,8 @@ fn is_before_text(after: &[TokenTree]) -> bool {
     operators > 0 && matches!(rest.get(operators), Some(TokenTree::Literal(text)) if text.to_string().starts_with('"'))
 }
 
-/// Returns whether an expression is a code: a member or a call named so, perhaps borrowed or as a text.
+/// Returns whether an expression is a code: a member or a call named so, perhaps borrowed or as a
+/// text.
 fn is_code(expression: &Expr) -> bool {
     match expression {
         Expr::Field(field) => matches!(&field.member, syn::Member::Named(name) if name == "code"),

@@ -59,7 +59,8 @@ pub(super) fn tables() -> Result<String> {
     Ok(text)
 }
 
-/// Returns what each variant is mapped to by the one `match` of a function: a text, or the last name of a path.
+/// Returns what each variant is mapped to by the one `match` of a function: a text, or the last
+/// name of a path.
 fn arms(block: &syn::Block) -> BTreeMap<String, String> {
     let mut arms = BTreeMap::new();
     let Some(Stmt::Expr(Expr::Match(found), _)) = block.stmts.last() else { return arms };

@@ -1,4 +1,5 @@
-//! What the system says, as a [`StorageError`]: a code to act on, and a sentence with the path and the way out.
+//! What the system says, as a [`StorageError`]: a code to act on, and a sentence with the path and
+//! the way out.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

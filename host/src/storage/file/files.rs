@@ -1,5 +1,5 @@
-//! Every operation that changes a document on the disk, and nothing else: so that a test can record them, fail them
-//! one by one, or stop after any of them.
+//! Every operation that changes a document on the disk, and nothing else: so that a test can record
+//! them, fail them one by one, or stop after any of them.
 
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
@@ -22,7 +22,8 @@ pub(super) struct Temp {
     pub(super) file: File,
 }
 
-/// A directory, open for syncing since before anything in it was changed: what cannot be opened is found out in time.
+/// A directory, open for syncing since before anything in it was changed: what cannot be opened is
+/// found out in time.
 pub(super) struct Dir {
     pub(super) path: PathBuf,
     pub(super) file: File,
@@ -137,8 +138,8 @@ pub(super) fn create_dir(files: &dyn Files, at: &Spot) -> Result<(), StorageErro
     }
 }
 
-/// Makes the names of the directories that lead to `folder` durable, on its file system. Somebody else may have created
-/// them just now, and have died before telling the disk.
+/// Makes the names of the directories that lead to `folder` durable, on its file system. Somebody
+/// else may have created them just now, and have died before telling the disk.
 pub(super) fn sync_way_to(files: &dyn Files, folder: &Folder) -> Result<(), StorageError> {
     let look_above = |folder: &Folder| folder.above().map_err(|error| io_error("look above", &folder.path, &error));
     let (mut below, device) = (folder.stat, folder.stat.identity.0);

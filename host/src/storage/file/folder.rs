@@ -1,5 +1,6 @@
-//! A directory is opened and looked at once, and all that is done in it afterwards goes through that handle with a bare name: so nobody
-//! can put another directory in its place, and whoever moves it takes what is done in it along.
+//! A directory is opened and looked at once, and all that is done in it afterwards goes through
+//! that handle with a bare name: so nobody can put another directory in its place, and whoever
+//! moves it takes what is done in it along.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -15,7 +16,8 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags};
 use super::super::StorageError;
 use super::errors::io_error;
 
-/// A directory that is only walked through or worked in need not be readable, where the system has such handles.
+/// A directory that is only walked through or worked in need not be readable, where the system has
+/// such handles.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const TO_WALK: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]

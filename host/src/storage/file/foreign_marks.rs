@@ -1,6 +1,7 @@
-//! The locks of programs that lock by making something: whoever makes the file or the folder holds the lock until it is gone, or
-//! has shown no sign of life for so long that its maker must have died. We show one while we hold it (`heartbeat.rs`), remove it
-//! when it is let go, and know again what a lazaretto that was killed left behind (`left_behind.rs`).
+//! The locks of programs that lock by making something: whoever makes the file or the folder holds
+//! the lock until it is gone, or has shown no sign of life for so long that its maker must have
+//! died. We show one while we hold it (`heartbeat.rs`), remove it when it is let go, and know again
+//! what a lazaretto that was killed left behind (`left_behind.rs`).
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -50,9 +51,11 @@ pub(super) enum Sign {
     Gone,
     /// It died: so old is the last sign of life.
     Stale(Duration),
-    /// It lies so far in the future, and nobody has changed it for long enough since we first saw it.
+    /// It lies so far in the future, and nobody has changed it for long enough since we first saw
+    /// it.
     StaleInTheFuture(Duration),
-    /// It lies so far in the future. It counts as alive until it has been there unchanged for long enough.
+    /// It lies so far in the future. It counts as alive until it has been there unchanged for long
+    /// enough.
     InTheFuture(Duration),
     /// A lazaretto made it, and was killed.
     OfOurs,
@@ -104,7 +107,8 @@ impl Mark {
         match now.duration_since(stat.modified()) {
             Ok(age) if age > self.stale_after => Sign::Stale(age),
             Ok(age) => Sign::Lives(age),
-            // Clocks and the steps of file systems differ a little; the next sign of life mends that.
+            // Clocks and the steps of file systems differ a little; the next sign of life mends
+            // that.
             Err(ahead) if ahead.duration() <= BEAT => Sign::Lives(Duration::ZERO),
             Err(ahead) => {
                 let seen = left.seen_in_the_future(&path, stat);

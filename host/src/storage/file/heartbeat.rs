@@ -1,5 +1,6 @@
-//! A mark of ours shows that its maker lives, from a thread that touches nothing but the very thing that was made: what another
-//! program puts in its place is never touched, for that program takes a changed time for the loss of its lock.
+//! A mark of ours shows that its maker lives, from a thread that touches nothing but the very thing
+//! that was made: what another program puts in its place is never touched, for that program takes a
+//! changed time for the loss of its lock.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -18,7 +19,8 @@ const AT_MOST: Duration = Duration::from_secs(600);
 pub(super) struct Heartbeat(#[allow(dead_code, reason = "dropping it ends the thread")] Sender<()>);
 
 impl Heartbeat {
-    /// None: there is nothing to keep alive, or no thread. A mark is good for longer than a refresh takes without it.
+    /// None: there is nothing to keep alive, or no thread. A mark is good for longer than a refresh
+    /// takes without it.
     pub(super) fn start(made: &[Made], signature: u32, now: fn() -> SystemTime, every: Duration) -> Option<Self> {
         let handles: Vec<Arc<File>> = made.iter().map(|made| made.handle.clone()).collect();
         if handles.is_empty() {
@@ -39,7 +41,8 @@ impl Heartbeat {
     }
 }
 
-/// Sets the time of a mark to now. `signature` are its microseconds: what a lazaretto made is known by them.
+/// Sets the time of a mark to now. `signature` are its microseconds: what a lazaretto made is known
+/// by them.
 pub(super) fn touch(handle: &File, now: SystemTime, signature: u32) {
     let now = now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
     let at = Timespec { tv_sec: now.as_secs().try_into().unwrap_or_default(), tv_nsec: i64::from(signature) * 1_000 };

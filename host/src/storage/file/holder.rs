@@ -1,4 +1,5 @@
-//! Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is decided by.
+//! Who holds a lock, as its holder wrote into the lock file: a hint for a person, which nothing is
+//! decided by.
 
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;

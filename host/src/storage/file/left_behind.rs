@@ -1,6 +1,7 @@
-//! What is known of the marks that a lazaretto made and may have left behind, and of those that lie in the future: one line of JSON in
-//! `T.lazaretto-locks/made`, read and written only by who holds the vault's own lock. So whoever finds a mark of ours knows that its maker
-//! is gone. It may be missing or torn: then a mark is as good as another program's, and ends by its age.
+//! What is known of the marks that a lazaretto made and may have left behind, and of those that lie
+//! in the future: one line of JSON in `T.lazaretto-locks/made`, read and written only by who holds
+//! the vault's own lock. So whoever finds a mark of ours knows that its maker is gone. It may be
+//! missing or torn: then a mark is as good as another program's, and ends by its age.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;

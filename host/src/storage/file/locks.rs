@@ -1,6 +1,6 @@
-//! A lock is held by an open file, so it ends with its holder and with nothing else: never by age, never because
-//! somebody removed a file. Locks are `flock` on files of their own, which are never deleted; two handles exclude each
-//! other within one process as between two.
+//! A lock is held by an open file, so it ends with its holder and with nothing else: never by age,
+//! never because somebody removed a file. Locks are `flock` on files of their own, which are never
+//! deleted; two handles exclude each other within one process as between two.
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
@@ -89,7 +89,8 @@ impl Held {
         self.pid += 1;
     }
 
-    /// Whether each is still the file that others would lock: somebody may have moved or removed it all the same.
+    /// Whether each is still the file that others would lock: somebody may have moved or removed it
+    /// all the same.
     pub(super) fn is_in_place(&self) -> bool {
         let home = self.locks.last().map(|own| own.at.folder.stat.identity);
         self.home.stat().is_ok_and(|named| Some(named.identity) == home)
@@ -185,8 +186,8 @@ impl Locks {
         }
     }
 
-    /// Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody else reads or writes what is
-    /// known of them.
+    /// Every mark, or none: then the one that somebody else holds. Our own lock is held, so nobody
+    /// else reads or writes what is known of them.
     fn make_all(&self, locks: &[Lock]) -> Result<Result<Marks, &Spot>, StorageError> {
         let mut made = Vec::new();
         if self.marks.is_empty() {
@@ -237,7 +238,8 @@ impl Locks {
         let mut found = self.home.stat();
         if found.as_ref().is_err_and(|error| error.kind() == ErrorKind::NotFound) {
             create_dir(files, &self.home)?;
-            // Such a host makes its folder and then looks for this one: of two that begin at once none goes on.
+            // Such a host makes its folder and then looks for this one: of two that begin at once
+            // none goes on.
             let remove = || drop(self.home.folder.remove_dir(&self.home.name));
             no_host_without_flock(&self.home).inspect_err(|_| remove())?;
             found = self.home.stat();
@@ -296,7 +298,8 @@ impl Locks {
     }
 }
 
-/// A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both at once would lose updates.
+/// A WASI host takes none of these locks, and keeps leases of its own in a folder beside ours: both
+/// at once would lose updates.
 fn no_host_without_flock(home: &Spot) -> Result<(), StorageError> {
     let Some(vault) = home.name.to_str().and_then(|name| name.strip_suffix(LOCKS)) else {
         return Ok(());
@@ -311,8 +314,9 @@ fn no_host_without_flock(home: &Spot) -> Result<(), StorageError> {
     Err(StorageError::new("unsupported", format!("{} {what}: {fix}", home.beside(vault).path().display())))
 }
 
-/// Locks all of them, or none: who kept the first while waiting for the second could wait for somebody who does the
-/// opposite, and another program's order is its own. Some: the one that somebody else holds.
+/// Locks all of them, or none: who kept the first while waiting for the second could wait for
+/// somebody who does the opposite, and another program's order is its own. Some: the one that
+/// somebody else holds.
 fn lock_all(locks: &[Lock]) -> Result<Option<usize>, StorageError> {
     for (at, lock) in locks.iter().enumerate() {
         let error = loop {
@@ -361,7 +365,8 @@ impl Pauses {
     }
 }
 
-/// Who may hold `locks[busy]`. Another program's lock: a lazaretto, if one that lives says so in our own lock file.
+/// Who may hold `locks[busy]`. Another program's lock: a lazaretto, if one that lives says so in
+/// our own lock file.
 fn holder(locks: &[Lock], busy: usize) -> Holder {
     let hint = locks.last().and_then(|own| Hint::read(&own.file));
     if busy + 1 == locks.len() {

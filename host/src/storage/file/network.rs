@@ -1,9 +1,10 @@
-//! Which file systems lie on another machine. There a lock may be kept by this machine alone, or by nobody, and
-//! a stat may come from a cache.
+//! Which file systems lie on another machine. There a lock may be kept by this machine alone, or by
+//! nobody, and a stat may come from a cache.
 
 use super::folder::Folder;
 
-/// The kind of network file system that a directory lies on. None: a local one, or it cannot be told.
+/// The kind of network file system that a directory lies on. None: a local one, or it cannot be
+/// told.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 pub(super) fn name_at(folder: &Folder) -> Option<&'static str> {
     // The magic number is 32 bits wide, however wide and signed the field is.

@@ -1,8 +1,9 @@
-//! Which other files may hold the grants that are in a vault, and own them. They are read, never written.
+//! Which other files may hold the grants that are in a vault, and own them. They are read, never
+//! written.
 //!
-//! The reference keeps a second copy of a Nous login in `<root>/shared/nous_auth.json` and prefers that one, and the store
-//! of one of its profiles, `<root>/profiles/<name>/auth.json`, borrows from `<root>/auth.json`. Beside each it may keep an Anthropic
-//! login in `.anthropic_oauth.json`.
+//! The reference keeps a second copy of a Nous login in `<root>/shared/nous_auth.json` and prefers
+//! that one, and the store of one of its profiles, `<root>/profiles/<name>/auth.json`, borrows from
+//! `<root>/auth.json`. Beside each it may keep an Anthropic login in `.anthropic_oauth.json`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -87,7 +88,8 @@ impl Also {
             let root = of_profile.and_then(Path::parent);
             let shared = self.shared.clone().unwrap_or_else(|| root.unwrap_or(home).join("shared"));
             owners.push(Owner { path: shared.join("nous_auth.json"), owns: &["nous"] });
-            // At each start the reference copies it over the entry that it once made from it, and never back.
+            // At each start the reference copies it over the entry that it once made from it, and
+            // never back.
             owners.push(Owner { path: home.join(".anthropic_oauth.json"), owns: &[] });
             owners.extend(root.map(|root| Owner { path: root.join(REFERENCE_VAULT), owns: &[] }));
         }

@@ -1,5 +1,5 @@
-//! Whose file a vault is decides whose lock is taken, and place and content decide whose file it is: a file's name alone proves
-//! nothing, for several tools call theirs the same.
+//! Whose file a vault is decides whose lock is taken, and place and content decide whose file it
+//! is: a file's name alone proves nothing, for several tools call theirs the same.
 //!
 //! | tool | what it locks | where that is known from |
 //! |---|---|---|

@@ -1,4 +1,5 @@
-//! A document lies beside the vault file that all links lead to, whatever name it was opened by; and so do its locks.
+//! A document lies beside the vault file that all links lead to, whatever name it was opened by;
+//! and so do its locks.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -26,7 +27,8 @@ pub(super) struct Places {
 }
 
 impl Places {
-    /// Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong file.
+    /// Looks at a document with one stat, wherever the kernel finds it. None: that may be the wrong
+    /// file.
     pub(super) fn glance(&self, kind: Kind) -> Option<io::Result<Stat>> {
         match kind.suffix() {
             None if kind == Kind::Vault => Some(stat_at(&self.vault)),
@@ -143,8 +145,8 @@ impl Claim {
 
 /// The reference program's lock files for a vault, in the order of their paths.
 ///
-/// It locks beside the path that it was given and not beside what a link leads to: so there is one beside each.
-/// `wanted` none: if any of the paths is what the reference calls its vault.
+/// It locks beside the path that it was given and not beside what a link leads to: so there is one
+/// beside each. `wanted` none: if any of the paths is what the reference calls its vault.
 pub(super) fn foreign_locks(vault: &Way, wanted: Option<bool>) -> Vec<Spot> {
     let names = || vault.links.iter().cloned().chain([vault.spot()]);
     let is_its = |at: Spot| REFERENCE_FILES.iter().any(|name| at.name == *name);
@@ -168,7 +170,8 @@ fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Later changes of the current directory must not move a vault. If there is none, walking to it says so.
+/// Later changes of the current directory must not move a vault. If there is none, walking to it
+/// says so.
 pub(super) fn absolute(path: PathBuf) -> PathBuf {
     path::absolute(&path).unwrap_or(path)
 }

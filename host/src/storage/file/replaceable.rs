@@ -1,5 +1,5 @@
-//! What can keep the file of a document from being replaced, and what a person does about it. What is
-//! found is no promise: a disk can fill up and a file be mounted a moment later.
+//! What can keep the file of a document from being replaced, and what a person does about it. What
+//! is found is no promise: a disk can fill up and a file be mounted a moment later.
 
 use std::path::PathBuf;
 
@@ -90,7 +90,8 @@ impl From<Obstacle> for StorageError {
     }
 }
 
-/// Returns why the file at `vault` cannot be replaced, as far as it can be seen without creating anything.
+/// Returns why the file at `vault` cannot be replaced, as far as it can be seen without creating
+/// anything.
 pub(super) fn look(vault: &Spot) -> Option<Obstacle> {
     let file = vault.stat().ok();
     let folder = &*vault.folder;
@@ -118,7 +119,8 @@ pub(super) fn at_a_look(vault: &Spot, file: Option<&Stat>) -> Option<Obstacle> {
         return Some(Obstacle::NotOwner { file: vault.path(), owner: file.user, user });
     }
     let of_file = Told::of_file(vault);
-    // Device numbers decide only where the system has no numbers for mounts: a file of an overlay may have another one than its directory.
+    // Device numbers decide only where the system has no numbers for mounts: a file of an overlay
+    // may have another one than its directory.
     let is_another_mount = match (of_file.mount, of_folder.mount) {
         (Some(file), Some(folder)) => file != folder,
         _ => file.identity.0 != vault.folder.stat.identity.0,
@@ -164,7 +166,8 @@ mod linux {
             )
         }
 
-        /// What `statx` does not say, on kernels before 5.8 and on some file systems, is asked for otherwise.
+        /// What `statx` does not say, on kernels before 5.8 and on some file systems, is asked for
+        /// otherwise.
         fn by_statx(
             folder: &Folder,
             name: &OsStr,
@@ -194,7 +197,8 @@ mod linux {
     }
 }
 
-/// Elsewhere neither is told. A file cannot be a mount point of its own there, and an attribute shows when a file is created.
+/// Elsewhere neither is told. A file cannot be a mount point of its own there, and an attribute
+/// shows when a file is created.
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 impl Told {
     fn of_folder(_: &Folder) -> Self {

@@ -1,5 +1,6 @@
-//! New tokens that can be stored nowhere else are kept in a file of their own in the user's state folder, until the next call on
-//! the same vault stores them: `<state>/lazaretto/rescue/<hash of the vault's path>.<random>`.
+//! New tokens that can be stored nowhere else are kept in a file of their own in the user's state
+//! folder, until the next call on the same vault stores them:
+//! `<state>/lazaretto/rescue/<hash of the vault's path>.<random>`.
 
 use std::env;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +22,8 @@ const FOLDER: &str = "lazaretto/rescue";
 /// More than one answer's tokens can be.
 const MAX_BYTES: u64 = 1024 * 1024;
 
-/// Where programs keep the state of this user: the XDG Base Directory Specification. None: nothing says where.
+/// Where programs keep the state of this user: the XDG Base Directory Specification. None: nothing
+/// says where.
 pub(super) fn state_folder() -> Option<PathBuf> {
     let set = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
     // A relative path there is to be ignored.
@@ -29,7 +31,8 @@ pub(super) fn state_folder() -> Option<PathBuf> {
 }
 
 impl FileStorage {
-    /// Keeps tokens that could be stored in no document, durably and for this user alone. Returns the path of the file.
+    /// Keeps tokens that could be stored in no document, durably and for this user alone. Returns
+    /// the path of the file.
     pub(super) fn keep_for_later(&self, unsaved: &str) -> Result<PathBuf, StorageError> {
         let nowhere =
             || StorageError::new("unsupported", "there is no state folder: neither $XDG_STATE_HOME nor $HOME is set");

@@ -1,9 +1,11 @@
-//! A link is followed only where nobody but the user and root could have put it, and only to a place where nobody
-//! else can put another file. Without a link the path is the user's own word and is taken as it is.
+//! A link is followed only where nobody but the user and root could have put it, and only to a
+//! place where nobody else can put another file. Without a link the path is the user's own word and
+//! is taken as it is.
 //!
-//! The way is walked by hand, one name at a time, because the kernel would follow anybody's link: each directory is opened in
-//! the one before it, and what is looked at is what was opened. What comes out is the last directory, open, and a name in it that
-//! is no link, so that all names of one file lead to one set of locks.
+//! The way is walked by hand, one name at a time, because the kernel would follow anybody's link:
+//! each directory is opened in the one before it, and what is looked at is what was opened. What
+//! comes out is the last directory, open, and a name in it that is no link, so that all names of
+//! one file lead to one set of locks.
 
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -195,7 +197,8 @@ impl Walk {
         }
     }
 
-    /// A link must be ours wherever it lies; anything must be ours in a directory where everybody may put things.
+    /// A link must be ours wherever it lies; anything must be ours in a directory where everybody
+    /// may put things.
     fn look_at_entry(&mut self, name: &OsStr, entry: &Stat) {
         let shared = is_writable_by_others(&self.folder.stat);
         if (shared || entry.is_link()) && !is_trusted(entry.user) {

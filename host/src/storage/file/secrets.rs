@@ -1,5 +1,6 @@
-//! A client's secret is read from the one place that the user's own `providers.json` names. The component says only of which
-//! provider, so neither it nor a vault can have anything else read or run.
+//! A client's secret is read from the one place that the user's own `providers.json` names. The
+//! component says only of which provider, so neither it nor a vault can have anything else read or
+//! run.
 //!
 //! | member | what is read |
 //! |---|---|
@@ -74,8 +75,8 @@ impl Secrets {
     }
 }
 
-/// Where a provider's profile says that the secret is: in the first of its layers that says anything of it, and in none below one
-/// that names another client or another server.
+/// Where a provider's profile says that the secret is: in the first of its layers that says
+/// anything of it, and in none below one that names another client or another server.
 fn place(provider: &str, profiles: &str) -> Option<Place> {
     let file: Value = serde_json::from_str(profiles).ok()?;
     let profiles = file.get("profiles")?;

@@ -1,8 +1,10 @@
 //! Whoever wants to know who holds a lock does not touch it.
 //!
-//! `flock` can be asked only by trying, and a try that succeeds keeps others out, if only for an instant. So whoever holds a lock of ours
-//! with `flock` also holds a lock of its open file (`F_OFD_SETLK`) on the first byte. That one excludes nobody, since nobody
-//! waits for it, and whether it is held can be asked without taking anything (`F_OFD_GETLK`). Both end with their holder.
+//! `flock` can be asked only by trying, and a try that succeeds keeps others out, if only for an
+//! instant. So whoever holds a lock of ours with `flock` also holds a lock of its open file
+//! (`F_OFD_SETLK`) on the first byte. That one excludes nobody, since nobody waits for it, and
+//! whether it is held can be asked without taking anything (`F_OFD_GETLK`). Both end with their
+//! holder.
 
 use std::fs::File;
 
@@ -57,7 +59,8 @@ fn ask(file: &File, question: Question) -> Option<bool> {
     lock.l_type = kind.try_into().ok()?;
     lock.l_whence = libc::SEEK_SET.try_into().ok()?;
     lock.l_len = 1;
-    // SAFETY: the file is open for as long as it is borrowed, and these commands take a `flock64` that they may change.
+    // SAFETY: the file is open for as long as it is borrowed, and these commands take a `flock64`
+    // that they may change.
     let done = unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut lock) };
     (done == 0).then(|| i32::from(lock.l_type) != libc::F_UNLCK)
 }

@@ -1,11 +1,13 @@
-//! A write beyond the process's file-size limit (`ulimit -f`) is an error, whatever the embedding program does with SIGXFSZ, whose
-//! default is to end it. No handler is installed: those are the program's.
+//! A write beyond the process's file-size limit (`ulimit -f`) is an error, whatever the embedding
+//! program does with SIGXFSZ, whose default is to end it. No handler is installed: those are the
+//! program's.
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::ptr;
 
-/// Does what writes, with SIGXFSZ kept from this thread meanwhile. The kernel sends that signal to the thread that writes.
+/// Does what writes, with SIGXFSZ kept from this thread meanwhile. The kernel sends that signal to
+/// the thread that writes.
 #[allow(unsafe_code, reason = "the standard library cannot block a signal")]
 pub(super) fn as_an_error<T>(write: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
     let mut set = MaybeUninit::<libc::sigset_t>::zeroed();
@@ -20,7 +22,8 @@ pub(super) fn as_an_error<T>(write: impl FnOnce() -> io::Result<T>) -> io::Resul
         (libc::sigismember(before.as_ptr(), libc::SIGXFSZ) == 1, is_pending())
     };
     let result = write();
-    // SAFETY: as above. What was pending before is the program's; what came now is taken, or it would come after all.
+    // SAFETY: as above. What was pending before is the program's; what came now is taken, or it
+    // would come after all.
     unsafe {
         if !was_pending && is_pending() {
             take(set.as_ptr());

@@ -1,5 +1,5 @@
-//! A text is written beside its document under a name of its own, and what processes that have ended
-//! left of such files is removed: they hold secrets.
+//! A text is written beside its document under a name of its own, and what processes that have
+//! ended left of such files is removed: they hold secrets.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -48,7 +48,8 @@ impl Drop for Unfinished<'_> {
 /// Locks a temporary file, so that no store of its document takes it for a leftover: a process in
 /// another container cannot tell that ours is alive.
 pub(super) fn show_that_it_is_wanted(temp: &Temp) {
-    // Where there are no locks a store may remove the file, and the one that it is for makes another.
+    // Where there are no locks a store may remove the file, and the one that it is for makes
+    // another.
     let _ = flock(&temp.file, FlockOperation::NonBlockingLockExclusive);
 }
 
@@ -67,8 +68,8 @@ fn temp_prefix(file_name: &OsStr) -> OsString {
 }
 
 /// Removes what processes that have ended left of this document. As the caller holds the document's
-/// lock, no living process has such a file but a prepared one, which is locked; that its process has
-/// ended as well is asked for safety.
+/// lock, no living process has such a file but a prepared one, which is locked; that its process
+/// has ended as well is asked for safety.
 pub(super) fn remove_leftovers(files: &dyn Files, dir: &Dir, target: &Spot) {
     let prefix = temp_prefix(&target.name);
     let Ok(entries) = rustix::fs::Dir::read_from(&dir.file) else {

@@ -1,13 +1,14 @@
-//! A file is read whole, bounded and without ever blocking; and it is not read again while its stat proves that it
-//! is the same.
+//! A file is read whole, bounded and without ever blocking; and it is not read again while its stat
+//! proves that it is the same.
 //!
-//! When a stat proves that. A file system stamps a change with its clock, in steps of up to 2 s (FAT; a few
-//! milliseconds elsewhere). Whoever writes within the step in which the file was last written leaves its stamps as
-//! they were; if the size is the same as well, no stat can tell (git calls this racy). So a stat is trusted only
-//! if both stamps were older than 2 s *when the content was read*: any later write then falls into a later step.
-//! The modification time alone is not enough, since programs set it back (`cp -p`, `rsync`, `tar`); nobody
-//! can set the change time. A stamp in the future is never old. On a network file system the stamps are
-//! another machine's and the stat may come from a cache, so there it is never trusted.
+//! When a stat proves that. A file system stamps a change with its clock, in steps of up to 2 s
+//! (FAT; a few milliseconds elsewhere). Whoever writes within the step in which the file was last
+//! written leaves its stamps as they were; if the size is the same as well, no stat can tell (git
+//! calls this racy). So a stat is trusted only if both stamps were older than 2 s *when the content
+//! was read*: any later write then falls into a later step. The modification time alone is not
+//! enough, since programs set it back (`cp -p`, `rsync`, `tar`); nobody can set the change time. A
+//! stamp in the future is never old. On a network file system the stamps are another machine's and
+//! the stat may come from a cache, so there it is never trusted.
 
 use std::fs::File;
 use std::io::{ErrorKind, Read};

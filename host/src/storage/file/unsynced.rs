@@ -1,13 +1,15 @@
-//! The ledger's newest text may lie beside it unsynced, and counts only if it is whole and about the ledger that is there: so
-//! a store that need not be durable costs no sync, and the ledger itself is never in danger.
+//! The ledger's newest text may lie beside it unsynced, and counts only if it is whole and about
+//! the ledger that is there: so a store that need not be durable costs no sync, and the ledger
+//! itself is never in danger.
 //!
 //! ```text
 //! lazaretto-unsynced 1 <version of the document's file> <version of the text>
 //! <the text>
 //! ```
 //!
-//! It is read **before** the document's own file. Whatever is stored meanwhile, the outcome was current at some moment
-//! in between; the other way round, a text could come back that two stores had replaced.
+//! It is read **before** the document's own file. Whatever is stored meanwhile, the outcome was
+//! current at some moment in between; the other way round, a text could come back that two stores
+//! had replaced.
 
 use super::super::{Document, StorageError, version_of};
 use super::folder::Spot;
@@ -21,13 +23,15 @@ struct Unsynced {
     document: Document,
 }
 
-/// What is to be written beside a document whose file is at `base`. None: it would be too large to be read.
+/// What is to be written beside a document whose file is at `base`. None: it would be too large to
+/// be read.
 pub(super) fn spelled(base: &str, text: &str) -> Option<String> {
     let file = format!("{MARK} {base} {}\n{text}", version_of(text.as_bytes()));
     (file.len() as u64 <= MAX_BYTES).then_some(file)
 }
 
-/// Reads the document at `at`, and what may lie `beside` it unsynced, as `read` reads one file. None: there is no document.
+/// Reads the document at `at`, and what may lie `beside` it unsynced, as `read` reads one file.
+/// None: there is no document.
 pub(super) fn read(
     at: &Spot,
     beside: &Spot,

@@ -70,7 +70,8 @@ impl Code {
     }
 }
 
-/// The codes of every finding that [`FileStorage::checkup`](super::super::FileStorage::checkup) can return.
+/// The codes of every finding that [`FileStorage::checkup`](super::super::FileStorage::checkup) can
+/// return.
 pub const CHECKUP_CODES: [&str; Code::ALL.len()] = {
     let mut codes = [""; Code::ALL.len()];
     let mut at = 0;

@@ -1,8 +1,9 @@
-//! What lies around a vault on the disk, looked over for a person: who may read and replace it, where its links lead, who
-//! holds its locks, and whether there is room. Nothing is written; a lock is tried and let go in the same moment.
+//! What lies around a vault on the disk, looked over for a person: who may read and replace it,
+//! where its links lead, who holds its locks, and whether there is room. Nothing is written; a lock
+//! is tried and let go in the same moment.
 //!
-//! A `fix` is safe in any order with any other fix, and run twice. What deletes something, or takes rights from somebody who may need
-//! them, is an `alternative`.
+//! A `fix` is safe in any order with any other fix, and run twice. What deletes something, or takes
+//! rights from somebody who may need them, is an `alternative`.
 
 mod codes;
 mod locks;
@@ -167,7 +168,8 @@ fn links(place: &Place, found: &mut Found) {
     }
 }
 
-/// Returns the shell command that renames the file at `path` and overwrites nothing. Run a second time, it does nothing.
+/// Returns the shell command that renames the file at `path` and overwrites nothing. Run a second
+/// time, it does nothing.
 pub fn set_aside(path: &Path) -> String {
     let free = (1..100).map(|count| {
         let mut aside = path.as_os_str().to_owned();

@@ -13,7 +13,8 @@ use super::{Code, Found, Help, Level, set_aside, shell_path};
 /// Below this the next store may fail.
 pub(super) const LITTLE_ROOM: u64 = 16 * 1024 * 1024;
 
-/// The vault's file and its directory. `all` is the vault with what else belongs to its owner, `command` how it is called.
+/// The vault's file and its directory. `all` is the vault with what else belongs to its owner,
+/// `command` how it is called.
 pub(super) fn around(vault: &Spot, user: u32, all: &[PathBuf], command: &str, found: &mut Found) {
     let path = vault.path();
     if let Ok(stat) = vault.stat() {
@@ -83,7 +84,8 @@ pub(super) fn not_replaceable(obstacle: &Obstacle, user: u32, found: &mut Found)
     found.note(Level::Error, code, message, help);
 }
 
-/// One's own directory needs its rights back; another's would change hands, and its owner may need it.
+/// One's own directory needs its rights back; another's would change hands, and its owner may need
+/// it.
 fn open_folder(folder: &Path, user: u32) -> Help {
     use std::os::unix::fs::MetadataExt;
     let path = shell_path(folder);
@@ -96,7 +98,8 @@ fn open_folder(folder: &Path, user: u32) -> Help {
     }
 }
 
-/// A vault that others than its owner and its group may open: a group may share a login, everybody may not.
+/// A vault that others than its owner and its group may open: a group may share a login, everybody
+/// may not.
 pub(in super::super) fn exposed(vault: &Spot) -> Option<Exposed> {
     open_to_all(&vault.path(), &vault.stat().ok()?)
 }

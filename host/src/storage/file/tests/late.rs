@@ -1,10 +1,12 @@
-//! The ledger's newest text may lie beside it unsynced: whoever asks gets it, and whoever replaces the ledger's own file wins.
+//! The ledger's newest text may lie beside it unsynced: whoever asks gets it, and whoever replaces
+//! the ledger's own file wins.
 
 use super::*;
 
 const LEDGER: &str = "vault.lazaretto";
 
-/// A vault's directory with a ledger at `old`, and what was stored over it without need of being durable.
+/// A vault's directory with a ledger at `old`, and what was stored over it without need of being
+/// durable.
 fn with_ledger(old: &str, late: &str) -> (TempDir, PathBuf, FileStorage) {
     let (dir, vault, storage) = with_vault("auth.json", TEXT);
     let version = stored(storage.store(LEDGER, old, None, true, None));

@@ -1,5 +1,5 @@
-//! A lease excludes every other holder, in this process, in another one, and in a program that knows only its own lock;
-//! and it ends with its holder.
+//! A lease excludes every other holder, in this process, in another one, and in a program that
+//! knows only its own lock; and it ends with its holder.
 
 use std::fs::TryLockError;
 use std::io::{BufRead, BufReader};
@@ -267,7 +267,8 @@ fn other_tools_are_kept_out_by_their_own_locks() {
     nous.try_lock().expect("free again");
 }
 
-/// Claude Code goes on without the lock beside its folder, if that cannot be made: here its name is too long.
+/// Claude Code goes on without the lock beside its folder, if that cannot be made: here its name is
+/// too long.
 #[test]
 fn a_lock_that_its_tool_does_without_is_done_without() {
     let dir = tempfile::tempdir().expect("a folder");
@@ -281,7 +282,8 @@ fn a_lock_that_its_tool_does_without_is_done_without() {
     storage.release(&lease);
 }
 
-/// A lazaretto was killed: what it made is taken away by the next one at once, and by other programs when it is old.
+/// A lazaretto was killed: what it made is taken away by the next one at once, and by other
+/// programs when it is old.
 #[test]
 fn what_a_killed_lazaretto_left_keeps_nobody_waiting() {
     let dir = tempfile::tempdir().expect("a folder");

@@ -1,10 +1,11 @@
-//! What a power cut can leave behind: the operations of a store, recorded, and every state of the disk that POSIX allows
-//! after any number of them.
+//! What a power cut can leave behind: the operations of a store, recorded, and every state of the
+//! disk that POSIX allows after any number of them.
 //!
-//! Two things are taken for granted: a sync that has returned did what it says, and a name is made, moved or taken away as a
-//! whole. All else is doubted. Before its file is synced a write may be absent, cut, or nothing but zeroes, and an
-//! group or a mode as at birth (but both lie in one inode: a mode that came later takes the group along); before its directory is synced any selection of the changes of names may have
-//! happened, and what was renamed may have both names.
+//! Two things are taken for granted: a sync that has returned did what it says, and a name is made,
+//! moved or taken away as a whole. All else is doubted. Before its file is synced a write may be
+//! absent, cut, or nothing but zeroes, and an group or a mode as at birth (but both lie in one
+//! inode: a mode that came later takes the group along); before its directory is synced any
+//! selection of the changes of names may have happened, and what was renamed may have both names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -90,7 +91,8 @@ impl Op {
 pub(super) struct Left {
     /// In how many ways the operations can have been lost.
     pub(super) ways: u64,
-    /// To what they come; and whether nothing was lost, which is all that the end of a process leaves.
+    /// To what they come; and whether nothing was lost, which is all that the end of a process
+    /// leaves.
     pub(super) states: BTreeSet<(State, bool)>,
 }
 
@@ -184,8 +186,8 @@ impl Medley {
             }
             Op::SyncFile { .. } | Op::SyncDir { .. } => {}
         }
-        // What nothing leads to any more, and nothing will, makes no difference; nor what is in a file that kept its
-        // temporary name, for nobody reads it.
+        // What nothing leads to any more, and nothing will, makes no difference; nor what is in a
+        // file that kept its temporary name, for nobody reads it.
         let will_be_named =
             |file: &Path| later.iter().any(|op| matches!(op, Op::Rename { file: named, .. } if named == file));
         let is_at = |path: &Path, file: &Path| matches!(self.names.get(path), Some(Name::NewFile(at)) if at == file);
@@ -344,7 +346,8 @@ impl Files for Recorder {
     }
 
     fn allocate(&self, temp: &Temp, bytes: u64) -> io::Result<()> {
-        // A document never has what was set aside: it is written over or cut off before the file is synced.
+        // A document never has what was set aside: it is written over or cut off before the file is
+        // synced.
         Disk.allocate(temp, bytes)
     }
 
