@@ -110,7 +110,7 @@ impl fmt::Display for StorageError {
 
 /// Documents, and the right to change them: `wit/storage.wit` says what each call must keep.
 #[allow(async_fn_in_trait, reason = "no Send bound is wanted: the executors are single-threaded")]
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub trait Storage {
     /// Reads a document.
     async fn load(&self, name: &str, known: Option<&Version>) -> Result<Loaded, StorageError>;
@@ -176,7 +176,7 @@ pub struct HttpFailure {
 
 /// One attempt, no retry, no redirect: `wit/http.wit`.
 #[allow(async_fn_in_trait, reason = "no Send bound is wanted: the executors are single-threaded")]
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub trait Http {
     /// Sends one request.
     async fn send(&self, request: Request) -> Result<Response, HttpFailure>;

@@ -42,7 +42,7 @@ impl From<&ProfileError> for KeeperError {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 impl ProfileCache {
     /// Reads the user's profiles again if they have changed. Returns whether they have.
     pub(crate) async fn load<P: Ports>(&self, ports: &P) -> Result<bool, KeeperError> {

@@ -74,7 +74,7 @@ impl Snapshot {
     }
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 impl<P: Ports> Session<P> {
     /// Makes a session that reaches the world through these ports.
     pub(crate) fn new(ports: P) -> Self {

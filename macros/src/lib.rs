@@ -4,15 +4,10 @@
 
 use proc_macro::{Delimiter, Group, Ident, TokenStream, TokenTree};
 
-/// The item without its `async` and `.await`, and with closures for async closures. Nothing else changes.
-#[proc_macro_attribute]
-pub fn synchronous(_: TokenStream, item: TokenStream) -> TokenStream {
-    stripped(item)
-}
-
 /// Leaves an item `async` in a native build, and makes it synchronous in the component.
 ///
-/// Expands to the item twice: as it stands for every target but wasm32, and as [`macro@synchronous`] makes it for wasm32.
+/// Expands to the item twice: as it stands for every target but wasm32, and for wasm32 without its
+/// `async` and `.await`, and with closures for async closures. Nothing else changes.
 #[proc_macro_attribute]
 pub fn async_natively(_: TokenStream, item: TokenStream) -> TokenStream {
     let on = |target: &str| format!("#[cfg({target})]").parse::<TokenStream>().unwrap_or_default();

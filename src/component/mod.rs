@@ -1,6 +1,6 @@
 //! The only files that know this is WebAssembly: exports to logic, imports to ports.
 //!
-//! Every import answers before it returns, so the logic is synchronous here: `lazaretto_macros::synchronous` takes its async out.
+//! Every import answers before it returns, so the logic is synchronous here: `lazaretto_macros::async_natively` takes its async out.
 
 use lazaretto_wipe::Wiping;
 use talc::wasm::{WasmDynamicTalc, new_wasm_dynamic_allocator};

@@ -132,13 +132,13 @@ pub struct Successor {
 }
 
 /// Reads the sealed document of a vault.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Sealed, KeeperError> {
     read(ports, vault).await.map(|(sealed, _)| sealed)
 }
 
 /// Changes the sealed document, whoever else does too. What is past its time goes with it.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Sealed)) -> Result<(), KeeperError> {
     let stored = document::until_stored(async || {
         let (mut sealed, version) = read(ports, vault).await?;
@@ -161,7 +161,7 @@ pub async fn update<P: Ports>(ports: &P, vault: &str, change: &dyn Fn(&mut Seale
     stored.await?.ok_or_else(|| document::busy(&format!("`{}`", name(vault))))
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 async fn read<P: Ports>(ports: &P, vault: &str) -> Result<(Sealed, Option<Version>), KeeperError> {
     let name = name(vault);
     match document::loaded(&name, ports.load(&name, None).await)? {

@@ -4,6 +4,7 @@
 //! | question | module |
 //! |---|---|
 //! | how does a test get a server that rotates refresh tokens, counts requests and misbehaves | [`demo_server`] |
+//! | is a secret left in the memory of another process | [`times_in_memory`] |
 //!
 //! Whether a storage keeps the contract is the crate `lazaretto-storage-contract`.
 
@@ -12,3 +13,8 @@
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test may panic"))]
 
 pub mod demo_server;
+#[cfg(target_os = "linux")]
+mod memory;
+
+#[cfg(target_os = "linux")]
+pub use memory::times_in_memory;

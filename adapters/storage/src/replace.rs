@@ -11,7 +11,7 @@ use crate::problem::Problem;
 use crate::text::{Document, version_of};
 
 /// What a writer does to the world, one step each.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 #[allow(async_fn_in_trait, reason = "no Send bound is wanted: there is one thread")]
 pub trait Disk {
     /// Returns a name for a prepared text that nobody ever used or will use.
@@ -81,7 +81,7 @@ pub enum Outcome {
 ///
 /// # Errors
 /// What the disk says; `unavailable` if others were faster for as long as the patience lasts.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub async fn replace(disk: &impl Disk, change: Change<'_>) -> Result<Outcome, Problem> {
     loop {
         // Who comes too late anyway disturbs nobody.
@@ -125,7 +125,7 @@ enum Attempt {
     Removed,
 }
 
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 async fn attempt(disk: &impl Disk, ours: &str, expected: Option<&str>) -> Result<Attempt, Problem> {
     for other in disk.prepared().await? {
         if other != ours {
@@ -145,7 +145,7 @@ async fn attempt(disk: &impl Disk, ours: &str, expected: Option<&str>) -> Result
 
 /// Decides what a failed rename did: nothing was written if the prepared text still has its name,
 /// or never had it.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 async fn given_up(disk: &impl Disk, ours: &str, problem: Problem) -> Result<Outcome, Problem> {
     let _ = disk.discard(ours).await;
     Err(problem)

@@ -232,7 +232,7 @@ pub struct Read {
 
 /// Reads the ledger of a vault. One that cannot be understood is an error: nothing may be sent
 /// without it.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError> {
     let name = name(vault);
     match document::loaded(&name, ports.load(&name, None).await)? {
@@ -242,7 +242,7 @@ pub async fn load<P: Ports>(ports: &P, vault: &str) -> Result<Read, KeeperError>
 }
 
 /// Whether somebody stored the ledger since it was read at this version.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub(crate) async fn has_changed<P: Ports>(ports: &P, vault: &str, version: &Option<Version>) -> bool {
     match ports.load(&name(vault), version.as_ref()).await {
         Ok(Loaded::Unchanged) => false,
@@ -262,7 +262,7 @@ pub enum Swapped {
 
 /// Writes a ledger that was read and changed, if nobody changed it meanwhile. `written` tells it
 /// from another's when the storage cannot say.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub async fn swap<P: Ports>(
     ports: &P,
     vault: &str,
@@ -294,7 +294,7 @@ pub async fn swap<P: Ports>(
 /// Changes the ledger, whoever else does too. The change must come to the same when it is made
 /// twice. `known` is the ledger as this call wrote it last: if nobody has changed it since, it need
 /// not be read.
-#[cfg_attr(target_arch = "wasm32", lazaretto_macros::synchronous)]
+#[lazaretto_macros::async_natively]
 pub async fn update<P: Ports>(
     ports: &P,
     vault: &str,
